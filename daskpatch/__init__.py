@@ -1,0 +1,2 @@
+from .patching import *  # noqa
+from .image import *

@@ -1,0 +1,164 @@
+"""The named axes of an array, and how they stand for the canonical S C (Z) Y X.
+
+`axes` is a subset of STCZYX that holds Y and X, in the array's own order. Samples count S
+slowest, then T, then Z where the model is 2-D and Z is folded in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .region import Region, unravel
+
+_CANONICAL = "STCZYX"
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """Axes and shape of an array whose spatial axes are (Z)YX.
+
+    >>> dims = Dimensions("TYXC", (5, 64, 48, 3), ndim=2)
+    >>> dims.data_shape
+    (5, 3, 64, 48)
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    ndim: int
+
+    @property
+    def spatial_axes(self) -> str:
+        return "ZYX"[-self.ndim :]
+
+    @property
+    def sample_axes(self) -> str:
+        """The axes that count samples, slowest first."""
+        return "".join(a for a in "STZ" if a in self.axes and a not in self.spatial_axes)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return self._sizes(self.sample_axes)
+
+    @property
+    def n_samples(self) -> int:
+        return math.prod(self.sample_shape)
+
+    @property
+    def n_channels(self) -> int:
+        return self.shape[self.axes.index("C")] if "C" in self.axes else 1
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        return self._sizes(self.spatial_axes)
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """`SC(Z)YX`."""
+        return (self.n_samples, self.n_channels, *self.spatial_shape)
+
+    def spread(self, sample: int, channel: int, spatial: tuple[int, ...]) -> tuple[int, ...]:
+        """Numbers for samples, channels and spatial axes, in the array's own order of axes."""
+        by_axis = dict.fromkeys("ST", sample) | {"C": channel, "Z": sample}
+        by_axis |= dict(zip(self.spatial_axes, spatial, strict=True))
+        return tuple(by_axis[axis] for axis in self.axes)
+
+    def box(self, sample_idx: int, channels: slice, region: Region) -> tuple[slice, ...]:
+        """One sample's channels and spatial box, as slices of the array (all axes kept)."""
+        position = unravel(sample_idx, self.sample_shape)
+        slices = dict(zip(self.sample_axes, (slice(i, i + 1) for i in position), strict=True))
+        slices |= {"C": channels}
+        slices |= dict(zip(self.spatial_axes, region.slices, strict=True))
+        return tuple(slices[axis] for axis in self.axes)
+
+    def canonical(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """A view of an array with these axes: samples axes, then C, then (Z)YX."""
+        order = [self.axes.index(a) for a in self.sample_axes]
+        order += [self.axes.index("C")] if "C" in self.axes else []
+        order += [self.axes.index(a) for a in self.spatial_axes]
+        view = array.transpose(order)
+        return view if "C" in self.axes else np.expand_dims(view, len(self.sample_axes))
+
+    def samples_of(self, region: Region) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """The samples in a box of the array: index in the image, position in the box."""
+        starts = self._select(region.start, self.sample_axes)
+        counts = self._select(region.shape, self.sample_axes)
+        for position in product(*map(range, counts)):
+            sample_idx = 0
+            for i, start, size in zip(position, starts, self.sample_shape, strict=True):
+                sample_idx = sample_idx * size + start + i
+            yield sample_idx, position
+
+    def spatial_part(self, region: Region) -> Region:
+        """The (Z)YX part of a box of the array."""
+        return Region(
+            self._select(region.start, self.spatial_axes),
+            self._select(region.stop, self.spatial_axes),
+        )
+
+    def channel_part(self, region: Region) -> slice:
+        """The channels of a box of the array."""
+        if "C" not in self.axes:
+            return slice(0, 1)
+        axis = self.axes.index("C")
+        return slice(region.start[axis], region.stop[axis])
+
+    def spatial_entries(self, values: tuple[int, ...]) -> tuple[int, ...]:
+        """The entries of the spatial axes, (Z)YX, of numbers given per axis of the array."""
+        return self._select(values, self.spatial_axes)
+
+    def predicted(self, channels: int, spatial_shape: tuple[int, ...]) -> Dimensions:
+        """The dimensions of a prediction: every axis keeps its place.
+
+        C is added before the first spatial axis if there was none and the model gives more
+        than one channel.
+        """
+        axes = self.axes
+        if "C" not in axes and channels > 1:
+            place = min(axes.index(a) for a in "ZYX" if a in axes)
+            axes = axes[:place] + "C" + axes[place:]
+        sizes = dict(zip(self.axes, self.shape, strict=True)) | {"C": channels}
+        sizes |= dict(zip(self.spatial_axes, spatial_shape, strict=True))
+        return Dimensions(axes, tuple(sizes[a] for a in axes), self.ndim)
+
+    def _sizes(self, axes: str) -> tuple[int, ...]:
+        return self._select(self.shape, axes)
+
+    def _select(self, values: tuple[int, ...], axes: str) -> tuple[int, ...]:
+        return tuple(values[self.axes.index(a)] for a in axes)
+
+
+def check_axes(axes: str, shape: tuple[int, ...]) -> str:
+    """Axes in upper case, if they fit an array of this shape.
+
+    Raises
+    ------
+    ValueError
+        If they don't; the message shows the shape.
+    """
+    checked = axes.upper() if isinstance(axes, str) else ""
+    unknown = set(checked) - set(_CANONICAL)
+    if not checked or unknown or len(set(checked)) != len(checked):
+        raise ValueError(
+            f"axes {axes!r} must be different letters of {_CANONICAL} (samples, time, channels, "
+            f"Z, Y, X), one per axis of the array's shape {shape}, for example "
+            f"axes={example_axes(len(shape))!r}."
+        )
+    if not {"Y", "X"} <= set(checked):
+        raise ValueError(f"axes {axes!r} must hold Y and X; the array's shape is {shape}.")
+    if len(checked) != len(shape):
+        raise ValueError(
+            f"axes {axes!r} names {len(checked)} axes, the array has {len(shape)}: its shape is "
+            f"{shape}. Give one letter per axis, for example axes={example_axes(len(shape))!r}."
+        )
+    return checked
+
+
+def example_axes(ndim: int) -> str:
+    """Axes that an array of so many dimensions often has."""
+    return {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}.get(ndim, _CANONICAL)

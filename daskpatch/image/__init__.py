@@ -1,0 +1,13 @@
+"""Image stacks: any array, seen as S C (Z) Y X."""
+
+from .opening import open_image, open_stack
+from .stack import ArrayImage, ImageStack, why_not_portable, with_io
+
+__all__ = [
+    "ArrayImage",
+    "ImageStack",
+    "open_image",
+    "open_stack",
+    "why_not_portable",
+    "with_io",
+]

@@ -1,0 +1,52 @@
+"""Arrays that are not Zarr: NumPy, Dask, and whatever has shape, dtype and __getitem__."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PORTABLE_BYTES = 1_000_000
+"""The largest NumPy array that is sent to other processes."""
+
+
+class ArrayLike:
+    """An array-like, read in boxes; the counterpart of `StoredArray`."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.shape: tuple[int, ...] = tuple(int(n) for n in array.shape)
+        self.dtype: np.dtype[Any] = np.dtype(array.dtype)
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """The largest chunk of a Dask array; None for an array without chunks."""
+        chunks = getattr(self.array, "chunks", None)
+        if not isinstance(chunks, tuple) or len(chunks) != len(self.shape):
+            return None
+        return tuple(max(c) if isinstance(c, tuple) else int(c) for c in chunks)
+
+    def read(self, box: tuple[slice, ...]) -> NDArray[np.generic]:
+        values = self.array[box]
+        if hasattr(values, "compute"):
+            # Inside a worker's task the default scheduler would be the cluster itself.
+            values = values.compute(scheduler="synchronous")
+        return np.asarray(values)
+
+    def why_not_portable(self) -> str | None:
+        """Why another process could not use this array, or None if it could."""
+        if isinstance(self.array, np.ndarray) and self.array.nbytes > PORTABLE_BYTES:
+            return (
+                f"it is a NumPy array of {self.array.nbytes / 1e6:.0f} MB in this process's memory; "
+                "save it as Zarr first"
+            )
+        try:
+            pickle.dumps(self.array)
+        except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
+            return f"its {type(self.array).__name__} cannot be pickled ({error})"
+        return None
+
+    def __repr__(self) -> str:
+        return f"<{type(self.array).__name__} {self.shape} {self.dtype}>"

@@ -1,0 +1,177 @@
+"""The `ImageStack` interface, and the one implementation that serves all arrays."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..dimensions import Dimensions
+from ..padding import Padding, read_padded
+from ..region import Region
+from ..store import StoredArray
+from .arraylike import ArrayLike
+
+
+@runtime_checkable
+class ImageStack(Protocol):
+    """One image of a series, seen as `SC(Z)YX`.
+
+    Attributes
+    ----------
+    source
+        Where the image comes from, fit to be shown.
+    data_shape
+        `SC(Z)YX`: samples (time folded in), channels, space.
+    data_dtype
+        The dtype of the patches.
+    original_axes, original_data_shape
+        The array's own axes, of STCZYX, and its shape.
+    """
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def data_shape(self) -> tuple[int, ...]: ...
+    @property
+    def data_dtype(self) -> np.dtype[Any]: ...
+    @property
+    def original_axes(self) -> str: ...
+    @property
+    def original_data_shape(self) -> tuple[int, ...]: ...
+
+    def extract_patch(
+        self,
+        sample_idx: int,
+        channels: Sequence[int] | None,
+        coords: Sequence[int],
+        patch_size: Sequence[int],
+    ) -> NDArray[np.generic]:
+        """A patch as `C(Z)YX`, padded where it lies outside the image."""
+
+
+@dataclass(frozen=True)
+class ArrayImage:
+    """An array with named axes as an `ImageStack`; made by `open_image`."""
+
+    array: StoredArray | ArrayLike
+    dimensions: Dimensions
+    channels: tuple[int, ...] | None
+    padding: Padding
+    source: str
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        samples, n_channels, *spatial = self.dimensions.data_shape
+        chosen = n_channels if self.channels is None else len(self.channels)
+        return (samples, chosen, *spatial)
+
+    @property
+    def data_dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    @property
+    def original_axes(self) -> str:
+        return self.dimensions.axes
+
+    @property
+    def original_data_shape(self) -> tuple[int, ...]:
+        return self.dimensions.shape
+
+    @property
+    def chunk_shape(self) -> tuple[int, ...] | None:
+        """The (Z)YX part of what is decoded at once, where the array has chunks."""
+        chunks = self.array.chunks
+        return None if chunks is None else self.dimensions.spatial_entries(chunks)
+
+    def extract_patch(
+        self,
+        sample_idx: int,
+        channels: Sequence[int] | None,
+        coords: Sequence[int],
+        patch_size: Sequence[int],
+    ) -> NDArray[np.generic]:
+        """A patch as `C(Z)YX`, padded where it lies outside the image.
+
+        `channels` count among those the image was opened with; None takes all of them.
+
+        Raises
+        ------
+        IndexError
+            If the sample or a channel does not exist.
+        ValueError
+            If coords or patch_size don't have one entry per spatial axis.
+        """
+        samples, n_channels, *spatial = self.data_shape
+        if not 0 <= sample_idx < samples:
+            raise IndexError(f"sample_idx {sample_idx} is out of range for {samples} samples")
+        if not len(coords) == len(patch_size) == len(spatial):
+            raise ValueError(
+                f"coords {tuple(coords)} and patch_size {tuple(patch_size)} need {len(spatial)} "
+                f"entries each, one per axis of {self.dimensions.spatial_axes}."
+            )
+        runs = _runs(self._stored_channels(channels, n_channels))
+        start = tuple(map(int, coords))
+        stop = tuple(a + int(n) for a, n in zip(start, patch_size, strict=True))
+        region = Region(start, stop)
+        parts = [self._read(sample_idx, run, region, tuple(spatial)) for run in runs]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def why_not_portable(self) -> str | None:
+        """Why another process could not use this image, or None if it could."""
+        return self.array.why_not_portable()
+
+    def _read(
+        self, sample_idx: int, channels: slice, region: Region, shape: tuple[int, ...]
+    ) -> NDArray[np.generic]:
+        dims = self.dimensions
+
+        def read(inside: Region) -> NDArray[np.generic]:
+            values = dims.canonical(self.array.read(dims.box(sample_idx, channels, inside)))
+            return values[(0,) * len(dims.sample_axes)]
+
+        return read_padded(read, region, shape, self.padding)
+
+    def _stored_channels(self, channels: Sequence[int] | None, n_channels: int) -> Sequence[int]:
+        """Indices along the array's own C axis."""
+        chosen: Sequence[int] = range(n_channels) if channels is None else channels
+        if any(not 0 <= c < n_channels for c in chosen):
+            raise IndexError(f"channels {tuple(chosen)} are out of range for {n_channels} channels")
+        return chosen if self.channels is None else [self.channels[c] for c in chosen]
+
+
+def why_not_portable(image: ImageStack) -> str | None:
+    """Why another process could not use an image, or None if it could."""
+    if isinstance(image, ArrayImage):
+        return image.why_not_portable()
+    try:
+        pickle.dumps(image)
+    except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
+        return f"its {type(image).__name__} cannot be pickled ({error})"
+    return None
+
+
+def with_io(image: ImageStack, io: str) -> ImageStack:
+    """The same image read through the named back end, where it is a Zarr array."""
+    if isinstance(image, ArrayImage) and isinstance(image.array, StoredArray):
+        return replace(image, array=image.array.with_io(io))
+    return image
+
+
+def _runs(channels: Sequence[int]) -> list[slice]:
+    """Contiguous runs of channels: one read each.
+
+    >>> _runs([0, 1, 4])
+    [slice(0, 2, None), slice(4, 5, None)]
+    """
+    runs: list[slice] = []
+    for channel in channels:
+        if runs and runs[-1].stop == channel:
+            runs[-1] = slice(runs[-1].start, channel + 1)
+        else:
+            runs.append(slice(channel, channel + 1))
+    return runs

@@ -1,0 +1,118 @@
+"""Boxes that reach outside an image: which voxels are read, and what stands for the rest."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .region import Region
+
+Padding = str | float
+Read = Callable[[Region], NDArray[np.generic]]
+
+
+def check_padding(padding: Any, dtype: np.dtype[Any]) -> Padding:
+    """`"reflect"`, `"edge"`, or a number that the dtype can hold.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if isinstance(padding, str) and padding in ("reflect", "edge"):
+        return padding
+    number = _as_number(padding)
+    if number is None:
+        raise ValueError(f"padding is {padding!r}; needed is 'reflect', 'edge' or a number.")
+    if dtype.kind in "iub" and not _fits(number, dtype):
+        raise ValueError(f"padding {padding} cannot be stored as the image's {dtype}.")
+    return number
+
+
+def read_padded(
+    read: Read, region: Region, shape: tuple[int, ...], padding: Padding
+) -> NDArray[np.generic]:
+    """Read a box that may reach outside an image of `shape`, in one read.
+
+    `read` takes a box inside the image and returns an array whose last axes are spatial.
+    """
+    if all(a >= 0 for a in region.start) and all(map(operator.le, region.stop, shape)):
+        return read(region)
+    if isinstance(padding, str):
+        return _read_mirrored(read, region, shape, padding)
+    return _read_filled(read, region, shape, padding)
+
+
+def _read_mirrored(
+    read: Read, region: Region, shape: tuple[int, ...], padding: str
+) -> NDArray[np.generic]:
+    sources = [
+        source_indices(a, b, n, padding)
+        for a, b, n in zip(region.start, region.stop, shape, strict=True)
+    ]
+    start = tuple(int(s.min()) for s in sources)
+    values = read(Region(start, tuple(int(s.max()) + 1 for s in sources)))
+    for axis, (source, first) in enumerate(zip(sources, start, strict=True)):
+        offset = axis + values.ndim - len(sources)
+        local = source - first
+        if not np.array_equal(local, np.arange(values.shape[offset])):
+            values = np.take(values, local, axis=offset)
+    return values
+
+
+def _read_filled(
+    read: Read, region: Region, shape: tuple[int, ...], padding: float
+) -> NDArray[np.generic]:
+    start = tuple(min(max(a, 0), n) for a, n in zip(region.start, shape, strict=True))
+    stop = tuple(max(min(b, n), a) for b, n, a in zip(region.stop, shape, start, strict=True))
+    inside = Region(start, stop)
+    empty = inside.n_voxels == 0
+    # Outside altogether: one voxel tells channels and dtype.
+    values = read(Region((0,) * len(shape), (1,) * len(shape)) if empty else inside)
+    leading = values.shape[: values.ndim - len(shape)]
+    padded = np.full((*leading, *region.shape), padding, dtype=values.dtype)
+    if not empty:
+        padded[(..., *inside.slices_within(region))] = values
+    return padded
+
+
+def source_indices(start: int, stop: int, size: int, padding: str) -> NDArray[np.intp]:
+    """For each voxel of `[start, stop)`, the voxel of an axis that stands for it.
+
+    `reflect` mirrors about the edge voxels without repeating them, again and again for an axis
+    smaller than its padding, as `numpy.pad` does.
+
+    >>> source_indices(-2, 6, 4, "reflect").tolist()
+    [2, 1, 0, 1, 2, 3, 2, 1]
+    """
+    indices = np.arange(start, stop)
+    if padding == "edge" or size == 1:
+        return np.clip(indices, 0, size - 1)
+    period = 2 * (size - 1)
+    indices %= period
+    return np.where(indices < size, indices, period - indices)
+
+
+def _as_number(value: Any) -> float | None:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return None
+    return value  # type: ignore[return-value]
+
+
+def _fits(number: float, dtype: np.dtype[Any]) -> bool:
+    if not math.isfinite(number) or number != int(number):
+        return False
+    if dtype.kind == "b":
+        return number in (0, 1)
+    info = np.iinfo(dtype)
+    return bool(info.min <= number <= info.max)

@@ -1,0 +1,112 @@
+"""Arguments of strategies, normalised to tuples of plain ints or refused."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+def as_shapes(data_shapes: Sequence[Sequence[int]]) -> Shapes:
+    """Shapes `SC(Z)YX`, all of the same length.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or their lengths differ or are not 4 or 5, or a size is below 1.
+    """
+    try:
+        shapes = tuple(tuple(map(operator.index, shape)) for shape in data_shapes)
+    except TypeError:
+        raise ValueError(
+            f"data_shapes is {data_shapes!r}; needed is a sequence of SC(Z)YX shapes, one per "
+            "image stack, for example [(1, 1, 512, 512)]."
+        ) from None
+    if not shapes:
+        raise ValueError("data_shapes is empty; give one SC(Z)YX shape per image stack.")
+    for shape in shapes:
+        if len(shape) not in (4, 5):
+            raise ValueError(
+                f"data_shapes holds {shape}, which has {len(shape)} sizes; needed are SCYX or "
+                "SCZYX. Add 1 for a missing samples or channels axis."
+            )
+        if len(shape) != len(shapes[0]):
+            raise ValueError(
+                f"data_shapes mixes 2-D and 3-D images ({shapes[0]} and {shape}); tile them with "
+                "two strategies."
+            )
+        if min(shape) < 1:
+            raise ValueError(f"data_shapes holds {shape}; every size must be at least 1.")
+    return shapes
+
+
+def as_sizes(name: str, value: int | Sequence[int], n_axes: int, least: int) -> tuple[int, ...]:
+    """One int per spatial axis; a single number serves for all.
+
+    Raises
+    ------
+    ValueError
+        If the length is wrong, an entry is not an integer, or below `least`.
+    """
+    try:
+        sizes = (operator.index(value),) * n_axes  # type: ignore[arg-type]
+    except TypeError:
+        try:
+            sizes = tuple(map(operator.index, value))  # type: ignore[arg-type]
+        except TypeError:
+            raise ValueError(
+                f"{name} is {value!r}; needed is an integer, or one for each of {n_axes} axes."
+            ) from None
+    if len(sizes) != n_axes:
+        raise ValueError(
+            f"{name} is {sizes}, {len(sizes)} numbers for {n_axes} spatial axes; give "
+            f"{n_axes} numbers, or one for all."
+        )
+    if min(sizes) < least:
+        raise ValueError(f"{name} is {sizes}; every entry must be at least {least}.")
+    return sizes
+
+
+def check_overlaps(patch_size: tuple[int, ...], overlaps: tuple[int, ...]) -> None:
+    """Refuse overlaps that leave no step between patches."""
+    if any(o >= p for p, o in zip(patch_size, overlaps, strict=True)):
+        raise ValueError(
+            f"overlaps {overlaps} must be smaller than patch_size {patch_size} along every axis; "
+            "lower the overlap or use a larger patch."
+        )
+
+
+def check_alignment(
+    patch_size: tuple[int, ...],
+    overlaps: tuple[int, ...],
+    align: tuple[int, ...],
+    min_size: tuple[int, ...],
+) -> None:
+    """Refuse tiles that would not start on multiples of `align`."""
+    _check_multiples("patch_size", patch_size, align, "align", lambda a: a)
+    aligned = tuple(a if a > 1 else 0 for a in align)  # align 1 asks nothing of the overlap
+    _check_multiples("overlaps", overlaps, aligned, "2 * align", lambda a: 2 * a)
+    if any(m > p for m, p in zip(min_size, patch_size, strict=True)):
+        raise ValueError(
+            f"min_size {min_size} exceeds patch_size {patch_size}: no tile could be that large; "
+            "raise patch_size or lower min_size."
+        )
+
+
+def _check_multiples(
+    name: str,
+    values: tuple[int, ...],
+    align: tuple[int, ...],
+    unit_name: str,
+    unit: Callable[[int], int],
+) -> None:
+    units = tuple(max(unit(a), 1) for a in align)
+    if any(v % u for v, u in zip(values, units, strict=True)):
+        below = tuple(v // u * u for v, u in zip(values, units, strict=True))
+        above = tuple(-(-v // u) * u for v, u in zip(values, units, strict=True))
+        nearest = f"{above}" if min(below) == 0 and name == "patch_size" else f"{below} or {above}"
+        raise ValueError(
+            f"{name} {values} must be multiples of {unit_name} = {units}; the nearest that fit "
+            f"are {nearest}."
+        )

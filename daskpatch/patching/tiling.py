@@ -1,0 +1,197 @@
+"""Strategies that tile: every voxel is kept by exactly one tile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..axis import AlignedAxis, AxisTiling, TiledAxis, WholeAxis
+from .checks import Shapes, as_shapes, as_sizes, check_alignment, check_overlaps
+from .grid import TileGrid
+from .sequence import Offsets, SpecSequence, Strategy
+from .types import TileSpecs
+
+
+class TileStrategy(Strategy[TileSpecs]):
+    """Base of the tilings: a grid of tiles for each image stack.
+
+    A subclass is a frozen dataclass that normalises its arguments and says how one axis is
+    tiled; `grids` and everything else follow.
+    """
+
+    data_shapes: Any
+    grids: tuple[TileGrid, ...]
+    _offsets: Offsets
+
+    def _axis(self, axis: int, size: int) -> AxisTiling:
+        raise TypeError(f"{type(self).__name__} does not tile an axis")
+
+    def _set(self, **normalised: object) -> None:
+        """Store the normalised arguments, then the grids that follow from them."""
+        for name, value in normalised.items():
+            object.__setattr__(self, name, value)
+        grids = tuple(
+            TileGrid(shape[0], tuple(self._axis(i, n) for i, n in enumerate(shape[2:])))
+            for shape in self.data_shapes
+        )
+        object.__setattr__(self, "grids", grids)
+        object.__setattr__(self, "_offsets", Offsets([grid.n_tiles for grid in grids]))
+
+    @property
+    def n_patches(self) -> int:
+        return self._offsets.total
+
+    @property
+    def tile_specs(self) -> SpecSequence[TileSpecs]:
+        """All tiles, as a lazy sequence."""
+        return SpecSequence(self, range(self.n_patches))
+
+    def get_patch_spec(self, index: int) -> TileSpecs:
+        """The tile of an index, image stacks slowest, then samples, then C order."""
+        data_idx, within = self._offsets.find(index)
+        return self.grids[data_idx].tile_specs(data_idx, within)
+
+    def get_patch_indices(self, data_idx: int) -> range:
+        """The indices of one image stack's tiles."""
+        return self._offsets.indices(data_idx)
+
+
+@dataclass(frozen=True)
+class TiledPatching(TileStrategy):
+    """Tiles every `patch_size - overlaps` voxels, the last one moved back inside the image.
+
+    The convention of CAREamics, index for index; odd overlaps too are an exact partition. An
+    image smaller than the tile has one tile, which exceeds it.
+
+    Parameters
+    ----------
+    data_shapes
+        One `SC(Z)YX` shape per image stack.
+    patch_size, overlaps
+        Voxels per spatial axis, or one number for all.
+
+    Raises
+    ------
+    ValueError
+        If the sizes don't fit each other.
+
+    Examples
+    --------
+    >>> tiling = TiledPatching([(1, 1, 100, 100)], (64, 64), (16, 16))
+    >>> len(tiling), tiling[-1]["coords"], tiling[-1]["stitch_coords"]
+    (4, (36, 36), (56, 56))
+    """
+
+    data_shapes: Sequence[Sequence[int]]
+    patch_size: Sequence[int] | int
+    overlaps: Sequence[int] | int
+    grids: tuple[TileGrid, ...] = field(init=False, repr=False, compare=False)
+    _offsets: Offsets = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        shapes, patch_size, overlaps = sizes_of_patches(
+            self.data_shapes, self.patch_size, self.overlaps
+        )
+        self._set(data_shapes=shapes, patch_size=patch_size, overlaps=overlaps)
+
+    def _axis(self, axis: int, size: int) -> AxisTiling:
+        return TiledAxis(size, self.patch_size[axis], self.overlaps[axis])  # type: ignore[index]
+
+
+@dataclass(frozen=True)
+class AlignedPatching(TileStrategy):
+    """Tiles on the network's grid: they start on multiples of `align`, crops on those of the step.
+
+    With a halo (half the overlap) no smaller than the model's receptive field, the stitched
+    result is the whole-image result, and blocks cut at multiples of `patch_size - overlaps`
+    compute nothing twice.
+
+    Parameters
+    ----------
+    data_shapes
+        One `SC(Z)YX` shape per image stack.
+    patch_size, overlaps
+        Voxels per spatial axis, or one number for all. With `align > 1`, `patch_size` must be a
+        multiple of `align` and `overlaps` of `2 * align`.
+    align
+        The network's total stride: 8 for three poolings by two.
+    min_size
+        The smallest tile; `min_size=patch_size` for a model of one fixed size.
+
+    Raises
+    ------
+    ValueError
+        If the sizes don't fit each other.
+
+    Examples
+    --------
+    >>> tiling = AlignedPatching([(1, 1, 101, 50)], (64, 64), (16, 16), align=4)
+    >>> [(tile["coords"], tile["patch_size"], tile["crop_size"]) for tile in tiling]
+    [((0, 0), (64, 52), (48, 50)), ((40, 0), (64, 52), (53, 50))]
+    """
+
+    data_shapes: Sequence[Sequence[int]]
+    patch_size: Sequence[int] | int
+    overlaps: Sequence[int] | int
+    align: Sequence[int] | int = 1
+    min_size: Sequence[int] | int = 1
+    grids: tuple[TileGrid, ...] = field(init=False, repr=False, compare=False)
+    _offsets: Offsets = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        shapes, patch_size, overlaps = sizes_of_patches(
+            self.data_shapes, self.patch_size, self.overlaps
+        )
+        align = as_sizes("align", self.align, len(patch_size), least=1)
+        min_size = as_sizes("min_size", self.min_size, len(patch_size), least=1)
+        check_alignment(patch_size, overlaps, align, min_size)
+        self._set(
+            data_shapes=shapes,
+            patch_size=patch_size,
+            overlaps=overlaps,
+            align=align,
+            min_size=min_size,
+        )
+
+    def _axis(self, axis: int, size: int) -> AxisTiling:
+        return AlignedAxis(
+            size,
+            self.patch_size[axis],  # type: ignore[index]
+            self.overlaps[axis],  # type: ignore[index]
+            self.align[axis],  # type: ignore[index]
+            self.min_size[axis],  # type: ignore[index]
+        )
+
+
+@dataclass(frozen=True)
+class WholeSamplePatching(TileStrategy):
+    """Each sample is one tile.
+
+    >>> WholeSamplePatching([(2, 1, 30, 20)])[1]["patch_size"]
+    (30, 20)
+    """
+
+    data_shapes: Sequence[Sequence[int]]
+    grids: tuple[TileGrid, ...] = field(init=False, repr=False, compare=False)
+    _offsets: Offsets = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._set(data_shapes=as_shapes(self.data_shapes))
+
+    def _axis(self, axis: int, size: int) -> AxisTiling:  # noqa: ARG002 (the same for all)
+        return WholeAxis(size)
+
+
+def sizes_of_patches(
+    data_shapes: Sequence[Sequence[int]],
+    patch_size: Sequence[int] | int,
+    overlaps: Sequence[int] | int,
+) -> tuple[Shapes, tuple[int, ...], tuple[int, ...]]:
+    """Shapes, patch sizes and overlaps, normalised and checked against each other."""
+    shapes = as_shapes(data_shapes)
+    n_axes = len(shapes[0]) - 2
+    sizes = as_sizes("patch_size", patch_size, n_axes, least=1)
+    checked = as_sizes("overlaps", overlaps, n_axes, least=0)
+    check_overlaps(sizes, checked)
+    return shapes, sizes, checked

@@ -1,0 +1,156 @@
+"""Bulk reads and writes of one Zarr array, through tensorstore or zarr-python."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from .. import extras
+from .location import Location, locate
+
+CACHE_BYTES = 150_000_000
+"""Decoded chunks that tensorstore keeps per process, for halos that blocks share."""
+
+Box = tuple[slice, ...]
+
+
+class Backend(Protocol):
+    """Boxes in and out of one array."""
+
+    def read(self, box: Box) -> NDArray[np.generic]: ...
+
+    def write(self, box: Box, values: NDArray[np.generic]) -> None: ...
+
+
+class StoredArray:
+    """A Zarr array with a back end, opened when it is first used.
+
+    Pickles small, without the open handles, and opens anew in another process.
+    """
+
+    def __init__(self, array: zarr.Array, *, io: str = "auto") -> None:
+        self.array = array
+        self.io = check_io(io)
+        self._backend: Backend | None = None
+
+    @property
+    def location(self) -> Location:
+        return locate(self.array)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.array.dtype)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What is decoded at once."""
+        return tuple(self.array.chunks)
+
+    @property
+    def write_unit(self) -> tuple[int, ...]:
+        """The smallest box that is written atomically: a shard, else a chunk."""
+        return tuple(self.array.shards or self.array.chunks)
+
+    @property
+    def backend_name(self) -> str:
+        """`tensorstore` or `zarr`: what is used in this process."""
+        return "tensorstore" if isinstance(self.backend, _TensorStore) else "zarr"
+
+    @property
+    def backend(self) -> Backend:
+        if self._backend is None:
+            self._backend = _open_backend(self.array, self.io)
+        return self._backend
+
+    def read(self, box: Box) -> NDArray[np.generic]:
+        return self.backend.read(box)
+
+    def write(self, box: Box, values: NDArray[np.generic]) -> None:
+        """Write a box; the caller owns every write unit it touches."""
+        self.backend.write(box, values)
+
+    def with_io(self, io: str) -> StoredArray:
+        return StoredArray(self.array, io=io)
+
+    def why_not_portable(self) -> str | None:
+        """Why another process could not use this array, or None if it could."""
+        if self.location.lives_in_this_process:
+            return f"{self.location.name} lives in this process's memory; save it to disk first"
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"array": self.array, "io": self.io, "_backend": None}
+
+    def __repr__(self) -> str:
+        return f"<{self.location.name} {self.shape} {self.dtype}>"
+
+
+def check_io(io: str) -> str:
+    """Refuse names that are not of a back end."""
+    if io not in ("auto", "zarr", "tensorstore"):
+        raise ValueError(f"io is {io!r}; needed is 'auto', 'zarr' or 'tensorstore'.")
+    return io
+
+
+def _open_backend(array: zarr.Array, io: str) -> Backend:
+    folder = locate(array).local_path
+    if io == "zarr" or (io == "auto" and (folder is None or not extras.is_installed("tensorstore"))):
+        return _ZarrPython(array)
+    if folder is None:
+        raise ValueError(
+            f"io='tensorstore' opens arrays in local folders, and {locate(array).name} is not one; "
+            "use io='auto' or io='zarr'."
+        )
+    try:
+        return _TensorStore(array, folder)
+    except ValueError:
+        if io == "tensorstore":
+            raise
+        return _ZarrPython(array)  # a dtype or codec that tensorstore does not know
+
+
+class _ZarrPython:
+    def __init__(self, array: zarr.Array) -> None:
+        self._array = array
+
+    def read(self, box: Box) -> NDArray[np.generic]:
+        return np.asarray(self._array[box])
+
+    def write(self, box: Box, values: NDArray[np.generic]) -> None:
+        self._array[box] = values
+
+
+class _TensorStore:
+    def __init__(self, array: zarr.Array, folder: Path) -> None:
+        tensorstore = extras.load("tensorstore", "io='tensorstore'")
+        self._array = tensorstore.open(
+            {
+                "driver": "zarr3" if array.metadata.zarr_format == 3 else "zarr",
+                "kvstore": {"driver": "file", "path": f"{folder}/"},
+            },
+            open=True,
+            context=_context(),
+        ).result()
+
+    def read(self, box: Box) -> NDArray[np.generic]:
+        values: NDArray[np.generic] = self._array[box].read(order="C").result()
+        return values
+
+    def write(self, box: Box, values: NDArray[np.generic]) -> None:
+        self._array[box].write(values).result()
+
+
+@lru_cache(maxsize=1)
+def _context() -> Any:
+    """One cache of decoded chunks for all arrays of this process."""
+    tensorstore = extras.load("tensorstore", "io='tensorstore'")
+    return tensorstore.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})

@@ -1,0 +1,147 @@
+"""Where an array or a group lies: a zarr store, a path in it, and a name fit to be shown."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import zarr
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, StorePath
+
+from .. import extras
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place for an array or a group.
+
+    `name` is what the user gave, without user info and query; it is safe to show and to store.
+    """
+
+    store: Store
+    path: str
+    name: str
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The place as path components that can be compared between stores."""
+        return (*_store_parts(self.store), *filter(None, self.path.split("/")))
+
+    @property
+    def local_path(self) -> Path | None:
+        """The folder, where the store is one."""
+        if isinstance(self.store, LocalStore):
+            return Path(self.store.root).resolve() / self.path
+        return None
+
+    @property
+    def lives_in_this_process(self) -> bool:
+        """Whether another process would see a copy, not the same data."""
+        backend = getattr(self.store, "store", None)
+        in_memory = type(backend).__module__.startswith("obstore") and (
+            type(backend).__name__ == "MemoryStore"
+        )
+        return isinstance(self.store, MemoryStore) or in_memory
+
+    def child(self, name: str) -> Location:
+        path = f"{self.path}/{name}" if self.path else name
+        return Location(self.store, path, f"{self.name}/{name}")
+
+    def contains(self, other: Location) -> bool:
+        """Whether the other place is this one or lies inside it."""
+        mine = self.parts
+        return other.parts[: len(mine)] == mine
+
+
+def locate(target: Any, *, read_only: bool = False) -> Location:
+    """The place of a path, URL, zarr array or group, store or store path.
+
+    URLs take credentials and endpoint from the environment (`AWS_ENDPOINT_URL` and so on).
+
+    Raises
+    ------
+    ImportError
+        If a URL needs obstore and it is missing.
+    TypeError
+        If the target is none of these.
+    """
+    if isinstance(target, zarr.Array | zarr.Group):
+        store, path = _absolute(target.store), target.path
+        return Location(store, path, _name_of(store, path))
+    if isinstance(target, StorePath):
+        store = _absolute(target.store)
+        return Location(store, target.path, _name_of(store, target.path))
+    if isinstance(target, Store):
+        store = _absolute(target)
+        return Location(store, "", _name_of(store, ""))
+    if isinstance(target, str) and "://" in target:
+        return _locate_url(target, read_only=read_only)
+    if isinstance(target, str | os.PathLike):
+        path = os.path.abspath(os.path.expanduser(target))
+        return Location(LocalStore(path, read_only=read_only), "", str(target))
+    raise TypeError(
+        f"{target!r} is a {type(target).__name__}; needed is a path, a URL, or a zarr array, group "
+        "or store."
+    )
+
+
+def without_secrets(url: str) -> str:
+    """A URL without user info, query and fragment.
+
+    >>> without_secrets("https://me:secret@example.org/a.zarr?token=1")
+    'https://example.org/a.zarr'
+    """
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _locate_url(url: str, *, read_only: bool) -> Location:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return locate(parts.path, read_only=read_only)
+    obstore = extras.load("obstore.store", f"Reading or writing {parts.scheme}:// URLs")
+    store = obstore.from_url(url)
+    return Location(ObjectStore(store, read_only=read_only), "", without_secrets(url))
+
+
+def _absolute(store: Store) -> Store:
+    """The same store, independent of the working directory."""
+    if isinstance(store, LocalStore):
+        return LocalStore(os.path.abspath(store.root), read_only=store.read_only)
+    return store
+
+
+def _name_of(store: Store, path: str) -> str:
+    url = without_secrets(str(store))
+    return f"{url.rstrip('/')}/{path}".rstrip("/")
+
+
+def _store_parts(store: Store) -> tuple[str, ...]:
+    """Components that are the same for every store that shows the same place."""
+    if isinstance(store, LocalStore):
+        return ("file", *Path(store.root).resolve().parts)
+    if isinstance(store, FsspecStore):
+        protocol = store.fs.protocol
+        scheme = protocol if isinstance(protocol, str) else protocol[0]
+        return (scheme, *filter(None, store.path.split("/")))
+    if isinstance(store, ObjectStore):
+        return _obstore_parts(store.store)
+    return (f"{type(store).__name__} {id(store)}",)
+
+
+def _obstore_parts(store: Any) -> tuple[str, ...]:
+    prefix = str(getattr(store, "prefix", None) or "")
+    kind = type(store).__name__
+    if kind == "LocalStore":
+        return ("file", *Path(prefix).resolve().parts)
+    bucket = (getattr(store, "config", None) or {}).get("bucket")
+    if bucket:
+        return (kind.removesuffix("Store").lower(), bucket, *filter(None, prefix.split("/")))
+    url = getattr(store, "url", None)
+    if url:
+        return tuple(filter(None, without_secrets(str(url)).split("/")))
+    return (f"{kind} {id(store)}",)
