@@ -1,2 +1,59 @@
-from .patching import *  # noqa
-from .image import *
+"""Tiled prediction on image volumes too large for memory, with Dask and Zarr.
+
+```python
+plan = daskpatch.plan("in.zarr", model, "out.zarr", patch_size=(80, 160, 160), overlaps=32)
+plan                       # what will happen and what it costs
+plan.array[500].compute()  # a slice of the prediction
+plan.run()                 # write everything
+```
+"""
+
+from importlib.metadata import version as _version
+
+from .image import ImageStack, open_image
+from .model import ModelError, OnnxModel, TorchModel
+from .patching import (
+    AlignedPatching,
+    FixedPatching,
+    FixedRandomPatching,
+    Patching,
+    PatchSpecs,
+    RandomPatching,
+    SequentialPatching,
+    TiledPatching,
+    TileSpecs,
+    WholeSamplePatching,
+    is_tile_specs,
+)
+from .planning import Plan
+from .prediction import plan, predict
+from .receipts import FailedBlock, Report, RunFailed
+from .view import View
+
+__version__ = _version("daskpatch")
+
+__all__ = [
+    "AlignedPatching",
+    "FailedBlock",
+    "FixedPatching",
+    "FixedRandomPatching",
+    "ImageStack",
+    "ModelError",
+    "OnnxModel",
+    "PatchSpecs",
+    "Patching",
+    "Plan",
+    "RandomPatching",
+    "Report",
+    "RunFailed",
+    "SequentialPatching",
+    "TileSpecs",
+    "TiledPatching",
+    "TorchModel",
+    "View",
+    "WholeSamplePatching",
+    "is_tile_specs",
+    "open_image",
+    "plan",
+    "predict",
+]

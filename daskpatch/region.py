@@ -34,16 +34,13 @@ class Region:
     def slices_within(self, outer: Region) -> tuple[slice, ...]:
         """This box as slices of an array that holds `outer`."""
         return tuple(
-            slice(a - o, b - o)
-            for a, b, o in zip(self.start, self.stop, outer.start, strict=True)
+            slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True)
         )
 
     def rounded_out(self, unit: tuple[int, ...], shape: tuple[int, ...]) -> Region:
         """The smallest box of whole units around this one, inside an array of `shape`."""
         start = tuple(a // u * u for a, u in zip(self.start, unit, strict=True))
-        stop = tuple(
-            min(-(-b // u) * u, n) for b, u, n in zip(self.stop, unit, shape, strict=True)
-        )
+        stop = tuple(min(-(-b // u) * u, n) for b, u, n in zip(self.stop, unit, shape, strict=True))
         return Region(start, stop)
 
     @classmethod
@@ -53,42 +50,74 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class RegularGrid:
-    """An array's shape cut into equal cells, the last ones clipped; flat index, C order.
+    """An array's shape cut into equal cells; flat index, C order.
+
+    Along each axis the last cell is what remains, or, where `merge` says so, the remainder
+    belongs to the cell before it.
 
     ```
-    shape 10, cell 4:   [0 ─ 4)[4 ─ 8)[8 ─ 10)
+    shape 10, cell 4:           [0 ─ 4)[4 ─ 8)[8 ─ 10)
+    shape 10, cell 4, merged:   [0 ─ 4)[4  ──  10)
     ```
 
-    >>> grid = RegularGrid((10, 6), (4, 6))
-    >>> grid.n_cells, grid.cell(2)
-    (3, Region(start=(8, 0), stop=(10, 6)))
+    >>> grid = RegularGrid((10, 6), (4, 6), merge=(True, False))
+    >>> grid.n_cells, grid.cell(1)
+    (2, Region(start=(4, 0), stop=(10, 6)))
     """
 
     shape: tuple[int, ...]
     cell_shape: tuple[int, ...]
+    merge: tuple[bool, ...]
+
+    @classmethod
+    def clipped(cls, shape: tuple[int, ...], cell_shape: tuple[int, ...]) -> RegularGrid:
+        """A grid whose remainders are cells of their own."""
+        return cls(shape, cell_shape, (False,) * len(shape))
 
     @property
     def counts(self) -> tuple[int, ...]:
         """Cells along each axis."""
-        return tuple(-(-n // c) for n, c in zip(self.shape, self.cell_shape, strict=True))
+        return tuple(
+            max(n // c, 1) if merge else -(-n // c)
+            for n, c, merge in zip(self.shape, self.cell_shape, self.merge, strict=True)
+        )
 
     @property
     def n_cells(self) -> int:
         return math.prod(self.counts)
 
-    def cell(self, index: int) -> Region:
-        position = unravel(index, self.counts)
-        start = tuple(i * c for i, c in zip(position, self.cell_shape, strict=True))
-        stop = tuple(
-            min(a + c, n) for a, c, n in zip(start, self.cell_shape, self.shape, strict=True)
+    def along(self, axis: int, index: int) -> tuple[int, int]:
+        """One cell's interval along one axis."""
+        start = index * self.cell_shape[axis]
+        last = index == self.counts[axis] - 1
+        return start, self.shape[axis] if last else start + self.cell_shape[axis]
+
+    def sizes(self, axis: int) -> tuple[int, ...]:
+        """The cells' sizes along one axis, as Dask's chunks."""
+        count = self.counts[axis]
+        start, stop = self.along(axis, count - 1)
+        return (self.cell_shape[axis],) * (count - 1) + (stop - start,)
+
+    @property
+    def largest(self) -> tuple[int, ...]:
+        """The largest size of a cell along each axis: that of the first or of the last."""
+        ends = ((0, n - 1) for n in self.counts)
+        return tuple(
+            max(b - a for a, b in (self.along(axis, i) for i in pair))
+            for axis, pair in enumerate(ends)
         )
-        return Region(start, stop)
+
+    def cell(self, index: int) -> Region:
+        intervals = [self.along(axis, i) for axis, i in enumerate(unravel(index, self.counts))]
+        return Region(tuple(a for a, _ in intervals), tuple(b for _, b in intervals))
 
     def ranges(self, region: Region) -> tuple[range, ...]:
         """Per axis, the cells that touch a (non-empty) region."""
         return tuple(
-            range(a // c, -(-b // c))
-            for a, b, c in zip(region.start, region.stop, self.cell_shape, strict=True)
+            range(min(a // c, n - 1), min((b - 1) // c, n - 1) + 1)
+            for a, b, c, n in zip(
+                region.start, region.stop, self.cell_shape, self.counts, strict=True
+            )
         )
 
     def indices(self, ranges: tuple[range, ...]) -> Iterator[int]:

@@ -159,7 +159,9 @@ def _member(group: zarr.Group, path: str) -> zarr.Array:
     except KeyError:
         node = None
     if not isinstance(node, zarr.Array):
-        raise FileNotFoundError(f"The OME metadata of {group.store_path} names {path}: no such array.")
+        raise FileNotFoundError(
+            f"The OME metadata of {group.store_path} names {path}: no such array."
+        )
     return node
 
 
@@ -190,9 +192,7 @@ def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
         raise ValueError(f"{name} has dtype {dtype}; needed are integers, floats or booleans.")
 
 
-def _as_channels(
-    channels: Sequence[int] | None, dimensions: Dimensions
-) -> tuple[int, ...] | None:
+def _as_channels(channels: Sequence[int] | None, dimensions: Dimensions) -> tuple[int, ...] | None:
     if channels is None:
         return None
     n_channels = dimensions.n_channels

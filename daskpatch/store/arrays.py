@@ -103,7 +103,9 @@ def check_io(io: str) -> str:
 
 def _open_backend(array: zarr.Array, io: str) -> Backend:
     folder = locate(array).local_path
-    if io == "zarr" or (io == "auto" and (folder is None or not extras.is_installed("tensorstore"))):
+    if io == "zarr" or (
+        io == "auto" and (folder is None or not extras.is_installed("tensorstore"))
+    ):
         return _ZarrPython(array)
     if folder is None:
         raise ValueError(

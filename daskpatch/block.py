@@ -1,0 +1,330 @@
+"""From a region of the prediction to its voxels: read, tile, batch, model, crop, stitch.
+
+```
+region ──▶ the tiles that touch it ──▶ one read of their bounding box (padded)
+       ──▶ batches of tiles ──▶ model ──▶ each crop's part of the region, into place
+```
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .axis import AxisTile
+from .conversion import has_nan, store_values
+from .dimensions import Dimensions
+from .image import ArrayImage, ImageStack
+from .model import LoadedModel, ModelError, Signature, load, single_threaded
+from .model.errors import describe_tile
+from .model.handles import Registered
+from .patching import TileGrid
+from .receipts import Receipt
+from .region import Region, RegularGrid
+from .store import StoredArray
+
+Tile = tuple[AxisTile, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A series of images and the model that predicts them: what every region needs."""
+
+    images: tuple[ImageStack, ...]
+    grids: tuple[TileGrid, ...]
+    model: Registered
+    signature: Signature
+    outputs: tuple[Dimensions, ...]
+    input_dtype: np.dtype[Any]
+    dtype: np.dtype[Any]
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A prediction and where its blocks are written; the same value for all blocks of a run."""
+
+    prediction: Prediction
+    block_shape: tuple[int, ...]
+    targets: tuple[StoredArray, ...]
+    side_by_side: bool
+    _ends: tuple[int, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        grids = block_grids(self.prediction, self.block_shape)
+        object.__setattr__(self, "_ends", (0, *accumulate(g.n_cells for g in grids)))
+
+    def place(self, index: int) -> tuple[int, Region]:
+        """The image of a block, and its region of that image's prediction."""
+        data_idx = int(np.searchsorted(self._ends, index, side="right")) - 1
+        grid = block_grid(self.prediction, data_idx, self.block_shape)
+        return data_idx, grid.cell(index - self._ends[data_idx])
+
+    def __call__(self, index: int) -> Receipt:
+        """Compute a block and write it."""
+        begin = time.perf_counter()
+        data_idx, region = self.place(index)
+        tally = Tally()
+        values = predict_region(
+            self.prediction, data_idx, region, tally=tally, side_by_side=self.side_by_side
+        )
+        self.targets[data_idx].write(region.slices, values)
+        dims = self.prediction.outputs[data_idx]
+        channels = dims.channel_part(region)
+        return Receipt(
+            index=index,
+            tiles=tally.tiles,
+            nan_tiles=tally.nan_tiles,
+            voxels=region.n_voxels // (channels.stop - channels.start),
+            bytes_read=tally.bytes_read,
+            bytes_written=values.nbytes,
+            seconds=time.perf_counter() - begin,
+        )
+
+
+def block_grids(prediction: Prediction, block_shape: tuple[int, ...]) -> tuple[RegularGrid, ...]:
+    """The blocks of every image of a series."""
+    return tuple(
+        block_grid(prediction, data_idx, block_shape) for data_idx in range(len(prediction.images))
+    )
+
+
+def block_grid(prediction: Prediction, data_idx: int, block_shape: tuple[int, ...]) -> RegularGrid:
+    """The blocks of one image.
+
+    A last block that only the end of the last tile touches joins the one before: its voxels
+    come out of a tile that is computed there anyway.
+    """
+    dims, grid = prediction.outputs[data_idx], prediction.grids[data_idx]
+    last = _last_start(prediction.signature, grid)
+    starts = dims.spread(-1, -1, last)
+    merge = tuple(
+        0 <= start < size // block * block
+        for start, size, block in zip(starts, dims.shape, block_shape, strict=True)
+    )
+    return RegularGrid(dims.shape, block_shape, merge)
+
+
+def _last_start(signature: Signature, grid: TileGrid) -> tuple[int, ...]:
+    """Where the crop of the last tile lands along each spatial axis."""
+    tile = tuple(axis.tile(axis.n_tiles - 1) for axis in grid.axes)
+    return signature.kept(tile).start
+
+
+@dataclass
+class Tally:
+    """What a region cost."""
+
+    tiles: int = 0
+    nan_tiles: int = 0
+    bytes_read: int = 0
+
+
+def predict_region(
+    prediction: Prediction,
+    data_idx: int,
+    region: Region,
+    *,
+    tally: Tally | None = None,
+    side_by_side: bool = False,
+) -> NDArray[Any]:
+    """The prediction of one box of one image, in the stored dtype and order of axes.
+
+    Raises
+    ------
+    ModelError
+        If the model fails on a tile, or gives another shape or a dtype that cannot be stored.
+    """
+    model = load(prediction.model)
+    if side_by_side:
+        single_threaded()
+    dims = prediction.outputs[data_idx]
+    values = np.empty(region.shape, prediction.dtype)
+    by_sample = dims.canonical(values)
+    tally = Tally() if tally is None else tally
+    for sample_idx, position in dims.samples_of(region):
+        sample = _Sample(prediction, model, data_idx, sample_idx, tally)
+        spatial, channels = dims.spatial_part(region), dims.channel_part(region)
+        sample.predict(spatial, channels, by_sample[position])
+    return values
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """One sample of one image, while a region of it is predicted."""
+
+    prediction: Prediction
+    model: LoadedModel
+    data_idx: int
+    sample_idx: int
+    tally: Tally
+
+    def predict(self, region: Region, channels: slice, target: NDArray[Any]) -> None:
+        """Predict a (Z)YX region into `target`, an array of `C(Z)YX`."""
+        signature = self.prediction.signature
+        grid = self.prediction.grids[self.data_idx]
+        ranges = touching(grid, signature.input_region(region))
+        box = span(grid, ranges)
+        patch = self._read(box)
+        batches = _Batches(self.prediction.batch_size, patch, box, self.prediction.input_dtype)
+        positions = product(*ranges)
+        for tiles, batch in batches.of(tuple(grid.tiles(position)) for position in positions):
+            results = self._call(batch, tiles)
+            for tile, result, given in zip(tiles, results, batch, strict=True):
+                self._stitch(tile, result[channels], given, (region, target))
+            self.tally.tiles += len(tiles)
+
+    def _read(self, box: Region) -> NDArray[Any]:
+        image = self.prediction.images[self.data_idx]
+        self.tally.bytes_read += bytes_decoded(image, box)
+        return image.extract_patch(self.sample_idx, None, box.start, box.shape)
+
+    def _call(self, batch: NDArray[Any], tiles: list[Tile]) -> NDArray[Any]:
+        try:
+            results = self.model(batch)
+        except Exception as error:
+            specs = self._specs(tiles[0])
+            also = f" and {len(tiles) - 1} more in its batch" if len(tiles) > 1 else ""
+            raise ModelError(
+                f"The model failed on the tile at {describe_tile(specs)}{also}, given "
+                f"{batch.dtype} {batch.shape}: {type(error).__name__}: {error}",
+                specs,
+                error,
+            ) from error
+        self._check(batch, results, tiles)
+        return results
+
+    def _check(self, batch: NDArray[Any], results: NDArray[Any], tiles: list[Tile]) -> None:
+        signature = self.prediction.signature
+        spatial = signature.tile_shape(batch.shape[2:])
+        needed = (batch.shape[0], signature.channels, *spatial)
+        check_result(results, batch.shape, needed, self._specs(tiles[0]))
+        if results.dtype != signature.dtype:
+            specs = self._specs(tiles[0])
+            raise ModelError(
+                f"The model gave {results.dtype} for the tile at {describe_tile(specs)}; on the "
+                f"trial tile it gave {signature.dtype}. It must always give the same dtype.",
+                specs,
+            )
+
+    def _stitch(
+        self,
+        tile: Tile,
+        result: NDArray[Any],
+        given: NDArray[Any],
+        destination: tuple[Region, NDArray[Any]],
+    ) -> None:
+        """Copy what a tile keeps of the region into the target."""
+        region, target = destination
+        signature = self.prediction.signature
+        kept, covered = signature.kept(tile), signature.given(tile)
+        start = tuple(map(max, kept.start, region.start))
+        stop = tuple(map(min, kept.stop, region.stop))
+        part = Region(start, stop)
+        crop = result[(slice(None), *part.slices_within(covered))]
+        if has_nan(crop) and (target.dtype.kind != "f" or not has_nan(given)):
+            self.tally.nan_tiles += 1
+        store_values(target[(slice(None), *part.slices_within(region))], crop)
+
+    def _specs(self, tile: Tile) -> dict[str, Any]:
+        grid = self.prediction.grids[self.data_idx]
+        return dict(grid.specs_of(self.data_idx, self.sample_idx, tile))
+
+
+@dataclass
+class _Batches:
+    """Tiles cut from a box and gathered into batches; one buffer serves them all."""
+
+    size: int
+    patch: NDArray[Any]
+    box: Region
+    dtype: np.dtype[Any]
+
+    def of(self, tiles: Iterator[Tile]) -> Iterator[tuple[list[Tile], NDArray[Any]]]:
+        """Batches of tiles of one size, each with its `(N, C, (Z), Y, X)` array."""
+        buffer = np.empty((0,))
+        for group in _grouped(tiles, self.size):
+            shape = (len(self.patch), *(tile.size for tile in group[0]))
+            if buffer.shape[1:] != shape or len(buffer) < len(group):
+                buffer = np.empty((len(group), *shape), self.dtype)
+            batch = buffer[: len(group)]
+            for values, tile in zip(batch, group, strict=True):
+                region = Region(tuple(t.start for t in tile), tuple(t.start + t.size for t in tile))
+                cut = self.patch[(slice(None), *region.slices_within(self.box))]
+                np.copyto(values, cut, casting="unsafe")
+            yield group, batch
+
+
+def _grouped(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:
+    """At most `size` tiles at a time, all of the same shape."""
+    group: list[Tile] = []
+    for tile in tiles:
+        if group and (len(group) == size or _sizes(group[0]) != _sizes(tile)):
+            yield group
+            group = []
+        group.append(tile)
+    if group:
+        yield group
+
+
+def _sizes(tile: Tile) -> tuple[int, ...]:
+    return tuple(t.size for t in tile)
+
+
+def touching(grid: TileGrid, region: Region) -> tuple[range, ...]:
+    """Per axis, the tiles that keep voxels of a (Z)YX region."""
+    return tuple(
+        axis.touching(a, b) for axis, a, b in zip(grid.axes, region.start, region.stop, strict=True)
+    )
+
+
+def span(grid: TileGrid, ranges: tuple[range, ...]) -> Region:
+    """The smallest box that holds these tiles whole; it may exceed the image."""
+    extents = [
+        _extent([axis.tile(i) for i in indices])
+        for axis, indices in zip(grid.axes, ranges, strict=True)
+    ]
+    return Region(tuple(a for a, _ in extents), tuple(b for _, b in extents))
+
+
+def _extent(tiles: list[AxisTile]) -> tuple[int, int]:
+    return min(t.start for t in tiles), max(t.start + t.size for t in tiles)
+
+
+def bytes_decoded(image: ImageStack, box: Region) -> int:
+    """Bytes of the source's chunks that a (Z)YX box touches, for all channels of a sample."""
+    channels, spatial = image.data_shape[1], image.data_shape[2:]
+    start = tuple(min(max(a, 0), n) for a, n in zip(box.start, spatial, strict=True))
+    stop = tuple(max(min(b, n), a) for b, n, a in zip(box.stop, spatial, start, strict=True))
+    inside = Region(start, stop)
+    chunks = image.chunk_shape if isinstance(image, ArrayImage) else None
+    if chunks is not None and inside.n_voxels:
+        inside = inside.rounded_out(chunks, spatial)
+    return inside.n_voxels * channels * image.data_dtype.itemsize
+
+
+def check_result(
+    results: NDArray[Any],
+    given: tuple[int, ...],
+    needed: tuple[int, ...],
+    specs: dict[str, Any],
+) -> None:
+    """Refuse a model's result of another shape or of a dtype that is no number."""
+    if results.shape != needed:
+        raise ModelError(
+            f"The model gave shape {results.shape} for the tile at {describe_tile(specs)}, given "
+            f"{given}; needed is {needed}: (N, C, (Z), Y, X) with the tile's own spatial shape.",
+            specs,
+        )
+    if results.dtype.kind not in "biuf":
+        raise ModelError(
+            f"The model gave dtype {results.dtype} for the tile at {describe_tile(specs)}; needed "
+            "are numbers (integers, floats or booleans).",
+            specs,
+        )

@@ -1,0 +1,24 @@
+"""Models: what they are, what they say of themselves, how they are loaded and called."""
+
+from .adaptation import as_handle
+from .errors import ModelError
+from .handles import Batch, LoadedModel, ModelHandle, load
+from .onnx import OnnxModel
+from .signature import Output, Signature
+from .threads import restore_threads, single_threaded
+from .torch import TorchModel
+
+__all__ = [
+    "Batch",
+    "LoadedModel",
+    "ModelError",
+    "ModelHandle",
+    "OnnxModel",
+    "Output",
+    "Signature",
+    "TorchModel",
+    "as_handle",
+    "load",
+    "restore_threads",
+    "single_threaded",
+]

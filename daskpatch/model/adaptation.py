@@ -1,0 +1,68 @@
+"""From whatever the user calls a model to a handle."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from .handles import CallableModel, ImportedModel, ModelHandle, Registered
+from .onnx import OnnxModel
+from .torch import TorchModel
+
+
+def as_handle(model: Any) -> Registered:
+    """A handle for a model.
+
+    Accepts a handle (`TorchModel`, `OnnxModel`), a `torch.nn.Module`, any callable,
+    `"package.module:attribute"`, `"file.py:attribute"`, or a path that ends in `.onnx`.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    ValueError
+        If a string names neither an attribute nor an ONNX file.
+    FileNotFoundError
+        If it names a file that does not exist.
+    """
+    return model if isinstance(model, Registered) else Registered(_handle(model))
+
+
+def _handle(model: Any) -> ModelHandle:
+    if isinstance(model, ModelHandle):
+        return model
+    if isinstance(model, str | os.PathLike):
+        return _named(os.fspath(model))
+    if _is_torch_module(model):
+        return TorchModel(model)
+    if callable(model):
+        return CallableModel(model)
+    raise TypeError(
+        f"The model is a {type(model).__name__}; needed is a callable, a torch.nn.Module, "
+        "'package.module:attribute', 'file.py:attribute' or the path of an .onnx file."
+    )
+
+
+def _named(name: str) -> ModelHandle:
+    if name.endswith(".onnx"):
+        return OnnxModel(name)
+    module, _, attribute = name.rpartition(":")
+    if not module or not attribute:
+        raise ValueError(
+            f"model {name!r} names no model; needed is 'package.module:attribute', "
+            "'file.py:attribute' or the path of an .onnx file."
+        )
+    if module.endswith(".py"):
+        path = Path(module).expanduser().absolute()
+        if not path.is_file():
+            raise FileNotFoundError(f"No file {path} to load the model from.")
+        module = str(path)
+    return ImportedModel(module, attribute)
+
+
+def _is_torch_module(model: Any) -> bool:
+    """Whether it is a module, without importing torch: then nobody could have made one."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)

@@ -1,0 +1,163 @@
+"""Handles: models as small values that travel, and load once per process."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+from uuid import uuid4
+from weakref import WeakValueDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+Batch = NDArray[Any]
+
+
+@runtime_checkable
+class ModelHandle(Protocol):
+    """A model that can be sent to another process and loaded there."""
+
+    @property
+    def name(self) -> str:
+        """What the model is called in messages and in the output's provenance."""
+
+    def load(self) -> Callable[[Batch], Any]:
+        """The model itself: a callable of `(N, C, (Z), Y, X)` arrays."""
+
+    def nbytes(self) -> int:
+        """Bytes of the model's weights; 0 where it does not say."""
+
+
+class LoadedModel:
+    """A model in this process's memory, shared by its threads."""
+
+    def __init__(self, call: Callable[[Batch], Any]) -> None:
+        self._call = call
+
+    def __call__(self, batch: Batch) -> NDArray[Any]:
+        return np.asarray(self._call(batch))
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A handle with a token that stays its own on every journey: loaded once per process."""
+
+    handle: ModelHandle
+    token: str = field(default_factory=lambda: uuid4().hex)
+
+
+_lock = threading.Lock()
+_loaded: WeakValueDictionary[str, LoadedModel] = WeakValueDictionary()
+# A task of a process pool forgets its handle when it ends; the model outlives it here.
+_latest: list[LoadedModel] = []
+
+
+def load(registered: Registered) -> LoadedModel:
+    """The model of a handle, loaded on the first call in this process."""
+    with _lock:
+        model = _loaded.get(registered.token)
+        if model is None:
+            model = LoadedModel(registered.handle.load())
+            _loaded[registered.token] = model
+        _latest[:] = [model]
+        return model
+
+
+@dataclass(frozen=True)
+class CallableModel:
+    """Any function or callable object."""
+
+    function: Callable[[Batch], Any]
+
+    @property
+    def name(self) -> str:
+        function = self.function
+        name = getattr(function, "__qualname__", None) or type(function).__qualname__
+        module = getattr(function, "__module__", None)
+        return f"{module}.{name}" if module else name
+
+    def load(self) -> Callable[[Batch], Any]:
+        return self.function
+
+    def nbytes(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """`package.module:attribute` or `file.py:attribute`, imported where it is used."""
+
+    module: str
+    attribute: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.module}:{self.attribute}"
+
+    def load(self) -> Callable[[Batch], Any]:
+        from .adaptation import as_handle
+
+        value = self._find()
+        if inspect.isclass(value):
+            raise TypeError(
+                f"{self.name} is a class; give a function or an instance, for example a line "
+                f"model = {self.attribute}() in the module, and :model."
+            )
+        return as_handle(value).handle.load()
+
+    def nbytes(self) -> int:
+        return 0
+
+    def _find(self) -> Any:
+        module = _run_file(self.module) if self.module.endswith(".py") else _import(self.module)
+        value = module
+        for part in self.attribute.split("."):
+            if not hasattr(value, part):
+                public = [name for name in vars(module) if not name.startswith("_")]
+                raise AttributeError(
+                    f"{self.module} has no {self.attribute}; it has {', '.join(public) or 'nothing'}."
+                )
+            value = getattr(value, part)
+        return value
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and name.startswith(error.name):
+            raise ModuleNotFoundError(
+                f"There is no module {name!r} to import the model from; give "
+                "package.module:attribute or file.py:attribute.",
+                name=error.name,
+            ) from error
+        raise
+
+
+def _run_file(path: str) -> Any:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"No file {path} to load the model from.")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True)
+class ExclusiveModel:
+    """Lets one thread at a time into a model: on a GPU the others read and write meanwhile."""
+
+    call: Callable[[Batch], Any]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, batch: Batch) -> Any:
+        with self.lock:
+            return self.call(batch)

@@ -1,0 +1,66 @@
+"""ONNX graphs, through onnxruntime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import extras
+from .handles import Batch, ExclusiveModel
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """An ONNX graph with one image input; its first output is the prediction.
+
+    Runs on CUDA where onnxruntime has it, else on the CPU with one thread per call: blocks run
+    side by side.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+
+    path: str | os.PathLike[str]
+
+    def __post_init__(self) -> None:
+        path = Path(self.path).expanduser().absolute()
+        if not path.is_file():
+            raise FileNotFoundError(f"No file {path} to load the model from.")
+        object.__setattr__(self, "path", path)
+
+    @property
+    def name(self) -> str:
+        return f"OnnxModel({str(self.path)!r})"
+
+    def nbytes(self) -> int:
+        return Path(self.path).stat().st_size
+
+    def load(self) -> Callable[[Batch], Any]:
+        onnxruntime = extras.load("onnxruntime", "OnnxModel")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+        available = onnxruntime.get_available_providers()
+        providers = [name for name in wanted if name in available]
+        session = onnxruntime.InferenceSession(str(self.path), options, providers=providers)
+        inputs = session.get_inputs()
+        if len(inputs) != 1:
+            raise ValueError(f"{self.path} has {len(inputs)} inputs; needed is one, the image.")
+        call = _OnnxCall(session, inputs[0].name, session.get_outputs()[0].name)
+        on_gpu = session.get_providers()[0] != "CPUExecutionProvider"
+        return ExclusiveModel(call) if on_gpu else call
+
+
+@dataclass(frozen=True)
+class _OnnxCall:
+    session: Any
+    input_name: str
+    output_name: str
+
+    def __call__(self, batch: Batch) -> Any:
+        return self.session.run([self.output_name], {self.input_name: batch})[0]

@@ -1,0 +1,146 @@
+"""PyTorch modules."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import extras
+from .handles import Batch, ExclusiveModel
+
+
+@dataclass(frozen=True)
+class TorchModel:
+    """A `torch.nn.Module`, in evaluation mode and without gradients.
+
+    Parameters
+    ----------
+    module_or_path
+        A module, or the path of a TorchScript archive (`torch.jit.save`) or of an exported
+        program (`torch.export.save`, `.pt2`). Pickled modules run code when they are loaded
+        and are refused: name the module in a Python file instead, `file.py:attribute`.
+    device
+        `"auto"` takes CUDA, then MPS, then the CPU, where the model is used; or any name that
+        torch knows.
+    autocast
+        None, or the dtype of automatic mixed precision: `"float16"` or `"bfloat16"`. The
+        result is float32 then.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    TypeError
+        If it is neither a module nor a path.
+    """
+
+    module_or_path: Any
+    device: str = "auto"
+    autocast: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.autocast not in (None, "float16", "bfloat16"):
+            raise ValueError(
+                f"autocast is {self.autocast!r}; needed is None, 'float16' or 'bfloat16'."
+            )
+        if isinstance(self.module_or_path, str | os.PathLike):
+            path = Path(self.module_or_path).expanduser().absolute()
+            if not path.is_file():
+                raise FileNotFoundError(f"No file {path} to load the model from.")
+            object.__setattr__(self, "module_or_path", path)
+        elif not hasattr(self.module_or_path, "state_dict"):
+            raise TypeError(
+                f"{self.module_or_path!r} is neither a torch.nn.Module nor the path of one."
+            )
+
+    @property
+    def name(self) -> str:
+        if isinstance(self.module_or_path, Path):
+            return f"TorchModel({str(self.module_or_path)!r})"
+        kind = type(self.module_or_path)
+        return f"TorchModel({kind.__module__}.{kind.__qualname__})"
+
+    def nbytes(self) -> int:
+        if isinstance(self.module_or_path, Path):
+            return self.module_or_path.stat().st_size
+        return sum(t.nbytes for t in self.module_or_path.state_dict().values())
+
+    def load(self) -> Callable[[Batch], Any]:
+        torch = extras.load("torch", "TorchModel")
+        device = _resolve(torch, self.device)
+        module = _on_device(torch, _open(torch, self.module_or_path), device)
+        call = _TorchCall(torch, module, device, self.autocast)
+        return call if device.type == "cpu" else ExclusiveModel(call)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The module travels on the CPU: the receiver may have other devices."""
+        state = dict(self.__dict__)
+        module = self.module_or_path
+        if not isinstance(module, Path) and any(
+            t.device.type != "cpu" for t in module.state_dict().values()
+        ):
+            state["module_or_path"] = copy.deepcopy(module).cpu()
+        return state
+
+
+class _TorchCall:
+    def __init__(self, torch: Any, module: Any, device: Any, autocast: str | None) -> None:
+        self._torch, self._module, self._device = torch, module, device
+        self._autocast = getattr(torch, autocast) if autocast else None
+
+    def __call__(self, batch: Batch) -> Any:
+        torch = self._torch
+        with (
+            torch.inference_mode(),
+            torch.autocast(
+                self._device.type, dtype=self._autocast, enabled=self._autocast is not None
+            ),
+        ):
+            result = self._module(torch.from_numpy(batch).to(self._device))
+        if not isinstance(result, torch.Tensor):
+            raise TypeError(f"the module gives a {type(result).__name__}; needed is one tensor")
+        if self._autocast is not None or result.dtype == torch.bfloat16:
+            result = result.float()  # NumPy has no bfloat16
+        return result.cpu().numpy()
+
+
+def _resolve(torch: Any, name: str) -> Any:
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def _open(torch: Any, module_or_path: Any) -> Any:
+    if not isinstance(module_or_path, Path):
+        return module_or_path
+    if module_or_path.suffix == ".pt2":
+        return torch.export.load(module_or_path).module()
+    try:
+        return torch.jit.load(module_or_path, map_location="cpu")
+    except RuntimeError as error:
+        raise ValueError(
+            f"{module_or_path} is no TorchScript archive. Save one with torch.jit.script(module)"
+            ".save(path) or torch.export.save, or name a module in a Python file: "
+            "file.py:attribute (pickled modules would run code when loaded)."
+        ) from error
+
+
+def _on_device(torch: Any, module: Any, device: Any) -> Any:
+    """The module in evaluation mode on the device; the user's own module stays as it was."""
+    if type(module).__module__.startswith("torch.fx"):  # an exported program refuses eval()
+        return module.to(device)
+    tensors = list(module.parameters()) + list(module.buffers())
+    moves = any(t.device.type != device.type for t in tensors)
+    if isinstance(module, torch.jit.ScriptModule):
+        return module.eval().to(device)
+    if moves or module.training:
+        module = copy.deepcopy(module).eval().to(device)
+    return module

@@ -1,0 +1,104 @@
+"""What a layout makes a run compute and read, counted before it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..axis import AxisTiling
+from ..block import Prediction, block_grid
+from ..image import ArrayImage
+
+_EXACT = 4096
+"""Blocks along one axis that are counted one by one; of more, the first and last half of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Voxels and bytes of a whole run.
+
+    `compute_ratio`: voxels computed per voxel kept. `read_ratio`: decoded bytes of the source's
+    chunks that blocks touch, per byte of the image; a cache of decoded chunks spares a part.
+    """
+
+    bytes_in: int
+    bytes_out: int
+    compute_ratio: float
+    read_ratio: float
+
+
+def cost_of(prediction: Prediction, block_shape: tuple[int, ...]) -> Cost:
+    """The cost of a prediction cut into blocks, in O(axes) for images of any size.
+
+    Along one axis with more than 4,096 blocks, those between the first and the last 2,048 are
+    taken to be like these.
+    """
+    kept = computed = read = bytes_in = bytes_out = 0.0
+    for data_idx, image in enumerate(prediction.images):
+        dims = prediction.outputs[data_idx]
+        samples, channels, *spatial = image.data_shape
+        voxels = float(samples)
+        tile_voxels = chunk_voxels = float(samples)
+        for axis, size in enumerate(spatial):
+            computed_along, read_along = _along_axis(prediction, data_idx, axis, block_shape)
+            voxels *= size
+            tile_voxels *= computed_along
+            chunk_voxels *= read_along
+        kept += voxels
+        computed += tile_voxels
+        read += chunk_voxels * channels * image.data_dtype.itemsize
+        bytes_in += voxels * channels * image.data_dtype.itemsize
+        bytes_out += math.prod(dims.shape) * prediction.dtype.itemsize
+    return Cost(int(bytes_in), int(bytes_out), computed / kept, read / bytes_in)
+
+
+def _along_axis(
+    prediction: Prediction, data_idx: int, axis: int, block_shape: tuple[int, ...]
+) -> tuple[float, float]:
+    """Voxels computed and read along one axis, over all blocks of one row."""
+    dims = prediction.outputs[data_idx]
+    image = prediction.images[data_idx]
+    tiling = prediction.grids[data_idx].axes[axis]
+    chunks = image.chunk_shape if isinstance(image, ArrayImage) else None
+    chunk = 1 if chunks is None else chunks[axis]
+    blocks = block_grid(prediction, data_idx, block_shape)
+    place = dims.axes.index(dims.spatial_axes[axis])
+    count = blocks.counts[place]
+    scale = prediction.signature.scale[axis]
+    computed = read = counted = 0.0
+    for index in _some(count):
+        first, end = blocks.along(place, index)
+        start = first * scale.denominator // scale.numerator
+        stop = (end - 1) * scale.denominator // scale.numerator + 1
+        tiles, extent = _tiles_of(tiling, start, stop)
+        computed += tiles
+        read += _decoded(extent, chunk, tiling.size)
+        counted += 1
+    share = count / counted
+    return computed * share, read * share
+
+
+def _some(count: int) -> Iterator[int]:
+    if count <= _EXACT:
+        yield from range(count)
+    else:
+        yield from range(_EXACT // 2)
+        yield from range(count - _EXACT // 2, count)
+
+
+def _tiles_of(tiling: AxisTiling, start: int, stop: int) -> tuple[int, tuple[int, int]]:
+    """Voxels of the tiles that touch an interval, and the interval they span."""
+    indices = tiling.touching(start, stop)
+    first, last = tiling.tile(indices[0]), tiling.tile(indices[-1])
+    # Tiles of one image have one size, save for those of strategies from elsewhere.
+    voxels = first.size * len(indices)
+    if len(indices) <= _EXACT:
+        voxels = sum(tiling.tile(i).size for i in indices)
+    return voxels, (first.start, last.start + last.size)
+
+
+def _decoded(extent: tuple[int, int], chunk: int, size: int) -> int:
+    start = max(extent[0], 0) // chunk * chunk
+    stop = min(-(-min(extent[1], size) // chunk) * chunk, size)
+    return max(stop - start, 0)

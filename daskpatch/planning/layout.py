@@ -1,0 +1,219 @@
+"""The output's chunks and shards, and the blocks that own them."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..dimensions import Dimensions
+
+_CHUNK = {2: 512, 3: 64}
+"""Voxels along a spatial axis that a chunk should have."""
+
+_TASK_SECONDS = 2.0
+_TASK_VOXELS = (2**19, 2**23)
+"""A block is worth a task from the first number of voxels on; the second is always worth one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Sizes per axis of the output: what a store writes, and what a task owns."""
+
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    block_shape: tuple[int, ...]
+
+    @property
+    def write_unit(self) -> tuple[int, ...]:
+        return self.shards or self.chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the choice of a block is measured against."""
+
+    seconds_per_voxel: float
+    bytes_per_voxel: float
+    bytes_per_thread: float
+    threads: int
+
+
+def choose_layout(
+    dims: Dimensions,
+    step: tuple[int, ...],
+    *,
+    chunks: Any,
+    shards: Any,
+    block_shape: Any,
+    room: Room,
+) -> Layout:
+    """Chunks, shards and blocks of an output, given or by default.
+
+    A chunk is the multiple or divisor of the crops' step nearest 64 voxels (3-D) or 512 (2-D),
+    1 along samples, all of C. A block is the smallest multiple of write unit and step that is
+    worth a task and fits memory.
+
+    Raises
+    ------
+    ValueError
+        If chunks don't divide shards, or write units don't divide the block.
+    """
+    given_shards = None if shards is None else per_axis("shards", shards, dims)
+    if chunks is not None:
+        chosen = per_axis("chunks", chunks, dims)
+    else:
+        chosen = default_chunks(dims, step, given_shards)
+    if given_shards is not None:
+        given_shards = _whole_chunks(given_shards, chosen, dims, one_number=not _is_tuple(shards))
+    unit = given_shards or chosen
+    if block_shape is not None:
+        block = given_block(block_shape, unit, dims)
+    else:
+        block = choose_block(dims, unit, step, room)
+    return Layout(chosen, given_shards, block)
+
+
+def per_axis(name: str, value: Any, dims: Dimensions) -> tuple[int, ...]:
+    """One size per axis of the output; a single number serves for all, up to the axis's size."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        sizes = _as_sizes(name, value, dims)
+    else:
+        sizes = tuple(min(number, n) for n in dims.shape)
+    if min(sizes) < 1:
+        raise ValueError(f"{name} is {value}; every size must be at least 1.")
+    return sizes
+
+
+def _as_sizes(name: str, value: Sequence[int], dims: Dimensions) -> tuple[int, ...]:
+    try:
+        sizes = tuple(map(operator.index, value))
+    except TypeError:
+        raise ValueError(
+            f"{name} is {value!r}; needed is an integer, or one per axis of the output."
+        ) from None
+    if len(sizes) != len(dims.shape):
+        raise ValueError(
+            f"{name} is {sizes}, {len(sizes)} numbers; the output has {len(dims.shape)} axes "
+            f"({dims.axes}, shape {dims.shape}). Give one number per axis, or one for all."
+        )
+    return sizes
+
+
+def default_chunks(
+    dims: Dimensions, step: tuple[int, ...], shards: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """Chunks that fit the crops' step, or divide the shards that were asked for."""
+    goal = _CHUNK[dims.ndim]
+    if shards is not None:
+        return tuple(
+            nearest(_divisors(shard), goal) if axis in "ZYX" else shard
+            for axis, shard in zip(dims.axes, shards, strict=True)
+        )
+    spatial = tuple(nearest(_fitting(s, goal), goal) for s in step)
+    sizes = dims.spread(1, dims.n_channels, spatial)
+    return tuple(min(c, n) for c, n in zip(sizes, dims.shape, strict=True))
+
+
+def nearest(candidates: Sequence[int], goal: int) -> int:
+    """The candidate nearest to a goal; of two, the larger.
+
+    >>> nearest([32, 96], 64)
+    96
+    """
+    return min(candidates, key=lambda c: (abs(c - goal), -c))
+
+
+def _fitting(step: int, goal: int) -> list[int]:
+    """Divisors of a step, and its multiples around a goal."""
+    below = goal // step * step
+    return [*_divisors(step), *(m for m in (below, below + step) if m)]
+
+
+def _divisors(number: int) -> list[int]:
+    small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
+    return small + [number // d for d in small]
+
+
+def _whole_chunks(
+    shards: tuple[int, ...], chunks: tuple[int, ...], dims: Dimensions, *, one_number: bool
+) -> tuple[int, ...]:
+    if one_number:  # clipped to the axis, it need not be a multiple any more
+        shards = tuple(
+            -(-s // c) * c if s == n else s
+            for s, c, n in zip(shards, chunks, dims.shape, strict=True)
+        )
+    if any(s % c for s, c in zip(shards, chunks, strict=True)):
+        fitting = tuple(-(-s // c) * c for s, c in zip(shards, chunks, strict=True))
+        raise ValueError(
+            f"shards {shards} must be whole chunks {chunks}; the next shards that fit are {fitting}."
+        )
+    return shards
+
+
+def _is_tuple(value: Any) -> bool:
+    return hasattr(value, "__len__")
+
+
+def given_block(value: Any, unit: tuple[int, ...], dims: Dimensions) -> tuple[int, ...]:
+    """A block shape that was asked for, if every write unit belongs to one block.
+
+    Raises
+    ------
+    ValueError
+        If a write unit would be shared by two blocks.
+    """
+    sizes = per_axis("block_shape", value, dims)
+    fitting = tuple(-(-b // u) * u for b, u in zip(sizes, unit, strict=True))
+    covers = [b >= n for b, n in zip(sizes, dims.shape, strict=True)]
+    if any(b != f and not c for b, f, c in zip(sizes, fitting, covers, strict=True)):
+        raise ValueError(
+            f"block_shape {sizes} must be whole write units {unit} (shards, else chunks): two "
+            f"tasks would write into one unit and lose voxels. The next that fits is {fitting}."
+        )
+    return fitting
+
+
+def choose_block(
+    dims: Dimensions, unit: tuple[int, ...], step: tuple[int, ...], room: Room
+) -> tuple[int, ...]:
+    """The smallest box of whole write units and steps that is worth a task and fits memory."""
+    steps = dims.spread(1, dims.n_channels, step)
+    covering = tuple(-(-n // u) * u for n, u in zip(dims.shape, unit, strict=True))
+    most = room.bytes_per_thread / room.bytes_per_voxel
+    block = tuple(
+        min(math.lcm(u, s), c) if axis in "ZYX" else u
+        for axis, u, s, c in zip(dims.axes, unit, steps, covering, strict=True)
+    )
+    if math.prod(block) > max(most, _TASK_VOXELS[1]):
+        block = unit  # steps that don't fit: a block computes the tiles at its edges once more
+    worth = _worth_a_task(dims, room)
+    while math.prod(block) < worth:
+        larger = _grown(block, covering, dims)
+        if larger is None or math.prod(larger) > most:
+            break
+        block = larger
+    return block
+
+
+def _worth_a_task(dims: Dimensions, room: Room) -> float:
+    """Voxels (channels included) from which on a block needs no company."""
+    least, enough = _TASK_VOXELS
+    timed = _TASK_SECONDS / max(room.seconds_per_voxel, 1e-12)
+    share = math.prod(dims.shape) / (4 * room.threads)  # something to do for every thread
+    return min(max(timed, least), enough, share)
+
+
+def _grown(
+    block: tuple[int, ...], covering: tuple[int, ...], dims: Dimensions
+) -> tuple[int, ...] | None:
+    """Twice the block along its shortest spatial axis, or None where it is the whole image."""
+    axes = [i for i, a in enumerate(dims.axes) if a in dims.spatial_axes and block[i] < covering[i]]
+    if not axes:
+        return None
+    axis = min(axes, key=lambda i: (block[i], -i))
+    return (*block[:axis], min(2 * block[axis], covering[axis]), *block[axis + 1 :])

@@ -1,0 +1,231 @@
+"""The plan: everything that is decided before the first block is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..block import Prediction
+from ..dimensions import Dimensions
+from ..image import ImageStack
+from ..model import Signature
+from ..receipts import Report
+from ..view import View, as_dask
+from .cost import Cost
+from .execution import execute
+from .layout import Layout
+from .memory import Memory
+from .selection import Selection
+from .summary import as_dict, as_html, as_text
+from .target import Target
+from .trial import Trial
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Plan:
+    """What will happen and what it costs; made by `daskpatch.plan`.
+
+    Nothing is written before `run`. `array` (or `arrays`, for a series) is the prediction as a
+    lazy Dask array, `view` as an array-like without Dask.
+
+    Attributes
+    ----------
+    n_tiles, n_blocks, n_tasks
+        Tiles of the tiling, blocks of the output, tasks of a run.
+    block_shape, chunks, shards
+        Voxels per axis of the output.
+    bytes_in, bytes_out
+        Of the voxels, before compression.
+    read_ratio
+        Decoded bytes of the source's chunks that blocks touch, per byte of the image: what is
+        read without a cache.
+    compute_ratio
+        Voxels computed per voxel kept.
+    peak_memory
+        Bytes one worker holds at its peak, beyond the idle process.
+    io
+        The back end: `tensorstore` or `zarr`.
+    """
+
+    prediction: Prediction
+    patching: Any
+    layout: Layout
+    memory: Memory
+    memory_limit: int
+    cost: Cost
+    trial: Trial
+    target: Target | None
+    is_series: bool
+    io: str
+    requested_io: str
+
+    @property
+    def images(self) -> tuple[ImageStack, ...]:
+        """The sources, as `S C (Z) Y X`."""
+        return self.prediction.images
+
+    @property
+    def outputs(self) -> tuple[Dimensions, ...]:
+        """Axes and shapes of the predictions, one per image."""
+        return self.prediction.outputs
+
+    @property
+    def signature(self) -> Signature:
+        """What the model said of itself on the trial tile."""
+        return self.prediction.signature
+
+    @property
+    def model_name(self) -> str:
+        return self.prediction.model.handle.name
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype that is stored."""
+        return self.prediction.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return self.layout.chunks
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        return self.layout.shards
+
+    @property
+    def block_shape(self) -> tuple[int, ...]:
+        return self.layout.block_shape
+
+    @property
+    def n_tiles(self) -> int:
+        return sum(grid.n_tiles for grid in self.prediction.grids)
+
+    @property
+    def n_blocks(self) -> int:
+        return self.selection.n_blocks
+
+    @property
+    def n_tasks(self) -> int:
+        """One task per block."""
+        return self.n_blocks
+
+    @property
+    def bytes_in(self) -> int:
+        return self.cost.bytes_in
+
+    @property
+    def bytes_out(self) -> int:
+        return self.cost.bytes_out
+
+    @property
+    def read_ratio(self) -> float:
+        return self.cost.read_ratio
+
+    @property
+    def compute_ratio(self) -> float:
+        return self.cost.compute_ratio
+
+    @property
+    def peak_memory(self) -> int:
+        return self.memory.peak
+
+    @property
+    def threads(self) -> int:
+        return self.memory.threads
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """The size of the tile in the middle."""
+        return self.trial.tile_shape
+
+    @property
+    def step(self) -> tuple[int, ...]:
+        """Distance of neighbouring tiles, per spatial axis."""
+        return self.prediction.grids[len(self.images) // 2].step
+
+    @property
+    def model_seconds(self) -> float:
+        """Time in the model for the whole run, from the trial tile and the plan's threads."""
+        tile_voxels = int(np.prod(self.tile_shape))
+        voxels = sum(float(np.prod(d.spatial_shape)) * d.n_samples for d in self.outputs)
+        return self.trial.seconds / tile_voxels * voxels * self.compute_ratio / self.threads
+
+    @property
+    def selection(self) -> Selection:
+        """All blocks."""
+        return Selection.everything(self.prediction, self.block_shape)
+
+    @cached_property
+    def views(self) -> tuple[View, ...]:
+        """The predictions as array-likes, one per image."""
+        return tuple(
+            View(self.prediction, data_idx, self.block_shape)
+            for data_idx in range(len(self.images))
+        )
+
+    @property
+    def view(self) -> View:
+        """The prediction as an array-like: a slice of it costs only its tiles."""
+        self._check_single("views")
+        return self.views[0]
+
+    @cached_property
+    def arrays(self) -> tuple[Any, ...]:
+        """The predictions as lazy Dask arrays, one per image."""
+        return tuple(as_dask(view) for view in self.views)
+
+    @property
+    def array(self) -> Any:
+        """The prediction as a lazy `dask.array.Array`: one task per block."""
+        self._check_single("arrays")
+        return self.arrays[0]
+
+    def run(
+        self,
+        client: Any | None = None,
+        threads: int | None = None,
+        region: Any | None = None,
+        progress: bool = True,
+    ) -> Report:
+        """Write the prediction.
+
+        Parameters
+        ----------
+        client
+            A `dask.distributed.Client`; by default the active one, else threads of this
+            process.
+        threads
+            Of this process; by default the plan's. Not with a client, whose workers have theirs.
+        region
+            Slices of the output (of a single image), rounded out to blocks; by default all.
+        progress
+            Whether to show a bar.
+
+        Raises
+        ------
+        ValueError
+            If the plan has no output, or the options don't fit.
+        FileExistsError
+            If the output is taken.
+        MemoryError
+            If the peak is above what the machine or a worker has.
+        RunFailed
+            If a block fails; what was written stays.
+        """
+        return execute(self, client=client, threads=threads, region=region, progress=progress)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan's figures as plain values, ready for JSON."""
+        return as_dict(self)
+
+    def __repr__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    def _check_single(self, plural: str) -> None:
+        if self.is_series:
+            raise ValueError(f"The source is a series of {len(self.images)}; use plan.{plural}.")

@@ -1,0 +1,95 @@
+"""Which blocks a run is over: all of them, or those that touch a region."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..block import Prediction, block_grids
+from ..dimensions import Dimensions
+from ..region import Region, RegularGrid
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A product of ranges of blocks for each image; nothing is listed.
+
+    Iterates over flat block indices, images one after another, in C order: neighbours along
+    the last axis come one after another, and find the chunks that they share in the cache.
+    """
+
+    outputs: tuple[Dimensions, ...]
+    grids: tuple[RegularGrid, ...]
+    ranges: tuple[tuple[range, ...], ...]
+
+    @classmethod
+    def everything(cls, prediction: Prediction, block_shape: tuple[int, ...]) -> Selection:
+        outputs, grids = prediction.outputs, block_grids(prediction, block_shape)
+        return cls(outputs, grids, tuple(tuple(map(range, grid.counts)) for grid in grids))
+
+    def within(self, region: Any) -> Selection:
+        """The blocks that touch a region of a single image, given as slices of the output.
+
+        Raises
+        ------
+        ValueError
+            If the region is empty, has steps, does not fit the axes, or there is a series.
+        """
+        if len(self.grids) != 1:
+            raise ValueError("region selects blocks of one image; the source is a series.")
+        grid = self.grids[0]
+        limits = _as_ranges(region, grid.shape)
+        touched = Region(tuple(r.start for r in limits), tuple(r.stop for r in limits))
+        blocks = grid.ranges(touched)
+        return Selection(self.outputs, self.grids, (blocks,))
+
+    @property
+    def n_blocks(self) -> int:
+        return sum(math.prod(map(len, ranges)) for ranges in self.ranges)
+
+    @property
+    def n_voxels(self) -> int:
+        """Voxels of space and samples in the selected blocks; channels don't count."""
+        return sum(
+            math.prod(
+                grid.along(axis, blocks[-1])[1] - grid.along(axis, blocks[0])[0]
+                for axis, blocks in enumerate(ranges)
+                if dims.axes[axis] != "C"
+            )
+            for dims, grid, ranges in zip(self.outputs, self.grids, self.ranges, strict=True)
+        )
+
+    def __iter__(self) -> Iterator[int]:
+        first = 0
+        for grid, ranges in zip(self.grids, self.ranges, strict=True):
+            for index in grid.indices(ranges):
+                yield first + index
+            first += grid.n_cells
+
+
+def _as_ranges(region: Any, shape: tuple[int, ...]) -> list[range]:
+    entries = list(region) if isinstance(region, tuple) else [region]
+    if Ellipsis in entries:
+        at = entries.index(Ellipsis)
+        entries[at : at + 1] = [slice(None)] * (len(shape) - len(entries) + 1)
+    entries += [slice(None)] * (len(shape) - len(entries))
+    if len(entries) > len(shape):
+        raise ValueError(
+            f"region has {len(entries)} entries, the output {len(shape)} axes (shape {shape})."
+        )
+    ranges = [_as_range(entry, size) for entry, size in zip(entries, shape, strict=True)]
+    if not all(map(len, ranges)):
+        raise ValueError(f"region {region!r} selects nothing of the output's shape {shape}.")
+    return ranges
+
+
+def _as_range(entry: Any, size: int) -> range:
+    if isinstance(entry, int):
+        if not -size <= entry < size:
+            raise ValueError(f"region holds {entry}, out of range for an axis of {size}.")
+        entry = slice(entry % size, entry % size + 1)
+    if not isinstance(entry, slice) or entry.step not in (None, 1):
+        raise ValueError(f"region holds {entry!r}; needed are slices without steps, or integers.")
+    return range(*entry.indices(size))

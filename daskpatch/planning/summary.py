@@ -1,0 +1,82 @@
+"""A plan as text, HTML and JSON."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from dask.utils import format_bytes, format_time
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+
+def as_dict(plan: Plan) -> dict[str, Any]:
+    """The figures of a plan, ready for JSON."""
+    return {
+        "source": [image.source for image in plan.images],
+        "output": None if plan.target is None else plan.target.name,
+        "shape": [list(dims.shape) for dims in plan.outputs],
+        "axes": plan.outputs[0].axes,
+        "dtype": str(plan.dtype),
+        "n_tiles": plan.n_tiles,
+        "n_blocks": plan.n_blocks,
+        "n_tasks": plan.n_tasks,
+        "block_shape": list(plan.block_shape),
+        "chunks": list(plan.chunks),
+        "shards": None if plan.shards is None else list(plan.shards),
+        "bytes_in": plan.bytes_in,
+        "bytes_out": plan.bytes_out,
+        "read_ratio": plan.read_ratio,
+        "compute_ratio": plan.compute_ratio,
+        "peak_memory": plan.peak_memory,
+        "threads": plan.threads,
+        "model_seconds": plan.model_seconds,
+        "io": plan.io,
+    }
+
+
+def rows(plan: Plan) -> list[tuple[str, str]]:
+    """What a plan says, line by line."""
+    layout = f"chunks {plan.chunks}"
+    if plan.shards is not None:
+        layout += f" in shards {plan.shards}"
+    first = plan.images[0]
+    more = f" and {len(plan.images) - 1} more" if len(plan.images) > 1 else ""
+    dims = plan.outputs[0]
+    return [
+        ("source", f"{first.source}{more}"),
+        ("", f"{first.original_axes} {first.original_data_shape}, {first.data_dtype}"),
+        ("output", plan.target.name if plan.target else "none: the lazy array alone"),
+        ("", f"{dims.axes} {dims.shape}{' each its own' if more else ''}, {plan.dtype}, {layout}"),
+        ("model", f"{plan.model_name}, {plan.signature.channels} channel(s) out"),
+        ("tiles", f"{plan.n_tiles:,} of {plan.tile_shape}, one every {plan.step}"),
+        ("", f"{plan.compute_ratio:.2f} voxels computed per voxel kept"),
+        ("blocks", f"{plan.n_blocks:,} of {plan.block_shape}, one task and one write each"),
+        (
+            "data",
+            f"{format_bytes(plan.bytes_in)} in, {format_bytes(plan.bytes_out)} out; "
+            f"{plan.read_ratio:.2f} bytes read per byte needed, before caching ({plan.io})",
+        ),
+        (
+            "memory",
+            f"{format_bytes(plan.peak_memory)} at the peak of a worker of {plan.threads} thread(s)",
+        ),
+        ("time", f"{format_time(plan.model_seconds)} in the model, with {plan.threads} thread(s)"),
+    ]
+
+
+def as_text(plan: Plan) -> str:
+    """A plan for the terminal."""
+    lines = (f"  {name:<8}{value}" for name, value in rows(plan))
+    return "\n".join(["<daskpatch.Plan>", *lines])
+
+
+def as_html(plan: Plan) -> str:
+    """A plan for a notebook."""
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{escape(name)}</th>"
+        f"<td style='text-align:left'>{escape(value)}</td></tr>"
+        for name, value in rows(plan)
+    )
+    return f"<table><caption><b>daskpatch plan</b></caption>{cells}</table>"

@@ -1,0 +1,187 @@
+"""The output: what is at its place, whether it may be there, and its creation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from ..dimensions import Dimensions
+from ..image import ArrayImage, ImageStack
+from ..store import (
+    Location,
+    StoredArray,
+    create_array,
+    create_group,
+    existing_node,
+    locate,
+)
+from .layout import Layout
+
+_KEY = "daskpatch"
+"""The attribute that holds provenance, and marks a group as ours."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the prediction is written: an array to create, or one that the user has."""
+
+    location: Location
+    array: zarr.Array | None
+    overwrite: bool
+    is_series: bool
+
+    @property
+    def name(self) -> str:
+        return self.location.name
+
+    def check(self) -> None:
+        """Refuse a place that is taken.
+
+        Raises
+        ------
+        FileExistsError
+            If something is there, unless it is an array or a group of ours and `overwrite`.
+        """
+        if self.array is not None:
+            return
+        node = existing_node(self.location)
+        folder = self.location.local_path
+        if node is None and not _is_occupied(folder):
+            return
+        if not self.overwrite:
+            raise FileExistsError(
+                f"{self.name} exists; give another output, overwrite=True to delete it first, or "
+                "open it with zarr and pass the array to write into it."
+            )
+        reason = "is no Zarr array" if node is None else _why_not_ours(node)
+        if reason:
+            raise FileExistsError(
+                f"{self.name} {reason}; overwrite deletes an array or a group that daskpatch made, "
+                "nothing else. Give another output, or delete it yourself."
+            )
+
+    def create(
+        self,
+        outputs: tuple[Dimensions, ...],
+        layout: Layout,
+        *,
+        dtype: np.dtype[Any],
+        provenance: Mapping[str, Any],
+        io: str,
+    ) -> tuple[StoredArray, ...]:
+        """The arrays to write into, created if need be; one per image."""
+        self.check()
+        if self.array is not None:
+            return (StoredArray(self.array, io=io),)
+        places = [self.location]
+        if self.is_series:
+            create_group(self.location, attributes={_KEY: provenance}, overwrite=self.overwrite)
+            places = [self.location.child(str(i)) for i in range(len(outputs))]
+        arrays = [
+            create_array(
+                place,
+                shape=dims.shape,
+                dtype=dtype,
+                chunks=layout.chunks,
+                shards=layout.shards,
+                dimension_names=list(dims.axes.lower()),
+                attributes={_KEY: {**provenance, "source": provenance["source"][i]}},
+                overwrite=self.overwrite,
+            )
+            for i, (place, dims) in enumerate(zip(places, outputs, strict=True))
+        ]
+        return tuple(StoredArray(array, io=io) for array in arrays)
+
+
+def as_target(
+    output: Any, images: tuple[ImageStack, ...], *, overwrite: bool, is_series: bool
+) -> Target:
+    """The output that was asked for, if it can be written without harm to the input.
+
+    Raises
+    ------
+    ValueError
+        If it is the input, inside or around it, or an array for a series, or read-only.
+    """
+    location = locate(output)
+    array = output if isinstance(output, zarr.Array) else None
+    if array is not None and is_series:
+        raise ValueError(
+            "A series is written to a group with one array per image; give a path, a URL or a "
+            "store as output, not an array."
+        )
+    if location.store.read_only or (array is not None and array.read_only):
+        raise ValueError(
+            f"The output {location.name} is opened read-only; open it for writing, for example "
+            "with zarr.open(path, mode='r+')."
+        )
+    for image in images:
+        _check_apart(location, image)
+    return Target(location, array, overwrite, is_series)
+
+
+def layout_of(array: zarr.Array) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Chunks and shards of an array that the user has."""
+    return tuple(array.chunks), None if array.shards is None else tuple(array.shards)
+
+
+def check_fits(array: zarr.Array, dims: Dimensions, name: str) -> None:
+    """Refuse an array of another shape, or whose dtype holds no numbers.
+
+    Raises
+    ------
+    ValueError
+        If the prediction does not fit it.
+    """
+    if tuple(array.shape) != dims.shape:
+        raise ValueError(
+            f"The output {name} has shape {tuple(array.shape)}; the prediction's is {dims.shape} "
+            f"(axes {dims.axes})."
+        )
+    if np.dtype(array.dtype).kind not in "biuf":
+        raise ValueError(f"The output {name} has dtype {array.dtype}; needed are numbers.")
+
+
+def _check_apart(location: Location, image: ImageStack) -> None:
+    if not (isinstance(image, ArrayImage) and isinstance(image.array, StoredArray)):
+        return
+    source = image.array.location
+    if location.parts == source.parts:
+        raise ValueError(
+            f"The output {location.name} is the input; give another place, the input is never "
+            "written to."
+        )
+    if source.contains(location):
+        raise ValueError(
+            f"The output {location.name} is inside the input array {image.source}; give a place "
+            "beside it."
+        )
+    if location.contains(source):
+        raise ValueError(
+            f"The output {location.name} is a parent of the input {image.source}, which it would "
+            "replace; give a place beside it, for example a sibling in the input's group."
+        )
+
+
+def _is_occupied(folder: Path | None) -> bool:
+    """Whether a local path is a file, or a folder that holds something."""
+    if folder is None or not folder.exists():
+        return False
+    return not folder.is_dir() or any(folder.iterdir())
+
+
+def _why_not_ours(node: zarr.Array | zarr.Group) -> str | None:
+    """Why a node may not be deleted, or None if it may."""
+    if isinstance(node, zarr.Array):
+        return None
+    if _KEY not in node.attrs:
+        return "is a group that daskpatch did not make"
+    recorded: Any = node.attrs[_KEY]
+    expected = {str(i) for i in range(len(recorded.get("source", [])))}
+    others = sorted({name for name, _ in node.members()} - expected)
+    return f"also holds {', '.join(others)}, which daskpatch did not make" if others else None

@@ -1,0 +1,127 @@
+"""One tile from the middle of the data, run through the model once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from ..block import check_result
+from ..image import ImageStack
+from ..model import (
+    ModelError,
+    Output,
+    Signature,
+    load,
+    restore_threads,
+    single_threaded,
+)
+from ..model.errors import describe_tile
+from ..model.handles import Registered
+from ..patching import TileGrid
+
+_PULSE = 0.002
+"""Seconds between two looks at the resident memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one call of the model on one tile showed."""
+
+    signature: Signature
+    tile_shape: tuple[int, ...]
+    seconds: float
+    working_bytes: int
+
+
+def run_trial(
+    images: tuple[ImageStack, ...],
+    grids: tuple[TileGrid, ...],
+    model: Registered,
+    *,
+    input_dtype: np.dtype[Any],
+    side_by_side: bool,
+) -> Trial:
+    """Read the tile in the middle of the series and run the model on it.
+
+    Raises
+    ------
+    ModelError
+        If the model fails, or gives another shape or no numbers; the tile is named.
+    """
+    data_idx = len(images) // 2
+    grid = grids[data_idx]
+    sample_idx = grid.n_samples // 2
+    specs = grid.specs_of(data_idx, sample_idx, grid.tiles([n // 2 for n in grid.counts]))
+    patch = images[data_idx].extract_patch(sample_idx, None, specs["coords"], specs["patch_size"])
+    batch = patch.astype(input_dtype)[None]
+
+    def call() -> tuple[NDArray[Any], float]:
+        loaded = load(model)
+        if side_by_side:
+            single_threaded()
+        begin = time.perf_counter()
+        return loaded(batch), time.perf_counter() - begin
+
+    try:
+        with _peak_memory() as peak:
+            result, seconds = _as_a_worker(call) if side_by_side else call()
+    except Exception as error:
+        if isinstance(error, ImportError | FileNotFoundError):
+            raise  # the model could not be loaded: no tile is to blame
+        raise ModelError(
+            f"The model failed on the trial tile ({describe_tile(specs)}), given {batch.dtype} "
+            f"{batch.shape}: {type(error).__name__}: {error}",
+            specs,
+            error,
+        ) from error
+    channels = result.shape[1] if result.ndim == batch.ndim else batch.shape[1]
+    check_result(result, batch.shape, (1, channels, *batch.shape[2:]), dict(specs))
+    signature = Signature.same_size(
+        Output(channels, result.dtype.name), ndim=len(specs["patch_size"])
+    )
+    working = max(0, peak[0] - result.nbytes)
+    return Trial(signature, tuple(specs["patch_size"]), seconds, working)
+
+
+def _as_a_worker(call: Any) -> Any:
+    """Run in a thread of its own, as blocks will: one thread inside the model."""
+    threads = restore_threads(None)
+    try:
+        with ThreadPoolExecutor(1, thread_name_prefix="daskpatch-trial") as executor:
+            return executor.submit(call).result()
+    finally:
+        restore_threads(threads)
+
+
+@contextmanager
+def _peak_memory() -> Iterator[list[int]]:
+    """Bytes of resident memory at the highest, over those at the start."""
+    process = psutil.Process()
+    start: int = process.memory_info().rss
+    peak = [0]
+    ended = threading.Event()
+
+    def look() -> None:
+        peak[0] = max(peak[0], process.memory_info().rss - start)
+
+    def watch() -> None:
+        while not ended.wait(_PULSE):
+            look()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+        look()
+    finally:
+        ended.set()
+        watcher.join()

@@ -1,0 +1,415 @@
+"""The verbs of the main job: `plan` and `predict`."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from dask.system import CPU_COUNT
+
+from . import extras
+from .block import Prediction
+from .dimensions import Dimensions
+from .image import ArrayImage, ImageStack, open_stack, with_io
+from .model import as_handle
+from .patching import AlignedPatching, Patching, TileGrid, grids_of
+from .planning import Plan
+from .planning.cost import cost_of
+from .planning.layout import Layout, Room, choose_layout
+from .planning.memory import Memory, as_bytes, available_memory, check_memory, memory_of
+from .planning.target import Target, as_target, check_fits, layout_of
+from .planning.trial import Trial, run_trial
+from .receipts import Report
+from .store import StoredArray, check_io
+
+
+def plan(
+    source: Any,
+    model: Any,
+    output: Any | None = None,
+    *,
+    axes: str | None = None,
+    channels: Sequence[int] | None = None,
+    patch_size: int | Sequence[int] | None = None,
+    overlaps: int | Sequence[int] = 0,
+    align: int | Sequence[int] = 1,
+    min_size: int | Sequence[int] = 1,
+    patching: Patching | None = None,
+    batch_size: int = 1,
+    chunks: int | Sequence[int] | None = None,
+    shards: int | Sequence[int] | None = None,
+    block_shape: int | Sequence[int] | None = None,
+    dtype: Any | None = None,
+    input_dtype: Any = "float32",
+    padding: str | float = "reflect",
+    memory_limit: int | str | None = None,
+    threads: int | None = None,
+    io: str = "auto",
+    overwrite: bool = False,
+) -> Plan:
+    """Decide everything about a tiled prediction, and compute none of it.
+
+    Reads one tile from the middle of the source and runs the model on it once; that gives the
+    output's channels and dtype, and what the run costs. No output is touched.
+
+    Parameters
+    ----------
+    source
+        What `open_image` opens, an `ImageStack`, or a list of these: a series.
+    model
+        A callable from a batch `(N, C, (Z), Y, X)` in `input_dtype` to `(N, C', (Z), Y, X)`; a
+        `torch.nn.Module`, `TorchModel`, `OnnxModel`, `"package.module:attribute"`,
+        `"file.py:attribute"` or the path of an `.onnx` file.
+    output
+        Path, URL or zarr store of the array to create (of the group, for a series), or a zarr
+        array of the prediction's shape. Without it the plan is for the lazy array alone.
+    axes, channels, padding
+        As in `open_image`.
+    patch_size, overlaps, align, min_size
+        Voxels per spatial axis (one number serves for all) of an `AlignedPatching`. Two sizes
+        for a source with a Z axis predict it slice by slice.
+    patching
+        A strategy that returns `TileSpecs`, instead of these.
+    batch_size
+        Tiles per call of the model.
+    chunks, shards, block_shape
+        Voxels per axis of the output; one number serves for all. By default chunks fit the
+        crops, there are no shards, and a block is worth a task and fits memory.
+    dtype
+        The output's; by default the model's own. To integers values are rounded to nearest and
+        clipped, NaN becomes 0 and is counted.
+    input_dtype
+        What the model is given.
+    memory_limit
+        Bytes, or text such as `"8 GB"`, for one worker; by default what the machine has.
+    threads
+        Blocks in work at a time; by default one per processor.
+    io
+        `"auto"`, `"zarr"` or `"tensorstore"`.
+    overwrite
+        Whether `run` may delete an array, or a group of daskpatch's, at the output's place.
+
+    Raises
+    ------
+    ValueError
+        If options don't fit each other, the source or the output.
+    FileNotFoundError, TypeError
+        If the source or the model is none.
+    ImportError
+        If an optional package is missing; the extra to install is named.
+    MemoryError
+        If the peak is above `memory_limit`; the knob to turn is named.
+    RuntimeError
+        If the model fails on the trial tile, or gives another shape; chained from its error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = np.arange(64 * 64).reshape(64, 64)
+    >>> tiled = plan(image, lambda batch: batch * 2, axes="YX", patch_size=32, overlaps=8)
+    >>> tiled.n_tiles, tiled.view[3, :4]
+    (9, array([384., 386., 388., 390.], dtype=float32))
+    """
+    check_io(io)
+    images = _open(source, axes, channels, padding, patch_size, patching, io)
+    strategy = _strategy(images, patching, patch_size, overlaps, align, min_size)
+    grids = grids_of(strategy, [image.data_shape for image in images])
+    is_series = isinstance(source, list | tuple)
+    target = (
+        None
+        if output is None
+        else as_target(output, images, overwrite=overwrite, is_series=is_series)
+    )
+    n_threads = _at_least_one("threads", CPU_COUNT if threads is None else threads)
+    limit = available_memory() if memory_limit is None else as_bytes(memory_limit)
+    handle = as_handle(model)
+    given = _number_dtype("input_dtype", input_dtype)
+    stored = None if dtype is None else _number_dtype("dtype", dtype)
+    trial = run_trial(images, grids, handle, input_dtype=given, side_by_side=n_threads > 1)
+    prediction = Prediction(
+        images=images,
+        grids=grids,
+        model=handle,
+        signature=trial.signature,
+        outputs=_outputs(images, trial),
+        input_dtype=given,
+        dtype=_stored_dtype(stored, target, trial),
+        batch_size=_at_least_one("batch_size", batch_size),
+    )
+    return decide(
+        prediction,
+        strategy,
+        trial,
+        target,
+        chunks=chunks,
+        shards=shards,
+        block_shape=block_shape,
+        threads=n_threads,
+        may_lower_threads=threads is None,
+        memory_limit=limit,
+        is_series=is_series,
+        io=io,
+    )
+
+
+def predict(
+    source: Any,
+    model: Any,
+    output: Any,
+    *,
+    client: Any | None = None,
+    threads: int | None = None,
+    region: Any | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Report:
+    """Plan and run in one.
+
+    Takes the options of `plan` and of `Plan.run`, raises what they raise, and returns the
+    report.
+
+    Examples
+    --------
+    >>> import numpy as np, zarr
+    >>> store = zarr.storage.MemoryStore()
+    >>> image = np.ones((64, 64), "uint8")
+    >>> report = predict(
+    ...     image, np.negative, store, axes="YX", patch_size=32, overlaps=8, progress=False
+    ... )
+    >>> zarr.open(store)[0, :3]
+    array([-1., -1., -1.], dtype=float32)
+    """
+    planned = plan(source, model, output, threads=threads, **options)
+    return planned.run(client=client, region=region, progress=progress, threads=threads)
+
+
+def decide(
+    prediction: Prediction,
+    patching: Patching,
+    trial: Trial,
+    target: Target | None,
+    *,
+    chunks: Any,
+    shards: Any,
+    block_shape: Any,
+    threads: int,
+    may_lower_threads: bool,
+    memory_limit: int,
+    is_series: bool,
+    io: str,
+) -> Plan:
+    """A plan from what the trial showed: layout, cost, memory. Costs the same at any size."""
+    back_end = _back_end(prediction.images, target, io)
+    uses_cache = back_end == "tensorstore"
+    while True:
+        layout = _layout(
+            prediction, trial, target, chunks, shards, block_shape, threads, memory_limit
+        )
+        memory = memory_of(
+            prediction,
+            layout.block_shape,
+            threads=threads,
+            working=trial.working_bytes,
+            uses_cache=uses_cache,
+        )
+        if memory.peak <= memory_limit or threads == 1 or not may_lower_threads:
+            break
+        threads = max(threads // 2, 1)
+    check_memory(memory, memory_limit, "the memory_limit")
+    return Plan(
+        prediction=prediction,
+        patching=patching,
+        layout=layout,
+        memory=memory,
+        memory_limit=memory_limit,
+        cost=cost_of(prediction, layout.block_shape),
+        trial=trial,
+        target=target,
+        is_series=is_series,
+        io=back_end,
+        requested_io=io,
+    )
+
+
+def _open(
+    source: Any,
+    axes: str | None,
+    channels: Sequence[int] | None,
+    padding: str | float,
+    patch_size: Any,
+    patching: Patching | None,
+    io: str,
+) -> tuple[ImageStack, ...]:
+    """The source's images, for a model of as many spatial axes as there are sizes."""
+    sources = list(source) if isinstance(source, list | tuple) else [source]
+    if not sources:
+        raise ValueError("The source is an empty list; give at least one image.")
+    ndim = _n_spatial(patch_size, patching)
+    images: list[ImageStack] = []
+    for one in sources:
+        if isinstance(one, ImageStack):
+            images.append(_as_wanted(one, ndim))
+        else:
+            images.append(open_stack(one, axes=axes, channels=channels, padding=padding, ndim=ndim))
+    named = {image.original_axes for image in images}
+    if len(named) > 1 or len({len(image.data_shape) for image in images}) > 1:
+        raise ValueError(
+            f"The images of a series must have the same axes; these have {', '.join(sorted(named))}."
+        )
+    return tuple(with_io(image, io) for image in images)
+
+
+def _as_wanted(image: ImageStack, ndim: int | None) -> ImageStack:
+    if isinstance(image, ArrayImage) and ndim is not None:
+        return replace(image, dimensions=replace(image.dimensions, ndim=ndim))
+    return image
+
+
+def _n_spatial(patch_size: Any, patching: Patching | None) -> int | None:
+    """How many spatial axes the tiles have, where that is said."""
+    if hasattr(patch_size, "__len__"):
+        if len(patch_size) not in (2, 3):
+            raise ValueError(
+                f"patch_size {tuple(patch_size)} has {len(patch_size)} entries; needed are two "
+                "(YX) or three (ZYX), or one number for all."
+            )
+        return len(patch_size)
+    if patching is not None and patching.n_patches > 0:
+        return len(patching.get_patch_spec(0)["coords"])
+    return None
+
+
+def _strategy(
+    images: tuple[ImageStack, ...],
+    patching: Patching | None,
+    patch_size: Any,
+    overlaps: Any,
+    align: Any,
+    min_size: Any,
+) -> Patching:
+    if patching is None:
+        if patch_size is None:
+            raise ValueError(
+                "Tiles have no size: give patch_size (voxels per spatial axis, or one number), or "
+                "a strategy as patching."
+            )
+        shapes = [image.data_shape for image in images]
+        return AlignedPatching(shapes, patch_size, overlaps, align, min_size)
+    others = {"overlaps": (overlaps, 0), "align": (align, 1), "min_size": (min_size, 1)}
+    given = [] if patch_size is None else ["patch_size"]
+    given += [name for name, (value, default) in others.items() if value != default]
+    if given:
+        raise ValueError(
+            f"Give patching or {', '.join(given)}, not both: the strategy has its own sizes."
+        )
+    return patching
+
+
+def _outputs(images: tuple[ImageStack, ...], trial: Trial) -> tuple[Dimensions, ...]:
+    signature = trial.signature
+    return tuple(
+        _dimensions(image).predicted(
+            signature.channels, signature.output_shape(tuple(image.data_shape[2:]))
+        )
+        for image in images
+    )
+
+
+def _dimensions(image: ImageStack) -> Dimensions:
+    if isinstance(image, ArrayImage):
+        return image.dimensions
+    axes, shape = image.original_axes, tuple(image.original_data_shape)
+    return Dimensions(axes, shape, len(image.data_shape) - 2)
+
+
+def _stored_dtype(
+    dtype: np.dtype[Any] | None, target: Target | None, trial: Trial
+) -> np.dtype[Any]:
+    """What is stored: what was asked for, or an existing array's, or the model's own."""
+    if target is not None and target.array is not None:
+        existing = np.dtype(target.array.dtype)
+        if dtype is not None and dtype != existing:
+            raise ValueError(
+                f"dtype is {dtype}, the output array {target.name} has {existing}; leave dtype out."
+            )
+        return existing
+    return trial.signature.dtype if dtype is None else dtype
+
+
+def _layout(
+    prediction: Prediction,
+    trial: Trial,
+    target: Target | None,
+    chunks: Any,
+    shards: Any,
+    block_shape: Any,
+    threads: int,
+    memory_limit: int,
+) -> Layout:
+    dims = _largest(prediction.outputs)
+    if target is not None and target.array is not None:
+        if chunks is not None or shards is not None:
+            raise ValueError(
+                f"chunks and shards are those of the output array {target.name}; leave them out."
+            )
+        check_fits(target.array, dims, target.name)
+        chunks, shards = layout_of(target.array)
+    per_voxel = 2.0 * prediction.dtype.itemsize + prediction.images[0].data_dtype.itemsize
+    return choose_layout(
+        dims,
+        _steps(prediction.grids),
+        chunks=chunks,
+        shards=shards,
+        block_shape=block_shape,
+        room=Room(
+            seconds_per_voxel=trial.seconds / math.prod(trial.tile_shape),
+            bytes_per_voxel=per_voxel,
+            bytes_per_thread=memory_limit / 2 / threads,
+            threads=threads,
+        ),
+    )
+
+
+def _largest(outputs: tuple[Dimensions, ...]) -> Dimensions:
+    """Axes of a series with the largest size along each: one layout serves all images."""
+    shape = tuple(map(max, zip(*(dims.shape for dims in outputs), strict=True)))
+    return replace(outputs[0], shape=shape)
+
+
+def _steps(grids: tuple[TileGrid, ...]) -> tuple[int, ...]:
+    return tuple(map(max, zip(*(grid.step for grid in grids), strict=True)))
+
+
+def _back_end(images: tuple[ImageStack, ...], target: Target | None, io: str) -> str:
+    """The back end that reads the first image; where it is no Zarr array, the one that writes."""
+    image = images[0]
+    if isinstance(image, ArrayImage) and isinstance(image.array, StoredArray):
+        return image.array.backend_name
+    if io != "auto":
+        return io
+    is_local = target is not None and target.location.local_path is not None
+    return "tensorstore" if is_local and extras.is_installed("tensorstore") else "zarr"
+
+
+def _number_dtype(name: str, value: Any) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype.kind not in "biuf":
+        raise ValueError(f"{name} is {value!r}; needed is a dtype of integers, floats or booleans.")
+    return dtype
+
+
+def _at_least_one(name: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{name} is {value!r}; needed is an integer of at least 1.")
+    return number

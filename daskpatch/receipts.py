@@ -1,0 +1,128 @@
+"""What a finished block leaves behind: a few numbers, never voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One block that was computed and written.
+
+    `index` is flat, C order, images of a series one after another; `voxels` counts space and
+    samples, not channels; bytes are those of decoded voxels.
+    """
+
+    index: int
+    tiles: int
+    nan_tiles: int
+    voxels: int
+    bytes_read: int
+    bytes_written: int
+    seconds: float
+    status: str = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class FailedBlock:
+    """One block that could not be computed: where, on which tile (`TileSpecs`), and why."""
+
+    index: int
+    tile: dict[str, Any] | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run did.
+
+    Attributes
+    ----------
+    blocks, tiles
+        Blocks written, and tiles predicted for them; a tile that touches two blocks counts twice.
+    seconds, voxels_per_second
+        Wall time, and voxels of space and samples written per second.
+    bytes_read
+        Decoded bytes of the source's chunks that the blocks touched; a cache may have spared
+        some of the reads.
+    bytes_written
+        Bytes of the blocks, before compression.
+    nan_tiles
+        Tiles that gave NaN where their input had none, or whose NaN was stored as 0.
+    """
+
+    blocks: int
+    tiles: int
+    seconds: float
+    voxels_per_second: float
+    bytes_read: int
+    bytes_written: int
+    nan_tiles: int
+
+    @classmethod
+    def of(cls, receipts: Iterable[Receipt], seconds: float) -> Report:
+        sums = Totals()
+        for receipt in receipts:
+            sums.add(receipt)
+        return sums.report(seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.blocks} blocks ({self.tiles} tiles) in {self.seconds:.1f} s, "
+            f"{self.voxels_per_second / 1e6:.2f} Mvoxel/s; {self.bytes_read / 1e9:.2f} GB read, "
+            f"{self.bytes_written / 1e9:.2f} GB written"
+            + (f"; {self.nan_tiles} tiles gave NaN" if self.nan_tiles else "")
+        )
+
+
+class Totals:
+    """Sums over receipts, kept while a run goes on."""
+
+    def __init__(self) -> None:
+        self.blocks = self.tiles = self.nan_tiles = self.voxels = 0
+        self.bytes_read = self.bytes_written = 0
+
+    def add(self, receipt: Receipt) -> None:
+        self.blocks += 1
+        self.tiles += receipt.tiles
+        self.nan_tiles += receipt.nan_tiles
+        self.voxels += receipt.voxels
+        self.bytes_read += receipt.bytes_read
+        self.bytes_written += receipt.bytes_written
+
+    def report(self, seconds: float) -> Report:
+        return Report(
+            blocks=self.blocks,
+            tiles=self.tiles,
+            seconds=seconds,
+            voxels_per_second=self.voxels / seconds if seconds > 0 else 0.0,
+            bytes_read=self.bytes_read,
+            bytes_written=self.bytes_written,
+            nan_tiles=self.nan_tiles,
+        )
+
+
+class RunFailed(RuntimeError):
+    """A run that could not finish; what was written stays.
+
+    Attributes
+    ----------
+    report
+        The `Report` of the blocks that were done.
+    failed
+        The blocks that were not, as `FailedBlock`s.
+    """
+
+    def __init__(self, message: str, report: Report, failed: tuple[FailedBlock, ...]) -> None:
+        super().__init__(message, report, failed)
+        self.report = report
+        self.failed = failed
+
+    def __str__(self) -> str:
+        return str(self.args[0])

@@ -1,0 +1,197 @@
+"""The prediction as an array: indexing it predicts what it touches, and nothing else."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .block import Prediction, block_grid, predict_region, touching
+from .region import Region
+
+
+class _Piece(NamedTuple):
+    """A run of requested indices along one axis: `[start, stop)` by `step`, and where they go."""
+
+    start: int
+    stop: int
+    step: int
+    target: int
+
+    @property
+    def count(self) -> int:
+        return len(range(self.start, self.stop, self.step))
+
+
+@dataclass(frozen=True)
+class View:
+    """The lazy prediction of one image, as an array-like.
+
+    Indexing with ints, slices (with steps) and `...` reads, predicts and stitches just the
+    tiles that the result needs, in pieces no larger than a block. Nothing is kept.
+    """
+
+    prediction: Prediction
+    data_idx: int
+    block_shape: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.prediction.outputs[self.data_idx].shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.prediction.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return Region.whole(self.shape).n_voxels
+
+    @property
+    def axes(self) -> str:
+        """The names of the axes, of STCZYX."""
+        return self.prediction.outputs[self.data_idx].axes
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        ranges, dropped, flipped = _normalised(key, self.shape)
+        values = np.empty(tuple(map(len, ranges)), self.dtype)
+        if values.size:
+            pieces = [self._pieces(axis, r) for axis, r in enumerate(ranges)]
+            for box in product(*pieces):
+                region = Region(tuple(p.start for p in box), tuple(p.stop for p in box))
+                part = predict_region(self.prediction, self.data_idx, region)
+                place = tuple(slice(p.target, p.target + p.count) for p in box)
+                values[place] = part[tuple(slice(None, None, p.step) for p in box)]
+        values = values[tuple(slice(None, None, -1) if f else slice(None) for f in flipped)]
+        return values[tuple(0 if d else slice(None) for d in dropped)]
+
+    def __array__(
+        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("A prediction is computed when it is read: it cannot be had uncopied.")
+        values = self[...]
+        return values if dtype is None else values.astype(dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return f"<daskpatch.View {self.axes} {self.shape} {self.dtype}>"
+
+    def _pieces(self, axis: int, indices: range) -> list[_Piece]:
+        """An axis's indices cut at block edges, and where they step over voxels, at crops."""
+        cuts = sorted({indices[0], *self._cuts(axis, indices), indices[-1] + 1})
+        pieces = []
+        for begin, end in pairwise(cuts):
+            skipped = -(-(begin - indices[0]) // indices.step)
+            first = indices[0] + skipped * indices.step
+            if first < end:
+                last = first + (end - 1 - first) // indices.step * indices.step
+                pieces.append(_Piece(first, last + 1, indices.step, skipped))
+        return pieces
+
+    def _cuts(self, axis: int, indices: range) -> Iterator[int]:
+        start, stop = indices[0], indices[-1] + 1
+        grid = block_grid(self.prediction, self.data_idx, self.block_shape)
+        edges = range(0, grid.counts[axis] * grid.cell_shape[axis], grid.cell_shape[axis])
+        yield from (edge for edge in edges[start // edges.step + 1 :] if edge < stop)
+        if indices.step > 1:
+            yield from self._crop_edges(axis, start, stop)
+
+    def _crop_edges(self, axis: int, start: int, stop: int) -> Iterator[int]:
+        """Where a new tile begins between `start` and `stop`."""
+        dims = self.prediction.outputs[self.data_idx]
+        name = dims.axes[axis]
+        if name not in dims.spatial_axes:
+            if name != "C":
+                yield from range(start + 1, stop)
+            return
+        signature = self.prediction.signature
+        grid = self.prediction.grids[self.data_idx]
+        place = dims.spatial_axes.index(name)
+        low = [0] * dims.ndim
+        high = [1] * dims.ndim
+        low[place], high[place] = start, stop
+        region = signature.input_region(Region(tuple(low), tuple(high)))
+        for index in touching(grid, region)[place]:
+            tile = [a.tile(0) for a in grid.axes]
+            tile[place] = grid.axes[place].tile(index)
+            edge = signature.kept(tuple(tile)).start[place]
+            if start < edge < stop:
+                yield edge
+
+
+def as_dask(view: View) -> Any:
+    """The view as a `dask.array.Array`: one task per block.
+
+    The view, with model and image, is held once in the graph; slices taken directly on the
+    array reach it.
+    """
+    import dask.array as da
+
+    grid = block_grid(view.prediction, view.data_idx, view.block_shape)
+    chunks = tuple(grid.sizes(axis) for axis in range(view.ndim))
+    return da.from_array(
+        view,
+        chunks=chunks,
+        name=f"daskpatch-{uuid4().hex}",
+        asarray=True,
+        inline_array=False,
+        meta=np.empty((0,) * view.ndim, view.dtype),
+    )
+
+
+def _normalised(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool], list[bool]]:
+    """Per axis: the indices, ascending; whether the axis is dropped; whether it is reversed."""
+    ranges, dropped, flipped = [], [], []
+    for entry, size in zip(_expanded(key, len(shape)), shape, strict=True):
+        if isinstance(entry, slice):
+            indices = range(*entry.indices(size))
+            flip = indices.step < 0
+            ranges.append(indices[::-1] if flip else indices)
+            dropped.append(False)
+            flipped.append(flip)
+            continue
+        index = _as_index(entry, size)
+        ranges.append(range(index, index + 1))
+        dropped.append(True)
+        flipped.append(False)
+    return ranges, dropped, flipped
+
+
+def _expanded(key: Any, ndim: int) -> list[Any]:
+    entries = list(key) if isinstance(key, tuple) else [key]
+    ellipses = sum(entry is Ellipsis for entry in entries)
+    if ellipses > 1:
+        raise IndexError("a prediction is indexed with at most one '...'")
+    if len(entries) - ellipses > ndim:
+        raise IndexError(f"{len(entries) - ellipses} indices for a prediction of {ndim} axes")
+    at = next((i for i, entry in enumerate(entries) if entry is Ellipsis), len(entries))
+    missing = [slice(None)] * (ndim - len(entries) + ellipses)
+    return entries[:at] + missing + entries[at + 1 :]
+
+
+def _as_index(entry: Any, size: int) -> int:
+    try:
+        index = operator.index(entry)
+    except TypeError:
+        raise IndexError(
+            f"a prediction is indexed with integers and slices, not with {entry!r}; use plan.array "
+            "(a Dask array) for more"
+        ) from None
+    if isinstance(entry, bool | np.bool_):
+        raise IndexError("a prediction is indexed with integers and slices, not with booleans")
+    if not -size <= index < size:
+        raise IndexError(f"index {index} is out of range for an axis of {size}")
+    return index % size
