@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .axis import AxisTile
+from .buffers import BufferPool
 from .conversion import has_nan, store_values
 from .dimensions import Dimensions
 from .image import ArrayImage, ImageStack
@@ -54,6 +55,7 @@ class Job:
     block_shape: tuple[int, ...]
     targets: tuple[StoredArray, ...]
     side_by_side: bool
+    buffers: BufferPool = field(default_factory=BufferPool, repr=False)
     _ends: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -71,10 +73,11 @@ class Job:
         begin = time.perf_counter()
         data_idx, region = self.place(index)
         tally = Tally()
-        values = predict_region(
-            self.prediction, data_idx, region, tally=tally, side_by_side=self.side_by_side
-        )
-        self.targets[data_idx].write(region.slices, values)
+        with self.buffers.lend(region.shape, self.prediction.dtype) as values:
+            if self.side_by_side:
+                single_threaded()
+            fill_region(self.prediction, data_idx, region, values, tally, self.buffers)
+            self.targets[data_idx].write(region.slices, values)
         dims = self.prediction.outputs[data_idx]
         channels = dims.channel_part(region)
         return Receipt(
@@ -83,7 +86,7 @@ class Job:
             nan_tiles=tally.nan_tiles,
             voxels=region.n_voxels // (channels.stop - channels.start),
             bytes_read=tally.bytes_read,
-            bytes_written=values.nbytes,
+            bytes_written=region.n_voxels * self.prediction.dtype.itemsize,
             seconds=time.perf_counter() - begin,
         )
 
@@ -126,14 +129,7 @@ class Tally:
     bytes_read: int = 0
 
 
-def predict_region(
-    prediction: Prediction,
-    data_idx: int,
-    region: Region,
-    *,
-    tally: Tally | None = None,
-    side_by_side: bool = False,
-) -> NDArray[Any]:
+def predict_region(prediction: Prediction, data_idx: int, region: Region) -> NDArray[Any]:
     """The prediction of one box of one image, in the stored dtype and order of axes.
 
     Raises
@@ -141,18 +137,27 @@ def predict_region(
     ModelError
         If the model fails on a tile, or gives another shape or a dtype that cannot be stored.
     """
-    model = load(prediction.model)
-    if side_by_side:
-        single_threaded()
-    dims = prediction.outputs[data_idx]
     values = np.empty(region.shape, prediction.dtype)
-    by_sample = dims.canonical(values)
-    tally = Tally() if tally is None else tally
-    for sample_idx, position in dims.samples_of(region):
-        sample = _Sample(prediction, model, data_idx, sample_idx, tally)
-        spatial, channels = dims.spatial_part(region), dims.channel_part(region)
-        sample.predict(spatial, channels, by_sample[position])
+    fill_region(prediction, data_idx, region, values, Tally(), BufferPool())
     return values
+
+
+def fill_region(
+    prediction: Prediction,
+    data_idx: int,
+    region: Region,
+    values: NDArray[Any],
+    tally: Tally,
+    buffers: BufferPool,
+) -> None:
+    """`predict_region` into an array that is there already."""
+    model = load(prediction.model)
+    dims = prediction.outputs[data_idx]
+    by_sample = dims.canonical(values)
+    spatial, channels = dims.spatial_part(region), dims.channel_part(region)
+    for sample_idx, position in dims.samples_of(region):
+        sample = _Sample(prediction, model, data_idx, sample_idx, tally, buffers)
+        sample.predict(spatial, channels, by_sample[position])
 
 
 @dataclass(frozen=True)
@@ -164,6 +169,7 @@ class _Sample:
     data_idx: int
     sample_idx: int
     tally: Tally
+    buffers: BufferPool
 
     def predict(self, region: Region, channels: slice, target: NDArray[Any]) -> None:
         """Predict a (Z)YX region into `target`, an array of `C(Z)YX`."""
@@ -172,13 +178,15 @@ class _Sample:
         ranges = touching(grid, signature.input_region(region))
         box = span(grid, ranges)
         patch = self._read(box)
-        batches = _Batches(self.prediction.batch_size, patch, box, self.prediction.input_dtype)
-        positions = product(*ranges)
-        for tiles, batch in batches.of(tuple(grid.tiles(position)) for position in positions):
-            results = self._call(batch, tiles)
-            for tile, result, given in zip(tiles, results, batch, strict=True):
-                self._stitch(tile, result[channels], given, (region, target))
-            self.tally.tiles += len(tiles)
+        tiles = (tuple(grid.tiles(position)) for position in product(*ranges))
+        for group in _grouped(tiles, self.prediction.batch_size):
+            shape = (len(group), len(patch), *_sizes(group[0]))
+            with self.buffers.lend(shape, self.prediction.input_dtype) as batch:
+                cut_tiles(patch, box, group, batch)
+                results = self._call(batch, group)
+                for tile, result, given in zip(group, results, batch, strict=True):
+                    self._stitch(tile, result[channels], given, (region, target))
+            self.tally.tiles += len(group)
 
     def _read(self, box: Region) -> NDArray[Any]:
         image = self.prediction.images[self.data_idx]
@@ -228,37 +236,20 @@ class _Sample:
         stop = tuple(map(min, kept.stop, region.stop))
         part = Region(start, stop)
         crop = result[(slice(None), *part.slices_within(covered))]
-        if has_nan(crop) and (target.dtype.kind != "f" or not has_nan(given)):
+        found = store_values(target[(slice(None), *part.slices_within(region))], crop)
+        if found and (target.dtype.kind != "f" or not has_nan(given)):
             self.tally.nan_tiles += 1
-        store_values(target[(slice(None), *part.slices_within(region))], crop)
 
     def _specs(self, tile: Tile) -> dict[str, Any]:
         grid = self.prediction.grids[self.data_idx]
         return dict(grid.specs_of(self.data_idx, self.sample_idx, tile))
 
 
-@dataclass
-class _Batches:
-    """Tiles cut from a box and gathered into batches; one buffer serves them all."""
-
-    size: int
-    patch: NDArray[Any]
-    box: Region
-    dtype: np.dtype[Any]
-
-    def of(self, tiles: Iterator[Tile]) -> Iterator[tuple[list[Tile], NDArray[Any]]]:
-        """Batches of tiles of one size, each with its `(N, C, (Z), Y, X)` array."""
-        buffer = np.empty((0,))
-        for group in _grouped(tiles, self.size):
-            shape = (len(self.patch), *(tile.size for tile in group[0]))
-            if buffer.shape[1:] != shape or len(buffer) < len(group):
-                buffer = np.empty((len(group), *shape), self.dtype)
-            batch = buffer[: len(group)]
-            for values, tile in zip(batch, group, strict=True):
-                region = Region(tuple(t.start for t in tile), tuple(t.start + t.size for t in tile))
-                cut = self.patch[(slice(None), *region.slices_within(self.box))]
-                np.copyto(values, cut, casting="unsafe")
-            yield group, batch
+def cut_tiles(patch: NDArray[Any], box: Region, tiles: list[Tile], batch: NDArray[Any]) -> None:
+    """Cut tiles from the patch that holds `box` into an `(N, C, (Z), Y, X)` array."""
+    for values, tile in zip(batch, tiles, strict=True):
+        region = Region(tuple(t.start for t in tile), tuple(t.start + t.size for t in tile))
+        np.copyto(values, patch[(slice(None), *region.slices_within(box))], casting="unsafe")
 
 
 def _grouped(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:

@@ -8,22 +8,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+_PLANES_FROM = 2**20
+"""Bytes from which on arrays are walked plane by plane, each of which stays in the CPU's cache."""
+
+
 def has_nan(values: NDArray[Any]) -> bool:
     """Whether some value is NaN; one pass, no temporary array."""
     return values.dtype.kind == "f" and bool(np.isnan(values.min()))
 
 
-def store_values(target: NDArray[Any], values: NDArray[Any]) -> None:
-    """Copy values into an array of the stored dtype.
+def store_values(target: NDArray[Any], values: NDArray[Any]) -> bool:
+    """Copy values into an array of the stored dtype; whether there was a NaN among them.
 
     To integers (and booleans, as 0 and 1): rounded to nearest, half to even, and clipped to
     what the dtype holds; NaN becomes 0. Between floats: plain conversion.
 
     >>> stored = np.empty(4, "uint8")
     >>> store_values(stored, np.array([300.7, -1, 2.5, np.nan]))
+    True
     >>> stored
     array([255,   0,   2,   0], dtype=uint8)
     """
+    if values.nbytes < _PLANES_FROM or values.ndim < 3:
+        _store(target, values)
+        return has_nan(values)
+    found = False
+    for plane in np.ndindex(values.shape[:-2]):
+        _store(target[plane], values[plane])
+        found = has_nan(values[plane]) or found
+    return found
+
+
+def _store(target: NDArray[Any], values: NDArray[Any]) -> None:
     if target.dtype.kind == "f" or np.can_cast(values.dtype, target.dtype, "safe"):
         with np.errstate(over="ignore"):  # what a half cannot hold is infinite, as asked for
             np.copyto(target, values, casting="unsafe")

@@ -120,10 +120,10 @@ class RegularGrid:
             )
         )
 
-    def indices(self, ranges: tuple[range, ...]) -> Iterator[int]:
-        """Flat indices of a product of ranges, lazily, in C order."""
-        strides = [math.prod(self.counts[axis + 1 :]) for axis in range(len(self.counts))]
-        for position in product(*ranges):
+    def indices(self, ranges: tuple[range, ...], order: tuple[int, ...]) -> Iterator[int]:
+        """Flat indices of a product of ranges, lazily; the last axis of `order` runs fastest."""
+        strides = [math.prod(self.counts[axis + 1 :]) for axis in order]
+        for position in product(*(ranges[axis] for axis in order)):
             yield sum(i * s for i, s in zip(position, strides, strict=True))
 
 

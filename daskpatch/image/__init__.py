@@ -1,11 +1,13 @@
 """Image stacks: any array, seen as S C (Z) Y X."""
 
+from .information import information
 from .opening import open_image, open_stack
 from .stack import ArrayImage, ImageStack, why_not_portable, with_io
 
 __all__ = [
     "ArrayImage",
     "ImageStack",
+    "information",
     "open_image",
     "open_stack",
     "why_not_portable",

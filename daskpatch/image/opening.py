@@ -28,7 +28,7 @@ _NAMES = {
 }
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     array: StoredArray | ArrayLike
     axes: str | None
     source: str
@@ -89,7 +89,7 @@ def open_stack(
     ndim: int | None = None,
 ) -> ArrayImage:
     """`open_image`, for a model of `ndim` spatial axes: with 2, Z counts samples."""
-    found = _find(source)
+    found = find(source)
     shape = found.array.shape
     named = axes if axes is not None else found.axes
     if named is None:
@@ -115,25 +115,26 @@ def open_stack(
     )
 
 
-def _find(source: Any) -> _Found:
+def find(source: Any) -> Found:
+    """The array behind a source, and its axes where it says them."""
     if isinstance(source, str | os.PathLike | zarr.Array | zarr.Group | Store | StorePath):
         return _find_stored(source)
     if all(hasattr(source, name) for name in ("shape", "dtype", "__getitem__")):
         array = ArrayLike(source)
         _check_dtype(array.dtype, repr(array))
-        return _Found(array, None, repr(array))
+        return Found(array, None, repr(array))
     raise TypeError(
         f"The source is a {type(source).__name__}; needed is a path, a URL, a Zarr, NumPy or Dask "
         "array, or an object with shape, dtype and __getitem__."
     )
 
 
-def _find_stored(source: Any) -> _Found:
+def _find_stored(source: Any) -> Found:
     location = locate(source, read_only=True)
     node = source if isinstance(source, zarr.Array) else open_node(location)
     if isinstance(node, zarr.Array):
         _check_dtype(np.dtype(node.dtype), location.name)
-        return _Found(StoredArray(_reopened(node)), _axes_of(node), location.name)
+        return Found(StoredArray(_reopened(node)), _axes_of(node), location.name)
     if is_ome(node):
         level = ome_level(node, location.name)
         found = _find_stored(_member(node, level.path))

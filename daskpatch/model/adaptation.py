@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
+from ..importing import split_name
 from .handles import CallableModel, ImportedModel, ModelHandle, Registered
 from .onnx import OnnxModel
 from .torch import TorchModel
@@ -48,18 +48,7 @@ def _handle(model: Any) -> ModelHandle:
 def _named(name: str) -> ModelHandle:
     if name.endswith(".onnx"):
         return OnnxModel(name)
-    module, _, attribute = name.rpartition(":")
-    if not module or not attribute:
-        raise ValueError(
-            f"model {name!r} names no model; needed is 'package.module:attribute', "
-            "'file.py:attribute' or the path of an .onnx file."
-        )
-    if module.endswith(".py"):
-        path = Path(module).expanduser().absolute()
-        if not path.is_file():
-            raise FileNotFoundError(f"No file {path} to load the model from.")
-        module = str(path)
-    return ImportedModel(module, attribute)
+    return ImportedModel(*split_name(name, "model"))
 
 
 def _is_torch_module(model: Any) -> bool:

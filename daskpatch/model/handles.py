@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..importing import import_attribute
 
 Batch = NDArray[Any]
 
@@ -103,7 +102,7 @@ class ImportedModel:
     def load(self) -> Callable[[Batch], Any]:
         from .adaptation import as_handle
 
-        value = self._find()
+        value = import_attribute(self.module, self.attribute)
         if inspect.isclass(value):
             raise TypeError(
                 f"{self.name} is a class; give a function or an instance, for example a line "
@@ -113,42 +112,6 @@ class ImportedModel:
 
     def nbytes(self) -> int:
         return 0
-
-    def _find(self) -> Any:
-        module = _run_file(self.module) if self.module.endswith(".py") else _import(self.module)
-        value = module
-        for part in self.attribute.split("."):
-            if not hasattr(value, part):
-                public = [name for name in vars(module) if not name.startswith("_")]
-                raise AttributeError(
-                    f"{self.module} has no {self.attribute}; it has {', '.join(public) or 'nothing'}."
-                )
-            value = getattr(value, part)
-        return value
-
-
-def _import(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and name.startswith(error.name):
-            raise ModuleNotFoundError(
-                f"There is no module {name!r} to import the model from; give "
-                "package.module:attribute or file.py:attribute.",
-                name=error.name,
-            ) from error
-        raise
-
-
-def _run_file(path: str) -> Any:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"No file {path} to load the model from.")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..axis import AxisTiling
 from ..block import Prediction, block_grid
+from ..dimensions import Dimensions
 from ..image import ArrayImage
 
 _EXACT = 4096
@@ -39,7 +40,8 @@ def cost_of(prediction: Prediction, block_shape: tuple[int, ...]) -> Cost:
         dims = prediction.outputs[data_idx]
         samples, channels, *spatial = image.data_shape
         voxels = float(samples)
-        tile_voxels = chunk_voxels = float(samples)
+        # Blocks that share out the channels each compute them all.
+        tile_voxels = chunk_voxels = float(samples * _blocks_of_channels(dims, block_shape))
         for axis, size in enumerate(spatial):
             computed_along, read_along = _along_axis(prediction, data_idx, axis, block_shape)
             voxels *= size
@@ -51,6 +53,26 @@ def cost_of(prediction: Prediction, block_shape: tuple[int, ...]) -> Cost:
         bytes_in += voxels * channels * image.data_dtype.itemsize
         bytes_out += math.prod(dims.shape) * prediction.dtype.itemsize
     return Cost(int(bytes_in), int(bytes_out), computed / kept, read / bytes_in)
+
+
+def visiting_order(prediction: Prediction, block_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes of the output, the one along which blocks share most of what they read last.
+
+    Blocks that come one after another are neighbours along it, and find the source's chunks
+    that they share in the cache.
+    """
+    dims = prediction.outputs[0]
+    shared = dict.fromkeys(dims.axes, 0.0) | {"C": float("inf")}
+    for axis, name in enumerate(dims.spatial_axes):
+        _, read = _along_axis(prediction, 0, axis, block_shape)
+        shared[name] = read / dims.spatial_shape[axis]
+    return tuple(sorted(range(len(dims.axes)), key=lambda i: shared[dims.axes[i]]))
+
+
+def _blocks_of_channels(dims: Dimensions, block_shape: tuple[int, ...]) -> int:
+    if "C" not in dims.axes:
+        return 1
+    return -(-dims.n_channels // block_shape[dims.axes.index("C")])
 
 
 def _along_axis(

@@ -149,8 +149,8 @@ def _raise(report: Report, failed: list[Done], n_blocks: int) -> None:
     )
     reason = error.reason if isinstance(error, ModelError) and error.reason else error
     raise RunFailed(
-        f"Block {blocks[0].index} failed: {error} {report.blocks} of {n_blocks} blocks are written "
-        "and stay.",
+        f"Block {blocks[0].index} failed: {str(error).rstrip('.')}. {report.blocks} of {n_blocks} "
+        "blocks are written and stay.",
         report,
         blocks,
     ) from reason

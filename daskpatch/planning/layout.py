@@ -185,8 +185,9 @@ def choose_block(
     steps = dims.spread(1, dims.n_channels, step)
     covering = tuple(-(-n // u) * u for n, u in zip(dims.shape, unit, strict=True))
     most = room.bytes_per_thread / room.bytes_per_voxel
+    # The model gives all channels at once: a block takes them all.
     block = tuple(
-        min(math.lcm(u, s), c) if axis in "ZYX" else u
+        c if axis == "C" else min(math.lcm(u, s), c) if axis in dims.spatial_axes else u
         for axis, u, s, c in zip(dims.axes, unit, steps, covering, strict=True)
     )
     if math.prod(block) > max(most, _TASK_VOXELS[1]):

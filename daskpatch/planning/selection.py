@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..block import Prediction, block_grids
 from ..dimensions import Dimensions
 from ..region import Region, RegularGrid
+from .cost import visiting_order
 
 
 @dataclass(frozen=True)
 class Selection:
     """A product of ranges of blocks for each image; nothing is listed.
 
-    Iterates over flat block indices, images one after another, in C order: neighbours along
-    the last axis come one after another, and find the chunks that they share in the cache.
+    Iterates over flat block indices, images one after another, the last axis of `order`
+    fastest.
     """
 
     outputs: tuple[Dimensions, ...]
     grids: tuple[RegularGrid, ...]
     ranges: tuple[tuple[range, ...], ...]
+    order: tuple[int, ...]
 
     @classmethod
     def everything(cls, prediction: Prediction, block_shape: tuple[int, ...]) -> Selection:
         outputs, grids = prediction.outputs, block_grids(prediction, block_shape)
-        return cls(outputs, grids, tuple(tuple(map(range, grid.counts)) for grid in grids))
+        ranges = tuple(tuple(map(range, grid.counts)) for grid in grids)
+        return cls(outputs, grids, ranges, visiting_order(prediction, block_shape))
 
     def within(self, region: Any) -> Selection:
         """The blocks that touch a region of a single image, given as slices of the output.
@@ -43,7 +46,7 @@ class Selection:
         limits = _as_ranges(region, grid.shape)
         touched = Region(tuple(r.start for r in limits), tuple(r.stop for r in limits))
         blocks = grid.ranges(touched)
-        return Selection(self.outputs, self.grids, (blocks,))
+        return replace(self, ranges=(blocks,))
 
     @property
     def n_blocks(self) -> int:
@@ -64,7 +67,7 @@ class Selection:
     def __iter__(self) -> Iterator[int]:
         first = 0
         for grid, ranges in zip(self.grids, self.ranges, strict=True):
-            for index in grid.indices(ranges):
+            for index in grid.indices(ranges, self.order):
                 yield first + index
             first += grid.n_cells
 

@@ -64,8 +64,9 @@ def run_trial(
     patch = images[data_idx].extract_patch(sample_idx, None, specs["coords"], specs["patch_size"])
     batch = patch.astype(input_dtype)[None]
 
+    loaded = load(model)
+
     def call() -> tuple[NDArray[Any], float]:
-        loaded = load(model)
         if side_by_side:
             single_threaded()
         begin = time.perf_counter()
@@ -75,8 +76,6 @@ def run_trial(
         with _peak_memory() as peak:
             result, seconds = _as_a_worker(call) if side_by_side else call()
     except Exception as error:
-        if isinstance(error, ImportError | FileNotFoundError):
-            raise  # the model could not be loaded: no tile is to blame
         raise ModelError(
             f"The model failed on the trial tile ({describe_tile(specs)}), given {batch.dtype} "
             f"{batch.shape}: {type(error).__name__}: {error}",

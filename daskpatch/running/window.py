@@ -87,13 +87,14 @@ def _roll(
                 if future.cancelled():
                     continue
                 error = future.exception()
-                if error is not None:
-                    failed = True
-                    _cancel(pending)
+                # What was submitted may be running: it ends, so that nothing writes any more
+                # when the caller hears of the failure.
+                failed = failed or error is not None
                 yield Done(index, None if error else future.result(), error)
     finally:
-        _cancel(pending)
-        executor.shutdown(wait=False, cancel_futures=True)
+        for future in pending:
+            future.cancel()
+        executor.shutdown(wait=False)
 
 
 def _fill(
@@ -108,11 +109,6 @@ def _fill(
         if index is None:
             return
         pending[executor.submit(task, index)] = index
-
-
-def _cancel(pending: dict[Future[Any], int]) -> None:
-    for future in pending:
-        future.cancel()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .. import extras
 from .location import Location, locate
 
-CACHE_BYTES = 150_000_000
+CACHE_BYTES = 300_000_000
 """Decoded chunks that tensorstore keeps per process, for halos that blocks share."""
 
 Box = tuple[slice, ...]
@@ -148,7 +148,8 @@ class _TensorStore:
         return values
 
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
-        self._array[box].write(values).result()
+        # The caller waits, so the values can be used where they lie instead of being copied.
+        self._array[box].write(values, can_reference_source_data_indefinitely=True).result()
 
 
 @lru_cache(maxsize=1)

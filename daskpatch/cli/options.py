@@ -1,0 +1,64 @@
+"""The options of `plan` and `predict`: one flag for each parameter, of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from .types import Indices, Sizes
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PLAN = [
+    click.option(
+        "--model",
+        required=True,
+        metavar="NAME",
+        help="package.module:attribute, file.py:attribute (runs the file), or a path.onnx.",
+    ),
+    click.option("--axes", help="The source's axes, of STCZYX; by default from its metadata."),
+    click.option("--channels", type=Indices(), help="Channels to use; all by default."),
+    click.option("--patch-size", type=Sizes(), help="Voxels per spatial axis."),
+    click.option("--overlaps", type=Sizes(), default=0, help="Voxels that neighbours share."),
+    click.option("--align", type=Sizes(), default=1, help="The network's total stride."),
+    click.option("--min-size", type=Sizes(), default=1, help="The smallest tile."),
+    click.option(
+        "--patching", metavar="NAME", help="A strategy, as file.py:attribute (runs the file)."
+    ),
+    click.option("--batch-size", type=int, default=1, help="Tiles per call of the model."),
+    click.option("--chunks", type=Sizes(), help="Chunks of the output."),
+    click.option("--shards", type=Sizes(), help="Shards of the output."),
+    click.option("--block-shape", type=Sizes(), help="What one task computes and writes."),
+    click.option("--dtype", help="The output's dtype; by default the model's."),
+    click.option("--input-dtype", default="float32", help="What the model is given."),
+    click.option("--padding", default="reflect", help="reflect, edge or a number."),
+    click.option("--memory-limit", help="For one worker, for example '8 GB'."),
+    click.option("--threads", type=int, help="Blocks in work at a time."),
+    click.option("--io", type=click.Choice(["auto", "zarr", "tensorstore"]), default="auto"),
+    click.option(
+        "--overwrite/--no-overwrite", default=False, help="Delete an array that is there."
+    ),
+]
+
+_COMMON = [
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    click.option("--debug", is_flag=True, help="Show tracebacks."),
+]
+
+
+def plan_options(command: F) -> F:
+    """Every option of `daskpatch.plan`."""
+    return _with(command, _PLAN)
+
+
+def common_options(command: F) -> F:
+    """What every command has."""
+    return _with(command, _COMMON)
+
+
+def _with(command: F, options: list[Callable[[F], F]]) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,53 @@
+"""How options are written on a command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+class Sizes(click.ParamType[Any]):
+    """`64` or `80,160,160`."""
+
+    name = "n[,n…]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no integer, and no list of integers such as 80,160,160", param)
+        return numbers if "," in value else numbers[0]
+
+
+class Indices(click.ParamType[Any]):
+    """`0` or `0,2`: always a sequence."""
+
+    name = "i[,i…]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        sizes = Sizes().convert(value, param, ctx)
+        return (sizes,) if isinstance(sizes, int) else sizes
+
+
+class RegionSlices(click.ParamType[Any]):
+    """`100:200,:,0:512`: slices of the output."""
+
+    name = "a:b,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(_as_slice(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} holds something else than slices such as 100:200,:,0:512", param)
+
+
+def _as_slice(text: str) -> slice | int:
+    if ":" not in text:
+        return int(text)
+    start, stop = text.split(":")
+    return slice(int(start) if start else None, int(stop) if stop else None)

@@ -1,0 +1,83 @@
+"""Objects named as `package.module:attribute` or `file.py:attribute`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def split_name(name: str, what: str) -> tuple[str, str]:
+    """The module (or absolute path of the file) and the attribute of a name.
+
+    Raises
+    ------
+    ValueError
+        If it is no such name.
+    FileNotFoundError
+        If the file does not exist.
+    """
+    module, _, attribute = name.rpartition(":")
+    if not module or not attribute:
+        raise ValueError(
+            f"{what} {name!r} names nothing that can be imported; needed is "
+            "'package.module:attribute' or 'file.py:attribute' (or, for a model, a path that ends in "
+            ".onnx)."
+        )
+    if module.endswith(".py"):
+        path = Path(module).expanduser().absolute()
+        if not path.is_file():
+            raise FileNotFoundError(f"No file {path} to load the {what} from.")
+        module = str(path)
+    return module, attribute
+
+
+def import_attribute(module: str, attribute: str) -> Any:
+    """The object; runs the module's code.
+
+    Raises
+    ------
+    ImportError, FileNotFoundError
+        If there is no such module or file.
+    AttributeError
+        If it has no such attribute; similar ones are named.
+    """
+    loaded = _run_file(module) if module.endswith(".py") else _import(module)
+    value: Any = loaded
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            raise AttributeError(f"{module} has no {attribute}{_did_you_mean(part, value)}.")
+        value = getattr(value, part)
+    return value
+
+
+def _did_you_mean(name: str, holder: Any) -> str:
+    public = [known for known in dir(holder) if not known.startswith("_")]
+    similar = difflib.get_close_matches(name, public) or public[:5]
+    return f"; it has {', '.join(similar)}" if similar else ""
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and name.startswith(error.name):
+            raise ModuleNotFoundError(
+                f"There is no module {name!r}; give package.module:attribute or file.py:attribute.",
+                name=error.name,
+            ) from error
+        raise
+
+
+def _run_file(path: str) -> ModuleType:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"No file {path} on this machine.")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
