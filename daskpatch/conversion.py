@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
 _PLANES_FROM = 2**20
 """Bytes from which on arrays are walked plane by plane, each of which stays in the CPU's cache."""
 

@@ -24,8 +24,8 @@ def split_name(name: str, what: str) -> tuple[str, str]:
     if not module or not attribute:
         raise ValueError(
             f"{what} {name!r} names nothing that can be imported; needed is "
-            "'package.module:attribute' or 'file.py:attribute' (or, for a model, a path that ends in "
-            ".onnx)."
+            "'package.module:attribute' or 'file.py:attribute' (or, for a model, a path that "
+            "ends in .onnx)."
         )
     if module.endswith(".py"):
         path = Path(module).expanduser().absolute()

@@ -77,7 +77,8 @@ def _read_filled(
     leading = values.shape[: values.ndim - len(shape)]
     padded = np.full((*leading, *region.shape), padding, dtype=values.dtype)
     if not empty:
-        padded[(..., *inside.slices_within(region))] = values
+        place: Any = (..., *inside.slices_within(region))
+        padded[place] = values
     return padded
 
 

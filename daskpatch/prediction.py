@@ -20,7 +20,7 @@ from .patching import AlignedPatching, Patching, TileGrid, grids_of
 from .planning import Plan
 from .planning.cost import cost_of
 from .planning.layout import Layout, Room, choose_layout
-from .planning.memory import Memory, as_bytes, available_memory, check_memory, memory_of
+from .planning.memory import as_bytes, available_memory, check_memory, memory_of
 from .planning.target import Target, as_target, check_fits, layout_of
 from .planning.trial import Trial, run_trial
 from .receipts import Report
@@ -258,7 +258,8 @@ def _open(
     named = {image.original_axes for image in images}
     if len(named) > 1 or len({len(image.data_shape) for image in images}) > 1:
         raise ValueError(
-            f"The images of a series must have the same axes; these have {', '.join(sorted(named))}."
+            "The images of a series must have the same axes; these have "
+            f"{', '.join(sorted(named))}."
         )
     return tuple(with_io(image, io) for image in images)
 
@@ -397,10 +398,10 @@ def _back_end(images: tuple[ImageStack, ...], target: Target | None, io: str) ->
 
 def _number_dtype(name: str, value: Any) -> np.dtype[Any]:
     try:
-        dtype = np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(value)
     except TypeError:
-        dtype = None
-    if dtype is None or dtype.kind not in "biuf":
+        dtype = np.dtype(object)
+    if value is None or dtype.kind not in "biuf":
         raise ValueError(f"{name} is {value!r}; needed is a dtype of integers, floats or booleans.")
     return dtype
 

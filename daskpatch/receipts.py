@@ -108,7 +108,7 @@ class Totals:
         )
 
 
-class RunFailed(RuntimeError):
+class RunFailed(RuntimeError):  # noqa: N818 (a name that users know)
     """A run that could not finish; what was written stays.
 
     Attributes

@@ -32,7 +32,7 @@ class Region:
         return tuple(map(slice, self.start, self.stop))
 
     def slices_within(self, outer: Region) -> tuple[slice, ...]:
-        """This box as slices of an array that holds `outer`."""
+        """The box as slices of an array that holds `outer`."""
         return tuple(
             slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True)
         )

@@ -25,7 +25,7 @@ class _Piece(NamedTuple):
     target: int
 
     @property
-    def count(self) -> int:
+    def length(self) -> int:
         return len(range(self.start, self.stop, self.step))
 
 
@@ -73,7 +73,7 @@ class View:
             for box in product(*pieces):
                 region = Region(tuple(p.start for p in box), tuple(p.stop for p in box))
                 part = predict_region(self.prediction, self.data_idx, region)
-                place = tuple(slice(p.target, p.target + p.count) for p in box)
+                place = tuple(slice(p.target, p.target + p.length) for p in box)
                 values[place] = part[tuple(slice(None, None, p.step) for p in box)]
         values = values[tuple(slice(None, None, -1) if f else slice(None) for f in flipped)]
         return values[tuple(0 if d else slice(None) for d in dropped)]

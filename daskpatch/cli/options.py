@@ -11,7 +11,7 @@ from .types import Indices, Sizes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PLAN = [
+_PLAN: list[Callable[[Any], Any]] = [
     click.option(
         "--model",
         required=True,
@@ -42,7 +42,7 @@ _PLAN = [
     ),
 ]
 
-_COMMON = [
+_COMMON: list[Callable[[Any], Any]] = [
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     click.option("--debug", is_flag=True, help="Show tracebacks."),
 ]
@@ -58,7 +58,7 @@ def common_options(command: F) -> F:
     return _with(command, _COMMON)
 
 
-def _with(command: F, options: list[Callable[[F], F]]) -> F:
+def _with(command: F, options: list[Callable[[Any], Any]]) -> F:
     for option in reversed(options):
         command = option(command)
     return command

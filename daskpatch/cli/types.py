@@ -12,7 +12,7 @@ class Sizes(click.ParamType[Any]):
 
     name = "n[,n…]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002 (the interface)
         if not isinstance(value, str):
             return value
         try:
@@ -37,7 +37,7 @@ class RegionSlices(click.ParamType[Any]):
 
     name = "a:b,…"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002 (the interface)
         if not isinstance(value, str):
             return value
         try:

@@ -39,7 +39,7 @@ class ArrayLike:
         """Why another process could not use this array, or None if it could."""
         if isinstance(self.array, np.ndarray) and self.array.nbytes > PORTABLE_BYTES:
             return (
-                f"it is a NumPy array of {self.array.nbytes / 1e6:.0f} MB in this process's memory; "
+                f"it is a NumPy array of {self.array.nbytes / 1e6:.0f} MB in this process; "
                 "save it as Zarr first"
             )
         try:

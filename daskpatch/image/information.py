@@ -39,5 +39,5 @@ def information(source: str, axes: str | None = None) -> dict[str, Any]:
     }
 
 
-def _of_array(array: zarr.Array) -> dict[str, Any]:
+def _of_array(array: zarr.Array[Any]) -> dict[str, Any]:
     return {"shape": list(array.shape), "dtype": str(array.dtype)}

@@ -147,7 +147,7 @@ def _find_stored(source: Any) -> Found:
     )
 
 
-def _member(group: zarr.Group, path: str) -> zarr.Array:
+def _member(group: zarr.Group, path: str) -> zarr.Array[Any]:
     """An array of a group.
 
     Raises
@@ -166,7 +166,7 @@ def _member(group: zarr.Group, path: str) -> zarr.Array:
     return node
 
 
-def _reopened(array: zarr.Array) -> zarr.Array:
+def _reopened(array: zarr.Array[Any]) -> zarr.Array[Any]:
     """The array through a store that other processes and folders can open too."""
     location = locate(array)
     if location.store is array.store or location.store == array.store:
@@ -176,11 +176,11 @@ def _reopened(array: zarr.Array) -> zarr.Array:
     )
 
 
-def _axes_of(array: zarr.Array) -> str | None:
+def _axes_of(array: zarr.Array[Any]) -> str | None:
     """Axes from dimension names (v3) or xarray's attribute (v2), where all are understood."""
     names = getattr(array.metadata, "dimension_names", None)
     names = names or array.attrs.get("_ARRAY_DIMENSIONS")
-    if not names:
+    if not isinstance(names, list | tuple):
         return None
     letters = [_NAMES.get(str(name).lower()) for name in names]
     if None in letters or len(set(letters)) != len(letters):

@@ -132,7 +132,9 @@ class ArrayImage:
 
         def read(inside: Region) -> NDArray[np.generic]:
             values = dims.canonical(self.array.read(dims.box(sample_idx, channels, inside)))
-            return values[(0,) * len(dims.sample_axes)]
+            first: Any = (0,) * len(dims.sample_axes)
+            sample: NDArray[np.generic] = values[first]
+            return sample
 
         return read_padded(read, region, shape, self.padding)
 

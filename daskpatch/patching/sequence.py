@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -56,11 +57,14 @@ class Strategy(Sequence[SpecsT], Generic[SpecsT]):
     """
 
     @property
-    def n_patches(self) -> int:
-        raise TypeError(f"{type(self).__name__} does not say how many patches it has")
+    @abstractmethod
+    def n_patches(self) -> int: ...
 
-    def get_patch_spec(self, index: int) -> SpecsT:
-        raise TypeError(f"{type(self).__name__} does not make specs")
+    @abstractmethod
+    def get_patch_spec(self, index: int) -> SpecsT: ...
+
+    @abstractmethod
+    def get_patch_indices(self, data_idx: int) -> Sequence[int]: ...
 
     def __len__(self) -> int:
         return self.n_patches

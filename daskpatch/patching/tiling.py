@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,8 +25,8 @@ class TileStrategy(Strategy[TileSpecs]):
     grids: tuple[TileGrid, ...]
     _offsets: Offsets
 
-    def _axis(self, axis: int, size: int) -> AxisTiling:
-        raise TypeError(f"{type(self).__name__} does not tile an axis")
+    @abstractmethod
+    def _axis(self, axis: int, size: int) -> AxisTiling: ...
 
     def _set(self, **normalised: object) -> None:
         """Store the normalised arguments, then the grids that follow from them."""

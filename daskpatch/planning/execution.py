@@ -160,7 +160,7 @@ def _raise(report: Report, failed: list[Done], n_blocks: int) -> None:
 def _bar(selection: Selection, *, shown: bool) -> Iterator[Any]:
     """A bar that counts voxels of space and samples."""
     if not shown:
-        yield lambda voxels: None
+        yield lambda _: None
         return
     with warnings.catch_warnings():
         # A notebook without ipywidgets gets a text bar; tqdm says so in a warning.

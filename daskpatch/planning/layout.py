@@ -150,7 +150,7 @@ def _whole_chunks(
     if any(s % c for s, c in zip(shards, chunks, strict=True)):
         fitting = tuple(-(-s // c) * c for s, c in zip(shards, chunks, strict=True))
         raise ValueError(
-            f"shards {shards} must be whole chunks {chunks}; the next shards that fit are {fitting}."
+            f"shards {shards} must be whole chunks {chunks}; the next that fit are {fitting}."
         )
     return shards
 

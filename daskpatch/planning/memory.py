@@ -69,7 +69,6 @@ def memory_of(
     )
     image = prediction.images[largest]
     channels = image.data_shape[1]
-    dims = prediction.outputs[largest]
     block = block_grid(prediction, largest, block_shape).largest
     box = block_box(prediction, largest, block)
     tile = _largest_tile(prediction, largest)

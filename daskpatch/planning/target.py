@@ -31,7 +31,7 @@ class Target:
     """Where the prediction is written: an array to create, or one that the user has."""
 
     location: Location
-    array: zarr.Array | None
+    array: zarr.Array[Any] | None
     overwrite: bool
     is_series: bool
 
@@ -125,12 +125,12 @@ def as_target(
     return Target(location, array, overwrite, is_series)
 
 
-def layout_of(array: zarr.Array) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+def layout_of(array: zarr.Array[Any]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """Chunks and shards of an array that the user has."""
     return tuple(array.chunks), None if array.shards is None else tuple(array.shards)
 
 
-def check_fits(array: zarr.Array, dims: Dimensions, name: str) -> None:
+def check_fits(array: zarr.Array[Any], dims: Dimensions, name: str) -> None:
     """Refuse an array of another shape, or whose dtype holds no numbers.
 
     Raises
@@ -175,7 +175,7 @@ def _is_occupied(folder: Path | None) -> bool:
     return not folder.is_dir() or any(folder.iterdir())
 
 
-def _why_not_ours(node: zarr.Array | zarr.Group) -> str | None:
+def _why_not_ours(node: zarr.Array[Any] | zarr.Group) -> str | None:
     """Why a node may not be deleted, or None if it may."""
     if isinstance(node, zarr.Array):
         return None

@@ -33,7 +33,7 @@ class StoredArray:
     Pickles small, without the open handles, and opens anew in another process.
     """
 
-    def __init__(self, array: zarr.Array, *, io: str = "auto") -> None:
+    def __init__(self, array: zarr.Array[Any], *, io: str = "auto") -> None:
         self.array = array
         self.io = check_io(io)
         self._backend: Backend | None = None
@@ -101,7 +101,7 @@ def check_io(io: str) -> str:
     return io
 
 
-def _open_backend(array: zarr.Array, io: str) -> Backend:
+def _open_backend(array: zarr.Array[Any], io: str) -> Backend:
     folder = locate(array).local_path
     if io == "zarr" or (
         io == "auto" and (folder is None or not extras.is_installed("tensorstore"))
@@ -121,7 +121,7 @@ def _open_backend(array: zarr.Array, io: str) -> Backend:
 
 
 class _ZarrPython:
-    def __init__(self, array: zarr.Array) -> None:
+    def __init__(self, array: zarr.Array[Any]) -> None:
         self._array = array
 
     def read(self, box: Box) -> NDArray[np.generic]:
@@ -132,7 +132,7 @@ class _ZarrPython:
 
 
 class _TensorStore:
-    def __init__(self, array: zarr.Array, folder: Path) -> None:
+    def __init__(self, array: zarr.Array[Any], folder: Path) -> None:
         tensorstore = extras.load("tensorstore", "io='tensorstore'")
         self._array = tensorstore.open(
             {

@@ -11,7 +11,7 @@ from zarr.codecs import BloscCodec
 from .location import Location
 
 
-def open_node(location: Location) -> zarr.Array | zarr.Group:
+def open_node(location: Location) -> zarr.Array[Any] | zarr.Group:
     """The array or group at a place, read only.
 
     Raises
@@ -28,7 +28,7 @@ def open_node(location: Location) -> zarr.Array | zarr.Group:
     return node
 
 
-def existing_node(location: Location) -> zarr.Array | zarr.Group | None:
+def existing_node(location: Location) -> zarr.Array[Any] | zarr.Group | None:
     """The array or group at a place, read only, or None."""
     try:
         return zarr.open(store=location.store, path=location.path, mode="r")
@@ -46,7 +46,7 @@ def create_array(
     dimension_names: Sequence[str],
     attributes: Mapping[str, Any],
     overwrite: bool,
-) -> zarr.Array:
+) -> zarr.Array[Any]:
     """A new Zarr v3 array, empty; `overwrite` deletes what is at the place.
 
     Compressed with Blosc-zstd level 1 and bitshuffle, which is faster and smaller than zarr's

@@ -39,7 +39,7 @@ def ome_level(group: zarr.Group, name: str) -> OmeLevel:
     if version not in ("0.4", "0.5"):
         raise ValueError(
             f"{name} is an OME-Zarr image of version {version}; 0.4 and 0.5 are read. Open one of "
-            f"its arrays instead, for example {name}/{multiscale['datasets'][0]['path']}, with axes=."
+            f"its arrays with axes=, for example {name}/{multiscale['datasets'][0]['path']}."
         )
     axes = "".join(str(axis["name"]).upper() for axis in multiscale["axes"])
     return OmeLevel(str(multiscale["datasets"][0]["path"]), axes)
