@@ -25,10 +25,12 @@ class TileGrid:
     axes: tuple[AxisTiling, ...]
     counts: tuple[int, ...] = field(init=False, repr=False)
     n_tiles: int = field(init=False, repr=False)
+    _shape: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         counts = tuple(axis.n_tiles for axis in self.axes)
         object.__setattr__(self, "counts", counts)
+        object.__setattr__(self, "_shape", (self.n_samples, *counts))
         object.__setattr__(self, "n_tiles", self.n_samples * math.prod(counts))
 
     @property
@@ -37,8 +39,8 @@ class TileGrid:
 
     def find(self, index: int) -> tuple[int, tuple[int, ...]]:
         """The sample of a tile, and its position on the sample's grid."""
-        sample_idx, *position = unravel(index, (self.n_samples, *self.counts))
-        return sample_idx, tuple(position)
+        position = unravel(index, self._shape)
+        return position[0], position[1:]
 
     def tiles(self, position: Sequence[int]) -> list[AxisTile]:
         """The tile at a position, axis by axis."""
