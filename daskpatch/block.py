@@ -182,9 +182,11 @@ class _Sample:
         for group in _grouped(tiles, self.prediction.batch_size):
             shape = (len(group), len(patch), *_sizes(group[0]))
             with self.buffers.lend(shape, self.prediction.input_dtype) as batch:
-                cut_tiles(patch, box, group, batch)
+                cuts = [cut(patch, box, tile) for tile in group]
+                for values, given in zip(batch, cuts, strict=True):
+                    np.copyto(values, given, casting="unsafe")
                 results = self._call(batch, group)
-                for tile, result, given in zip(group, results, batch, strict=True):
+                for tile, result, given in zip(group, results, cuts, strict=True):
                     self._stitch(tile, result[channels], given, (region, target))
             self.tally.tiles += len(group)
 
@@ -245,11 +247,10 @@ class _Sample:
         return dict(grid.specs_of(self.data_idx, self.sample_idx, tile))
 
 
-def cut_tiles(patch: NDArray[Any], box: Region, tiles: list[Tile], batch: NDArray[Any]) -> None:
-    """Cut tiles from the patch that holds `box` into an `(N, C, (Z), Y, X)` array."""
-    for values, tile in zip(batch, tiles, strict=True):
-        region = Region(tuple(t.start for t in tile), tuple(t.start + t.size for t in tile))
-        np.copyto(values, patch[(slice(None), *region.slices_within(box))], casting="unsafe")
+def cut(patch: NDArray[Any], box: Region, tile: Tile) -> NDArray[Any]:
+    """A tile's view of the `C(Z)YX` patch that holds `box`."""
+    region = Region(tuple(t.start for t in tile), tuple(t.start + t.size for t in tile))
+    return patch[(slice(None), *region.slices_within(box))]
 
 
 def _grouped(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:

@@ -46,9 +46,7 @@ def test_sizes_are_those_of_the_cells_and_largest_is_their_maximum(axes):
 def test_ranges_name_the_cells_that_touch_a_region(axes, data):
     grid = grid_of(axes)
     start = tuple(data.draw(st.integers(0, n - 1)) for n in grid.shape)
-    stop = tuple(
-        data.draw(st.integers(a + 1, n)) for a, n in zip(start, grid.shape, strict=True)
-    )
+    stop = tuple(data.draw(st.integers(a + 1, n)) for a, n in zip(start, grid.shape, strict=True))
     order = tuple(data.draw(st.permutations(range(len(grid.shape)))))
     found = sorted(grid.indices(grid.ranges(Region(start, stop)), order))
     mask = np.zeros(grid.shape, bool)

@@ -1,0 +1,272 @@
+"""The rolling window on threads and on clusters: nothing lost, nothing unbounded."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import zarr
+from conftest import read, save
+from distributed import get_worker
+from models_for_tests import double, fails
+
+import daskpatch
+from daskpatch.running import TASKS_PER_THREAD, run_job
+from daskpatch.running.jobs import run_registered
+
+
+def test_results_come_from_every_index():
+    done = list(run_job(lambda i: i * i, range(50), key="squares", threads=3))
+    assert sorted(d.index for d in done) == list(range(50))
+    assert all(d.result == d.index**2 and d.error is None for d in done)
+    with pytest.raises(KeyError):
+        run_registered("squares", 1)
+
+
+def test_no_more_than_a_few_tasks_are_taken_from_the_indices():
+    taken = []
+
+    def indices():
+        for i in range(1000):
+            taken.append(i)
+            yield i
+
+    run = run_job(lambda i: i, indices(), key="window", threads=2)
+    next(run)
+    assert len(taken) <= 2 * TASKS_PER_THREAD + 2
+    run.close()
+    assert len(taken) < 1000
+
+
+def test_after_an_error_the_running_tasks_end_and_no_new_one_begins():
+    begun, ended = [], []
+
+    def job(i):
+        begun.append(i)
+        if i == 3:
+            raise ValueError("three")
+        time.sleep(0.05)
+        ended.append(i)
+        return i
+
+    done = list(run_job(job, range(1000), key="fails", threads=2))
+    errors = [d for d in done if d.error is not None]
+    assert [(d.index, str(d.error)) for d in errors] == [(3, "three")]
+    assert sorted(ended) == sorted(set(begun) - {3})
+    assert len(begun) < 20
+
+
+def test_threads_run_side_by_side():
+    barrier = threading.Barrier(3, timeout=10)
+    done = list(run_job(lambda i: barrier.wait(), range(3), key="barrier", threads=3))
+    assert all(d.error is None for d in done)
+
+
+LAYOUTS = {"chunks": {"chunks": 8}, "shards": {"chunks": 4, "shards": 8}}
+
+
+@pytest.fixture()
+def cube(tmp_path, rng):
+    values = rng.integers(1, 60_000, (48, 50, 52)).astype("uint16")
+    save(tmp_path / "cube.zarr", values, chunks=(16, 16, 16), dimension_names=["z", "y", "x"])
+    return tmp_path / "cube.zarr", values
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+def test_no_voxel_is_lost_with_many_threads(tmp_path, cube, layout, io):
+    source, values = cube
+    for attempt in range(3):
+        plan = daskpatch.plan(
+            source,
+            double,
+            tmp_path / "out.zarr",
+            patch_size=12,
+            overlaps=4,
+            block_shape=8,
+            io=io,
+            overwrite=True,
+            threads=16,
+            **layout,
+        )
+        assert plan.n_blocks == 6 * 6 * 7
+        plan.run(progress=False)
+        assert np.array_equal(read(tmp_path / "out.zarr"), values * np.float32(2)), attempt
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+def test_no_voxel_is_lost_with_many_processes(tmp_path, cube, layout, io, processes):
+    source, values = cube
+    plan = daskpatch.plan(
+        source,
+        double,
+        tmp_path / "out.zarr",
+        patch_size=12,
+        overlaps=4,
+        block_shape=8,
+        io=io,
+        overwrite=True,
+        **layout,
+    )
+    report = plan.run(client=processes, progress=False)
+    assert report.blocks == plan.n_blocks
+    assert np.array_equal(read(tmp_path / "out.zarr"), values * np.float32(2))
+
+
+def test_an_active_client_is_used(tmp_path, cube, in_process):
+    source, values = cube
+
+    def model(batch):
+        get_worker()  # fails outside a worker's task
+        return batch
+
+    plan = daskpatch.plan(source, double, tmp_path / "out.zarr", patch_size=24)
+    with in_process.as_current():
+        plan.run(progress=False)
+    assert np.array_equal(read(tmp_path / "out.zarr"), values * np.float32(2))
+
+
+def test_a_worker_in_this_process_writes_into_its_memory(rng, in_process):
+    values = rng.normal(size=(40, 50)).astype("f4")
+    store = zarr.storage.MemoryStore()
+    daskpatch.predict(
+        values, double, store, axes="YX", patch_size=16, client=in_process, progress=False
+    )
+    assert np.array_equal(zarr.open_array(store=store)[...], values * 2)
+
+
+def test_what_lives_in_this_process_is_refused_by_worker_processes(tmp_path, processes):
+    large = np.zeros((1000, 1000), "f4")
+    memory = zarr.storage.MemoryStore()
+    for source, output, words in [
+        (large, tmp_path / "out.zarr", "4 MB"),
+        (large[:50, :50], memory, "copies"),
+    ]:
+        plan = daskpatch.plan(source, double, output, axes="YX", patch_size=16)
+        with pytest.raises(ValueError, match=words):
+            plan.run(client=processes, progress=False)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_the_job_leaves_the_workers_when_the_run_ends(tmp_path, cube, processes):
+    source, _ = cube
+    daskpatch.predict(
+        source, double, tmp_path / "out.zarr", patch_size=24, client=processes, progress=False
+    )
+
+    def jobs():
+        from daskpatch.running import jobs
+
+        return len(jobs._jobs)
+
+    assert set(processes.run(jobs).values()) == {0}
+
+
+def test_a_model_is_loaded_once_per_worker_process(tmp_path, cube, processes):
+    source, _ = cube
+    counter = tmp_path / "loads"
+    counter.mkdir()
+    (tmp_path / "model.py").write_text(
+        "import os, pathlib, tempfile\n"
+        f"tempfile.mkstemp(dir={str(counter)!r})\n"
+        "def model(batch): return batch\n"
+    )
+    plan = daskpatch.plan(
+        source,
+        f"{tmp_path}/model.py:model",
+        tmp_path / "out.zarr",
+        patch_size=12,
+        block_shape=8,
+        chunks=8,
+    )
+    assert len(list(counter.iterdir())) == 1
+    plan.run(client=processes, progress=False)
+    assert 2 <= len(list(counter.iterdir())) <= 3
+
+
+@pytest.mark.parametrize("where", ["threads", "processes"])
+def test_a_model_that_fails_in_the_middle(tmp_path, cube, where, request):
+    source, values = cube
+    client = request.getfixturevalue("processes") if where == "processes" else None
+    bad = float(values[20, 20, 20])
+
+    def model(batch):
+        if (batch == bad).any():
+            raise ArithmeticError("it is there")
+        return batch
+
+    values[values == bad] = bad - 1
+    values[20, 20, 20] = bad
+    zarr.open_array(store=str(source), mode="r+")[...] = values
+    plan = daskpatch.plan(
+        source, model, tmp_path / "out.zarr", patch_size=12, chunks=12, block_shape=12
+    )
+    with pytest.raises(daskpatch.RunFailed, match="it is there") as caught:
+        plan.run(client=client, progress=False)
+    error = caught.value
+    assert isinstance(error, RuntimeError)
+    assert isinstance(error.__cause__, ArithmeticError)
+    (failed,) = error.failed
+    assert failed.index == np.ravel_multi_index((1, 1, 1), (4, 5, 5))
+    assert failed.tile["coords"] == (12, 12, 12)
+    assert 0 < error.report.blocks < plan.n_blocks
+    assert f"Block {failed.index}" in str(error)
+    out = read(tmp_path / "out.zarr")
+    written = out != 0
+    assert np.array_equal(out[written], values[written])
+    assert written.sum() == round(error.report.voxels_per_second * error.report.seconds)
+
+
+def test_a_model_that_fails_at_once_fails_the_plan(stored):
+    with pytest.raises(
+        RuntimeError, match=r"trial tile \(image 0, sample 0, coords .* out of ideas"
+    ):
+        daskpatch.plan(stored, fails, patch_size=16)
+
+
+def test_client_and_threads_exclude_each_other(tmp_path, stored, in_process):
+    plan = daskpatch.plan(stored, double, tmp_path / "out.zarr", patch_size=16)
+    with pytest.raises(ValueError, match="not both"):
+        plan.run(client=in_process, threads=2)
+
+
+def test_a_worker_with_too_little_memory_is_refused(tmp_path, stored):
+    from distributed import Client, LocalCluster
+
+    plan = daskpatch.plan(stored, double, tmp_path / "out.zarr", patch_size=16)
+    limit = plan.peak_memory // 4
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address=":0",
+            memory_limit=0,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        plan.run(client=client, progress=False)
+    with pytest.raises(MemoryError, match="memory_limit"):
+        daskpatch.plan(stored, double, patch_size=16, memory_limit=limit)
+
+
+def test_a_progress_bar_is_shown(tmp_path, stored, volume, capsys):
+    daskpatch.predict(stored, double, tmp_path / "out.zarr", patch_size=16)
+    shown = capsys.readouterr().err
+    assert "100%" in shown
+    assert "voxel/s" in shown
+
+
+def test_tasks_are_small_whatever_the_job_weighs(tmp_path, rng):
+    import cloudpickle
+
+    images = [rng.normal(size=(8, 8)).astype("f4") for _ in range(1000)]
+    weights = np.zeros(500_000_000, "u1")
+    plan = daskpatch.plan(
+        images, lambda b: b + weights[0], tmp_path / "out.zarr", axes="YX", patch_size=8
+    )
+    assert plan.n_blocks == 1000
+    from functools import partial
+
+    assert len(cloudpickle.dumps((partial(run_registered, "daskpatch-" + "0" * 32), 10**12))) < 4096

@@ -1,0 +1,150 @@
+"""One contract for both back ends, and where arrays lie."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import zarr
+from conftest import save
+
+from daskpatch.region import RegularGrid
+from daskpatch.store import StoredArray, check_io, locate
+
+BACKENDS = ["zarr", "tensorstore"]
+LAYOUTS = {
+    "v3": {},
+    "v2": {"zarr_format": 2},
+    "sharded": {"shards": (16, 16, 16)},
+    "uncompressed": {"compressors": None},
+}
+
+
+@pytest.fixture(params=BACKENDS)
+def io(request):
+    return request.param
+
+
+@pytest.fixture(params=LAYOUTS)
+def array(request, tmp_path, volume):
+    return save(tmp_path / "a.zarr", volume, chunks=(8, 8, 8), **LAYOUTS[request.param])
+
+
+def test_boxes_are_read(array, io, volume):
+    stored = StoredArray(array, io=io)
+    assert stored.backend_name == io
+    for box in (np.s_[0:37, 0:61, 0:53], np.s_[3:4, 10:31, 50:53]):
+        values = stored.read(box)
+        assert values.dtype == volume.dtype
+        assert np.array_equal(values, volume[box])
+
+
+def test_whole_units_are_written_and_read_by_the_other_back_end(array, io, rng):
+    stored = StoredArray(array, io=io)
+    values = rng.integers(0, 60_000, array.shape).astype("uint16")
+    values[:16] = 0  # fill value: chunks that are not stored
+    grid = RegularGrid.clipped(array.shape, stored.write_unit)
+    with ThreadPoolExecutor(4) as pool:
+        list(
+            pool.map(
+                lambda i: stored.write(grid.cell(i).slices, values[grid.cell(i).slices]),
+                range(grid.n_cells),
+            )
+        )
+    for other in BACKENDS:
+        whole = StoredArray(zarr.open_array(store=array.store, mode="r"), io=other)
+        assert np.array_equal(whole.read(np.s_[0:37, 0:61, 0:53]), values)
+
+
+def test_strided_values_are_written(array, io, rng):
+    values = rng.integers(0, 9, array.shape[::-1]).astype("uint16").T
+    stored = StoredArray(array, io=io)
+    stored.write(np.s_[0:37, 0:61, 0:53], values)
+    assert np.array_equal(array[...], values)
+
+
+def test_units_are_shards_where_there_are_some(array):
+    stored = StoredArray(array)
+    assert stored.write_unit == (array.shards or array.chunks)
+    assert stored.chunks == array.chunks
+
+
+def test_a_stored_array_pickles_small_and_reopens(array, io, volume):
+    stored = StoredArray(array, io=io)
+    stored.read(np.s_[0:1, 0:1, 0:1])
+    pickled = pickle.dumps(stored)
+    assert len(pickled) < 3000
+    assert np.array_equal(pickle.loads(pickled).read(np.s_[0:37, 0:61, 0:53]), volume)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint64", "float16", "float64"])
+def test_dtypes_survive(tmp_path, io, dtype, rng):
+    values = rng.integers(0, 2, (6, 7)).astype(dtype)
+    array = save(tmp_path / "d.zarr", np.zeros_like(values), chunks=(6, 7))
+    stored = StoredArray(array, io=io)
+    stored.write(np.s_[0:6, 0:7], values)
+    again = stored.read(np.s_[0:6, 0:7])
+    assert again.dtype == values.dtype
+    assert np.array_equal(again, values)
+
+
+def test_what_is_written_elsewhere_is_seen(array, io):
+    stored = StoredArray(array, io=io)
+    stored.read(np.s_[0:37, 0:61, 0:53])
+    array[...] = 7
+    assert (stored.read(np.s_[0:37, 0:61, 0:53]) == 7).all()
+
+
+def test_auto_takes_tensorstore_for_folders_and_zarr_elsewhere(array):
+    assert StoredArray(array).backend_name == "tensorstore"
+    memory = zarr.create_array(
+        store=zarr.storage.MemoryStore(), shape=(4,), dtype="u1", chunks=(4,)
+    )
+    assert StoredArray(memory).backend_name == "zarr"
+    with pytest.raises(ValueError, match="local folders"):
+        StoredArray(memory, io="tensorstore").backend  # noqa: B018
+
+
+def test_auto_takes_zarr_for_what_tensorstore_does_not_know(tmp_path):
+    values = np.arange(12, dtype="u2").reshape(3, 4)
+    from numcodecs import Delta
+
+    array = save(tmp_path / "d.zarr", values, chunks=(3, 4), zarr_format=2, filters=[Delta("u2")])
+    assert StoredArray(array).backend_name == "zarr"
+    assert np.array_equal(StoredArray(array).read(np.s_[0:3, 0:4]), values)
+
+
+def test_an_unknown_back_end_is_refused():
+    with pytest.raises(ValueError, match="'auto', 'zarr' or 'tensorstore'"):
+        check_io("h5py")
+
+
+def test_one_place_has_the_same_parts_through_every_store(tmp_path, volume):
+    save(tmp_path / "g.zarr" / "raw", volume, chunks=(8, 8, 8))
+    (tmp_path / "link").symlink_to(tmp_path / "g.zarr")
+    import obstore
+
+    places = [
+        locate(tmp_path / "g.zarr" / "raw"),
+        locate(f"file://{tmp_path}/g.zarr/raw"),
+        locate(tmp_path / "link" / "raw"),
+        locate(zarr.open_array(store=str(tmp_path / "g.zarr"), path="raw", mode="r")),
+        locate(zarr.storage.LocalStore(tmp_path / "g.zarr" / "raw")),
+        locate(zarr.storage.StorePath(zarr.storage.LocalStore(tmp_path / "g.zarr"), "raw")),
+        locate(zarr.storage.ObjectStore(obstore.store.LocalStore(tmp_path / "g.zarr" / "raw"))),
+    ]
+    assert len({place.parts for place in places}) == 1
+    assert locate(tmp_path / "g.zarr").contains(places[0])
+    assert not places[0].contains(locate(tmp_path / "g.zarr"))
+    assert not locate(tmp_path / "g").contains(places[0])
+
+
+def test_stores_in_memory_are_their_own_places():
+    a, b = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+    assert locate(a).parts != locate(b).parts
+    assert locate(a).lives_in_this_process
+
+
+def test_what_is_no_place_is_refused():
+    with pytest.raises(TypeError, match="list"):
+        locate([1, 2])
