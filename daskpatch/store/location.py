@@ -104,7 +104,10 @@ def _locate_url(url: str, *, read_only: bool) -> Location:
     if parts.scheme == "file":
         return locate(parts.path, read_only=read_only)
     obstore = extras.load("obstore.store", f"Reading or writing {parts.scheme}:// URLs")
-    store = obstore.from_url(url)
+    # Whoever names an unencrypted endpoint wants it used.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "") if parts.scheme.startswith("s3") else url
+    options = {"allow_http": True} if endpoint.startswith("http://") else {}
+    store = obstore.from_url(url, client_options=options)
     return Location(ObjectStore(store, read_only=read_only), "", without_secrets(url))
 
 
@@ -116,7 +119,11 @@ def _absolute(store: Store) -> Store:
 
 
 def _name_of(store: Store, path: str) -> str:
-    url = without_secrets(str(store))
+    if isinstance(store, ObjectStore):
+        scheme, *rest = _obstore_parts(store.store)
+        url = f"{scheme.rstrip(':')}://{'/'.join(rest)}"
+    else:
+        url = without_secrets(str(store))
     return f"{url.rstrip('/')}/{path}".rstrip("/")
 
 

@@ -1,0 +1,333 @@
+"""The command line: exit codes, one-line errors, JSON."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import zarr
+from click import Option
+from conftest import read, save
+
+import daskpatch
+from daskpatch.cli.main import cli, main
+
+
+@pytest.fixture()
+def run(capsys, monkeypatch, tmp_path):
+    """Run a command here; its exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return run
+
+
+MODEL = ("--model", "models_for_tests:double")
+
+
+def test_predict_writes_the_prediction(run, stored, volume):
+    code, out, err = run(
+        "predict", stored, "out.zarr", *MODEL, "--patch-size", "16,20,24", "--overlaps", 4
+    )
+    assert code == 0, err
+    assert "out.zarr" in out
+    assert "Mvoxel/s" in out
+    assert "100%" in err
+    assert np.array_equal(read("out.zarr"), volume * np.float32(2))
+
+
+def test_predict_prints_json(run, stored):
+    code, out, err = run(
+        "predict", stored, "out.zarr", *MODEL, "--patch-size", 16, "--json", "--no-progress"
+    )
+    assert (code, err) == (0, "")
+    facts = json.loads(out)
+    assert set(daskpatch.Report.__dataclass_fields__) <= set(facts)
+    assert facts["plan"]["n_blocks"] == facts["blocks"]
+
+
+def test_plan_writes_nothing(run, stored, tmp_path):
+    code, out, _ = run("plan", stored, "out.zarr", *MODEL, "--patch-size", 16, "--json")
+    assert code == 0
+    assert json.loads(out)["output"] == "out.zarr"
+    code, out, _ = run("plan", stored, *MODEL, "--patch-size", 16)
+    assert code == 0
+    assert out.startswith("<daskpatch.Plan>")
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_every_option_reaches_the_plan(run, stored, tmp_path):
+    code, out, err = run(
+        "predict",
+        stored,
+        "out.zarr",
+        *MODEL,
+        "--axes",
+        "ZYX",
+        "--channels",
+        "0",
+        "--patch-size",
+        "16",
+        "--overlaps",
+        "8,8,8",
+        "--align",
+        4,
+        "--min-size",
+        8,
+        "--batch-size",
+        2,
+        "--chunks",
+        "8",
+        "--shards",
+        "16",
+        "--block-shape",
+        "32",
+        "--dtype",
+        "uint16",
+        "--input-dtype",
+        "float64",
+        "--padding",
+        "edge",
+        "--memory-limit",
+        "2 GB",
+        "--threads",
+        1,
+        "--io",
+        "zarr",
+        "--overwrite",
+        "--region",
+        "0:10,:,5",
+        "--json",
+        "--no-progress",
+    )
+    assert code == 0, err
+    facts = json.loads(out)
+    plan = facts["plan"]
+    assert (plan["chunks"], plan["shards"], plan["block_shape"]) == ([8] * 3, [16] * 3, [32] * 3)
+    assert (plan["dtype"], plan["threads"], plan["io"]) == ("uint16", 1, "zarr")
+    assert facts["blocks"] == 2
+    tiling = zarr.open_array("out.zarr").attrs["daskpatch"]["tiling"]
+    assert "align=(4, 4, 4), min_size=(8, 8, 8)" in tiling
+
+
+def test_a_strategy_is_named(run, stored, volume):
+    code, _, err = run(
+        "predict", stored, "out.zarr", *MODEL, "--patching", "models_for_tests:patching"
+    )
+    assert code == 0, err
+    assert np.array_equal(read("out.zarr"), volume * np.float32(2))
+
+
+def test_every_parameter_of_plan_and_run_has_a_flag():
+    import inspect
+
+    flags = {p.name for p in cli.commands["predict"].params if isinstance(p, Option)}
+    wanted = set(inspect.signature(daskpatch.plan).parameters) - {"source", "output"}
+    wanted |= set(inspect.signature(daskpatch.Plan.run).parameters) - {"self", "client"}
+    assert wanted <= flags
+    assert {"scheduler", "as_json", "debug"} <= flags
+
+
+def test_info(run, stored, tmp_path, volume):
+    code, out, _ = run("info", stored, "--json")
+    assert code == 0
+    assert json.loads(out) == {
+        "source": str(stored),
+        "shape": [37, 61, 53],
+        "dtype": "uint16",
+        "axes": "ZYX",
+        "chunks": [16, 16, 16],
+        "nbytes": volume.nbytes,
+    }
+    save(tmp_path / "plain.zarr", volume, chunks=(16, 16, 16))
+    assert "pass --axes" in run("info", "plain.zarr")[1]
+    assert "ZYX" in run("info", "plain.zarr", "--axes", "zyx")[1]
+    zarr.create_group(store="group.zarr").create_array("raw", data=volume)
+    assert "raw" in run("info", "group.zarr")[1]
+    assert run("info", "missing.zarr")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["predict", "in.zarr", "in.zarr", *MODEL, "--patch-size", 16], "is the input"),
+        (["predict", "in.zarr", "in.zarr/x", *MODEL, "--patch-size", 16], "inside the input"),
+        (["predict", "no.zarr", "o.zarr", *MODEL, "--patch-size", 16], "no.zarr"),
+        (["predict", "in.zarr", "there.zarr", *MODEL, "--patch-size", 16], "exists"),
+        (["predict", "in.zarr", "o.zarr", *MODEL], "give patch_size"),
+        (["predict", "in.zarr", "o.zarr", "--patch-size", 16], "--model"),
+        (["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", "a,b"], "a,b"),
+        (["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", 16, "--overlaps", 16], "smaller"),
+        (["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", 16, "--region", "x"], "slices"),
+        (["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", 16, "--axes", "YX"], "axes"),
+        (
+            ["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", 16, "--memory-limit", "9 kB"],
+            "memory_limit",
+        ),
+        (["predict", "in.zarr", "o.zarr", "--model", "nope", "--patch-size", 16], "'nope'"),
+        (["predict", "in.zarr", "o.zarr", "--model", "no.py:m", "--patch-size", 16], "no.py"),
+        (
+            ["predict", "in.zarr", "o.zarr", "--model", "models_for_tests:no", "--patch-size", 16],
+            "models_for_tests has no no",
+        ),
+        (
+            [
+                "predict",
+                "in.zarr",
+                "o.zarr",
+                *MODEL,
+                "--patch-size",
+                16,
+                "--scheduler",
+                "tcp://a:1",
+                "--threads",
+                2,
+            ],
+            "not both",
+        ),
+        (
+            ["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", 16, "--frobnicate"],
+            "frobnicate",
+        ),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_wrong_use_exits_with_2_and_one_line(run, stored, tmp_path, arguments, words):
+    (tmp_path / "there.zarr").mkdir()
+    (tmp_path / "there.zarr" / "x").write_text("x")
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert words in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "o.zarr").exists()
+
+
+def test_a_model_that_fails_exits_with_1(run, stored):
+    arguments = (
+        "predict",
+        stored,
+        "o.zarr",
+        "--model",
+        "models_for_tests:fails",
+        "--patch-size",
+        16,
+    )
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert "out of ideas" in err
+    assert err.count("\n") == 1
+    code, _, err = run(*arguments, "--debug")
+    assert code == 1
+    assert "Traceback" in err
+
+
+def test_a_run_that_fails_exits_with_1(run, stored, tmp_path):
+    (tmp_path / "late.py").write_text(
+        "calls = []\n"
+        "def model(batch):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) > 3: raise RuntimeError('late')\n"
+        "    return batch\n"
+    )
+    code, _, err = run(
+        "predict", stored, "o.zarr", "--model", "late.py:model", "--patch-size", 16, "--no-progress"
+    )
+    assert code == 1
+    assert "RuntimeError: late" in err
+    assert "written and stay" in err
+
+
+def test_a_scheduler_runs_the_blocks(run, stored, volume, processes):
+    code, _, err = run(
+        "predict",
+        stored,
+        "out.zarr",
+        *MODEL,
+        "--patch-size",
+        16,
+        "--scheduler",
+        processes.scheduler.address,
+        "--no-progress",
+    )
+    assert code == 0, err
+    assert np.array_equal(read("out.zarr"), volume * np.float32(2))
+
+
+def test_a_scheduler_that_does_not_answer_is_named(run, stored):
+    code, _, err = run(
+        "predict",
+        stored,
+        "out.zarr",
+        *MODEL,
+        "--patch-size",
+        16,
+        "--scheduler",
+        "nonsense://nowhere",
+    )
+    assert code == 2
+    assert "nonsense://nowhere" in err
+
+
+SLOW = """
+import time
+def model(batch):
+    time.sleep(0.3)
+    return batch
+"""
+
+
+def test_an_interrupted_run_exits_with_130(stored, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "daskpatch",
+            "predict",
+            str(stored),
+            "out.zarr",
+            "--model",
+            "slow.py:model",
+            "--patch-size",
+            "8",
+            "--chunks",
+            "8",
+            "--block-shape",
+            "8",
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out.zarr" / "c").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted" in err
+    assert "Traceback" not in err
+
+
+def test_the_version_is_told():
+    out = subprocess.run(
+        [sys.executable, "-m", "daskpatch", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    assert daskpatch.__version__ in out
+
+
+def test_files_run_only_through_the_explicit_form(run, stored, tmp_path):
+    (tmp_path / "evil.py").write_text("import pathlib; pathlib.Path('ran').touch()")
+    for name in ("evil.py", "evil"):
+        assert run("predict", stored, "o.zarr", "--model", name, "--patch-size", 16)[0] == 2
+    assert not os.path.exists("ran")

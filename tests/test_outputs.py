@@ -1,0 +1,246 @@
+"""What may be at the output's place, and that nobody loses anything there."""
+
+import json
+
+import numpy as np
+import pytest
+import zarr
+from conftest import read, save
+from models_for_tests import channels, double, identity
+
+import daskpatch
+
+
+def predict(source, output, **options):
+    options = {"patch_size": 16, "overlaps": 4, "progress": False} | options
+    return daskpatch.predict(source, options.pop("model", double), output, **options)
+
+
+def files(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_plan_touches_no_output(tmp_path, stored):
+    plan = daskpatch.plan(stored, double, tmp_path / "out.zarr", patch_size=16)
+    plan.view[0]
+    plan.array[0].compute()
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_an_output_that_exists_is_refused(tmp_path, stored):
+    predict(stored, tmp_path / "out.zarr")
+    before = files(tmp_path / "out.zarr")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        predict(stored, tmp_path / "out.zarr")
+    assert files(tmp_path / "out.zarr") == before
+
+
+def test_overwrite_replaces_an_array(tmp_path, stored, volume):
+    save(tmp_path / "out.zarr", np.ones((5, 5)), chunks=(2, 2))
+    predict(stored, tmp_path / "out.zarr", overwrite=True)
+    assert np.array_equal(read(tmp_path / "out.zarr"), volume * np.float32(2))
+
+
+def test_overwrite_replaces_a_group_of_ours(tmp_path, stored, volume):
+    predict([stored, stored], tmp_path / "out.zarr")
+    predict([stored], tmp_path / "out.zarr", overwrite=True)
+    assert sorted(zarr.open_group(str(tmp_path / "out.zarr")).array_keys()) == ["0"]
+
+
+def test_overwrite_spares_what_was_added_to_a_group_of_ours(tmp_path, stored):
+    predict([stored], tmp_path / "out.zarr")
+    zarr.open_group(str(tmp_path / "out.zarr")).create_array("labels", data=np.ones(3))
+    with pytest.raises(FileExistsError, match="labels"):
+        predict([stored], tmp_path / "out.zarr", overwrite=True)
+    assert zarr.open_array(str(tmp_path / "out.zarr" / "labels"))[0] == 1
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_array_of_ours_is_never_deleted(tmp_path, stored, overwrite):
+    zarr.create_group(store=str(tmp_path / "group.zarr")).create_array("mine", data=np.ones(3))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("precious")
+    (tmp_path / "file.zarr").write_text("precious")
+    before = files(tmp_path)
+    for name in ("group.zarr", "folder", "file.zarr"):
+        with pytest.raises(FileExistsError):
+            predict(stored, tmp_path / name, overwrite=overwrite)
+    assert files(tmp_path) == before
+
+
+def test_an_empty_folder_is_no_output_yet(tmp_path, stored, volume):
+    (tmp_path / "out.zarr").mkdir()
+    predict(stored, tmp_path / "out.zarr")
+    assert np.array_equal(read(tmp_path / "out.zarr"), volume * np.float32(2))
+
+
+def test_a_sibling_in_the_inputs_group_is_fine(tmp_path, volume):
+    group = zarr.create_group(store=str(tmp_path / "g.zarr"))
+    group.create_array("raw", data=volume, chunks=(16, 16, 16))
+    predict(tmp_path / "g.zarr" / "raw", tmp_path / "g.zarr" / "denoised", axes="ZYX")
+    assert sorted(group.array_keys()) == ["denoised", "raw"]
+    assert np.array_equal(group["denoised"][...], volume * np.float32(2))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("g.zarr/raw", "is the input"),
+        ("link/raw", "is the input"),
+        ("g.zarr/raw/inside", "inside the input"),
+        ("g.zarr", "parent of the input"),
+        ("", "parent of the input"),
+    ],
+)
+def test_the_input_is_never_in_danger(tmp_path, volume, output, words, overwrite):
+    group = zarr.create_group(store=str(tmp_path / "g.zarr"))
+    group.create_array("raw", data=volume, chunks=(16, 16, 16))
+    (tmp_path / "link").symlink_to(tmp_path / "g.zarr")
+    before = files(tmp_path)
+    with pytest.raises(ValueError, match=words):
+        predict(tmp_path / "g.zarr" / "raw", tmp_path / output, axes="ZYX", overwrite=overwrite)
+    assert files(tmp_path) == before
+
+
+def test_the_input_array_itself_is_no_output(stored):
+    array = zarr.open_array(store=str(stored), mode="r+")
+    with pytest.raises(ValueError, match="is the input"):
+        predict(array, array)
+
+
+def test_any_image_of_a_series_is_protected(tmp_path, stored, volume):
+    save(tmp_path / "other.zarr", volume, chunks=(16, 16, 16), dimension_names=list("zyx"))
+    with pytest.raises(ValueError, match="is the input"):
+        predict([stored, tmp_path / "other.zarr"], tmp_path / "other.zarr", overwrite=True)
+
+
+def existing(tmp_path, shape=(37, 61, 53), **options):
+    options = {"chunks": (16, 16, 16), "dtype": "f4"} | options
+    return zarr.create_array(store=str(tmp_path / "out.zarr"), shape=shape, **options)
+
+
+def test_an_array_that_is_there_keeps_its_layout_and_dtype(tmp_path, stored, volume):
+    array = existing(tmp_path, shards=(16, 32, 16), chunks=(16, 16, 16), dtype="f8")
+    plan = daskpatch.plan(stored, double, array, patch_size=16, overwrite=True)
+    assert (plan.chunks, plan.shards) == ((16, 16, 16), (16, 32, 16))
+    assert plan.dtype == np.float64
+    plan.run(progress=False)
+    assert np.array_equal(array[...], volume * 2.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "words"),
+    [
+        ((37, 61, 54), {}, "shape (37, 61, 54)"),
+        ((37, 61), {"chunks": (8, 8)}, "(37, 61, 53)"),
+    ],
+)
+def test_an_array_of_another_shape_is_refused(tmp_path, stored, shape, options, words):
+    array = existing(tmp_path, shape=shape, **options)
+    with pytest.raises(ValueError) as caught:
+        predict(stored, array)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"chunks": 8}, "leave them out"),
+        ({"shards": 32}, "leave them out"),
+        ({"dtype": "u1"}, "float32"),
+        ({"block_shape": (16, 16, 24)}, "lose voxels"),
+        ({"block_shape": (16, 16)}, "2 numbers"),
+    ],
+)
+def test_options_that_an_array_decides_are_refused(tmp_path, stored, options, words):
+    with pytest.raises(ValueError, match=words):
+        predict(stored, existing(tmp_path), **options)
+
+
+def test_blocks_that_share_a_shard_are_refused(tmp_path, stored):
+    with pytest.raises(ValueError, match=r"whole write units \(32, 32, 32\)"):
+        predict(stored, tmp_path / "out.zarr", chunks=16, shards=32, block_shape=16)
+
+
+def test_shards_that_cut_chunks_are_refused(tmp_path, stored):
+    with pytest.raises(ValueError, match=r"the next that fit are \(32, 32, 32\)"):
+        predict(stored, tmp_path / "out.zarr", chunks=(16, 16, 16), shards=(24, 24, 24))
+
+
+def test_a_read_only_output_is_refused(tmp_path, stored):
+    existing(tmp_path)
+    for output in (
+        zarr.open_array(store=str(tmp_path / "out.zarr"), mode="r"),
+        zarr.storage.LocalStore(tmp_path / "new.zarr", read_only=True),
+    ):
+        with pytest.raises(ValueError, match="read-only"):
+            predict(stored, output)
+
+
+def test_a_series_does_not_fit_an_array(tmp_path, stored):
+    with pytest.raises(ValueError, match="group with one array per image"):
+        predict([stored], existing(tmp_path))
+
+
+def test_a_plan_without_output_does_not_run(stored):
+    with pytest.raises(ValueError, match="no output"):
+        daskpatch.plan(stored, double, patch_size=16).run()
+
+
+def test_an_output_says_how_it_was_made(tmp_path, stored):
+    plan = daskpatch.plan(stored, double, tmp_path / "out.zarr", patch_size=16, overlaps=4)
+    plan.run(progress=False)
+    facts = zarr.open_array(store=str(tmp_path / "out.zarr")).attrs["daskpatch"]
+    assert facts["version"] == daskpatch.__version__
+    assert facts["source"] == str(stored)
+    assert facts["model"] == "models_for_tests.double"
+    assert facts["signature"]["channels"] == 1
+    assert eval(facts["tiling"], vars(daskpatch)) == plan.patching
+    assert set(facts["packages"]) == {"numpy", "zarr", "dask", "tensorstore"}
+
+
+def test_layouts_are_as_asked_and_written(tmp_path, stored):
+    plan = daskpatch.plan(
+        stored,
+        channels,
+        tmp_path / "out.zarr",
+        patch_size=16,
+        chunks=(1, 8, 8, 8),
+        shards=(3, 16, 32, 32),
+    )
+    assert plan.block_shape[0] == 3
+    plan.run(progress=False)
+    out = zarr.open_array(store=str(tmp_path / "out.zarr"))
+    assert (out.chunks, out.shards) == ((1, 8, 8, 8), (3, 16, 32, 32))
+    metadata = json.loads((tmp_path / "out.zarr" / "zarr.json").read_text())
+    inner = metadata["codecs"][0]["configuration"]["codecs"]
+    assert inner[-1]["configuration"]["cname"] == "zstd"
+    assert inner[-1]["configuration"]["shuffle"] == "bitshuffle"
+
+
+def test_a_store_or_a_store_path_is_an_output(tmp_path, stored, volume):
+    local = zarr.storage.LocalStore(tmp_path / "store.zarr")
+    predict(stored, local)
+    predict(stored, zarr.storage.StorePath(zarr.storage.LocalStore(tmp_path), "path.zarr"))
+    for name in ("store.zarr", "path.zarr"):
+        assert np.array_equal(read(tmp_path / name), volume * np.float32(2))
+
+
+def test_a_file_url_is_an_output(tmp_path, stored, volume):
+    predict(stored, f"file://{tmp_path}/url.zarr")
+    assert np.array_equal(read(tmp_path / "url.zarr"), volume * np.float32(2))
+
+
+def test_one_dimension_too_few_does_not_harm(tmp_path, stored):
+    with pytest.raises(ValueError, match="axes"):
+        predict(stored, tmp_path / "out.zarr", axes="YX")
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_identity_of_fill_values_is_written(tmp_path):
+    save(
+        tmp_path / "zeros.zarr", np.zeros((30, 30), "u1"), chunks=(8, 8), dimension_names=["y", "x"]
+    )
+    predict(tmp_path / "zeros.zarr", tmp_path / "out.zarr", model=identity)
+    assert (read(tmp_path / "out.zarr") == 0).all()

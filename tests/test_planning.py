@@ -1,0 +1,352 @@
+"""Plans: what they refuse, choose and say."""
+
+import json
+import math
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from models_for_tests import double, identity, smaller
+
+import daskpatch
+from daskpatch import TiledPatching
+from daskpatch.block import block_grid, span, touching
+from daskpatch.dimensions import Dimensions
+from daskpatch.planning.layout import Room, choose_layout, nearest
+from daskpatch.planning.memory import available_memory
+
+ROOMY = Room(seconds_per_voxel=1e-6, bytes_per_voxel=10, bytes_per_thread=1e9, threads=2)
+
+
+def layout(axes, shape, step, **options):
+    options = {"chunks": None, "shards": None, "block_shape": None, "room": ROOMY} | options
+    ndim = len(step)
+    return choose_layout(Dimensions(axes, shape, ndim), step, **options)
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "step", "chunks"),
+    [
+        ("ZYX", (500, 500, 500), (64, 128, 128), (64, 64, 64)),
+        ("ZYX", (500, 500, 500), (48, 48, 48), (48, 48, 48)),
+        ("ZYX", (500, 500, 500), (24, 40, 100), (72, 80, 50)),
+        ("ZYX", (20, 500, 500), (64, 64, 64), (20, 64, 64)),
+        ("YX", (5000, 5000), (224, 384), (448, 384)),
+        ("TCYX", (9, 3, 5000, 5000), (256, 128), (1, 3, 512, 512)),
+        ("ZCYX", (9, 3, 5000, 5000), (256, 128), (1, 3, 512, 512)),
+    ],
+)
+def test_default_chunks_fit_the_step(axes, shape, step, chunks):
+    assert layout(axes, shape, step).chunks == chunks
+
+
+def test_nearest_takes_the_larger_of_two():
+    assert nearest([32, 96, 1], 64) == 96
+
+
+@given(st.data())
+def test_every_write_unit_belongs_to_one_block(data):
+    shape = tuple(data.draw(st.integers(1, 300)) for _ in range(3))
+    step = tuple(data.draw(st.integers(1, 130)) for _ in range(3))
+    shards = data.draw(st.none() | st.integers(1, 80))
+    room = Room(
+        data.draw(st.sampled_from([1e-9, 1e-5])), 10, data.draw(st.sampled_from([1e5, 1e9])), 2
+    )
+    made = layout("ZYX", shape, step, shards=shards, room=room)
+    for unit, block, chunk in zip(made.write_unit, made.block_shape, made.chunks, strict=True):
+        assert block % unit == 0
+        assert unit % chunk == 0
+
+
+def test_default_blocks_are_whole_steps_and_worth_a_task():
+    made = layout("ZYX", (2000, 2000, 2000), (64, 128, 128), chunks=(64, 128, 128))
+    assert all(b % s == 0 for b, s in zip(made.block_shape, (64, 128, 128), strict=True))
+    assert 2**20 <= math.prod(made.block_shape) <= 2**24
+
+
+def test_blocks_shrink_with_memory():
+    tight = Room(1e-9, 10, 2e6, 2)
+    assert math.prod(layout("ZYX", (2000,) * 3, (64,) * 3, room=tight).block_shape) * 10 <= 3e6
+
+
+def test_steps_that_do_not_fit_give_way_to_write_units():
+    made = layout("ZYX", (9000,) * 3, (100, 100, 100), chunks=64)
+    assert all(b % 64 == 0 for b in made.block_shape)
+    assert math.prod(made.block_shape) <= 2**23
+
+
+VALUES = np.zeros((40, 50), "f4")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "give patch_size"),
+        ({"patch_size": 16, "patching": TiledPatching([(1, 1, 40, 50)], 8, 0)}, "not both"),
+        ({"overlaps": 4, "patching": TiledPatching([(1, 1, 40, 50)], 8, 0)}, "overlaps"),
+        ({"patch_size": 16, "overlaps": 16}, "smaller than patch_size"),
+        ({"patch_size": (8, 16, 16)}, "no Z"),
+        ({"patch_size": (8,)}, "1 entries"),
+        ({"patch_size": 0}, "at least 1"),
+        ({"patch_size": 16, "axes": "ZYX"}, "names 3 axes"),
+        ({"patch_size": 16, "axes": None}, "Pass one letter"),
+        ({"patch_size": 20, "align": 8}, "(16, 16) or (24, 24)"),
+        ({"patch_size": 16, "batch_size": 0}, "batch_size"),
+        ({"patch_size": 16, "threads": 0}, "threads"),
+        ({"patch_size": 16, "io": "hdf5"}, "'hdf5'"),
+        ({"patch_size": 16, "dtype": "complex64"}, "complex64"),
+        ({"patch_size": 16, "dtype": "nope"}, "'nope'"),
+        ({"patch_size": 16, "input_dtype": object}, "input_dtype"),
+        ({"patch_size": 16, "memory_limit": "much"}, "'much'"),
+        ({"patch_size": 16, "padding": "wrap"}, "'wrap'"),
+        ({"patch_size": 16, "chunks": (8, 8, 8)}, "3 numbers"),
+        ({"patch_size": 16, "chunks": 0}, "at least 1"),
+        ({"patch_size": 16, "chunks": "a"}, "chunks"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_in_words(options, words):
+    with pytest.raises(ValueError) as caught:
+        daskpatch.plan(VALUES, identity, **{"axes": "YX"} | options)
+    assert words in str(caught.value)
+
+
+def test_too_little_memory_is_refused_with_the_knob_to_turn():
+    values = np.zeros((200, 200, 200), "u1")
+    options = {"axes": "ZYX", "patch_size": 64, "memory_limit": "1 MB"}
+    with pytest.raises(MemoryError, match=r"lower threads or .*(batch_size|block_shape)"):
+        daskpatch.plan(values, double, threads=4, **options)
+    with pytest.raises(MemoryError, match="batch_size|block_shape"):
+        daskpatch.plan(values, double, **options)
+
+
+def test_threads_are_lowered_to_what_fits_unless_they_are_given():
+    values = np.zeros((200, 200, 200), "u1")
+    options = {"axes": "ZYX", "patch_size": 64, "block_shape": 64, "chunks": 64}
+    one = daskpatch.plan(values, double, threads=1, **options)
+    fitting = daskpatch.plan(values, double, memory_limit=int(one.peak_memory * 1.5), **options)
+    assert fitting.threads == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (smaller, ["(1, 1, 16, 14)", "needed is (1, 1, 16, 16)", "coords"]),
+        (lambda b: b[0], ["(1, 16, 16)"]),
+        (lambda b: b.astype(complex), ["complex"]),
+        (lambda b: 1 / 0, ["ZeroDivisionError", "coords (16, 32)", "(1, 1, 16, 16)"]),
+        (lambda b: None, ["needed is"]),
+    ],
+)
+def test_a_model_that_is_none_is_refused_with_the_tile(model, words):
+    with pytest.raises(daskpatch.ModelError) as caught:
+        daskpatch.plan(VALUES, model, axes="YX", patch_size=16)
+    for word in words:
+        assert word in str(caught.value)
+    assert caught.value.tile["patch_size"] == (16, 16)
+
+
+def test_the_models_own_error_is_chained():
+    with pytest.raises(daskpatch.ModelError) as caught:
+        daskpatch.plan(VALUES, lambda b: 1 / 0, axes="YX", patch_size=16)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_another_shape_or_dtype_in_the_middle_names_tile_and_shapes():
+    calls = []
+
+    def model(batch):
+        calls.append(1)
+        return batch if len(calls) == 1 else batch[..., 1:]
+
+    plan = daskpatch.plan(VALUES, model, axes="YX", patch_size=16)
+    with pytest.raises(daskpatch.ModelError, match=r"coords.*needed is \(1, 1, 16, 16\)"):
+        plan.view[0]
+
+    def other(batch):
+        calls.append(1)
+        return batch if len(calls) == 1 else batch.astype("f8")
+
+    calls.clear()
+    plan = daskpatch.plan(VALUES, other, axes="YX", patch_size=16)
+    with pytest.raises(daskpatch.ModelError, match="float64.*float32"):
+        plan.view[0]
+
+
+def counted(plan):
+    """Voxels computed and chunks touched, by brute force over blocks and tiles."""
+    computed = read = 0
+    prediction = plan.prediction
+    image, grid = prediction.images[0], prediction.grids[0]
+    blocks = block_grid(prediction, 0, plan.block_shape)
+    dims = prediction.outputs[0]
+    for index in range(blocks.n_cells):
+        region = dims.spatial_part(blocks.cell(index))
+        ranges = touching(grid, region)
+        computed += math.prod(
+            sum(axis.tile(i).size for i in r) for axis, r in zip(grid.axes, ranges, strict=True)
+        )
+        box = span(grid, ranges)
+        read += math.prod(
+            min(-(-min(b, n) // c) * c, n) - max(a, 0) // c * c
+            for a, b, n, c in zip(
+                box.start, box.stop, image.data_shape[2:], image.chunk_shape, strict=True
+            )
+        )
+    kept = math.prod(image.data_shape[2:])
+    return computed / kept, read / kept
+
+
+@pytest.mark.parametrize("block", [16, 20, 64])
+def test_ratios_are_those_of_a_count(stored, block):
+    plan = daskpatch.plan(
+        stored, double, patch_size=(20, 24, 28), overlaps=(3, 4, 8), chunks=4, block_shape=block
+    )
+    assert (plan.compute_ratio, plan.read_ratio) == pytest.approx(counted(plan))
+
+
+def test_blocks_at_multiples_of_the_step_compute_nothing_twice():
+    plan = daskpatch.plan(
+        np.zeros((200, 200), "u1"),
+        double,
+        axes="YX",
+        patch_size=48,
+        overlaps=16,
+        chunks=32,
+        block_shape=64,
+    )
+    tiles = sum(math.prod(tile["patch_size"]) for tile in plan.patching)
+    assert plan.compute_ratio == pytest.approx(tiles / 200**2)
+
+
+class Petabyte:
+    shape, dtype = (10**5, 10**5, 10**5), np.dtype("u2")
+
+    def __getitem__(self, key):
+        return np.ones([s.stop - s.start for s in key], "u2")
+
+
+def test_a_plan_costs_the_same_at_any_size():
+    def plan():
+        return daskpatch.plan(Petabyte(), double, axes="ZYX", patch_size=32, overlaps=8)
+
+    plan()
+    tracemalloc.start()
+    made = plan()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3_000_000
+    assert made.n_tiles == 4167**3
+    assert made.n_blocks > 10**6
+    assert made.compute_ratio == pytest.approx((32 / 24) ** 3, rel=1e-2)
+    assert next(iter(made.selection)) == 0
+
+
+def test_a_plan_says_what_will_happen(stored, tmp_path):
+    plan = daskpatch.plan(stored, double, tmp_path / "out.zarr", patch_size=16, overlaps=4)
+    text = repr(plan)
+    for word in (
+        str(stored),
+        "out.zarr",
+        "models_for_tests.double",
+        "(16, 16, 16)",
+        "float32",
+        f"{plan.n_tiles} of",
+        "voxels computed per voxel kept",
+        "at the peak",
+    ):
+        assert word in text
+    html = plan._repr_html_()
+    assert html.startswith("<table>")
+    assert "out.zarr" in html
+
+
+def test_text_in_html_is_escaped():
+    def model(batch):
+        return batch
+
+    model.__qualname__ = "<script>"
+    plan = daskpatch.plan(VALUES, model, axes="YX", patch_size=16)
+    assert "<script>" not in plan._repr_html_()
+
+
+def test_a_plan_is_json(stored, tmp_path):
+    plan = daskpatch.plan(stored, double, tmp_path / "out.zarr", patch_size=16, overlaps=4)
+    facts = json.loads(json.dumps(plan.to_dict()))
+    for name in (
+        "n_tiles",
+        "n_blocks",
+        "n_tasks",
+        "bytes_in",
+        "bytes_out",
+        "read_ratio",
+        "compute_ratio",
+        "peak_memory",
+        "io",
+    ):
+        assert facts[name] == getattr(plan, name)
+    for name in ("block_shape", "chunks"):
+        assert facts[name] == list(getattr(plan, name))
+    assert facts["shards"] is None
+
+
+def test_bytes_are_those_of_the_voxels(stored, volume):
+    plan = daskpatch.plan(stored, double, patch_size=16)
+    assert (plan.bytes_in, plan.bytes_out) == (volume.nbytes, 2 * volume.nbytes)
+
+
+def test_memory_counts_threads_blocks_and_batches():
+    values = np.zeros((128, 128, 128), "u1")
+    options = {"axes": "ZYX", "patch_size": 32, "chunks": 32}
+    base = daskpatch.plan(values, double, threads=1, block_shape=32, **options).memory
+    assert daskpatch.plan(values, double, threads=2, block_shape=32, **options).memory.threads == 2
+    larger = daskpatch.plan(values, double, threads=1, block_shape=64, **options).memory
+    assert larger.block == 8 * base.block == 2 * 64**3 * 4
+    batched = daskpatch.plan(values, double, threads=1, block_shape=32, batch_size=4, **options)
+    assert batched.memory.batches == 4 * base.batches == 4 * 2 * 32**3 * 4
+
+
+def test_the_machine_has_memory():
+    assert 10**8 < available_memory() < 10**15
+
+
+def test_a_series_of_mixed_axes_is_refused():
+    with pytest.raises(ValueError, match="same axes"):
+        daskpatch.plan(
+            [daskpatch.open_image(VALUES, axes="YX"), daskpatch.open_image(VALUES, axes="XY")],
+            double,
+            patch_size=8,
+        )
+    with pytest.raises(ValueError, match="empty list"):
+        daskpatch.plan([], double, patch_size=8)
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(TypeError, match="int"):
+        daskpatch.plan(VALUES, 3, axes="YX", patch_size=8)
+    with pytest.raises(ValueError, match="names nothing"):
+        daskpatch.plan(VALUES, "model", axes="YX", patch_size=8)
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        daskpatch.plan(VALUES, "no_such_module:model", axes="YX", patch_size=8)
+    with pytest.raises(AttributeError, match="identity"):
+        daskpatch.plan(VALUES, "models_for_tests:identty", axes="YX", patch_size=8)
+    with pytest.raises(TypeError, match="is a class"):
+        daskpatch.plan(VALUES, "models_for_tests:NotAnInstance", axes="YX", patch_size=8)
+    with pytest.raises(FileNotFoundError, match=r"nothing\.py"):
+        daskpatch.plan(VALUES, "nothing.py:model", axes="YX", patch_size=8)
+    with pytest.raises(FileNotFoundError, match=r"nothing\.onnx"):
+        daskpatch.plan(VALUES, "nothing.onnx", axes="YX", patch_size=8)
+
+
+def test_models_are_named_by_module_or_file(tmp_path):
+    (tmp_path / "mine.py").write_text("class Namespace:\n    model = staticmethod(abs)\n")
+    plan = daskpatch.plan(
+        -VALUES - 1, f"{tmp_path}/mine.py:Namespace.model", axes="YX", patch_size=8
+    )
+    assert (plan.view[...] == 1).all()
+    assert daskpatch.plan(VALUES, "numpy:negative", axes="YX", patch_size=8).model_name == (
+        "numpy:negative"
+    )
+    assert "mine" not in sys.modules
