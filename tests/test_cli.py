@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import zarr
 from click import Option
-from conftest import read, save
+from volumes import read, save
 
 import daskpatch
 from daskpatch.cli.main import cli, main
 
 
-@pytest.fixture()
+@pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
     """Run a command here; its exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
@@ -204,7 +204,7 @@ def test_info(run, stored, tmp_path, volume):
 def test_wrong_use_exits_with_2_and_one_line(run, stored, tmp_path, arguments, words):
     (tmp_path / "there.zarr").mkdir()
     (tmp_path / "there.zarr" / "x").write_text("x")
-    code, out, err = run(*arguments)
+    code, _, err = run(*arguments)
     assert code == 2
     assert words in err
     assert "Traceback" not in err

@@ -1,7 +1,7 @@
 """The demo: real input, no seams, a picture."""
 
 import numpy as np
-from conftest import read
+from volumes import read
 
 from daskpatch.demo import denoise, run_demo
 

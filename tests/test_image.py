@@ -7,7 +7,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
-from conftest import save
+from volumes import save
 
 import daskpatch
 from daskpatch import ImageStack, open_image
@@ -16,7 +16,7 @@ from daskpatch.image import open_stack
 AXES = "tczyx"
 
 
-@pytest.fixture()
+@pytest.fixture
 def five(rng):
     return rng.integers(0, 1000, (2, 3, 5, 9, 11)).astype("uint16")
 

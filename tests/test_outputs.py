@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import zarr
-from conftest import read, save
 from models_for_tests import channels, double, identity
+from volumes import read, save
 
 import daskpatch
 

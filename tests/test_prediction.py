@@ -6,11 +6,11 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
-from conftest import read, save
 from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import channels, double, gaussian, identity, median
 from scipy import ndimage
+from volumes import read, save
 
 import daskpatch
 from daskpatch import (

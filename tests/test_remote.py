@@ -13,7 +13,7 @@ from models_for_tests import double
 import daskpatch
 
 
-@pytest.fixture()
+@pytest.fixture
 def s3(monkeypatch):
     """The environment of a bucket on a real S3 server."""
     import boto3
@@ -37,7 +37,7 @@ def s3(monkeypatch):
         server.stop()
 
 
-@pytest.fixture()
+@pytest.fixture
 def http(tmp_path):
     """The URL of a folder, served read-only."""
 

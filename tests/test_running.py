@@ -6,9 +6,9 @@ import time
 import numpy as np
 import pytest
 import zarr
-from conftest import read, save
 from distributed import get_worker
 from models_for_tests import double, fails
+from volumes import read, save
 
 import daskpatch
 from daskpatch.running import TASKS_PER_THREAD, run_job
@@ -65,7 +65,7 @@ def test_threads_run_side_by_side():
 LAYOUTS = {"chunks": {"chunks": 8}, "shards": {"chunks": 4, "shards": 8}}
 
 
-@pytest.fixture()
+@pytest.fixture
 def cube(tmp_path, rng):
     values = rng.integers(1, 60_000, (48, 50, 52)).astype("uint16")
     save(tmp_path / "cube.zarr", values, chunks=(16, 16, 16), dimension_names=["z", "y", "x"])

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import zarr
-from conftest import save
+from volumes import save
 
 from daskpatch.region import RegularGrid
 from daskpatch.store import StoredArray, check_io, locate

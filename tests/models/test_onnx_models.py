@@ -1,0 +1,95 @@
+"""ONNX graphs."""
+
+import numpy as np
+import onnx
+import pytest
+import zarr
+from onnx import TensorProto, helper
+
+import daskpatch
+from daskpatch import OnnxModel
+
+
+@pytest.fixture
+def blur(tmp_path):
+    """A 3×3 mean with zero padding, as an ONNX graph."""
+    kernel = np.full((1, 1, 3, 3), 1 / 9, "f4")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "kernel"], ["blurred"], pads=[1, 1, 1, 1])],
+        "blur",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, "y", "x"])],
+        [helper.make_tensor_value_info("blurred", TensorProto.FLOAT, ["n", 1, "y", "x"])],
+        [helper.make_tensor("kernel", TensorProto.FLOAT, kernel.shape, kernel.ravel())],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path = tmp_path / "blur.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def blurred(values):
+    padded = np.pad(values, 1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    return windows.mean(axis=(2, 3))
+
+
+@pytest.fixture
+def values():
+    return np.random.default_rng(1).normal(size=(101, 67)).astype("f4")
+
+
+@pytest.mark.parametrize("name", [str, OnnxModel])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_graph_predicts(blur, values, tmp_path, name, batch_size):
+    report = daskpatch.predict(
+        values,
+        name(blur),
+        tmp_path / "out.zarr",
+        axes="YX",
+        patch_size=32,
+        overlaps=8,
+        batch_size=batch_size,
+        progress=False,
+    )
+    out = zarr.open_array(store=str(tmp_path / "out.zarr"))[...]
+    assert np.abs(out - blurred(values)).max() < 1e-5
+    assert report.nan_tiles == 0
+
+
+def test_worker_processes_load_the_graph(blur, values, tmp_path):
+    from distributed import Client, LocalCluster
+    from volumes import save
+
+    save(tmp_path / "in.zarr", values, chunks=(32, 32), dimension_names=["y", "x"])
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        daskpatch.predict(
+            tmp_path / "in.zarr",
+            blur,
+            tmp_path / "out.zarr",
+            patch_size=32,
+            overlaps=8,
+            chunks=16,
+            block_shape=32,
+            client=client,
+            progress=False,
+        )
+    out = zarr.open_array(store=str(tmp_path / "out.zarr"))[...]
+    assert np.abs(out - blurred(values)).max() < 1e-5
+
+
+def test_a_graph_with_two_inputs_is_refused(tmp_path, values):
+    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in "ab"]
+    outputs = [helper.make_tensor_value_info("c", TensorProto.FLOAT, [1])]
+    graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["c"])], "add", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "add.onnx")
+    with pytest.raises(ValueError, match="2 inputs"):
+        daskpatch.plan(values, tmp_path / "add.onnx", axes="YX", patch_size=32)
+
+
+def test_a_missing_graph_is_named():
+    with pytest.raises(FileNotFoundError, match=r"no\.onnx"):
+        OnnxModel("no.onnx")

@@ -1,0 +1,276 @@
+"""PyTorch modules: equal to the whole image, on every way there is to name one."""
+
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nets import unet, whole
+
+import daskpatch
+from daskpatch import TorchModel
+
+settings.register_profile("models", deadline=None, max_examples=25)
+settings.load_profile("models")
+
+RNG = np.random.default_rng(5)
+# Odd, prime, just over a tile, smaller than a tile.
+SIZES_2D = [(101, 97), (65, 64), (64, 129), (30, 200), (13, 7), (5, 150)]
+SIZES_3D = [(41, 43, 37), (33, 32, 65), (9, 70, 31), (11, 13, 5)]
+
+
+def close(result, expected):
+    return np.abs(result - expected).max() <= 1e-5 * max(expected.std(), 1e-6)
+
+
+@pytest.mark.parametrize("shape", SIZES_2D + SIZES_3D, ids=str)
+def test_a_unet_tiled_equals_the_whole_image(shape):
+    ndim = len(shape)
+    values = RNG.normal(size=shape).astype("f4")
+    model = unet(ndim)
+    patch, overlap = {2: (64, 48), 3: (64, 48)}[ndim]
+    plan = daskpatch.plan(
+        values, model, axes="ZYX"[-ndim:], patch_size=patch, overlaps=overlap, align=4
+    )
+    assert close(plan.view[...], whole(model, values))
+
+
+@given(st.tuples(st.integers(1, 150), st.integers(1, 150)), st.integers(1, 4))
+def test_a_unet_equals_the_whole_image_at_any_size(shape, batch_size):
+    values = np.random.default_rng(shape).normal(size=shape).astype("f4")
+    model = unet(2)
+    plan = daskpatch.plan(
+        values, model, axes="YX", patch_size=64, overlaps=48, align=4, batch_size=batch_size
+    )
+    assert close(plan.view[...], whole(model, values))
+
+
+def test_a_tile_grid_off_the_networks_grid_shows():
+    values = RNG.normal(size=(101, 97)).astype("f4")
+    model = unet(2)
+    patching = daskpatch.TiledPatching([(1, 1, 101, 97)], 64, 48)
+    plan = daskpatch.plan(values, model, axes="YX", patching=patching)
+    assert not close(plan.view[...], whole(model, values))
+
+
+def test_min_size_serves_models_of_one_size():
+    seen = set()
+
+    def fixed(batch):
+        seen.add(batch.shape[2:])
+        return batch
+
+    values = RNG.normal(size=(30, 100)).astype("f4")
+    plan = daskpatch.plan(
+        values, fixed, axes="YX", patch_size=64, overlaps=16, align=8, min_size=64
+    )
+    assert np.array_equal(plan.view[...], values)
+    assert seen == {(64, 64)}
+
+
+@pytest.fixture(scope="module")
+def values():
+    return RNG.normal(size=(90, 70)).astype("f4")
+
+
+def exported(path):
+    program = torch.export.export(
+        unet(2),
+        (torch.zeros(2, 1, 64, 64),),
+        dynamic_shapes=({0: torch.export.Dim("n", min=1, max=64)},),
+    )
+    torch.export.save(program, path)
+
+
+def script(path):
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
+        torch.jit.script(unet(2)).save(path)
+
+
+@pytest.fixture(params=["module", "handle", "training", "file.py", "TorchScript", "exported"])
+def model(request, tmp_path, monkeypatch):
+    """The same network, named in every way."""
+    if request.param == "module":
+        return unet(2)
+    if request.param == "handle":
+        return TorchModel(unet(2), device="cpu")
+    if request.param == "training":
+        return unet(2).train()
+    if request.param == "file.py":
+        monkeypatch.syspath_prepend(str(__import__("pathlib").Path(__file__).parent))
+        (tmp_path / "net.py").write_text("from nets import unet\nnet = unet(2)\n")
+        return f"{tmp_path}/net.py:net"
+    if request.param == "TorchScript":
+        script(tmp_path / "net.pt")
+        return TorchModel(tmp_path / "net.pt")
+    exported(tmp_path / "net.pt2")
+    return TorchModel(tmp_path / "net.pt2")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit still loads what users have
+def test_every_way_to_name_a_module(model, values, tmp_path):
+    daskpatch.predict(
+        values,
+        model,
+        tmp_path / "out.zarr",
+        axes="YX",
+        patch_size=64,
+        overlaps=48,
+        align=4,
+        min_size=64,
+        batch_size=2,
+        progress=False,
+    )
+    out = zarr.open_array(store=str(tmp_path / "out.zarr"))
+    padded_whole = whole(unet(2), values)
+    assert close(out[...], padded_whole)
+
+
+def test_the_users_module_stays_as_it_is(values):
+    module = unet(2).train()
+    plan = daskpatch.plan(values, module, axes="YX", patch_size=64)
+    plan.view[0]
+    assert module.training
+
+
+def test_no_gradient_is_kept(values):
+    modes = []
+
+    class Watches(torch.nn.Module):
+        def forward(self, x):
+            modes.append((torch.is_inference_mode_enabled(), self.training))
+            return x
+
+    daskpatch.plan(values, Watches(), axes="YX", patch_size=64)
+    assert modes == [(True, False)]
+
+
+@pytest.mark.parametrize("autocast", ["bfloat16", "float16"])
+def test_autocast_gives_float32(values, autocast):
+    plan = daskpatch.plan(
+        values,
+        TorchModel(unet(2), device="cpu", autocast=autocast),
+        axes="YX",
+        patch_size=64,
+        overlaps=48,
+        align=4,
+    )
+    assert plan.dtype == np.float32
+    expected = whole(unet(2), values)
+    result = plan.view[...]
+    assert not np.array_equal(result, expected)
+    assert np.abs(result - expected).max() < 0.1 * expected.std()
+
+
+def test_bfloat16_models_are_stored_as_float32(values):
+    plan = daskpatch.plan(values, torch.nn.Identity().to(torch.bfloat16), axes="YX", patch_size=64)
+    assert plan.dtype == np.float32
+
+
+def test_worker_processes_load_the_module(values, tmp_path):
+    from distributed import Client, LocalCluster
+    from volumes import save
+
+    save(tmp_path / "in.zarr", values, chunks=(32, 32), dimension_names=["y", "x"])
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.run(sys.path.append, str(__import__("pathlib").Path(__file__).parent))
+        daskpatch.predict(
+            tmp_path / "in.zarr",
+            unet(2),
+            tmp_path / "out.zarr",
+            patch_size=64,
+            overlaps=48,
+            align=4,
+            chunks=16,
+            block_shape=16,
+            client=client,
+            progress=False,
+        )
+    assert close(zarr.open_array(store=str(tmp_path / "out.zarr"))[...], whole(unet(2), values))
+
+
+def test_blocks_compute_with_one_thread_each_and_leave_torch_as_it_was(values, tmp_path):
+    torch.set_num_threads(2)
+    seen = {}
+
+    class Counts(torch.nn.Module):
+        def forward(self, x):
+            seen.setdefault(threading.get_ident(), set()).add(torch.get_num_threads())
+            return x
+
+    plan = daskpatch.plan(
+        values,
+        Counts(),
+        tmp_path / "out.zarr",
+        axes="YX",
+        patch_size=16,
+        chunks=16,
+        block_shape=16,
+        threads=2,
+    )
+    plan.run(progress=False)
+    assert set().union(*seen.values()) == {1}
+    assert torch.get_num_threads() == 2
+
+
+def test_one_thread_leaves_the_processors_to_the_model(values):
+    torch.set_num_threads(2)
+    seen = []
+
+    class Counts(torch.nn.Module):
+        def forward(self, x):
+            seen.append(torch.get_num_threads())
+            return x
+
+    daskpatch.plan(values, Counts(), axes="YX", patch_size=64, threads=1)
+    assert seen == [2]
+
+
+def test_weights_count_as_memory(values):
+    class Heavy(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("weights", torch.zeros(5_000_000))
+
+        def forward(self, x):
+            return x
+
+    plan = daskpatch.plan(values, Heavy(), axes="YX", patch_size=64)
+    assert plan.memory.model == 20_000_000
+    assert plan.peak_memory > 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda p: TorchModel(p / "no.pt"), FileNotFoundError, "no.pt"),
+        (lambda p: TorchModel(3), TypeError, "3"),
+        (lambda p: TorchModel(torch.nn.Identity(), autocast="int8"), ValueError, "int8"),
+    ],
+)
+def test_what_is_no_module_is_refused(tmp_path, make, error, words):
+    with pytest.raises(error, match=words):
+        make(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_pickled_modules_are_refused(tmp_path, values):
+    torch.save(unet(2), tmp_path / "net.pt")
+    with pytest.raises(ValueError, match=r"file\.py:attribute"):
+        daskpatch.plan(values, TorchModel(tmp_path / "net.pt"), axes="YX", patch_size=64)
+
+
+def test_a_module_that_gives_no_tensor_is_named(values):
+    class Pair(torch.nn.Module):
+        def forward(self, x):
+            return x, x
+
+    with pytest.raises(daskpatch.ModelError, match="tuple; needed is one tensor"):
+        daskpatch.plan(values, Pair(), axes="YX", patch_size=64)
