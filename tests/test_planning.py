@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import double, identity, smaller
+from volumes import save
 
 import daskpatch
 from daskpatch import TiledPatching
@@ -204,6 +205,21 @@ def test_ratios_are_those_of_a_count(stored, block):
     plan = daskpatch.plan(
         stored, double, patch_size=(20, 24, 28), overlaps=(3, 4, 8), chunks=4, block_shape=block
     )
+    assert (plan.compute_ratio, plan.read_ratio) == pytest.approx(counted(plan))
+
+
+def test_ratios_of_many_blocks_are_those_of_a_count(tmp_path):
+    values = np.zeros((700, 5), "u1")
+    save(tmp_path / "long.zarr", values, chunks=(6, 5), dimension_names=["y", "x"])
+    plan = daskpatch.plan(
+        tmp_path / "long.zarr",
+        double,
+        patch_size=(8, 5),
+        overlaps=(2, 0),
+        chunks=2,
+        block_shape=(4, 5),
+    )
+    assert plan.n_blocks == 175
     assert (plan.compute_ratio, plan.read_ratio) == pytest.approx(counted(plan))
 
 

@@ -11,8 +11,8 @@ from ..block import Prediction, block_grid
 from ..dimensions import Dimensions
 from ..image import ArrayImage
 
-_EXACT = 4096
-"""Blocks along one axis that are counted one by one; of more, the first and last half of these."""
+_ENDS, _INSIDE = 16, 64
+"""Blocks at each end of an axis, and between them, that are counted one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,9 @@ class Cost:
 def cost_of(prediction: Prediction, block_shape: tuple[int, ...]) -> Cost:
     """The cost of a prediction cut into blocks, in O(axes) for images of any size.
 
-    Along one axis with more than 4,096 blocks, those between the first and the last 2,048 are
-    taken to be like these.
+    Blocks and tiles repeat along an axis. Of more than 96 blocks the first and last 16 are
+    counted, and up to 64 stand for those between: a whole number of periods, so that the count
+    is exact, where the pattern repeats within 64.
     """
     kept = computed = read = bytes_in = bytes_out = 0.0
     for data_idx, image in enumerate(prediction.images):
@@ -88,25 +89,29 @@ def _along_axis(
     place = dims.axes.index(dims.spatial_axes[axis])
     count = blocks.counts[place]
     scale = prediction.signature.scale[axis]
-    computed = read = counted = 0.0
-    for index in _some(count):
+    computed = read = 0.0
+    block = blocks.cell_shape[place]
+    period = math.lcm(block * scale.denominator, tiling.step * scale.numerator, chunk) // block
+    for index, weight in _counted(count, period):
         first, end = blocks.along(place, index)
         start = first * scale.denominator // scale.numerator
         stop = (end - 1) * scale.denominator // scale.numerator + 1
-        tiles, extent = _tiles_of(tiling, start, stop)
-        computed += tiles
-        read += _decoded(extent, chunk, tiling.size)
-        counted += 1
-    share = count / counted
-    return computed * share, read * share
+        voxels, extent = _tiles_of(tiling, start, stop)
+        computed += weight * voxels
+        read += weight * _decoded(extent, chunk, tiling.size)
+    return computed, read
 
 
-def _some(count: int) -> Iterator[int]:
-    if count <= _EXACT:
-        yield from range(count)
-    else:
-        yield from range(_EXACT // 2)
-        yield from range(count - _EXACT // 2, count)
+def _counted(count: int, period: int) -> Iterator[tuple[int, float]]:
+    """The blocks that are counted, and how many each stands for."""
+    between = count - 2 * _ENDS
+    if between <= _INSIDE:
+        yield from ((index, 1.0) for index in range(count))
+        return
+    inside = _INSIDE // period * period or _INSIDE
+    yield from ((index, 1.0) for index in range(_ENDS))
+    yield from ((_ENDS + index, between / inside) for index in range(inside))
+    yield from ((index, 1.0) for index in range(count - _ENDS, count))
 
 
 def _tiles_of(tiling: AxisTiling, start: int, stop: int) -> tuple[int, tuple[int, int]]:
@@ -114,8 +119,9 @@ def _tiles_of(tiling: AxisTiling, start: int, stop: int) -> tuple[int, tuple[int
     indices = tiling.touching(start, stop)
     first, last = tiling.tile(indices[0]), tiling.tile(indices[-1])
     # Tiles of one image have one size, save for those of strategies from elsewhere.
-    voxels = first.size * len(indices)
-    if len(indices) <= _EXACT:
+    if len(indices) > _INSIDE:
+        voxels = first.size * len(indices)
+    else:
         voxels = sum(tiling.tile(i).size for i in indices)
     return voxels, (first.start, last.start + last.size)
 

@@ -152,7 +152,7 @@ class Plan:
         voxels = sum(float(np.prod(d.spatial_shape)) * d.n_samples for d in self.outputs)
         return self.trial.seconds / tile_voxels * voxels * self.compute_ratio / self.threads
 
-    @property
+    @cached_property
     def selection(self) -> Selection:
         """All blocks."""
         return Selection.everything(self.prediction, self.block_shape)

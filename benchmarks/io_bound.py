@@ -1,0 +1,127 @@
+"""The job that is all input and output: y = 2x, uint16 to float32, halo (8, 16, 16)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import zarr
+from measuring import PeakMemory, alternated, in_fresh_process, ratio, seconds
+from volumes import CHUNKS, create, microscopy
+
+import daskpatch
+from daskpatch.region import RegularGrid
+from daskpatch.store import StoredArray
+
+HALO = (8, 16, 16)
+PATCH = (80, 288, 288)  # crops of 64×256×256: whole chunks
+THREADS = 2
+SHAPES = {False: (512, 1024, 1024), True: (128, 256, 256)}
+
+
+def double(batch: Any) -> Any:
+    return batch * 2
+
+
+def plan(source: Path, output: Path, io: str) -> daskpatch.Plan:
+    return daskpatch.plan(
+        source,
+        double,
+        output,
+        patch_size=PATCH,
+        overlaps=tuple(2 * h for h in HALO),
+        chunks=CHUNKS,
+        threads=THREADS,
+        io=io,
+        overwrite=True,
+    )
+
+
+def ours(source: Path, output: Path, io: str) -> float:
+    planned = plan(source, output, io)
+    return seconds(lambda: planned.run(progress=False))
+
+
+def aligned_copy(source: Path, output: Path, io: str) -> float:
+    """The same blocks, read without halo, converted, written: what no tool can be faster than."""
+    array = create(output, zarr.open_array(str(source), mode="r").shape, "float32")
+    reader = StoredArray(zarr.open_array(str(source), mode="r"), io=io)
+    writer = StoredArray(array, io=io)
+    blocks = RegularGrid.clipped(
+        reader.shape, plan(source, output.with_name("unused"), io).block_shape
+    )
+
+    def copy(index: int) -> None:
+        box = blocks.cell(index).slices
+        writer.write(box, reader.read(box).astype("float32"))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return seconds(lambda: list(pool.map(copy, range(blocks.n_cells))))
+
+
+def map_overlap(source: Path, output: Path, io: str) -> float:  # noqa: ARG001 (as the others)
+    """Dask's own, chunks as stored, into an array that is there."""
+    array = create(output, zarr.open_array(str(source), mode="r").shape, "float32")
+    lazy = da.from_zarr(str(source)).map_overlap(
+        lambda block: block.astype("float32") * 2, depth=HALO, boundary="reflect", dtype="float32"
+    )
+    with dask.config.set(scheduler="threads", num_workers=THREADS):
+        return seconds(lambda: da.store(lazy, array, lock=False))
+
+
+TOOLS: dict[str, Callable[[Path, Path, str], float]] = {
+    "daskpatch": ours,
+    "aligned copy": aligned_copy,
+    "map_overlap": map_overlap,
+}
+
+
+def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
+    shape = SHAPES[smoke]
+    source = folder / f"in-{shape[0]}.zarr"
+    microscopy(source, shape)
+    rows = []
+    for io in ("tensorstore", "zarr"):
+        figures = alternated(
+            {name: partial(tool, source, folder / "out.zarr", io) for name, tool in TOOLS.items()},
+            rounds=1 if smoke else 5,
+        )
+        peaks = {
+            name: in_fresh_process("io_bound", name, source, folder / "out.zarr", io)["peak"]
+            for name in ("daskpatch", "map_overlap")
+        }
+        speeds = {name: np.prod(shape) / median(s) / 1e6 for name, s in figures.items()}
+        rows.append(
+            {
+                "io": io,
+                **{f"{name} Mvoxel/s": speed for name, speed in speeds.items()},
+                "of aligned copy": 1 / ratio(figures, "daskpatch", "aligned copy"),
+                "of map_overlap": 1 / ratio(figures, "daskpatch", "map_overlap"),
+                "peak MB": peaks["daskpatch"] / 1e6,
+                "map_overlap peak MB": peaks["map_overlap"] / 1e6,
+                "peak of map_overlap": peaks["daskpatch"] / peaks["map_overlap"],
+            }
+        )
+    shutil.rmtree(folder / "out.zarr", ignore_errors=True)
+    return rows
+
+
+def main(name: str, source: str, output: str, io: str) -> None:
+    """The peak of one tool in this process, over the idle one."""
+    with PeakMemory() as memory:
+        TOOLS[name](Path(source), Path(output), io)
+    print(json.dumps({"peak": memory.peak}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
