@@ -33,8 +33,8 @@ def cost_of(prediction: Prediction, block_shape: tuple[int, ...]) -> Cost:
     """The cost of a prediction cut into blocks, in O(axes) for images of any size.
 
     Blocks and tiles repeat along an axis. Of more than 96 blocks the first and last 16 are
-    counted, and up to 64 stand for those between: a whole number of periods, so that the count
-    is exact, where the pattern repeats within 64.
+    counted, and one period for those between; where the pattern does not repeat within 64
+    blocks, 64 stand for all.
     """
     kept = computed = read = bytes_in = bytes_out = 0.0
     for data_idx, image in enumerate(prediction.images):
@@ -108,9 +108,11 @@ def _counted(count: int, period: int) -> Iterator[tuple[int, float]]:
     if between <= _INSIDE:
         yield from ((index, 1.0) for index in range(count))
         return
-    inside = _INSIDE // period * period or _INSIDE
     yield from ((index, 1.0) for index in range(_ENDS))
-    yield from ((_ENDS + index, between / inside) for index in range(inside))
+    if period <= _INSIDE:
+        yield from ((_ENDS + i, -((i - between) // period)) for i in range(period))
+    else:
+        yield from ((_ENDS + i, between / _INSIDE) for i in range(_INSIDE))
     yield from ((index, 1.0) for index in range(count - _ENDS, count))
 
 
