@@ -9,6 +9,7 @@ region ──▶ the tiles that touch it ──▶ one read of their bounding bo
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, product
@@ -64,7 +65,7 @@ class Job:
 
     def place(self, index: int) -> tuple[int, Region]:
         """The image of a block, and its region of that image's prediction."""
-        data_idx = int(np.searchsorted(self._ends, index, side="right")) - 1
+        data_idx = bisect_right(self._ends, index) - 1
         grid = block_grid(self.prediction, data_idx, self.block_shape)
         return data_idx, grid.cell(index - self._ends[data_idx])
 

@@ -68,6 +68,13 @@ def test_default_blocks_are_whole_steps_and_worth_a_task():
     assert 2**20 <= math.prod(made.block_shape) <= 2**24
 
 
+def test_small_samples_share_a_block():
+    made = layout("TYX", (10_000, 100, 100), (64, 64))
+    assert made.chunks == (1, 100, 100)
+    assert made.block_shape[1:] == (100, 100)
+    assert math.prod(made.block_shape) >= 2**19
+
+
 def test_blocks_shrink_with_memory():
     tight = Room(1e-9, 10, 2e6, 2)
     assert math.prod(layout("ZYX", (2000,) * 3, (64,) * 3, room=tight).block_shape) * 10 <= 3e6

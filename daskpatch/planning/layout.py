@@ -212,9 +212,10 @@ def _worth_a_task(dims: Dimensions, room: Room) -> float:
 def _grown(
     block: tuple[int, ...], covering: tuple[int, ...], dims: Dimensions
 ) -> tuple[int, ...] | None:
-    """Twice the block along its shortest spatial axis, or None where it is the whole image."""
-    axes = [i for i, a in enumerate(dims.axes) if a in dims.spatial_axes and block[i] < covering[i]]
-    if not axes:
+    """Twice the block along its shortest spatial axis, then along samples; None for all of it."""
+    growing = [i for i in range(len(block)) if block[i] < covering[i]]
+    spatial = [i for i in growing if dims.axes[i] in dims.spatial_axes]
+    if not growing:
         return None
-    axis = min(axes, key=lambda i: (block[i], -i))
+    axis = min(spatial or growing, key=lambda i: (block[i], -i))
     return (*block[:axis], min(2 * block[axis], covering[axis]), *block[axis + 1 :])
