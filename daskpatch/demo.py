@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from . import extras
 from .prediction import plan
+from .region import Region
+from .store import create_array, find_array, locate
 
 _SIGMA = 12.0
 """Grey values of the noise that is added; the denoiser is told."""
@@ -79,22 +80,25 @@ def run_demo(folder: str | Path, *, progress: bool = True) -> DemoResult:
     place.mkdir(parents=True, exist_ok=True)
     noisy, denoised = place / "noisy.zarr", place / "denoised.zarr"
     image = _add_noise(data.cell())
-    stored = zarr.create_array(
-        store=str(noisy),
+    everything = Region.whole(image.shape).slices
+    stored = create_array(
+        locate(noisy),
         shape=image.shape,
-        chunks=(128, 128),
         dtype=image.dtype,
+        chunks=(128, 128),
+        shards=None,
         dimension_names=["y", "x"],
+        attributes={},
         overwrite=True,
     )
-    stored[:] = image
+    stored.write(everything, image)
     planned = plan(
         noisy, denoise, denoised, patch_size=_PATCH_SIZE, overlaps=_OVERLAPS, overwrite=True
     )
     if progress:
         print(planned)
     planned.run(progress=progress)
-    tiled = np.asarray(zarr.open_array(store=str(denoised), mode="r")[:])
+    tiled = find_array(denoised).array.read(everything)
     whole = denoise(image[None, None].astype("float32"))[0, 0]
     difference = np.abs(tiled - whole)
     picture = place / "demo.png"

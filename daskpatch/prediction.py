@@ -21,7 +21,7 @@ from .planning import Plan
 from .planning.cost import cost_of
 from .planning.layout import Layout, Room, choose_layout
 from .planning.memory import as_bytes, available_memory, check_memory, memory_of
-from .planning.target import Target, as_target, check_fits, layout_of
+from .planning.target import Target, as_target, check_fits
 from .planning.trial import Trial, run_trial
 from .receipts import Report
 from .store import StoredArray, check_io
@@ -332,7 +332,7 @@ def _stored_dtype(
 ) -> np.dtype[Any]:
     """What is stored: what was asked for, or an existing array's, or the model's own."""
     if target is not None and target.array is not None:
-        existing = np.dtype(target.array.dtype)
+        existing = target.array.dtype
         if dtype is not None and dtype != existing:
             raise ValueError(
                 f"dtype is {dtype}, the output array {target.name} has {existing}; leave dtype out."
@@ -358,7 +358,7 @@ def _layout(
                 f"chunks and shards are those of the output array {target.name}; leave them out."
             )
         check_fits(target.array, dims, target.name)
-        chunks, shards = layout_of(target.array)
+        chunks, shards = target.array.chunks, target.array.shards
     per_voxel = 2.0 * prediction.dtype.itemsize + prediction.images[0].data_dtype.itemsize
     return choose_layout(
         dims,

@@ -153,11 +153,7 @@ def _client(address: str | None) -> Iterator[Any]:
     if address is None:
         yield None
         return
-    from distributed import Client
+    from ..running.cluster import connect
 
-    try:
-        client = Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"No dask scheduler answers at {address}: {error}") from error
-    with client:
+    with connect(address) as client:
         yield client

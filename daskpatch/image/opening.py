@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import zarr
-from zarr.abc.store import Store
-from zarr.storage import StorePath
 
 from ..dimensions import Dimensions, check_axes, example_axes
 from ..padding import check_padding
-from ..store import StoredArray, is_ome, locate, ome_level, open_node
+from ..store import StoredArray, find_array, is_stored
 from .arraylike import ArrayLike
 from .stack import ArrayImage
 
@@ -26,12 +22,6 @@ _NAMES = {
     "channels": "C",
     **{letter.lower(): letter for letter in "STCZYX"},
 }
-
-
-class Found(NamedTuple):
-    array: StoredArray | ArrayLike
-    axes: str | None
-    source: str
 
 
 def open_image(
@@ -89,17 +79,18 @@ def open_stack(
     ndim: int | None = None,
 ) -> ArrayImage:
     """`open_image`, for a model of `ndim` spatial axes: with 2, Z counts samples."""
-    found = find(source)
-    shape = found.array.shape
-    named = axes if axes is not None else found.axes
+    array, known, name = find(source)
+    shape = array.shape
+    _check_dtype(array.dtype, name)
+    named = axes if axes is not None else known
     if named is None:
         raise ValueError(
-            f"{found.source} does not say what its axes are; its shape is {shape}. Pass one letter "
+            f"{name} does not say what its axes are; its shape is {shape}. Pass one letter "
             f"of STCZYX per axis, for example axes={example_axes(len(shape))!r}."
         )
     checked = check_axes(named, shape)
     if 0 in shape:
-        raise ValueError(f"{found.source} is empty: its shape is {shape}.")
+        raise ValueError(f"{name} is empty: its shape is {shape}.")
     if ndim == 3 and "Z" not in checked:
         raise ValueError(
             f"three sizes were given for (Z)YX, but axes {checked!r} has no Z; give two sizes "
@@ -107,83 +98,38 @@ def open_stack(
         )
     dimensions = Dimensions(checked, shape, ndim or (3 if "Z" in checked else 2))
     return ArrayImage(
-        array=found.array,
+        array=array,
         dimensions=dimensions,
         channels=_as_channels(channels, dimensions),
-        padding=check_padding(padding, found.array.dtype),
-        source=found.source,
+        padding=check_padding(padding, array.dtype),
+        source=name,
     )
 
 
-def find(source: Any) -> Found:
-    """The array behind a source, and its axes where it says them."""
-    if isinstance(source, str | os.PathLike | zarr.Array | zarr.Group | Store | StorePath):
-        return _find_stored(source)
+def find(source: Any) -> tuple[StoredArray | ArrayLike, str | None, str]:
+    """The array behind a source, its axes where it says them, and what to call it.
+
+    Raises
+    ------
+    TypeError
+        If the source is no array.
+    """
+    if is_stored(source):
+        found = find_array(source)
+        return found.array, _as_axes(found.axis_names), found.name
     if all(hasattr(source, name) for name in ("shape", "dtype", "__getitem__")):
         array = ArrayLike(source)
-        _check_dtype(array.dtype, repr(array))
-        return Found(array, None, repr(array))
+        return array, None, repr(array)
     raise TypeError(
         f"The source is a {type(source).__name__}; needed is a path, a URL, a Zarr, NumPy or Dask "
         "array, or an object with shape, dtype and __getitem__."
     )
 
 
-def _find_stored(source: Any) -> Found:
-    location = locate(source, read_only=True)
-    node = source if isinstance(source, zarr.Array) else open_node(location)
-    if isinstance(node, zarr.Array):
-        _check_dtype(np.dtype(node.dtype), location.name)
-        return Found(StoredArray(_reopened(node)), _axes_of(node), location.name)
-    if is_ome(node):
-        level = ome_level(node, location.name)
-        found = _find_stored(_member(node, level.path))
-        return found._replace(axes=level.axes, source=f"{location.name}/{level.path}")
-    names = sorted(node.array_keys())
-    held = f"it holds the arrays {', '.join(names)}" if names else "it holds no array itself"
-    example = f"{location.name}/{names[0] if names else '<array>'}"
-    raise ValueError(
-        f"{location.name} is a group, not an array: {held}. Name one, for example {example}."
-    )
-
-
-def _member(group: zarr.Group, path: str) -> zarr.Array[Any]:
-    """An array of a group.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the group does not hold it.
-    """
-    try:
-        node = group[path]
-    except KeyError:
-        node = None
-    if not isinstance(node, zarr.Array):
-        raise FileNotFoundError(
-            f"The OME metadata of {group.store_path} names {path}: no such array."
-        )
-    return node
-
-
-def _reopened(array: zarr.Array[Any]) -> zarr.Array[Any]:
-    """The array through a store that other processes and folders can open too."""
-    location = locate(array)
-    if location.store is array.store or location.store == array.store:
-        return array
-    return zarr.open_array(
-        store=location.store, path=location.path, mode="r" if array.read_only else "r+"
-    )
-
-
-def _axes_of(array: zarr.Array[Any]) -> str | None:
-    """Axes from dimension names (v3) or xarray's attribute (v2), where all are understood."""
-    names = getattr(array.metadata, "dimension_names", None)
-    names = names or array.attrs.get("_ARRAY_DIMENSIONS")
-    if not isinstance(names, list | tuple):
-        return None
-    letters = [_NAMES.get(str(name).lower()) for name in names]
-    if None in letters or len(set(letters)) != len(letters):
+def _as_axes(names: tuple[str, ...] | None) -> str | None:
+    """Letters for the names of axes, if all of them are understood."""
+    letters = [_NAMES.get(name.lower()) for name in names or ()]
+    if not letters or None in letters or len(set(letters)) != len(letters):
         return None
     return "".join(map(str, letters))
 

@@ -109,7 +109,7 @@ class RandomPatching(RandomStrategy):
     --------
     >>> patches = RandomPatching([(1, 1, 100, 100)], 32, seed=1)
     >>> len(patches), patches[0]["coords"], patches.with_epoch(1)[0]["coords"]
-    (16, (50, 35), (6, 30))
+    (16, (61, 14), (54, 3))
     """
 
     data_shapes: Sequence[Sequence[int]]

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from ..dimensions import Dimensions
 from ..image import ArrayImage, ImageStack
 from ..store import (
     Location,
+    Occupant,
     StoredArray,
     create_array,
     create_group,
-    existing_node,
+    find_array,
     locate,
+    occupant,
 )
 from .layout import Layout
 
@@ -31,7 +32,7 @@ class Target:
     """Where the prediction is written: an array to create, or one that the user has."""
 
     location: Location
-    array: zarr.Array[Any] | None
+    array: StoredArray | None
     overwrite: bool
     is_series: bool
 
@@ -49,16 +50,15 @@ class Target:
         """
         if self.array is not None:
             return
-        node = existing_node(self.location)
-        folder = self.location.local_path
-        if node is None and not _is_occupied(folder):
+        there = occupant(self.location)
+        if there is None and not _is_occupied(self.location.local_path):
             return
         if not self.overwrite:
             raise FileExistsError(
                 f"{self.name} exists; give another output, overwrite=True to delete it first, or "
                 "open it with zarr and pass the array to write into it."
             )
-        reason = "is no Zarr array" if node is None else _why_not_ours(node)
+        reason = "is no Zarr array" if there is None else _why_not_ours(there)
         if reason:
             raise FileExistsError(
                 f"{self.name} {reason}; overwrite deletes an array or a group that daskpatch made, "
@@ -77,7 +77,7 @@ class Target:
         """The arrays to write into, created if need be; one per image."""
         self.check()
         if self.array is not None:
-            return (StoredArray(self.array, io=io),)
+            return (self.array.with_io(io),)
         places = [self.location]
         if self.is_series:
             create_group(self.location, attributes={_KEY: provenance}, overwrite=self.overwrite)
@@ -95,7 +95,7 @@ class Target:
             )
             for i, (place, dims) in enumerate(zip(places, outputs, strict=True))
         ]
-        return tuple(StoredArray(array, io=io) for array in arrays)
+        return tuple(array.with_io(io) for array in arrays)
 
 
 def as_target(
@@ -109,13 +109,13 @@ def as_target(
         If it is the input, inside or around it, or an array for a series, or read-only.
     """
     location = locate(output)
-    array = output if isinstance(output, zarr.Array) else None
+    array = find_array(output).array if hasattr(output, "shape") else None
     if array is not None and is_series:
         raise ValueError(
             "A series is written to a group with one array per image; give a path, a URL or a "
             "store as output, not an array."
         )
-    if location.store.read_only or (array is not None and array.read_only):
+    if location.store.read_only or (array is not None and array.array.read_only):
         raise ValueError(
             f"The output {location.name} is opened read-only; open it for writing, for example "
             "with zarr.open(path, mode='r+')."
@@ -125,12 +125,7 @@ def as_target(
     return Target(location, array, overwrite, is_series)
 
 
-def layout_of(array: zarr.Array[Any]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """Chunks and shards of an array that the user has."""
-    return tuple(array.chunks), None if array.shards is None else tuple(array.shards)
-
-
-def check_fits(array: zarr.Array[Any], dims: Dimensions, name: str) -> None:
+def check_fits(array: StoredArray, dims: Dimensions, name: str) -> None:
     """Refuse an array of another shape, or whose dtype holds no numbers.
 
     Raises
@@ -138,12 +133,12 @@ def check_fits(array: zarr.Array[Any], dims: Dimensions, name: str) -> None:
     ValueError
         If the prediction does not fit it.
     """
-    if tuple(array.shape) != dims.shape:
+    if array.shape != dims.shape:
         raise ValueError(
-            f"The output {name} has shape {tuple(array.shape)}; the prediction's is {dims.shape} "
+            f"The output {name} has shape {array.shape}; the prediction's is {dims.shape} "
             f"(axes {dims.axes})."
         )
-    if np.dtype(array.dtype).kind not in "biuf":
+    if array.dtype.kind not in "biuf":
         raise ValueError(f"The output {name} has dtype {array.dtype}; needed are numbers.")
 
 
@@ -175,13 +170,12 @@ def _is_occupied(folder: Path | None) -> bool:
     return not folder.is_dir() or any(folder.iterdir())
 
 
-def _why_not_ours(node: zarr.Array[Any] | zarr.Group) -> str | None:
-    """Why a node may not be deleted, or None if it may."""
-    if isinstance(node, zarr.Array):
+def _why_not_ours(there: Occupant) -> str | None:
+    """Why an array or group may not be deleted, or None if it may."""
+    if there.kind == "array":
         return None
-    if _KEY not in node.attrs:
+    if _KEY not in there.attributes:
         return "is a group that daskpatch did not make"
-    recorded: Any = node.attrs[_KEY]
-    expected = {str(i) for i in range(len(recorded.get("source", [])))}
-    others = sorted({name for name, _ in node.members()} - expected)
+    expected = {str(i) for i in range(len(there.attributes[_KEY].get("source", [])))}
+    others = sorted(set(there.members) - expected)
     return f"also holds {', '.join(others)}, which daskpatch did not make" if others else None

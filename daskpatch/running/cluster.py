@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from distributed import WorkerPlugin
+from distributed import Client, WorkerPlugin
 
 from .jobs import Job, forget, register
+
+
+def connect(address: str) -> Any:
+    """A client of the scheduler at an address.
+
+    Raises
+    ------
+    ValueError
+        If none answers.
+    """
+    try:
+        return Client(address, timeout="10s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"No dask scheduler answers at {address}: {error}") from error
 
 
 class JobPlugin(WorkerPlugin):  # type: ignore[misc]

@@ -1,22 +1,23 @@
-"""Zarr stores: where arrays lie, how they are opened, created, read and written."""
+"""Zarr stores: where arrays lie, how they are found, created, read and written."""
 
 from .arrays import CACHE_BYTES, StoredArray, check_io
+from .finding import FoundArray, arrays_in_group, find_array, is_stored
 from .location import Location, locate, without_secrets
-from .nodes import create_array, create_group, existing_node, open_node
-from .ome import OmeLevel, is_ome, ome_level
+from .nodes import Occupant, create_array, create_group, occupant
 
 __all__ = [
     "CACHE_BYTES",
+    "FoundArray",
     "Location",
-    "OmeLevel",
+    "Occupant",
     "StoredArray",
+    "arrays_in_group",
     "check_io",
     "create_array",
     "create_group",
-    "existing_node",
-    "is_ome",
+    "find_array",
+    "is_stored",
     "locate",
-    "ome_level",
-    "open_node",
+    "occupant",
     "without_secrets",
 ]

@@ -34,7 +34,7 @@ class StoredArray:
     """
 
     def __init__(self, array: zarr.Array[Any], *, io: str = "auto") -> None:
-        self.array = array
+        self.array = _portable(array)
         self.io = check_io(io)
         self._backend: Backend | None = None
 
@@ -54,6 +54,10 @@ class StoredArray:
     def chunks(self) -> tuple[int, ...]:
         """What is decoded at once."""
         return tuple(self.array.chunks)
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        return None if self.array.shards is None else tuple(self.array.shards)
 
     @property
     def write_unit(self) -> tuple[int, ...]:
@@ -99,6 +103,15 @@ def check_io(io: str) -> str:
     if io not in ("auto", "zarr", "tensorstore"):
         raise ValueError(f"io is {io!r}; needed is 'auto', 'zarr' or 'tensorstore'.")
     return io
+
+
+def _portable(array: zarr.Array[Any]) -> zarr.Array[Any]:
+    """The array through a store that other processes and working directories can open too."""
+    location = locate(array)
+    if location.store is array.store or location.store == array.store:
+        return array
+    mode = "r" if array.read_only else "r+"
+    return zarr.open_array(store=location.store, path=location.path, mode=mode)
 
 
 def _open_backend(array: zarr.Array[Any], io: str) -> Backend:

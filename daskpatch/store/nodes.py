@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import zarr
 from zarr.codecs import BloscCodec
 
+from .arrays import StoredArray
 from .location import Location
 
 
@@ -36,6 +38,25 @@ def existing_node(location: Location) -> zarr.Array[Any] | zarr.Group | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """What is at a place: `"array"` or `"group"`, its attributes, the names of its members."""
+
+    kind: str
+    attributes: Mapping[str, Any]
+    members: tuple[str, ...]
+
+
+def occupant(location: Location) -> Occupant | None:
+    """The array or group at a place, or None."""
+    node = existing_node(location)
+    if node is None:
+        return None
+    if isinstance(node, zarr.Array):
+        return Occupant("array", node.attrs.asdict(), ())
+    return Occupant("group", node.attrs.asdict(), tuple(name for name, _ in node.members()))
+
+
 def create_array(
     location: Location,
     *,
@@ -46,13 +67,13 @@ def create_array(
     dimension_names: Sequence[str],
     attributes: Mapping[str, Any],
     overwrite: bool,
-) -> zarr.Array[Any]:
+) -> StoredArray:
     """A new Zarr v3 array, empty; `overwrite` deletes what is at the place.
 
     Compressed with Blosc-zstd level 1 and bitshuffle, which is faster and smaller than zarr's
     default on microscopy.
     """
-    return zarr.create_array(
+    array = zarr.create_array(
         store=location.store,
         name=location.path or None,
         shape=shape,
@@ -66,6 +87,7 @@ def create_array(
         zarr_format=3,
         overwrite=overwrite,
     )
+    return StoredArray(array)
 
 
 def create_group(

@@ -17,7 +17,7 @@ class OmeLevel:
     """An array of a multiscale image."""
 
     path: str
-    axes: str
+    axis_names: tuple[str, ...]
 
 
 def is_ome(group: zarr.Group) -> bool:
@@ -31,7 +31,7 @@ def ome_level(group: zarr.Group, name: str) -> OmeLevel:
     Raises
     ------
     ValueError
-        If the version is neither 0.4 nor 0.5, or the axes are not of STCZYX.
+        If the version is neither 0.4 nor 0.5.
     """
     attributes = group.attrs.asdict()
     multiscale = _multiscales(attributes)[0]
@@ -41,8 +41,8 @@ def ome_level(group: zarr.Group, name: str) -> OmeLevel:
             f"{name} is an OME-Zarr image of version {version}; 0.4 and 0.5 are read. Open one of "
             f"its arrays with axes=, for example {name}/{multiscale['datasets'][0]['path']}."
         )
-    axes = "".join(str(axis["name"]).upper() for axis in multiscale["axes"])
-    return OmeLevel(str(multiscale["datasets"][0]["path"]), axes)
+    names = tuple(str(axis["name"]) for axis in multiscale["axes"])
+    return OmeLevel(str(multiscale["datasets"][0]["path"]), names)
 
 
 def _multiscales(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
