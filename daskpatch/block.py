@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from .axis import AxisTile
 from .buffers import BufferPool
-from .conversion import has_nan, store_values
+from .conversion import convert, has_nan, is_number, store_values
 from .dimensions import Dimensions
-from .image import ArrayImage, ImageStack
+from .image import ImageStack, chunks_of
 from .model import LoadedModel, ModelError, Signature, load, single_threaded
 from .model.errors import describe_tile
-from .model.handles import Registered
+from .model.handles import SharedModel
 from .patching import TileGrid
 from .receipts import Receipt
 from .region import Region, RegularGrid
@@ -40,7 +40,7 @@ class Prediction:
 
     images: tuple[ImageStack, ...]
     grids: tuple[TileGrid, ...]
-    model: Registered
+    model: SharedModel
     signature: Signature
     outputs: tuple[Dimensions, ...]
     input_dtype: np.dtype[Any]
@@ -185,7 +185,7 @@ class _Sample:
             with self.buffers.lend(shape, self.prediction.input_dtype) as batch:
                 cuts = [cut(patch, box, tile) for tile in group]
                 for values, given in zip(batch, cuts, strict=True):
-                    np.copyto(values, given, casting="unsafe")
+                    convert(values, given)
                 results = self._call(batch, group)
                 for tile, result, given in zip(group, results, cuts, strict=True):
                     self._stitch(tile, result[channels], given, (region, target))
@@ -296,7 +296,7 @@ def bytes_decoded(image: ImageStack, box: Region) -> int:
     start = tuple(min(max(a, 0), n) for a, n in zip(box.start, spatial, strict=True))
     stop = tuple(max(min(b, n), a) for b, n, a in zip(box.stop, spatial, start, strict=True))
     inside = Region(start, stop)
-    chunks = image.chunk_shape if isinstance(image, ArrayImage) else None
+    chunks = chunks_of(image)
     if chunks is not None and inside.n_voxels:
         inside = inside.rounded_out(chunks, spatial)
     return inside.n_voxels * channels * image.data_dtype.itemsize
@@ -315,9 +315,9 @@ def check_result(
             f"{given}; needed is {needed}: (N, C, (Z), Y, X) with the tile's own spatial shape.",
             specs,
         )
-    if results.dtype.kind not in "biuf":
+    if not is_number(results.dtype):
         raise ModelError(
             f"The model gave dtype {results.dtype} for the tile at {describe_tile(specs)}; needed "
-            "are numbers (integers, floats or booleans).",
+            "are integers, floats of up to 64 bits, or booleans.",
             specs,
         )

@@ -16,6 +16,11 @@ def has_nan(values: NDArray[Any]) -> bool:
     return values.dtype.kind == "f" and bool(np.isnan(values.min()))
 
 
+def is_number(dtype: np.dtype[Any]) -> bool:
+    """Whether values of a dtype can be stored: booleans, integers, floats of up to 64 bits."""
+    return dtype.kind in "biuf" and dtype.itemsize <= 8
+
+
 def store_values(target: NDArray[Any], values: NDArray[Any]) -> bool:
     """Copy values into an array of the stored dtype; whether there was a NaN among them.
 
@@ -29,16 +34,17 @@ def store_values(target: NDArray[Any], values: NDArray[Any]) -> bool:
     array([255,   0,   2,   0], dtype=uint8)
     """
     if values.nbytes < _PLANES_FROM or values.ndim < 3:
-        _store(target, values)
+        convert(target, values)
         return has_nan(values)
     found = False
     for plane in np.ndindex(values.shape[:-2]):
-        _store(target[plane], values[plane])
+        convert(target[plane], values[plane])
         found = has_nan(values[plane]) or found
     return found
 
 
-def _store(target: NDArray[Any], values: NDArray[Any]) -> None:
+def convert(target: NDArray[Any], values: NDArray[Any]) -> None:
+    """Copy values into an array of another dtype, as `store_values` does."""
     if target.dtype.kind == "f" or np.can_cast(values.dtype, target.dtype, "safe"):
         with np.errstate(over="ignore"):  # what a half cannot hold is infinite, as asked for
             np.copyto(target, values, casting="unsafe")

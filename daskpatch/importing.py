@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 
 def split_name(name: str, what: str) -> tuple[str, str]:
@@ -75,9 +77,17 @@ def _import(name: str) -> ModuleType:
 def _run_file(path: str) -> ModuleType:
     if not Path(path).is_file():
         raise FileNotFoundError(f"No file {path} on this machine.")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    # A name of its own, in sys.modules while it runs: dataclasses look themselves up there.
+    name = f"daskpatch_file_{Path(path).stem}_{uuid4().hex}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the file's own code: anything can go wrong
+        raise ImportError(
+            f"{path} could not be loaded: {type(error).__name__}: {error}", path=path
+        ) from error
     return module

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,20 +9,19 @@ from typing import Any
 import numpy as np
 from dask.system import CPU_COUNT
 
-from . import extras
 from .block import Prediction
+from .conversion import is_number
 from .dimensions import Dimensions
 from .image import ArrayImage, ImageStack, open_stack, with_io
 from .model import as_handle
-from .patching import AlignedPatching, Patching, TileGrid, grids_of
+from .patching import AlignedPatching, Patching, grids_of
 from .planning import Plan
-from .planning.cost import cost_of
-from .planning.layout import Layout, Room, choose_layout
-from .planning.memory import as_bytes, available_memory, check_memory, memory_of
-from .planning.target import Target, as_target, check_fits
-from .planning.trial import Trial, run_trial
+from .planning.decision import decide, stored_dtype
+from .planning.memory import as_bytes, at_least_one, available_memory, check_tile
+from .planning.target import as_target
+from .planning.trial import Trial, run_trial, trial_tile
 from .receipts import Report
-from .store import StoredArray, check_io
+from .store import check_io
 
 
 def plan(
@@ -122,13 +119,14 @@ def plan(
     target = (
         None
         if output is None
-        else as_target(output, images, overwrite=overwrite, is_series=is_series)
+        else as_target(output, images, overwrite=overwrite, is_series=is_series, io=io)
     )
-    n_threads = _at_least_one("threads", CPU_COUNT if threads is None else threads)
+    n_threads = at_least_one("threads", CPU_COUNT if threads is None else threads)
     limit = available_memory() if memory_limit is None else as_bytes(memory_limit)
     handle = as_handle(model)
     given = _number_dtype("input_dtype", input_dtype)
     stored = None if dtype is None else _number_dtype("dtype", dtype)
+    check_tile(*trial_tile(images, grids), given, limit)
     trial = run_trial(images, grids, handle, input_dtype=given, side_by_side=n_threads > 1)
     prediction = Prediction(
         images=images,
@@ -137,8 +135,8 @@ def plan(
         signature=trial.signature,
         outputs=_outputs(images, trial),
         input_dtype=given,
-        dtype=_stored_dtype(stored, target, trial),
-        batch_size=_at_least_one("batch_size", batch_size),
+        dtype=stored_dtype(stored, target, trial),
+        batch_size=at_least_one("batch_size", batch_size),
     )
     return decide(
         prediction,
@@ -151,6 +149,7 @@ def plan(
         threads=n_threads,
         may_lower_threads=threads is None,
         memory_limit=limit,
+        limit_is_given=memory_limit is not None,
         is_series=is_series,
         io=io,
     )
@@ -187,54 +186,6 @@ def predict(
     return planned.run(client=client, region=region, progress=progress, threads=threads)
 
 
-def decide(
-    prediction: Prediction,
-    patching: Patching,
-    trial: Trial,
-    target: Target | None,
-    *,
-    chunks: Any,
-    shards: Any,
-    block_shape: Any,
-    threads: int,
-    may_lower_threads: bool,
-    memory_limit: int,
-    is_series: bool,
-    io: str,
-) -> Plan:
-    """A plan from what the trial showed: layout, cost, memory. Costs the same at any size."""
-    back_end = _back_end(prediction.images, target, io)
-    uses_cache = back_end == "tensorstore"
-    while True:
-        layout = _layout(
-            prediction, trial, target, chunks, shards, block_shape, threads, memory_limit
-        )
-        memory = memory_of(
-            prediction,
-            layout.block_shape,
-            threads=threads,
-            working=trial.working_bytes,
-            uses_cache=uses_cache,
-        )
-        if memory.peak <= memory_limit or threads == 1 or not may_lower_threads:
-            break
-        threads = max(threads // 2, 1)
-    check_memory(memory, memory_limit, "the memory_limit")
-    return Plan(
-        prediction=prediction,
-        patching=patching,
-        layout=layout,
-        memory=memory,
-        memory_limit=memory_limit,
-        cost=cost_of(prediction, layout.block_shape),
-        trial=trial,
-        target=target,
-        is_series=is_series,
-        io=back_end,
-        requested_io=io,
-    )
-
-
 def _open(
     source: Any,
     axes: str | None,
@@ -252,6 +203,11 @@ def _open(
     images: list[ImageStack] = []
     for one in sources:
         if isinstance(one, ImageStack):
+            if axes is not None or channels is not None or padding != "reflect":
+                raise ValueError(
+                    f"The source {one.source} is opened already; give axes, channels and "
+                    "padding to open_image instead."
+                )
             images.append(_as_wanted(one, ndim))
         else:
             images.append(open_stack(one, axes=axes, channels=channels, padding=padding, ndim=ndim))
@@ -265,6 +221,13 @@ def _open(
 
 
 def _as_wanted(image: ImageStack, ndim: int | None) -> ImageStack:
+    """An opened image for tiles of so many spatial axes: with 2, Z counts samples."""
+    has = len(image.data_shape) - 2
+    if ndim is not None and ndim > has:
+        raise ValueError(
+            f"Tiles have {ndim} spatial axes, the source {image.source} has {has}: its axes are "
+            f"{image.original_axes}. Give {has} sizes."
+        )
     if isinstance(image, ArrayImage) and ndim is not None:
         return replace(image, dimensions=replace(image.dimensions, ndim=ndim))
     return image
@@ -272,7 +235,9 @@ def _as_wanted(image: ImageStack, ndim: int | None) -> ImageStack:
 
 def _n_spatial(patch_size: Any, patching: Patching | None) -> int | None:
     """How many spatial axes the tiles have, where that is said."""
-    if hasattr(patch_size, "__len__"):
+    if patching is not None:
+        _check_strategy(patching)
+    elif np.ndim(patch_size) > 0:
         if len(patch_size) not in (2, 3):
             raise ValueError(
                 f"patch_size {tuple(patch_size)} has {len(patch_size)} entries; needed are two "
@@ -282,6 +247,16 @@ def _n_spatial(patch_size: Any, patching: Patching | None) -> int | None:
     if patching is not None and patching.n_patches > 0:
         return len(patching.get_patch_spec(0)["coords"])
     return None
+
+
+def _check_strategy(patching: Any) -> None:
+    """Refuse what does not follow the `Patching` protocol, a class instead of its instance too."""
+    names = ("n_patches", "get_patch_spec", "get_patch_indices")
+    if isinstance(patching, type) or not all(hasattr(patching, name) for name in names):
+        raise TypeError(
+            f"patching is {patching!r}; needed is a strategy (an instance), for example "
+            "TiledPatching(data_shapes, patch_size, overlaps)."
+        )
 
 
 def _strategy(
@@ -302,7 +277,9 @@ def _strategy(
         return AlignedPatching(shapes, patch_size, overlaps, align, min_size)
     others = {"overlaps": (overlaps, 0), "align": (align, 1), "min_size": (min_size, 1)}
     given = [] if patch_size is None else ["patch_size"]
-    given += [name for name, (value, default) in others.items() if value != default]
+    given += [
+        name for name, (value, default) in others.items() if not np.array_equal(value, default)
+    ]
     if given:
         raise ValueError(
             f"Give patching or {', '.join(given)}, not both: the strategy has its own sizes."
@@ -327,90 +304,13 @@ def _dimensions(image: ImageStack) -> Dimensions:
     return Dimensions(axes, shape, len(image.data_shape) - 2)
 
 
-def _stored_dtype(
-    dtype: np.dtype[Any] | None, target: Target | None, trial: Trial
-) -> np.dtype[Any]:
-    """What is stored: what was asked for, or an existing array's, or the model's own."""
-    if target is not None and target.array is not None:
-        existing = target.array.dtype
-        if dtype is not None and dtype != existing:
-            raise ValueError(
-                f"dtype is {dtype}, the output array {target.name} has {existing}; leave dtype out."
-            )
-        return existing
-    return trial.signature.dtype if dtype is None else dtype
-
-
-def _layout(
-    prediction: Prediction,
-    trial: Trial,
-    target: Target | None,
-    chunks: Any,
-    shards: Any,
-    block_shape: Any,
-    threads: int,
-    memory_limit: int,
-) -> Layout:
-    dims = _largest(prediction.outputs)
-    if target is not None and target.array is not None:
-        if chunks is not None or shards is not None:
-            raise ValueError(
-                f"chunks and shards are those of the output array {target.name}; leave them out."
-            )
-        check_fits(target.array, dims, target.name)
-        chunks, shards = target.array.chunks, target.array.shards
-    per_voxel = 2.0 * prediction.dtype.itemsize + prediction.images[0].data_dtype.itemsize
-    return choose_layout(
-        dims,
-        _steps(prediction.grids),
-        chunks=chunks,
-        shards=shards,
-        block_shape=block_shape,
-        room=Room(
-            seconds_per_voxel=trial.seconds / math.prod(trial.tile_shape),
-            bytes_per_voxel=per_voxel,
-            bytes_per_thread=memory_limit / 2 / threads,
-            threads=threads,
-        ),
-    )
-
-
-def _largest(outputs: tuple[Dimensions, ...]) -> Dimensions:
-    """Axes of a series with the largest size along each: one layout serves all images."""
-    shape = tuple(map(max, zip(*(dims.shape for dims in outputs), strict=True)))
-    return replace(outputs[0], shape=shape)
-
-
-def _steps(grids: tuple[TileGrid, ...]) -> tuple[int, ...]:
-    return tuple(map(max, zip(*(grid.step for grid in grids), strict=True)))
-
-
-def _back_end(images: tuple[ImageStack, ...], target: Target | None, io: str) -> str:
-    """The back end that reads the first image; where it is no Zarr array, the one that writes."""
-    image = images[0]
-    if isinstance(image, ArrayImage) and isinstance(image.array, StoredArray):
-        return image.array.backend_name
-    if io != "auto":
-        return io
-    is_local = target is not None and target.location.local_path is not None
-    return "tensorstore" if is_local and extras.is_installed("tensorstore") else "zarr"
-
-
 def _number_dtype(name: str, value: Any) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = np.dtype(value)
     except TypeError:
         dtype = np.dtype(object)
-    if value is None or dtype.kind not in "biuf":
-        raise ValueError(f"{name} is {value!r}; needed is a dtype of integers, floats or booleans.")
+    if value is None or not is_number(dtype):
+        raise ValueError(
+            f"{name} is {value!r}; needed is a dtype of integers, floats (to 64 bits) or booleans."
+        )
     return dtype
-
-
-def _at_least_one(name: str, value: Any) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name} is {value!r}; needed is an integer of at least 1.")
-    return number

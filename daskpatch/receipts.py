@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,13 +59,6 @@ class Report:
     bytes_read: int
     bytes_written: int
     nan_tiles: int
-
-    @classmethod
-    def of(cls, receipts: Iterable[Receipt], seconds: float) -> Report:
-        sums = Totals()
-        for receipt in receipts:
-            sums.add(receipt)
-        return sums.report(seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import threading
 
 import dask.array as da
 import numpy as np
@@ -280,6 +281,8 @@ def test_a_group_names_its_arrays(tmp_path, five):
         (np.zeros((4, 5)), {"axes": "YX", "channels": []}, ValueError, "channels"),
         (np.zeros((4, 5)), {"axes": "YX", "channels": 0}, ValueError, "sequence"),
         (np.zeros((4, 5)), {"axes": "YX", "padding": "wrap"}, ValueError, "'wrap'"),
+        (np.ma.masked_array(np.zeros((4, 5))), {"axes": "YX"}, ValueError, "filled"),
+        (da.zeros((4, 5))[da.zeros(4) > 1], {"axes": "YX"}, ValueError, "unknown shape"),
         (np.zeros((4, 5), "u1"), {"axes": "YX", "padding": -1}, ValueError, "uint8"),
         (np.zeros((4, 5)), {"axes": "ZYX"}, ValueError, "shape is (4, 5)"),
     ],
@@ -306,7 +309,7 @@ def test_what_lives_in_this_process_says_so(tmp_path, five):
     assert "memory" in open_image(memory_store(tmp_path, five), axes="TCZYX").why_not_portable()
     assert open_image(large[:8, :8], axes="YX").why_not_portable() is None
     unpicklable = OnlyAnArray(np.zeros((4, 5)))
-    unpicklable.hook = lambda: None
+    unpicklable.hook = threading.Lock()
     assert "pickled" in open_image(unpicklable, axes="YX").why_not_portable()
 
 
@@ -318,3 +321,39 @@ def test_urls_are_shown_without_secrets():
 
 def test_the_public_names_are_there():
     assert set(daskpatch.__all__) <= set(dir(daskpatch))
+
+
+def test_ome_metadata_that_lacks_something_is_named(tmp_path, five):
+    path = ome(tmp_path / "ome.zarr", five[0], "0.4", 2)
+    attributes = json.loads((path / ".zattrs").read_text())
+    del attributes["multiscales"][0]["axes"]
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    with pytest.raises(ValueError, match=r"ome\.zarr lacks"):
+        open_image(path)
+
+
+def test_a_chunk_that_cannot_be_read_is_named(tmp_path, five):
+    path = v3(tmp_path, five)
+    image = open_image(path)
+    for chunk in (path / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"torn")
+    with pytest.raises(OSError, match=r"a\.zarr could not be read at \[0:1, 0:3, 0:2"):
+        image.extract_patch(0, None, (0, 0, 0), (2, 2, 2))
+
+
+def test_an_image_stack_shows_what_it_is(tmp_path, five):
+    text = repr(open_image(v3(tmp_path, five)))
+    assert text.startswith("<daskpatch.ImageStack SCZYX (2, 3, 5, 9, 11) uint16 of ")
+
+
+def test_a_dask_array_of_functions_travels(five):
+    lazy = da.from_array(five, chunks=5).map_blocks(lambda block: block + 1)
+    assert open_image(lazy, axes="TCZYX").why_not_portable() is None
+
+
+def test_sizes_of_patches_are_checked():
+    image = open_image(np.zeros((4, 5)), axes="YX")
+    for coords, size in [((0, 0), (-1, 2)), ((0.5, 0), (1, 1)), ((0, 0), (0, 1))]:
+        with pytest.raises(ValueError, match="integers"):
+            image.extract_patch(0, None, coords, size)

@@ -2,10 +2,12 @@
 
 import json
 
+import dask.array as da
 import numpy as np
+import obstore
 import pytest
 import zarr
-from models_for_tests import channels, double, identity
+from example_models import channels, double, identity
 from volumes import read, save
 
 import daskpatch
@@ -62,9 +64,15 @@ def test_what_is_no_array_of_ours_is_never_deleted(tmp_path, stored, overwrite):
     (tmp_path / "folder" / "notes.txt").write_text("precious")
     (tmp_path / "file.zarr").write_text("precious")
     before = files(tmp_path)
-    for name in ("group.zarr", "folder", "file.zarr"):
+    through = zarr.storage.ObjectStore(obstore.store.LocalStore(tmp_path))
+    for output in (
+        tmp_path / "group.zarr",
+        tmp_path / "folder",
+        tmp_path / "file.zarr",
+        zarr.storage.StorePath(through, "folder"),
+    ):
         with pytest.raises(FileExistsError):
-            predict(stored, tmp_path / name, overwrite=overwrite)
+            predict(stored, output, overwrite=overwrite)
     assert files(tmp_path) == before
 
 
@@ -194,9 +202,15 @@ def test_an_output_says_how_it_was_made(tmp_path, stored):
     facts = zarr.open_array(store=str(tmp_path / "out.zarr")).attrs["daskpatch"]
     assert facts["version"] == daskpatch.__version__
     assert facts["source"] == str(stored)
-    assert facts["model"] == "models_for_tests.double"
+    assert facts["model"] == "example_models.double"
     assert facts["signature"]["channels"] == 1
-    assert eval(facts["tiling"], vars(daskpatch)) == plan.patching
+    assert facts["tiling"] == {
+        "strategy": "AlignedPatching",
+        "patch_size": [16] * 3,
+        "overlaps": [4] * 3,
+        "align": [1] * 3,
+        "min_size": [1] * 3,
+    }
     assert set(facts["packages"]) == {"numpy", "zarr", "dask", "tensorstore"}
 
 
@@ -244,3 +258,113 @@ def test_identity_of_fill_values_is_written(tmp_path):
     )
     predict(tmp_path / "zeros.zarr", tmp_path / "out.zarr", model=identity)
     assert (read(tmp_path / "out.zarr") == 0).all()
+
+
+def test_overwrite_leaves_files_in_a_group_of_ours(tmp_path, stored):
+    predict([stored, stored], tmp_path / "out.zarr")
+    (tmp_path / "out.zarr" / "notes.txt").write_text("precious")
+    predict([stored], tmp_path / "out.zarr", overwrite=True)
+    assert (tmp_path / "out.zarr" / "notes.txt").read_text() == "precious"
+    assert not (tmp_path / "out.zarr" / "1").exists()
+
+
+def test_overwrite_spares_a_group_in_the_place_of_an_array_of_ours(tmp_path, stored):
+    predict([stored], tmp_path / "out.zarr")
+    group = zarr.open_group(str(tmp_path / "out.zarr"))
+    del group["0"]
+    group.create_group("0").create_array("mine", data=np.ones(3))
+    with pytest.raises(FileExistsError, match="also holds 0"):
+        predict([stored], tmp_path / "out.zarr", overwrite=True)
+    assert group["0/mine"][0] == 1
+
+
+def other_ways(path):
+    """One array, reached in other ways than by its path."""
+    local = zarr.storage.LocalStore(path)
+    return [
+        zarr.storage.FsspecStore.from_url(f"file://{path}"),
+        zarr.storage.LoggingStore(local),
+        zarr.storage.ObjectStore(obstore.store.LocalStore(path)),
+        zarr.storage.StorePath(zarr.storage.LocalStore(path.parent), path.name),
+        f"file://{path}",
+    ]
+
+
+def test_the_input_is_recognised_however_it_is_reached(stored, volume):
+    for way in other_ways(stored):
+        with pytest.raises(ValueError, match="is the input"):
+            predict(way, stored, overwrite=True)
+        with pytest.raises(ValueError, match="is the input"):
+            predict(stored, way, overwrite=True)
+    assert np.array_equal(read(stored), volume)
+
+
+def test_an_input_in_memory_is_recognised(volume):
+    store = zarr.storage.MemoryStore()
+    zarr.create_array(store=store, data=volume, chunks=(16, 16, 16))
+    for source in (store, zarr.open_array(store=store, mode="r")):
+        with pytest.raises(ValueError, match="is the input"):
+            predict(source, store, axes="ZYX", overwrite=True)
+    assert np.array_equal(zarr.open_array(store=store)[...], volume)
+
+
+def test_what_a_lazy_source_may_read_from_is_not_overwritten(stored, volume):
+    lazy = da.from_zarr(str(stored))
+    with pytest.raises(FileExistsError, match="may read from it"):
+        predict(lazy, stored, axes="ZYX", overwrite=True)
+    assert np.array_equal(read(stored), volume)
+
+
+def test_one_prediction_is_the_source_of_the_next(tmp_path, stored, volume):
+    predict(stored, tmp_path / "a.zarr", model=double, chunks=8, block_shape=16)
+    predict(tmp_path / "a.zarr", tmp_path / "b.zarr", model=double, chunks=8, block_shape=16)
+    assert np.array_equal(read(tmp_path / "b.zarr"), volume * np.float32(4))
+
+
+def test_an_uncompressed_array_in_memory_is_written(volume):
+    array = zarr.create_array(
+        store=zarr.storage.MemoryStore(),
+        shape=volume.shape,
+        dtype="f4",
+        chunks=(16, 16, 16),
+        compressors=None,
+    )
+    predict(volume, array, axes="ZYX", block_shape=16)
+    assert np.array_equal(array[...], volume * np.float32(2))
+
+
+def test_a_sibling_in_a_v2_group_is_seen_there(tmp_path, volume):
+    group = zarr.create_group(store=str(tmp_path / "g.zarr"), zarr_format=2)
+    group.create_array("raw", data=volume, chunks=(16, 16, 16))
+    predict(tmp_path / "g.zarr" / "raw", tmp_path / "g.zarr" / "denoised", axes="ZYX")
+    assert np.array_equal(
+        zarr.open_group(str(tmp_path / "g.zarr"))["denoised"][...], volume * np.float32(2)
+    )
+    assert daskpatch.open_image(tmp_path / "g.zarr" / "denoised").original_axes == "ZYX"
+    with pytest.raises(ValueError, match="v2"):
+        predict(tmp_path / "g.zarr" / "raw", tmp_path / "g.zarr" / "x", axes="ZYX", shards=32)
+
+
+def test_chunks_are_no_larger_than_the_image(stored):
+    plan = daskpatch.plan(stored, double, patch_size=16, chunks=(2000, 2000, 16))
+    assert plan.chunks == (37, 61, 16)
+
+
+@pytest.mark.parametrize("source", ["array", "stored"])
+def test_tensorstore_is_refused_where_it_cannot_write(stored, volume, source):
+    store = zarr.storage.MemoryStore()
+    with pytest.raises(ValueError, match="local folders"):
+        predict(volume if source == "array" else stored, store, axes="ZYX", io="tensorstore")
+    assert not store._store_dict
+
+
+def test_a_zip_file_is_refused(tmp_path, stored):
+    with pytest.raises(ValueError, match="ZIP"):
+        predict(stored, zarr.storage.ZipStore(tmp_path / "out.zip", mode="w"))
+
+
+def test_broken_metadata_is_named(tmp_path, stored):
+    (tmp_path / "broken.zarr").mkdir()
+    (tmp_path / "broken.zarr" / "zarr.json").write_text("{bad")
+    with pytest.raises(OSError, match=r"broken\.zarr could not be read as Zarr"):
+        predict(stored, tmp_path / "broken.zarr")

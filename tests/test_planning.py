@@ -7,13 +7,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from example_models import double, identity, smaller
 from hypothesis import given
 from hypothesis import strategies as st
-from models_for_tests import double, identity, smaller
 from volumes import save
 
 import daskpatch
-from daskpatch import TiledPatching
+from daskpatch import TiledPatching, WholeSamplePatching
 from daskpatch.block import block_grid, span, touching
 from daskpatch.dimensions import Dimensions
 from daskpatch.planning.layout import Room, choose_layout, nearest
@@ -107,6 +107,9 @@ VALUES = np.zeros((40, 50), "f4")
         ({"patch_size": 16, "io": "hdf5"}, "'hdf5'"),
         ({"patch_size": 16, "dtype": "complex64"}, "complex64"),
         ({"patch_size": 16, "dtype": "nope"}, "'nope'"),
+        ({"patch_size": 16, "dtype": "longdouble"}, "64 bits"),
+        ({"patch_size": 16, "memory_limit": float("inf")}, "inf"),
+        ({"patch_size": 16, "memory_limit": ""}, "memory_limit"),
         ({"patch_size": 16, "input_dtype": object}, "input_dtype"),
         ({"patch_size": 16, "memory_limit": "much"}, "'much'"),
         ({"patch_size": 16, "padding": "wrap"}, "'wrap'"),
@@ -124,10 +127,14 @@ def test_options_that_do_not_fit_are_refused_in_words(options, words):
 def test_too_little_memory_is_refused_with_the_knob_to_turn():
     values = np.zeros((200, 200, 200), "u1")
     options = {"axes": "ZYX", "patch_size": 64, "memory_limit": "1 MB"}
-    with pytest.raises(MemoryError, match=r"lower threads or .*(batch_size|block_shape)"):
-        daskpatch.plan(values, double, threads=4, **options)
-    with pytest.raises(MemoryError, match="batch_size|block_shape"):
+    with pytest.raises(MemoryError, match="smaller patch_size"):
         daskpatch.plan(values, double, **options)
+    options |= {"memory_limit": "5 MB", "block_shape": 128}
+    with pytest.raises(MemoryError, match="lower threads or give smaller block_shape"):
+        daskpatch.plan(values, double, threads=4, **options)
+    options |= {"memory_limit": "50 MB", "batch_size": 32}
+    with pytest.raises(MemoryError, match="lower batch_size"):
+        daskpatch.plan(values, double, threads=1, **options)
 
 
 def test_threads_are_lowered_to_what_fits_unless_they_are_given():
@@ -146,6 +153,8 @@ def test_threads_are_lowered_to_what_fits_unless_they_are_given():
         (lambda b: b.astype(complex), ["complex"]),
         (lambda b: 1 / 0, ["ZeroDivisionError", "coords (16, 32)", "(1, 1, 16, 16)"]),
         (lambda b: None, ["needed is"]),
+        (lambda b: b[:, :0], ["(1, 0, 16, 16)", "needed is (1, 1, 16, 16)"]),
+        (lambda b: b.astype("longdouble"), ["64 bits"]),
     ],
 )
 def test_a_model_that_is_none_is_refused_with_the_tile(model, words):
@@ -273,7 +282,7 @@ def test_a_plan_says_what_will_happen(stored, tmp_path):
     for word in (
         str(stored),
         "out.zarr",
-        "models_for_tests.double",
+        "example_models.double",
         "(16, 16, 16)",
         "float32",
         f"{plan.n_tiles} of",
@@ -354,9 +363,9 @@ def test_what_is_no_model_is_refused():
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         daskpatch.plan(VALUES, "no_such_module:model", axes="YX", patch_size=8)
     with pytest.raises(AttributeError, match="identity"):
-        daskpatch.plan(VALUES, "models_for_tests:identty", axes="YX", patch_size=8)
+        daskpatch.plan(VALUES, "example_models:identty", axes="YX", patch_size=8)
     with pytest.raises(TypeError, match="is a class"):
-        daskpatch.plan(VALUES, "models_for_tests:NotAnInstance", axes="YX", patch_size=8)
+        daskpatch.plan(VALUES, "example_models:NotAnInstance", axes="YX", patch_size=8)
     with pytest.raises(FileNotFoundError, match=r"nothing\.py"):
         daskpatch.plan(VALUES, "nothing.py:model", axes="YX", patch_size=8)
     with pytest.raises(FileNotFoundError, match=r"nothing\.onnx"):
@@ -373,3 +382,112 @@ def test_models_are_named_by_module_or_file(tmp_path):
         "numpy:negative"
     )
     assert "mine" not in sys.modules
+
+
+def test_a_tile_that_does_not_fit_is_refused_before_it_is_read():
+    class Refuses:
+        shape, dtype = (10**4,) * 3, np.dtype("u1")
+
+        def __getitem__(self, key):
+            raise AssertionError("read")
+
+    whole = WholeSamplePatching([(1, 1, *Refuses.shape)])
+    with pytest.raises(MemoryError, match="smaller patch_size"):
+        daskpatch.plan(Refuses(), double, axes="ZYX", patching=whole, memory_limit="1 GB")
+
+
+def test_memory_is_that_of_the_image_that_needs_most():
+    flat, square = np.zeros((1, 9_100_000), "u1"), np.zeros((3000, 3000), "u1")
+    options = {
+        "axes": "YX",
+        "patch_size": 1024,
+        "overlaps": 256,
+        "chunks": 1024,
+        "block_shape": 3072,
+        "threads": 1,
+        "io": "zarr",
+    }
+    alone = daskpatch.plan([square], double, **options).memory
+    together = daskpatch.plan([flat, square], double, **options).memory
+    assert together.block >= alone.block
+    assert together.box >= alone.box
+
+
+def test_a_patch_size_of_any_size_is_planned():
+    assert daskpatch.plan(VALUES, double, axes="YX", patch_size=10**20, min_size=1).n_tiles == 1
+
+
+def test_an_opened_image_takes_no_options_for_opening():
+    image = daskpatch.open_image(VALUES, axes="YX")
+    for options in ({"axes": "XY"}, {"channels": [0]}, {"padding": "edge"}):
+        with pytest.raises(ValueError, match="open_image"):
+            daskpatch.plan(image, double, patch_size=8, **options)
+    with pytest.raises(ValueError, match="Give 2 sizes"):
+        daskpatch.plan(image, double, patch_size=(8, 8, 8))
+
+
+@pytest.mark.parametrize("patching", ["tiled", TiledPatching, 3])
+def test_what_is_no_strategy_is_refused(patching):
+    with pytest.raises(TypeError, match="needed is a strategy"):
+        daskpatch.plan(VALUES, double, axes="YX", patching=patching)
+
+
+def test_integers_given_to_the_model_do_not_wrap_around():
+    values = np.array([[300, -5], [2, 7]], "i4")
+    plan = daskpatch.plan(values, identity, axes="YX", patch_size=2, input_dtype="u1")
+    assert plan.view[...].tolist() == [[255, 0], [2, 7]]
+
+
+def test_models_of_another_byte_order_are_taken():
+    plan = daskpatch.plan(VALUES + 1, lambda b: b.astype(">f4"), axes="YX", patch_size=16)
+    assert plan.dtype == np.float32
+    assert (plan.view[...] == 1).all()
+
+
+def test_two_models_at_once_are_each_loaded_once(tmp_path):
+    plans = []
+    for name in "ab":
+        (tmp_path / f"{name}.py").write_text(
+            f"open({str(tmp_path / name)!r}, 'a').write('.')\ndef model(batch): return batch\n"
+        )
+        plans.append(
+            daskpatch.plan(
+                VALUES,
+                f"{tmp_path}/{name}.py:model",
+                axes="YX",
+                patch_size=8,
+                chunks=8,
+                block_shape=8,
+            )
+        )
+    (plans[0].array - plans[1].array).compute(scheduler="synchronous")
+    assert [(tmp_path / name).read_text() for name in "ab"] == [".", "."]
+
+
+def test_a_file_may_hold_dataclasses_and_plans_of_its_own(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "import numpy as np, daskpatch\n"
+        "@dataclass\n"
+        "class Net:\n"
+        "    factor: float = 2\n"
+        "    def __call__(self, batch): return batch * self.factor\n"
+        "model = Net()\n"
+        "daskpatch.plan(np.ones((9, 9)), model, axes='YX', patch_size=4)\n"
+    )
+    plan = daskpatch.plan(VALUES + 1, f"{tmp_path}/net.py:model", axes="YX", patch_size=16)
+    assert (plan.view[...] == 2).all()
+
+
+def test_the_options_of_a_run_are_checked(tmp_path, stored):
+    plan = daskpatch.plan(stored, double, tmp_path / "out.zarr", patch_size=16)
+    for threads in ("2", 1.5, 0):
+        with pytest.raises(ValueError, match="threads"):
+            plan.run(threads=threads, progress=False)
+    with pytest.raises(TypeError, match=r"Client\(address\)"):
+        plan.run(client="tcp://127.0.0.1:1", progress=False)
+    with pytest.raises(ValueError, match="region"):
+        plan.run(region=slice(0.5, 3), progress=False)
+    assert not (tmp_path / "out.zarr").exists()
+    assert plan.run(region=(np.int64(3),), progress=False).blocks >= 1

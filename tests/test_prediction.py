@@ -6,9 +6,9 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from example_models import channels, double, gaussian, identity, median
 from hypothesis import given
 from hypothesis import strategies as st
-from models_for_tests import channels, double, gaussian, identity, median
 from scipy import ndimage
 from volumes import read, save
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import zarr
-from models_for_tests import double
+from example_models import double
 
 import daskpatch
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import zarr
 from distributed import get_worker
-from models_for_tests import double, fails
+from example_models import double, fails
 from volumes import read, save
 
 import daskpatch
@@ -270,3 +270,71 @@ def test_tasks_are_small_whatever_the_job_weighs(tmp_path, rng):
     from functools import partial
 
     assert len(cloudpickle.dumps((partial(run_registered, "daskpatch-" + "0" * 32), 10**12))) < 4096
+
+
+def test_a_model_that_does_not_travel_is_refused_before_anything_is_written(
+    tmp_path, stored, processes
+):
+    class Locked:
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def __call__(self, batch):
+            return batch
+
+    plan = daskpatch.plan(stored, Locked(), tmp_path / "out.zarr", patch_size=16)
+    with pytest.raises(ValueError, match="cannot be sent to worker processes"):
+        plan.run(client=processes, progress=False)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_the_memory_limit_holds_on_a_cluster_too(tmp_path, stored, in_process):
+    plan = daskpatch.plan(stored, double, tmp_path / "out.zarr", patch_size=16, threads=1)
+    limited = daskpatch.plan(
+        stored,
+        double,
+        tmp_path / "out.zarr",
+        patch_size=16,
+        threads=1,
+        memory_limit=plan.peak_memory * 11 // 10,
+    )
+    with pytest.raises(MemoryError, match="2 threads"):
+        limited.run(client=in_process, progress=False)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_a_memory_filesystem_is_refused_by_worker_processes(stored, processes):
+    store = zarr.storage.FsspecStore.from_url("memory://out.zarr")
+    plan = daskpatch.plan(stored, double, store, patch_size=16)
+    with pytest.raises(ValueError, match="copies"):
+        plan.run(client=processes, progress=False)
+
+
+def test_a_worker_that_leaves_takes_no_job_with_it(tmp_path, cube):
+    from distributed import Client, LocalCluster
+
+    source, values = cube
+
+    def slow(batch):
+        time.sleep(0.05)
+        return batch
+
+    plan = daskpatch.plan(
+        source, slow, tmp_path / "out.zarr", patch_size=16, chunks=16, block_shape=16
+    )
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tcp://",
+            host="127.0.0.1",
+            dashboard_address=":0",
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        leaving = threading.Timer(0.3, cluster.scale, [1])
+        leaving.start()
+        plan.run(client=client, progress=False)
+        leaving.join()
+    assert np.array_equal(read(tmp_path / "out.zarr"), values)

@@ -43,7 +43,7 @@ def test_whole_units_are_written_and_read_by_the_other_back_end(array, io, rng):
     stored = StoredArray(array, io=io)
     values = rng.integers(0, 60_000, array.shape).astype("uint16")
     values[:16] = 0  # fill value: chunks that are not stored
-    grid = RegularGrid.clipped(array.shape, stored.write_unit)
+    grid = RegularGrid.clipped(array.shape, stored.shards or stored.chunks)
     with ThreadPoolExecutor(4) as pool:
         list(
             pool.map(
@@ -63,10 +63,9 @@ def test_strided_values_are_written(array, io, rng):
     assert np.array_equal(array[...], values)
 
 
-def test_units_are_shards_where_there_are_some(array):
+def test_chunks_and_shards_are_the_arrays(array):
     stored = StoredArray(array)
-    assert stored.write_unit == (array.shards or array.chunks)
-    assert stored.chunks == array.chunks
+    assert (stored.chunks, stored.shards) == (array.chunks, array.shards)
 
 
 def test_a_stored_array_pickles_small_and_reopens(array, io, volume):
@@ -148,3 +147,55 @@ def test_stores_in_memory_are_their_own_places():
 def test_what_is_no_place_is_refused():
     with pytest.raises(TypeError, match="list"):
         locate([1, 2])
+
+
+@pytest.mark.parametrize("where", ["folder", "memory"])
+@pytest.mark.parametrize("compressors", [None, "auto"])
+def test_values_may_change_after_they_were_written(tmp_path, io, where, compressors):
+    """The caller lends its buffer: neither store nor cache may keep a reference to it."""
+    if (where, io) == ("memory", "tensorstore"):
+        io = "auto"
+    store = zarr.storage.MemoryStore() if where == "memory" else str(tmp_path / "a.zarr")
+    array = zarr.create_array(
+        store=store, shape=(64, 64), chunks=(32, 32), dtype="f4", compressors=compressors
+    )
+    stored = StoredArray(array, io=io)
+    buffer = np.ones((32, 64), "f4")
+    stored.write(np.s_[0:32, 0:64], buffer)
+    buffer[:] = 2
+    stored.write(np.s_[32:64, 0:64], buffer)
+    buffer[:] = 3
+    expected = np.repeat([1, 2], 32)
+    for reader in (stored, StoredArray(zarr.open_array(store=store, mode="r"))):
+        assert (reader.read(np.s_[0:64, 0:64]) == expected[:, None]).all()
+
+
+def test_every_view_of_a_store_in_memory_is_one_place():
+    store = zarr.storage.MemoryStore()
+    array = zarr.create_array(store=store, shape=(4,), dtype="u1", chunks=(4,))
+    again = zarr.open_array(store=store, mode="r")
+    logged = zarr.storage.LoggingStore(store)
+    assert locate(array).parts == locate(again).parts == locate(store).parts == locate(logged).parts
+
+
+def test_fsspec_stores_are_compared_with_folders(tmp_path):
+    store = zarr.storage.FsspecStore.from_url(f"file://{tmp_path}/a.zarr")
+    assert locate(store).parts == locate(tmp_path / "a.zarr").parts
+    assert not locate(store).lives_in_this_process
+    assert locate(zarr.storage.FsspecStore.from_url("memory://a")).lives_in_this_process
+
+
+def test_names_of_stores_hold_no_secrets():
+    store = zarr.storage.FsspecStore.from_url("http://me:secret@localhost:1/a.zarr?token=secret")
+    assert "secret" not in locate(store).name
+
+
+@pytest.mark.parametrize("url", ["foo://me:secret@x/y?token=secret", "file://host/a.zarr"])
+def test_urls_that_cannot_be_are_refused_without_their_secrets(url):
+    with pytest.raises(ValueError, match="scheme|host") as caught:
+        locate(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_file_urls_are_unquoted(tmp_path):
+    assert locate(f"file://{tmp_path}/a%20b.zarr").parts == locate(tmp_path / "a b.zarr").parts

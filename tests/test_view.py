@@ -7,9 +7,9 @@ import sys
 import dask
 import numpy as np
 import pytest
+from example_models import double
 from hypothesis import given
 from hypothesis import strategies as st
-from models_for_tests import double
 
 import daskpatch
 from daskpatch.block import block_grid

@@ -25,6 +25,8 @@ _WRONG_USE_ERRORS = (
     TypeError,
     FileNotFoundError,
     FileExistsError,
+    PermissionError,
+    NotADirectoryError,
     ImportError,
     AttributeError,
     MemoryError,
@@ -48,9 +50,10 @@ def info(source: str, axes: str | None, as_json: bool, debug: bool) -> None:  # 
         click.echo(json.dumps(found))
         return
     for name, value in found.items():
-        if name == "arrays":
-            for array, facts in value.items():
-                click.echo(f"{array:<10}{tuple(facts['shape'])} {facts['dtype']}")
+        if name == "members":
+            for member, facts in value.items():
+                array = f"{tuple(facts['shape'])} {facts['dtype']}" if facts else "group"
+                click.echo(f"{member:<10}{array}")
         elif name == "axes" and value is None:
             click.echo(f"{name:<10}not named; pass --axes")
         else:

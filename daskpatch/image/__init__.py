@@ -2,11 +2,12 @@
 
 from .information import information
 from .opening import open_image, open_stack
-from .stack import ArrayImage, ImageStack, why_not_portable, with_io
+from .stack import ArrayImage, ImageStack, chunks_of, why_not_portable, with_io
 
 __all__ = [
     "ArrayImage",
     "ImageStack",
+    "chunks_of",
     "information",
     "open_image",
     "open_stack",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
+import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,7 +43,7 @@ class ArrayLike:
                 "save it as Zarr first"
             )
         try:
-            pickle.dumps(self.array)
+            cloudpickle.dumps(self.array)
         except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
             return f"its {type(self.array).__name__} cannot be pickled ({error})"
         return None

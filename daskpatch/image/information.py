@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 from ..dimensions import check_axes
-from ..store import arrays_in_group, without_secrets
+from ..store import members_of, without_secrets
 from .opening import find
 
 
 def information(source: str, axes: str | None = None) -> dict[str, Any]:
-    """Shape, dtype, axes and chunks of an array, or the arrays of a group.
+    """Shape, dtype, axes and chunks of an array, or the members of a group.
 
     Raises
     ------
@@ -20,13 +20,13 @@ def information(source: str, axes: str | None = None) -> dict[str, Any]:
     ValueError
         If the axes don't fit the array.
     """
-    arrays = arrays_in_group(source)
-    if arrays is not None:
+    members = members_of(source)
+    if members is not None:
         facts = {
-            name: {"shape": list(array.shape), "dtype": str(array.dtype)}
-            for name, array in arrays.items()
+            name: None if array is None else {"shape": list(array.shape), "dtype": str(array.dtype)}
+            for name, array in members.items()
         }
-        return {"source": without_secrets(source), "arrays": facts}
+        return {"source": without_secrets(source), "members": facts}
     array, known, name = find(source)
     named = axes or known
     return {

@@ -118,12 +118,31 @@ def find(source: Any) -> tuple[StoredArray | ArrayLike, str | None, str]:
         found = find_array(source)
         return found.array, _as_axes(found.axis_names), found.name
     if all(hasattr(source, name) for name in ("shape", "dtype", "__getitem__")):
+        _check_array_like(source)
         array = ArrayLike(source)
         return array, None, repr(array)
     raise TypeError(
         f"The source is a {type(source).__name__}; needed is a path, a URL, a Zarr, NumPy or Dask "
         "array, or an object with shape, dtype and __getitem__."
     )
+
+
+def _check_array_like(source: Any) -> None:
+    """Refuse what would be read wrongly: masks, unknown sizes, dtypes that are not NumPy's."""
+    kind = type(source).__name__
+    if isinstance(source, np.ma.MaskedArray):
+        raise ValueError("The source is a masked array; fill it first: source.filled(value).")
+    if any(n != n for n in source.shape):
+        raise ValueError(
+            f"The source is a {kind} of unknown shape {source.shape}; compute its chunk sizes."
+        )
+    try:
+        np.dtype(source.dtype)
+    except TypeError:
+        raise TypeError(
+            f"The source is a {kind} of dtype {source.dtype}; needed is an array with a NumPy "
+            "dtype, for example source.numpy()."
+        ) from None
 
 
 def _as_axes(names: tuple[str, ...] | None) -> str | None:

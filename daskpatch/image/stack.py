@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
+import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,7 +54,7 @@ class ImageStack(Protocol):
         """A patch as `C(Z)YX`, padded where it lies outside the image."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ArrayImage:
     """An array with named axes as an `ImageStack`; made by `open_image`."""
 
@@ -107,6 +107,11 @@ class ArrayImage:
             If coords or patch_size don't have one entry per spatial axis.
         """
         samples, n_channels, *spatial = self.data_shape
+        if any(int(n) != n or n < 1 for n in patch_size) or any(int(c) != c for c in coords):
+            raise ValueError(
+                f"coords {tuple(coords)} and patch_size {tuple(patch_size)} must be integers, "
+                "sizes at least 1."
+            )
         if not 0 <= sample_idx < samples:
             raise IndexError(f"sample_idx {sample_idx} is out of range for {samples} samples")
         if not len(coords) == len(patch_size) == len(spatial):
@@ -121,6 +126,10 @@ class ArrayImage:
         parts = [self._read(sample_idx, run, region, tuple(spatial)) for run in runs]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def __repr__(self) -> str:
+        axes = "SCZYX" if self.dimensions.ndim == 3 else "SCYX"
+        return f"<daskpatch.ImageStack {axes} {self.data_shape} {self.data_dtype} of {self.source}>"
+
     def why_not_portable(self) -> str | None:
         """Why another process could not use this image, or None if it could."""
         return self.array.why_not_portable()
@@ -131,7 +140,14 @@ class ArrayImage:
         dims = self.dimensions
 
         def read(inside: Region) -> NDArray[np.generic]:
-            values = dims.canonical(self.array.read(dims.box(sample_idx, channels, inside)))
+            box = dims.box(sample_idx, channels, inside)
+            try:
+                values = dims.canonical(self.array.read(box))
+            except Exception as error:  # each back end raises its own kinds
+                place = ", ".join(f"{s.start}:{s.stop}" for s in box)
+                raise OSError(
+                    f"{self.source} could not be read at [{place}]: {type(error).__name__}: {error}"
+                ) from error
             first: Any = (0,) * len(dims.sample_axes)
             sample: NDArray[np.generic] = values[first]
             return sample
@@ -151,10 +167,15 @@ def why_not_portable(image: ImageStack) -> str | None:
     if isinstance(image, ArrayImage):
         return image.why_not_portable()
     try:
-        pickle.dumps(image)
+        cloudpickle.dumps(image)
     except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
         return f"its {type(image).__name__} cannot be pickled ({error})"
     return None
+
+
+def chunks_of(image: ImageStack) -> tuple[int, ...] | None:
+    """The (Z)YX part of what is decoded at once, where an image has chunks."""
+    return image.chunk_shape if isinstance(image, ArrayImage) else None
 
 
 def with_io(image: ImageStack, io: str) -> ImageStack:

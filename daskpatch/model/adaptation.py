@@ -7,12 +7,12 @@ import sys
 from typing import Any
 
 from ..importing import split_name
-from .handles import CallableModel, ImportedModel, ModelHandle, Registered
+from .handles import CallableModel, ImportedModel, ModelHandle, SharedModel
 from .onnx import OnnxModel
 from .torch import TorchModel
 
 
-def as_handle(model: Any) -> Registered:
+def as_handle(model: Any) -> SharedModel:
     """A handle for a model.
 
     Accepts a handle (`TorchModel`, `OnnxModel`), a `torch.nn.Module`, any callable,
@@ -27,7 +27,7 @@ def as_handle(model: Any) -> Registered:
     FileNotFoundError
         If it names a file that does not exist.
     """
-    return model if isinstance(model, Registered) else Registered(_handle(model))
+    return model if isinstance(model, SharedModel) else SharedModel(_handle(model))
 
 
 def _handle(model: Any) -> ModelHandle:

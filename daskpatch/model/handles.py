@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import threading
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
-from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,31 +40,35 @@ class LoadedModel:
         self._call = call
 
     def __call__(self, batch: Batch) -> NDArray[Any]:
-        return np.asarray(self._call(batch))
+        result = np.asarray(self._call(batch))
+        return result.astype(result.dtype.newbyteorder("="), copy=False)
 
 
 @dataclass(frozen=True)
-class Registered:
+class SharedModel:
     """A handle with a token that stays its own on every journey: loaded once per process."""
 
     handle: ModelHandle
     token: str = field(default_factory=lambda: uuid4().hex)
 
 
-_lock = threading.Lock()
-_loaded: WeakValueDictionary[str, LoadedModel] = WeakValueDictionary()
-# A task of a process pool forgets its handle when it ends; the model outlives it here.
-_latest: list[LoadedModel] = []
+_KEPT = 4
+"""Models that stay loaded in a process: its tasks come and go, and forget them."""
+
+_loaded: OrderedDict[str, LoadedModel] = OrderedDict()
+_locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
 
 
-def load(registered: Registered) -> LoadedModel:
+def load(shared: SharedModel) -> LoadedModel:
     """The model of a handle, loaded on the first call in this process."""
-    with _lock:
-        model = _loaded.get(registered.token)
+    token = shared.token
+    with _locks[token]:  # of this model alone: loading runs the user's code
+        model = _loaded.get(token)
         if model is None:
-            model = LoadedModel(registered.handle.load())
-            _loaded[registered.token] = model
-        _latest[:] = [model]
+            model = LoadedModel(shared.handle.load())
+            _loaded[token] = model
+            while len(_loaded) > _KEPT:
+                _loaded.popitem(last=False)
         return model
 
 

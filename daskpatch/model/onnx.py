@@ -47,7 +47,10 @@ class OnnxModel:
         wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
         available = onnxruntime.get_available_providers()
         providers = [name for name in wanted if name in available]
-        session = onnxruntime.InferenceSession(str(self.path), options, providers=providers)
+        try:
+            session = onnxruntime.InferenceSession(str(self.path), options, providers=providers)
+        except Exception as error:  # onnxruntime's own kinds
+            raise ValueError(f"{self.path} is no ONNX graph that can be run: {error}") from error
         inputs = session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(f"{self.path} has {len(inputs)} inputs; needed is one, the image.")

@@ -72,7 +72,7 @@ class TorchModel:
     def load(self) -> Callable[[Batch], Any]:
         torch = extras.load("torch", "TorchModel")
         device = _resolve(torch, self.device)
-        module = _on_device(torch, _open(torch, self.module_or_path), device)
+        module = _on_device(_open(torch, self.module_or_path), device)
         call = _TorchCall(torch, module, device, self.autocast)
         return call if device.type == "cpu" else ExclusiveModel(call)
 
@@ -133,14 +133,12 @@ def _open(torch: Any, module_or_path: Any) -> Any:
         ) from error
 
 
-def _on_device(torch: Any, module: Any, device: Any) -> Any:
+def _on_device(module: Any, device: Any) -> Any:
     """The module in evaluation mode on the device; the user's own module stays as it was."""
     if type(module).__module__.startswith("torch.fx"):  # an exported program refuses eval()
         return module.to(device)
     tensors = list(module.parameters()) + list(module.buffers())
     moves = any(t.device.type != device.type for t in tensors)
-    if isinstance(module, torch.jit.ScriptModule):
-        return module.eval().to(device)
-    if moves or module.training:
+    if moves or any(part.training for part in module.modules()):
         module = copy.deepcopy(module).eval().to(device)
     return module

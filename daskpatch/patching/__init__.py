@@ -5,7 +5,7 @@ from .foreign import grids_of
 from .grid import TileGrid
 from .sampling import FixedRandomPatching, RandomPatching
 from .sequential import SequentialPatching
-from .tiling import AlignedPatching, TiledPatching, WholeSamplePatching
+from .tiling import AlignedPatching, TiledPatching, TileStrategy, WholeSamplePatching
 from .types import Patching, PatchSpecs, TileSpecs, is_tile_specs
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "SequentialPatching",
     "TileGrid",
     "TileSpecs",
+    "TileStrategy",
     "TiledPatching",
     "WholeSamplePatching",
     "grids_of",

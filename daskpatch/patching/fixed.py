@@ -64,6 +64,10 @@ class FixedPatching(Strategy[PatchSpecs]):
 
 
 def _frozen(position: int, specs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    if not isinstance(specs, Mapping):
+        raise ValueError(
+            f"fixed_patch_specs[{position}] is {specs!r}; needed is a PatchSpecs, a dictionary."
+        )
     missing = sorted(PatchSpecs.__required_keys__ - specs.keys())
     if missing:
         raise ValueError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..axis import AxisTiling
 from ..block import Prediction, block_grid
 from ..dimensions import Dimensions
-from ..image import ArrayImage
+from ..image import chunks_of
 
 _ENDS, _INSIDE = 16, 64
 """Blocks at each end of an axis, and between them, that are counted one by one."""
@@ -83,7 +83,7 @@ def _along_axis(
     dims = prediction.outputs[data_idx]
     image = prediction.images[data_idx]
     tiling = prediction.grids[data_idx].axes[axis]
-    chunks = image.chunk_shape if isinstance(image, ArrayImage) else None
+    chunks = chunks_of(image)
     chunk = 1 if chunks is None else chunks[axis]
     blocks = block_grid(prediction, data_idx, block_shape)
     place = dims.axes.index(dims.spatial_axes[axis])

@@ -18,7 +18,7 @@ from ..image import why_not_portable
 from ..model import ModelError, restore_threads
 from ..receipts import FailedBlock, Receipt, Report, RunFailed, Totals
 from ..running import Done, active_client, has_other_processes, run_job
-from .memory import check_memory
+from .memory import at_least_one, check_memory
 from .provenance import provenance_of
 from .selection import Selection
 from .target import Target
@@ -36,10 +36,10 @@ def execute(
     client, n_threads = _workers(plan, client, threads)
     selection = plan.selection if region is None else plan.selection.within(region)
     plan.target.check()
-    if client is None:
+    if client is None or plan.limit_is_given:
         memory = replace(plan.memory, threads=n_threads)
         check_memory(memory, plan.memory_limit, "the memory_limit")
-    else:
+    if client is not None:
         _check_cluster(plan, plan.target, client)
     targets = plan.target.create(
         plan.outputs,
@@ -64,12 +64,14 @@ def _workers(plan: Plan, client: Any | None, threads: int | None) -> tuple[Any |
     if client is not None and threads is not None:
         raise ValueError("Give client or threads, not both: a client's workers have their own.")
     if threads is not None:
-        if threads < 1:
-            raise ValueError(f"threads is {threads}; needed is at least 1.")
-        return None, threads
+        return None, at_least_one("threads", threads)
     client = client if client is not None else active_client()
     if client is None:
         return None, plan.threads
+    if not hasattr(client, "nthreads"):
+        raise TypeError(
+            f"client is {client!r}; needed is a dask.distributed client: Client(address)."
+        )
     workers = client.nthreads()
     if not workers:
         raise ValueError("The client has no workers; start some, or wait for them, first.")
@@ -95,6 +97,14 @@ def _check_cluster(plan: Plan, target: Target, client: Any) -> None:
                 f"The source {image.source} cannot be used by worker processes: {reason}, or run "
                 "with threads (threads=…)."
             )
+    from ..running.cluster import why_not_sent
+
+    reason = why_not_sent(plan.prediction.model)
+    if reason:
+        raise ValueError(
+            f"The model {plan.model_name} cannot be sent to worker processes ({reason}); name it "
+            "as 'file.py:attribute', which they load themselves, or run with threads (threads=…)."
+        )
     if target.location.lives_in_this_process:
         raise ValueError(
             f"The output {target.name} lives in this process's memory, of which worker processes "

@@ -28,6 +28,7 @@ class Layout:
 
     @property
     def write_unit(self) -> tuple[int, ...]:
+        """The smallest box that is written atomically: a shard, else a chunk."""
         return self.shards or self.chunks
 
 
@@ -67,7 +68,7 @@ def choose_layout(
     else:
         chosen = default_chunks(dims, step, given_shards)
     if given_shards is not None:
-        given_shards = _whole_chunks(given_shards, chosen, dims, one_number=not _is_tuple(shards))
+        given_shards = _whole_chunks(given_shards, chosen, dims)
     unit = given_shards or chosen
     if block_shape is not None:
         block = given_block(block_shape, unit, dims)
@@ -77,16 +78,14 @@ def choose_layout(
 
 
 def per_axis(name: str, value: Any, dims: Dimensions) -> tuple[int, ...]:
-    """One size per axis of the output; a single number serves for all, up to the axis's size."""
+    """One size per axis of the output, no larger than the axis; one number serves for all."""
     try:
-        number = operator.index(value)
+        sizes = (operator.index(value),) * len(dims.shape)
     except TypeError:
         sizes = _as_sizes(name, value, dims)
-    else:
-        sizes = tuple(min(number, n) for n in dims.shape)
     if min(sizes) < 1:
         raise ValueError(f"{name} is {value}; every size must be at least 1.")
-    return sizes
+    return tuple(map(min, sizes, dims.shape))
 
 
 def _as_sizes(name: str, value: Sequence[int], dims: Dimensions) -> tuple[int, ...]:
@@ -111,7 +110,7 @@ def default_chunks(
     goal = _CHUNK[dims.ndim]
     if shards is not None:
         return tuple(
-            nearest(_divisors(shard), goal) if axis in "ZYX" else shard
+            nearest(_divisors(shard, goal), goal) if axis in "ZYX" else shard
             for axis, shard in zip(dims.axes, shards, strict=True)
         )
     spatial = tuple(nearest(_fitting(s, goal), goal) for s in step)
@@ -131,32 +130,25 @@ def nearest(candidates: Sequence[int], goal: int) -> int:
 def _fitting(step: int, goal: int) -> list[int]:
     """Divisors of a step, and its multiples around a goal."""
     below = goal // step * step
-    return [*_divisors(step), *(m for m in (below, below + step) if m)]
+    return [*_divisors(step, goal), *(m for m in (below, below + step) if m)]
 
 
-def _divisors(number: int) -> list[int]:
-    small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
-    return small + [number // d for d in small]
+def _divisors(number: int, goal: int) -> list[int]:
+    """Divisors up to twice a goal: any larger one is further from it than 1 is."""
+    return [d for d in range(1, min(number, 2 * goal) + 1) if number % d == 0]
 
 
 def _whole_chunks(
-    shards: tuple[int, ...], chunks: tuple[int, ...], dims: Dimensions, *, one_number: bool
+    shards: tuple[int, ...], chunks: tuple[int, ...], dims: Dimensions
 ) -> tuple[int, ...]:
-    if one_number:  # clipped to the axis, it need not be a multiple any more
-        shards = tuple(
-            -(-s // c) * c if s == n else s
-            for s, c, n in zip(shards, chunks, dims.shape, strict=True)
-        )
-    if any(s % c for s, c in zip(shards, chunks, strict=True)):
-        fitting = tuple(-(-s // c) * c for s, c in zip(shards, chunks, strict=True))
+    """Shards that hold whole chunks; one that covers its axis is rounded up to that."""
+    fitting = tuple(-(-s // c) * c for s, c in zip(shards, chunks, strict=True))
+    covers = (s == n for s, n in zip(shards, dims.shape, strict=True))
+    if any(s != f and not c for s, f, c in zip(shards, fitting, covers, strict=True)):
         raise ValueError(
             f"shards {shards} must be whole chunks {chunks}; the next that fit are {fitting}."
         )
-    return shards
-
-
-def _is_tuple(value: Any) -> bool:
-    return hasattr(value, "__len__")
+    return fitting
 
 
 def given_block(value: Any, unit: tuple[int, ...], dims: Dimensions) -> tuple[int, ...]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from dask.utils import format_bytes, parse_bytes
 
 from ..block import Prediction, block_grid, span, touching
-from ..image import ArrayImage
+from ..image import ImageStack, chunks_of
 from ..region import Region
 from ..store import CACHE_BYTES
+from .layout import Layout
 
 _ALLOWANCE = 1.25
 """Allocators keep more than they hand out; measured, see benchmarks/README.md."""
@@ -25,7 +28,8 @@ class Memory:
 
     Per thread: `source` (decoded chunks in flight), `box` (the input of a block), `batches` (in
     and out), `working` (what the model needed beyond these on the trial tile), `block` (the
-    output, twice: the back end copies it). Per process: `cache` and `model`.
+    output, twice: the back end copies it). Per process: `cache` and `model`. `knob` says in words
+    what to turn.
     """
 
     threads: int
@@ -36,6 +40,7 @@ class Memory:
     block: int
     cache: int
     model: int
+    knob: str
 
     @property
     def per_thread(self) -> int:
@@ -45,50 +50,69 @@ class Memory:
     def peak(self) -> int:
         return int(_ALLOWANCE * (self.threads * self.per_thread + self.cache) + self.model)
 
-    def largest_part(self) -> str:
-        """The knob that helps most, in words."""
-        parts = {
-            "lower batch_size": self.batches + self.working,
-            "give a smaller block_shape (or chunks)": self.source + self.box + self.block,
-        }
-        return max(parts, key=lambda name: parts[name])
-
 
 def memory_of(
-    prediction: Prediction,
-    block_shape: tuple[int, ...],
-    *,
-    threads: int,
-    working: int,
-    uses_cache: bool,
+    prediction: Prediction, layout: Layout, *, threads: int, working: int, uses_cache: bool
 ) -> Memory:
-    """The memory of a run, from the largest block of the largest image."""
-    largest = max(
-        range(len(prediction.images)),
-        key=lambda i: math.prod(prediction.images[i].data_shape),
-    )
-    image = prediction.images[largest]
-    channels = image.data_shape[1]
-    block = block_grid(prediction, largest, block_shape).largest
-    box = block_box(prediction, largest, block)
-    tile = _largest_tile(prediction, largest)
-    per_voxel = channels * prediction.input_dtype.itemsize
-    given = prediction.signature
-    result = given.channels * given.dtype.itemsize * math.prod(given.tile_shape(tile))
-    itemsize = image.data_dtype.itemsize
-    chunks = image.chunk_shape if isinstance(image, ArrayImage) else None
-    in_flight = 0 if chunks is None else math.prod(chunks) * itemsize * 2
-    cache = CACHE_BYTES if uses_cache else 0
+    """The memory of a run: of each part, what the image that needs most of it needs."""
+    kinds = {
+        (image.data_shape, str(image.data_dtype), chunks_of(image)): data_idx
+        for data_idx, image in enumerate(prediction.images)
+    }
+    parts = [_per_thread(prediction, layout, data_idx) for data_idx in kinds.values()]
+    source, box, batches, block = (max(part[i] for part in parts) for i in range(4))
+    working = prediction.batch_size * working
+    smaller = "lower batch_size" if prediction.batch_size > 1 else "give a smaller patch_size"
+    tile_is_larger = batches + working > source + block
     return Memory(
         threads=threads,
-        source=in_flight,
-        box=box.n_voxels * channels * itemsize,
-        batches=prediction.batch_size * (math.prod(tile) * per_voxel + result),
-        working=prediction.batch_size * working,
-        block=2 * math.prod(block) * prediction.dtype.itemsize,
-        cache=min(cache, _decoded_bytes(prediction)),
+        source=source,
+        box=box,
+        batches=batches,
+        working=working,
+        block=block,
+        cache=min(CACHE_BYTES, _decoded_bytes(prediction)) if uses_cache else 0,
         model=prediction.model.handle.nbytes(),
+        knob=smaller if tile_is_larger else "give smaller block_shape and chunks",
     )
+
+
+def _per_thread(prediction: Prediction, layout: Layout, data_idx: int) -> tuple[int, int, int, int]:
+    """Bytes of source chunks in flight, of the input box, of the batches, of the output."""
+    image, given = prediction.images[data_idx], prediction.signature
+    channels, itemsize = image.data_shape[1], image.data_dtype.itemsize
+    largest = block_grid(prediction, data_idx, layout.block_shape).largest
+    box = block_box(prediction, data_idx, largest)
+    tile = _largest_tile(prediction, data_idx)
+    # A back end encodes whole units, also where they reach beyond the image.
+    written = math.prod(map(max, largest, layout.write_unit)) + math.prod(largest)
+    result = given.channels * given.dtype.itemsize * math.prod(given.tile_shape(tile))
+    batch = math.prod(tile) * channels * prediction.input_dtype.itemsize
+    return (
+        2 * math.prod(chunks_of(image) or (0,)) * itemsize,
+        box.n_voxels * channels * itemsize,
+        prediction.batch_size * (batch + result),
+        written * prediction.dtype.itemsize,
+    )
+
+
+def check_tile(
+    image: ImageStack, tile: tuple[int, ...], input_dtype: np.dtype[Any], limit: int
+) -> None:
+    """Refuse a tile that does not fit even alone, before it is read.
+
+    Raises
+    ------
+    MemoryError
+        If reading it and handing it to the model takes more than the limit.
+    """
+    needed = math.prod(tile) * image.data_shape[1]
+    needed *= image.data_dtype.itemsize + 2 * input_dtype.itemsize
+    if needed > limit:
+        raise MemoryError(
+            f"One tile of {tile} takes {format_bytes(needed)} (read, converted, predicted), the "
+            f"memory_limit is {format_bytes(limit)}: give a smaller patch_size."
+        )
 
 
 def block_box(prediction: Prediction, data_idx: int, block: tuple[int, ...]) -> Region:
@@ -140,8 +164,8 @@ def as_bytes(value: Any) -> int:
         If it is neither.
     """
     try:
-        number = int(parse_bytes(value))
-    except (TypeError, ValueError, AttributeError):
+        number = 0 if value == "" else int(parse_bytes(value))
+    except (TypeError, ValueError, AttributeError, OverflowError):
         number = 0
     if number < 1:
         raise ValueError(f"memory_limit is {value!r}; needed are bytes, for example '8 GB'.")
@@ -158,9 +182,25 @@ def check_memory(memory: Memory, limit: int, what: str) -> None:
     """
     if memory.peak <= limit:
         return
-    fewer = "lower threads" if memory.threads > 1 else memory.largest_part()
-    other = f" or {memory.largest_part()}" if memory.threads > 1 else ""
+    fewer = "lower threads or " if memory.threads > 1 else ""
     raise MemoryError(
         f"The plan needs {format_bytes(memory.peak)} per worker with {memory.threads} threads, "
-        f"{what} is {format_bytes(limit)}: {fewer}{other}."
+        f"{what} is {format_bytes(limit)}: {fewer}{memory.knob}."
     )
+
+
+def at_least_one(name: str, value: Any) -> int:
+    """An integer of at least 1.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{name} is {value!r}; needed is an integer of at least 1.")
+    return number

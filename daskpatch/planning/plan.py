@@ -55,6 +55,7 @@ class Plan:
     layout: Layout
     memory: Memory
     memory_limit: int
+    limit_is_given: bool
     cost: Cost
     trial: Trial
     target: Target | None

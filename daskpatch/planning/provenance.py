@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..block import Prediction
+from ..patching import TileStrategy
+from ..store import without_secrets
 
 _LONGEST = 2000
 """Characters of a repr that are kept: a strategy may hold a million specs."""
@@ -17,9 +20,9 @@ def provenance_of(prediction: Prediction, patching: Any) -> dict[str, Any]:
     return {
         "version": version("daskpatch"),
         "packages": {name: _version(name) for name in ("numpy", "zarr", "dask", "tensorstore")},
-        "source": [image.source for image in prediction.images],
+        "source": [without_secrets(image.source) for image in prediction.images],
         "source_axes": [image.original_axes for image in prediction.images],
-        "tiling": _shortened(repr(patching)),
+        "tiling": _tiling(patching),
         "model": prediction.model.handle.name,
         "input_dtype": str(prediction.input_dtype),
         "signature": {
@@ -29,6 +32,15 @@ def provenance_of(prediction: Prediction, patching: Any) -> dict[str, Any]:
             "margin": [list(m) for m in signature.margin],
         },
     }
+
+
+def _tiling(patching: Any) -> dict[str, Any]:
+    """The strategy and its arguments; the shapes are the sources'."""
+    if isinstance(patching, TileStrategy):
+        arguments = {f.name: getattr(patching, f.name) for f in fields(patching) if f.init}  # type: ignore[arg-type]
+        arguments.pop("data_shapes")
+        return {"strategy": type(patching).__name__, **arguments}
+    return {"strategy": type(patching).__name__, "repr": _shortened(repr(patching))}
 
 
 def _version(package: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -89,10 +90,16 @@ def _as_ranges(region: Any, shape: tuple[int, ...]) -> list[range]:
 
 
 def _as_range(entry: Any, size: int) -> range:
-    if isinstance(entry, int):
-        if not -size <= entry < size:
-            raise ValueError(f"region holds {entry}, out of range for an axis of {size}.")
-        entry = slice(entry % size, entry % size + 1)
-    if not isinstance(entry, slice) or entry.step not in (None, 1):
+    try:
+        if isinstance(entry, slice):
+            indices = range(*entry.indices(size))
+        else:
+            index = operator.index(entry)
+            if not -size <= index < size:
+                raise ValueError(f"region holds {index}, out of range for an axis of {size}.")
+            indices = range(index % size, index % size + 1)
+    except TypeError:
+        indices = range(0, 0, 2)
+    if indices.step != 1:
         raise ValueError(f"region holds {entry!r}; needed are slices without steps, or integers.")
-    return range(*entry.indices(size))
+    return indices

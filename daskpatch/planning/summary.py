@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dask.utils import format_bytes, format_time
 
+from ..store import without_secrets
+
 if TYPE_CHECKING:
     from .plan import Plan
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 def as_dict(plan: Plan) -> dict[str, Any]:
     """The figures of a plan, ready for JSON."""
     return {
-        "source": [image.source for image in plan.images],
+        "source": [without_secrets(image.source) for image in plan.images],
         "output": None if plan.target is None else plan.target.name,
         "shape": [list(dims.shape) for dims in plan.outputs],
         "axes": plan.outputs[0].axes,
@@ -45,7 +47,7 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     more = f" and {len(plan.images) - 1} more" if len(plan.images) > 1 else ""
     dims = plan.outputs[0]
     return [
-        ("source", f"{first.source}{more}"),
+        ("source", f"{without_secrets(first.source)}{more}"),
         ("", f"{first.original_axes} {first.original_data_shape}, {first.data_dtype}"),
         ("output", plan.target.name if plan.target else "none: the lazy array alone"),
         ("", f"{dims.axes} {dims.shape}{' each its own' if more else ''}, {plan.dtype}, {layout}"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,15 @@ from ..store import (
     Location,
     Occupant,
     StoredArray,
+    check_io_at,
     create_array,
     create_group,
     find_array,
+    format_at,
+    is_zip,
     locate,
     occupant,
+    replace_members,
 )
 from .layout import Layout
 
@@ -35,6 +38,7 @@ class Target:
     array: StoredArray | None
     overwrite: bool
     is_series: bool
+    unlocated: str | None
 
     @property
     def name(self) -> str:
@@ -51,18 +55,31 @@ class Target:
         if self.array is not None:
             return
         there = occupant(self.location)
-        if there is None and not _is_occupied(self.location.local_path):
+        if there is None and not self.location.is_occupied:
             return
         if not self.overwrite:
             raise FileExistsError(
                 f"{self.name} exists; give another output, overwrite=True to delete it first, or "
-                "open it with zarr and pass the array to write into it."
+                "open it with zarr.open(…, mode='r+') and pass the array to write into it."
             )
         reason = "is no Zarr array" if there is None else _why_not_ours(there)
         if reason:
             raise FileExistsError(
                 f"{self.name} {reason}; overwrite deletes an array or a group that daskpatch made, "
                 "nothing else. Give another output, or delete it yourself."
+            )
+        if self.unlocated:
+            raise FileExistsError(
+                f"{self.name} exists, and the source {self.unlocated} may read from it: its place "
+                "cannot be told. Give another output, or delete it yourself."
+            )
+
+    def check_layout(self, layout: Layout) -> None:
+        """Refuse shards where the array would be of Zarr v2, which has none."""
+        if self.array is None and layout.shards is not None and format_at(self.location) == 2:
+            raise ValueError(
+                f"The output {self.name} lies in a Zarr v2 group, where arrays have no shards; "
+                "leave shards out, or give a place outside the group."
             )
 
     def create(
@@ -80,7 +97,7 @@ class Target:
             return (self.array.with_io(io),)
         places = [self.location]
         if self.is_series:
-            create_group(self.location, attributes={_KEY: provenance}, overwrite=self.overwrite)
+            self._create_group({_KEY: provenance})
             places = [self.location.child(str(i)) for i in range(len(outputs))]
         arrays = [
             create_array(
@@ -97,9 +114,15 @@ class Target:
         ]
         return tuple(array.with_io(io) for array in arrays)
 
+    def _create_group(self, attributes: Mapping[str, Any]) -> None:
+        if occupant(self.location) is None:
+            create_group(self.location, attributes=attributes)
+        else:
+            replace_members(self.location, attributes=attributes)
+
 
 def as_target(
-    output: Any, images: tuple[ImageStack, ...], *, overwrite: bool, is_series: bool
+    output: Any, images: tuple[ImageStack, ...], *, overwrite: bool, is_series: bool, io: str
 ) -> Target:
     """The output that was asked for, if it can be written without harm to the input.
 
@@ -120,9 +143,23 @@ def as_target(
             f"The output {location.name} is opened read-only; open it for writing, for example "
             "with zarr.open(path, mode='r+')."
         )
+    if is_zip(location):
+        raise ValueError(
+            f"The output {location.name} is a ZIP file, which cannot be written in parallel; "
+            "give a folder."
+        )
+    check_io_at(io, location)
     for image in images:
         _check_apart(location, image)
-    return Target(location, array, overwrite, is_series)
+    unlocated = next((image.source for image in images if not _has_a_place(image)), None)
+    return Target(location, array, overwrite, is_series, unlocated)
+
+
+def _has_a_place(image: ImageStack) -> bool:
+    """Whether it can be told where an image is read from: in a store, or in memory."""
+    if not isinstance(image, ArrayImage):
+        return False
+    return isinstance(image.array, StoredArray) or isinstance(image.array.array, np.ndarray)
 
 
 def check_fits(array: StoredArray, dims: Dimensions, name: str) -> None:
@@ -163,19 +200,15 @@ def _check_apart(location: Location, image: ImageStack) -> None:
         )
 
 
-def _is_occupied(folder: Path | None) -> bool:
-    """Whether a local path is a file, or a folder that holds something."""
-    if folder is None or not folder.exists():
-        return False
-    return not folder.is_dir() or any(folder.iterdir())
-
-
 def _why_not_ours(there: Occupant) -> str | None:
     """Why an array or group may not be deleted, or None if it may."""
     if there.kind == "array":
         return None
     if _KEY not in there.attributes:
         return "is a group that daskpatch did not make"
-    expected = {str(i) for i in range(len(there.attributes[_KEY].get("source", [])))}
-    others = sorted(set(there.members) - expected)
+    others = sorted(
+        name
+        for name, member in there.members.items()
+        if member.kind != "array" or _KEY not in member.attributes
+    )
     return f"also holds {', '.join(others)}, which daskpatch did not make" if others else None

@@ -15,6 +15,7 @@ import psutil
 from numpy.typing import NDArray
 
 from ..block import check_result
+from ..conversion import convert
 from ..image import ImageStack
 from ..model import (
     ModelError,
@@ -25,7 +26,7 @@ from ..model import (
     single_threaded,
 )
 from ..model.errors import describe_tile
-from ..model.handles import Registered
+from ..model.handles import SharedModel
 from ..patching import TileGrid
 
 _PULSE = 0.002
@@ -42,10 +43,19 @@ class Trial:
     working_bytes: int
 
 
+def trial_tile(
+    images: tuple[ImageStack, ...], grids: tuple[TileGrid, ...]
+) -> tuple[ImageStack, tuple[int, ...]]:
+    """The image in the middle of the series, and the size of the tile in its middle."""
+    grid = grids[len(images) // 2]
+    size = tuple(tile.size for tile in grid.tiles([n // 2 for n in grid.counts]))
+    return images[len(images) // 2], size
+
+
 def run_trial(
     images: tuple[ImageStack, ...],
     grids: tuple[TileGrid, ...],
-    model: Registered,
+    model: SharedModel,
     *,
     input_dtype: np.dtype[Any],
     side_by_side: bool,
@@ -62,7 +72,8 @@ def run_trial(
     sample_idx = grid.n_samples // 2
     specs = grid.specs_of(data_idx, sample_idx, grid.tiles([n // 2 for n in grid.counts]))
     patch = images[data_idx].extract_patch(sample_idx, None, specs["coords"], specs["patch_size"])
-    batch = patch.astype(input_dtype)[None]
+    batch = np.empty((1, *patch.shape), input_dtype)
+    convert(batch[0], patch)
 
     loaded = load(model)
 
@@ -82,7 +93,7 @@ def run_trial(
             specs,
             error,
         ) from error
-    channels = result.shape[1] if result.ndim == batch.ndim else batch.shape[1]
+    channels = max(result.shape[1], 1) if result.ndim == batch.ndim else batch.shape[1]
     check_result(result, batch.shape, (1, channels, *batch.shape[2:]), dict(specs))
     signature = Signature.same_size(
         Output(channels, result.dtype.name), ndim=len(specs["patch_size"])

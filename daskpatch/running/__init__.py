@@ -1,6 +1,5 @@
 """Runs of many small tasks: threads or a cluster, one loop."""
 
-from .jobs import registered
 from .window import TASKS_PER_THREAD, Done, active_client, has_other_processes, run_job
 
 __all__ = [
@@ -8,6 +7,5 @@ __all__ = [
     "Done",
     "active_client",
     "has_other_processes",
-    "registered",
     "run_job",
 ]

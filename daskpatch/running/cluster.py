@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cloudpickle
 from distributed import Client, WorkerPlugin
 
 from .jobs import Job, forget, register
@@ -21,6 +22,15 @@ def connect(address: str) -> Any:
         return Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"No dask scheduler answers at {address}: {error}") from error
+
+
+def why_not_sent(value: Any) -> str | None:
+    """Why a value cannot be sent to workers, or None if it can."""
+    try:
+        cloudpickle.dumps(value)
+    except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 class JobPlugin(WorkerPlugin):  # type: ignore[misc]

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 Job = Callable[[int], Any]
 
 _jobs: dict[str, Job] = {}
+_holders: Counter[str] = Counter()
+_lock = threading.Lock()
 
 
 def register(key: str, job: Job) -> None:
-    """Make a job known in this process; the first one under a key stays."""
-    _jobs.setdefault(key, job)
+    """Make a job known in this process.
+
+    The first one under a key stays, until everybody who registered it (the driver, the workers
+    that live in this process) forgets it.
+    """
+    with _lock:
+        _holders[key] += 1
+        _jobs.setdefault(key, job)
 
 
 def forget(key: str) -> None:
-    """Drop a job, if it is known."""
-    _jobs.pop(key, None)
-
-
-def registered(key: str) -> Job:
-    """The job of a key in this process."""
-    return _jobs[key]
+    """Take back one registration."""
+    with _lock:
+        _holders[key] -= 1
+        if _holders[key] <= 0:
+            del _holders[key]
+            _jobs.pop(key, None)
 
 
 def run_registered(key: str, index: int) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -65,7 +65,8 @@ def run_job(
             n_threads = threads if client is None else sum(client.nthreads().values())
             return max(TASKS_PER_THREAD * n_threads, 1)
 
-        yield from _roll(executor, partial(run_registered, key), iter(indices), window)
+        task = partial(run_registered, key)
+        yield from _roll(executor, task, iter(indices), window)
 
 
 def _roll(
@@ -87,8 +88,8 @@ def _roll(
                 if future.cancelled():
                     continue
                 error = future.exception()
-                # What was submitted may be running: it ends, so that nothing writes any more
-                # when the caller hears of the failure.
+                # What was submitted may be running already: it ends, so that nothing writes any
+                # more when the caller hears of the failure.
                 failed = failed or error is not None
                 yield Done(index, None if error else future.result(), error)
     finally:
@@ -114,15 +115,12 @@ def _fill(
 @contextmanager
 def _registered(job: Job, key: str, client: Any | None) -> Iterator[None]:
     """Make a job known under a key here and, once, in every worker process of a cluster."""
-    register(key, job)
-    remote = client is not None and has_other_processes(client)
-    try:
-        if client is not None and remote:
+    with ExitStack() as stack:
+        register(key, job)
+        stack.callback(forget, key)
+        if client is not None and has_other_processes(client):
             from .cluster import JobPlugin
 
             client.register_plugin(JobPlugin(key, job))
+            stack.callback(client.unregister_worker_plugin, key)
         yield
-    finally:
-        forget(key)
-        if client is not None and remote:
-            client.unregister_worker_plugin(key)

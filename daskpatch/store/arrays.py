@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,11 +60,6 @@ class StoredArray:
         return None if self.array.shards is None else tuple(self.array.shards)
 
     @property
-    def write_unit(self) -> tuple[int, ...]:
-        """The smallest box that is written atomically: a shard, else a chunk."""
-        return tuple(self.array.shards or self.array.chunks)
-
-    @property
     def backend_name(self) -> str:
         """`tensorstore` or `zarr`: what is used in this process."""
         return "tensorstore" if isinstance(self.backend, _TensorStore) else "zarr"
@@ -116,57 +111,84 @@ def _portable(array: zarr.Array[Any]) -> zarr.Array[Any]:
 
 def _open_backend(array: zarr.Array[Any], io: str) -> Backend:
     folder = locate(array).local_path
-    if io == "zarr" or (
-        io == "auto" and (folder is None or not extras.is_installed("tensorstore"))
-    ):
+    if io == "zarr" or (io == "auto" and not tensorstore_opens(folder)):
         return _ZarrPython(array)
-    if folder is None:
-        raise ValueError(
-            f"io='tensorstore' opens arrays in local folders, and {locate(array).name} is not one; "
-            "use io='auto' or io='zarr'."
-        )
+    check_io_at(io, locate(array))
     try:
-        return _TensorStore(array, folder)
+        return _TensorStore(array, folder)  # type: ignore[arg-type]
     except ValueError:
         if io == "tensorstore":
             raise
         return _ZarrPython(array)  # a dtype or codec that tensorstore does not know
 
 
+def tensorstore_opens(folder: Path | None) -> bool:
+    """Whether tensorstore is there for an array in this folder (None: elsewhere)."""
+    return folder is not None and extras.is_installed("tensorstore")
+
+
+def check_io_at(io: str, location: Location) -> None:
+    """Refuse tensorstore where it cannot be used.
+
+    Raises
+    ------
+    ValueError
+        If the place is not a local folder.
+    ImportError
+        If tensorstore is missing.
+    """
+    if io != "tensorstore":
+        return
+    if location.local_path is None:
+        raise ValueError(
+            f"io='tensorstore' opens arrays in local folders, and {location.name} is not one; use "
+            "io='auto' or io='zarr'."
+        )
+    extras.load("tensorstore", "io='tensorstore'")
+
+
 class _ZarrPython:
     def __init__(self, array: zarr.Array[Any]) -> None:
         self._array = array
+        # A store in memory may keep the very array that it is given.
+        self._keeps_values = locate(array).lives_in_this_process
 
     def read(self, box: Box) -> NDArray[np.generic]:
         return np.asarray(self._array[box])
 
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
-        self._array[box] = values
+        self._array[box] = values.copy() if self._keeps_values else values
 
 
 class _TensorStore:
     def __init__(self, array: zarr.Array[Any], folder: Path) -> None:
-        tensorstore = extras.load("tensorstore", "io='tensorstore'")
-        self._array = tensorstore.open(
-            {
-                "driver": "zarr3" if array.metadata.zarr_format == 3 else "zarr",
-                "kvstore": {"driver": "file", "path": f"{folder}/"},
-            },
-            open=True,
-            context=_context(),
-        ).result()
+        self._spec = {
+            "driver": "zarr3" if array.metadata.zarr_format == 3 else "zarr",
+            "kvstore": {"driver": "file", "path": f"{folder}/"},
+        }
+        self._reader = self._open(CACHE_BYTES)
+
+    @cached_property
+    def _writer(self) -> Any:
+        # Without a cache: what is written would take the place of what is read.
+        return self._open(0)
 
     def read(self, box: Box) -> NDArray[np.generic]:
-        values: NDArray[np.generic] = self._array[box].read(order="C").result()
+        values: NDArray[np.generic] = self._reader[box].read(order="C").result()
         return values
 
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
-        # The caller waits, so the values can be used where they lie instead of being copied.
-        self._array[box].write(values, can_reference_source_data_indefinitely=True).result()
+        # Not can_reference_source_data_indefinitely: tensorstore keeps references after the
+        # commit, and the caller uses the buffer again.
+        self._writer[box].write(values).result()
+
+    def _open(self, cache_bytes: int) -> Any:
+        tensorstore = extras.load("tensorstore", "io='tensorstore'")
+        return tensorstore.open(self._spec, open=True, context=_context(cache_bytes)).result()
 
 
-@lru_cache(maxsize=1)
-def _context() -> Any:
+@lru_cache(maxsize=2)
+def _context(cache_bytes: int) -> Any:
     """One cache of decoded chunks for all arrays of this process."""
     tensorstore = extras.load("tensorstore", "io='tensorstore'")
-    return tensorstore.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})
+    return tensorstore.Context({"cache_pool": {"total_bytes_limit": cache_bytes}})

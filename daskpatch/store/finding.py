@@ -12,7 +12,7 @@ from zarr.storage import StorePath
 
 from .arrays import StoredArray
 from .location import locate
-from .nodes import existing_node, open_node
+from .nodes import existing_node, members_of_group, open_node
 from .ome import is_ome, ome_level
 
 
@@ -48,20 +48,28 @@ def find_array(source: Any) -> FoundArray:
         level = ome_level(node, location.name)
         array = StoredArray(_member(node, level.path, location.name))
         return FoundArray(array, level.axis_names, f"{location.name}/{level.path}")
-    names = sorted(node.array_keys())
-    held = f"it holds the arrays {', '.join(names)}" if names else "it holds no array itself"
-    example = f"{location.name}/{names[0] if names else '<array>'}"
+    names, groups = sorted(node.array_keys()), sorted(node.group_keys())
+    held = f"the arrays {', '.join(names)}" if names else "no array"
+    held += f" and the groups {', '.join(groups)}" if groups else ""
+    example = "/".join([location.name, *(names or groups)[:1]])
     raise ValueError(
-        f"{location.name} is a group, not an array: {held}. Name one, for example {example}."
+        f"{location.name} is a group, not an array: it holds {held}. Name an array, for example "
+        f"{example}."
     )
 
 
-def arrays_in_group(source: Any) -> dict[str, StoredArray] | None:
-    """The arrays of a group; None if the source is an array or an OME-Zarr image."""
+def members_of(source: Any) -> dict[str, StoredArray | None] | None:
+    """The arrays of a group, and None for each group in it.
+
+    The answer is None if the source is an array or an OME-Zarr image.
+    """
     node = existing_node(locate(source, read_only=True))
     if not isinstance(node, zarr.Group) or is_ome(node):
         return None
-    return {name: StoredArray(array) for name, array in sorted(node.arrays())}
+    return {
+        name: StoredArray(member) if isinstance(member, zarr.Array) else None
+        for name, member in members_of_group(node)
+    }
 
 
 def _member(group: zarr.Group, path: str, name: str) -> zarr.Array[Any]:

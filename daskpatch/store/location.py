@@ -6,13 +6,22 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import zarr
 from zarr.abc.store import Store
-from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, StorePath
+from zarr.storage import (
+    FsspecStore,
+    LocalStore,
+    MemoryStore,
+    ObjectStore,
+    StorePath,
+    WrapperStore,
+)
 
 from .. import extras
+
+_SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +50,31 @@ class Location:
     @property
     def lives_in_this_process(self) -> bool:
         """Whether another process would see a copy, not the same data."""
-        backend = getattr(self.store, "store", None)
-        in_memory = type(backend).__module__.startswith("obstore") and (
-            type(backend).__name__ == "MemoryStore"
-        )
-        return isinstance(self.store, MemoryStore) or in_memory
+        store = _unwrapped(self.store)
+        if isinstance(store, FsspecStore):
+            return _protocol(store) == "memory"
+        if isinstance(store, ObjectStore):
+            return type(store.store).__name__ == "MemoryStore"
+        return isinstance(store, MemoryStore)
+
+    @property
+    def is_occupied(self) -> bool:
+        """Whether there is anything at the place, Zarr or not, as far as the store can tell."""
+        folder = self.local_path
+        if folder is not None and folder.exists():
+            return not folder.is_dir() or any(folder.iterdir())
+        if isinstance(self.store, ObjectStore):
+            prefix = f"{self.path}/" if self.path else None
+            return any(len(batch) for batch in self.store.store.list(prefix))
+        return False
+
+    @property
+    def parent(self) -> Location | None:
+        """The place around this one, where that can be told."""
+        if self.path:
+            return Location(self.store, self.path.rpartition("/")[0], self.name.rpartition("/")[0])
+        folder = self.local_path
+        return None if folder is None else locate(folder.parent, read_only=True)
 
     def child(self, name: str) -> Location:
         path = f"{self.path}/{name}" if self.path else name
@@ -90,11 +119,13 @@ def locate(target: Any, *, read_only: bool = False) -> Location:
 
 
 def without_secrets(url: str) -> str:
-    """A URL without user info, query and fragment.
+    """A URL without user info, query and fragment; anything else as it is.
 
     >>> without_secrets("https://me:secret@example.org/a.zarr?token=1")
     'https://example.org/a.zarr'
     """
+    if "://" not in url:
+        return url
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
@@ -102,12 +133,24 @@ def without_secrets(url: str) -> str:
 def _locate_url(url: str, *, read_only: bool) -> Location:
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return locate(parts.path, read_only=read_only)
+        if parts.netloc not in ("", "localhost"):
+            raise ValueError(f"{url} names a host; a local path is written file:///path.")
+        return locate(unquote(parts.path), read_only=read_only)
+    if parts.scheme not in _SCHEMES:
+        raise ValueError(
+            f"{without_secrets(url)} has scheme {parts.scheme!r}; needed is file or one of "
+            f"{', '.join(_SCHEMES)}, or open the store yourself and pass it."
+        )
     obstore = extras.load("obstore.store", f"Reading or writing {parts.scheme}:// URLs")
     # Whoever names an unencrypted endpoint wants it used.
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "") if parts.scheme.startswith("s3") else url
     options = {"allow_http": True} if endpoint.startswith("http://") else {}
-    store = obstore.from_url(url, client_options=options)
+    try:
+        store = obstore.from_url(url, client_options=options)
+    except Exception as error:  # noqa: BLE001 (obstore's own kinds, whose text has the secrets)
+        raise ValueError(
+            f"{without_secrets(url)} could not be opened: {type(error).__name__}."
+        ) from None
     return Location(ObjectStore(store, read_only=read_only), "", without_secrets(url))
 
 
@@ -122,6 +165,9 @@ def _name_of(store: Store, path: str) -> str:
     if isinstance(store, ObjectStore):
         scheme, *rest = _obstore_parts(store.store)
         url = f"{scheme.rstrip(':')}://{'/'.join(rest)}"
+    elif isinstance(store, FsspecStore):
+        path_or_url = without_secrets(store.path)
+        url = path_or_url if "://" in path_or_url else f"{_protocol(store)}://{path_or_url}"
     else:
         url = without_secrets(str(store))
     return f"{url.rstrip('/')}/{path}".rstrip("/")
@@ -129,15 +175,31 @@ def _name_of(store: Store, path: str) -> str:
 
 def _store_parts(store: Store) -> tuple[str, ...]:
     """Components that are the same for every store that shows the same place."""
+    store = _unwrapped(store)
     if isinstance(store, LocalStore):
         return ("file", *Path(store.root).resolve().parts)
     if isinstance(store, FsspecStore):
-        protocol = store.fs.protocol
-        scheme = protocol if isinstance(protocol, str) else protocol[0]
+        scheme = _protocol(store)
+        if scheme in ("file", "local"):
+            return ("file", *Path(store.path).resolve().parts)
         return (scheme, *filter(None, store.path.split("/")))
     if isinstance(store, ObjectStore):
         return _obstore_parts(store.store)
-    return (f"{type(store).__name__} {id(store)}",)
+    # A read-only view of a MemoryStore is another store with the same dictionary.
+    data = getattr(store, "_store_dict", store)
+    return (f"{type(store).__name__} {id(data)}",)
+
+
+def _unwrapped(store: Store) -> Store:
+    """The store inside zarr's wrappers (logging and the like), which say so nowhere else."""
+    while isinstance(store, WrapperStore):
+        store = store._store
+    return store
+
+
+def _protocol(store: FsspecStore) -> str:
+    protocol = store.fs.protocol
+    return protocol if isinstance(protocol, str) else str(protocol[0])
 
 
 def _obstore_parts(store: Any) -> tuple[str, ...]:

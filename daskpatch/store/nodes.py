@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import numcodecs
 import zarr
 from zarr.codecs import BloscCodec
 
 from .arrays import StoredArray
-from .location import Location
+from .location import Location, without_secrets
 
 
 def open_node(location: Location) -> zarr.Array[Any] | zarr.Group:
@@ -25,26 +28,43 @@ def open_node(location: Location) -> zarr.Array[Any] | zarr.Group:
     if node is None:
         raise FileNotFoundError(
             f"No Zarr array or group at {location.name}; check the path (an array inside a group "
-            "is named by its full path, for example volume.zarr/raw)."
+            "is named by its full path, for example volume.zarr/raw; for a ZIP file pass a "
+            "zarr.storage.ZipStore)."
         )
     return node
 
 
 def existing_node(location: Location) -> zarr.Array[Any] | zarr.Group | None:
-    """The array or group at a place, read only, or None."""
+    """The array or group at a place, read only, or None.
+
+    Raises
+    ------
+    OSError
+        If there is something that cannot be read: broken metadata, no permission, no answer.
+    """
     try:
         return zarr.open(store=location.store, path=location.path, mode="r")
     except FileNotFoundError:  # zarr's errors for a missing node are kinds of this one
         return None
+    except PermissionError as error:
+        raise PermissionError(f"{location.name} may not be read: {error.strerror}.") from error
+    except NotADirectoryError:
+        return None
+    except Exception as error:  # each kind of store raises its own
+        first = str(error).partition("\n")[0]
+        text = re.sub(r"\w+://\S+", lambda url: without_secrets(url.group()), first)
+        raise OSError(
+            f"{location.name} could not be read as Zarr: {type(error).__name__}: {text}"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
 class Occupant:
-    """What is at a place: `"array"` or `"group"`, its attributes, the names of its members."""
+    """What is at a place: `"array"` or `"group"`, its attributes, and its members, likewise."""
 
     kind: str
     attributes: Mapping[str, Any]
-    members: tuple[str, ...]
+    members: Mapping[str, Occupant]
 
 
 def occupant(location: Location) -> Occupant | None:
@@ -52,9 +72,21 @@ def occupant(location: Location) -> Occupant | None:
     node = existing_node(location)
     if node is None:
         return None
+    return _occupant(node)
+
+
+def _occupant(node: zarr.Array[Any] | zarr.Group) -> Occupant:
     if isinstance(node, zarr.Array):
-        return Occupant("array", node.attrs.asdict(), ())
-    return Occupant("group", node.attrs.asdict(), tuple(name for name, _ in node.members()))
+        return Occupant("array", node.attrs.asdict(), {})
+    members = {name: _occupant(member) for name, member in members_of_group(node)}
+    return Occupant("group", node.attrs.asdict(), members)
+
+
+def members_of_group(group: zarr.Group) -> list[tuple[str, zarr.Array[Any] | zarr.Group]]:
+    """Arrays and groups in a group; other files there are no concern of ours."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Object at .* is not recognized", UserWarning)
+        return list(group.members())
 
 
 def create_array(
@@ -68,11 +100,13 @@ def create_array(
     attributes: Mapping[str, Any],
     overwrite: bool,
 ) -> StoredArray:
-    """A new Zarr v3 array, empty; `overwrite` deletes what is at the place.
+    """A new array, empty; `overwrite` deletes what is at the place.
 
-    Compressed with Blosc-zstd level 1 and bitshuffle, which is faster and smaller than zarr's
-    default on microscopy.
+    Zarr v3, but v2 inside a v2 group, which would not see it otherwise. Compressed with
+    Blosc-zstd level 1 and bitshuffle, which is faster and smaller than zarr's default on
+    microscopy.
     """
+    is_v2 = format_at(location) == 2
     array = zarr.create_array(
         store=location.store,
         name=location.path or None,
@@ -80,24 +114,48 @@ def create_array(
         dtype=dtype,
         chunks=chunks,
         shards=shards,
-        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+        compressors=(
+            numcodecs.Blosc(cname="zstd", clevel=1, shuffle=numcodecs.Blosc.BITSHUFFLE)
+            if is_v2
+            else BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
+        ),
         fill_value=0,
-        dimension_names=dimension_names,
-        attributes=dict(attributes),
-        zarr_format=3,
+        dimension_names=None if is_v2 else dimension_names,
+        attributes={
+            **attributes,
+            **({"_ARRAY_DIMENSIONS": list(dimension_names)} if is_v2 else {}),
+        },
+        zarr_format=2 if is_v2 else 3,
         overwrite=overwrite,
     )
     return StoredArray(array)
 
 
-def create_group(
-    location: Location, *, attributes: Mapping[str, Any], overwrite: bool
-) -> zarr.Group:
-    """A new Zarr v3 group; `overwrite` deletes what is at the place."""
-    return zarr.create_group(
+def is_zip(location: Location) -> bool:
+    """Whether a place is inside a ZIP file."""
+    return isinstance(location.store, zarr.storage.ZipStore)
+
+
+def format_at(location: Location) -> Literal[2, 3]:
+    """The Zarr format of new nodes at a place: that of the group around it, else 3."""
+    parent = location.parent
+    node = None if parent is None else existing_node(parent)
+    return 3 if node is None else node.metadata.zarr_format
+
+
+def create_group(location: Location, *, attributes: Mapping[str, Any]) -> None:
+    """A new group."""
+    zarr.create_group(
         store=location.store,
         path=location.path,
         attributes=dict(attributes),
-        zarr_format=3,
-        overwrite=overwrite,
+        zarr_format=format_at(location),
     )
+
+
+def replace_members(location: Location, *, attributes: Mapping[str, Any]) -> None:
+    """Empty a group of its members, and give it other attributes; other files are left alone."""
+    group = zarr.open_group(store=location.store, path=location.path, mode="r+")
+    for name, _ in members_of_group(group):
+        del group[name]
+    group.attrs.put(dict(attributes))

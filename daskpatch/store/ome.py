@@ -35,14 +35,23 @@ def ome_level(group: zarr.Group, name: str) -> OmeLevel:
     """
     attributes = group.attrs.asdict()
     multiscale = _multiscales(attributes)[0]
+    try:
+        path = str(multiscale["datasets"][0]["path"])
+        names = tuple(str(axis["name"]) for axis in multiscale["axes"])
+    except (KeyError, IndexError, TypeError):
+        path, names = "", ()
     version = str(_version(attributes, multiscale))
     if version not in ("0.4", "0.5"):
         raise ValueError(
             f"{name} is an OME-Zarr image of version {version}; 0.4 and 0.5 are read. Open one of "
-            f"its arrays with axes=, for example {name}/{multiscale['datasets'][0]['path']}."
+            f"its arrays with axes=, for example {name}/{path or 0}."
         )
-    names = tuple(str(axis["name"]) for axis in multiscale["axes"])
-    return OmeLevel(str(multiscale["datasets"][0]["path"]), names)
+    if not path or not names:
+        raise ValueError(
+            f"The OME metadata of {name} lacks datasets with a path, or axes with names; open one "
+            f"of its arrays with axes=, for example {name}/0."
+        )
+    return OmeLevel(path, names)
 
 
 def _multiscales(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
