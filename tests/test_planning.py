@@ -448,7 +448,8 @@ def test_two_models_at_once_are_each_loaded_once(tmp_path):
     plans = []
     for name in "ab":
         (tmp_path / f"{name}.py").write_text(
-            f"open({str(tmp_path / name)!r}, 'a').write('.')\ndef model(batch): return batch\n"
+            f"with open({str(tmp_path / name)!r}, 'a') as file:\n    file.write('.')\n"
+            "def model(batch): return batch\n"
         )
         plans.append(
             daskpatch.plan(
