@@ -120,7 +120,9 @@ class AlignedAxis:
     overlap: int
     align: int = 1
     min_size: int = 1
-    _padded: int = field(init=False, repr=False, compare=False)
+    step: int = field(init=False, repr=False, compare=False)
+    _front: int = field(init=False, repr=False, compare=False)
+    _furthest: int = field(init=False, repr=False, compare=False)
     _first: int = field(init=False, repr=False, compare=False)
     _last: int = field(init=False, repr=False, compare=False)
 
@@ -128,29 +130,31 @@ class AlignedAxis:
         padded = -(-max(self.size, self.min_size) // self.align) * self.align
         front, step = self.overlap // 2, self.patch - self.overlap
         single = padded <= self.patch
-        object.__setattr__(self, "_padded", padded)
+        object.__setattr__(self, "step", step)
+        object.__setattr__(self, "_front", front)
+        object.__setattr__(self, "_furthest", padded - self.patch)  # where the last tile starts
         object.__setattr__(self, "_first", 0 if single else front // step)
         last = 0 if single else -((self.patch - padded - front) // step)
         object.__setattr__(self, "_last", last)
-
-    @property
-    def step(self) -> int:
-        return self.patch - self.overlap
 
     @property
     def n_tiles(self) -> int:
         return self._last - self._first + 1
 
     def tile(self, index: int) -> AxisTile:
-        size, patch, padded = self.size, self.patch, self._padded
-        if padded <= patch:
-            return AxisTile(0, padded, 0, size)
-        step = patch - self.overlap
+        # Comparisons instead of min and max: this is the inner loop of everything.
+        furthest = self._furthest
+        if furthest <= 0:
+            return AxisTile(0, self.patch + furthest, 0, self.size)
         position = index + self._first
-        keep = position * step
-        start = min(max(keep - self.overlap // 2, 0), padded - patch)
-        keep_stop = size if position == self._last else keep + step
-        return AxisTile(start, patch, keep if index else 0, keep_stop)
+        keep = position * self.step
+        start = keep - self._front
+        if start < 0:
+            start = 0
+        elif start > furthest:
+            start = furthest
+        keep_stop = self.size if position == self._last else keep + self.step
+        return AxisTile(start, self.patch, keep if index else 0, keep_stop)
 
     def touching(self, start: int, stop: int) -> range:
         first, last, step = self._first, self._last, self.step

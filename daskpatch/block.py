@@ -8,11 +8,9 @@ region ──▶ the tiles that touch it ──▶ one read of their bounding bo
 
 from __future__ import annotations
 
-import time
-from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import accumulate, product
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -23,13 +21,11 @@ from .buffers import BufferPool
 from .conversion import convert, has_nan, is_number, store_values
 from .dimensions import Dimensions
 from .image import ImageStack, chunks_of
-from .model import LoadedModel, ModelError, Signature, load, single_threaded
+from .model import LoadedModel, ModelError, Signature, load
 from .model.errors import describe_tile
 from .model.handles import SharedModel
 from .patching import TileGrid
-from .receipts import Receipt
 from .region import Region, RegularGrid
-from .store import StoredArray
 
 Tile = tuple[AxisTile, ...]
 
@@ -46,50 +42,6 @@ class Prediction:
     input_dtype: np.dtype[Any]
     dtype: np.dtype[Any]
     batch_size: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """A prediction and where its blocks are written; the same value for all blocks of a run."""
-
-    prediction: Prediction
-    block_shape: tuple[int, ...]
-    targets: tuple[StoredArray, ...]
-    side_by_side: bool
-    buffers: BufferPool = field(default_factory=BufferPool, repr=False)
-    _ends: tuple[int, ...] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        grids = block_grids(self.prediction, self.block_shape)
-        object.__setattr__(self, "_ends", (0, *accumulate(g.n_cells for g in grids)))
-
-    def place(self, index: int) -> tuple[int, Region]:
-        """The image of a block, and its region of that image's prediction."""
-        data_idx = bisect_right(self._ends, index) - 1
-        grid = block_grid(self.prediction, data_idx, self.block_shape)
-        return data_idx, grid.cell(index - self._ends[data_idx])
-
-    def __call__(self, index: int) -> Receipt:
-        """Compute a block and write it."""
-        begin = time.perf_counter()
-        data_idx, region = self.place(index)
-        tally = Tally()
-        with self.buffers.lend(region.shape, self.prediction.dtype) as values:
-            if self.side_by_side:
-                single_threaded()
-            fill_region(self.prediction, data_idx, region, values, tally, self.buffers)
-            self.targets[data_idx].write(region.slices, values)
-        dims = self.prediction.outputs[data_idx]
-        channels = dims.channel_part(region)
-        return Receipt(
-            index=index,
-            tiles=tally.tiles,
-            nan_tiles=tally.nan_tiles,
-            voxels=region.n_voxels // (channels.stop - channels.start),
-            bytes_read=tally.bytes_read,
-            bytes_written=region.n_voxels * self.prediction.dtype.itemsize,
-            seconds=time.perf_counter() - begin,
-        )
 
 
 def block_grids(prediction: Prediction, block_shape: tuple[int, ...]) -> tuple[RegularGrid, ...]:

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from dask.utils import parse_bytes
 
-from ..block import Job
 from ..image import why_not_portable
+from ..job import Job
 from ..model import ModelError, restore_threads
 from ..receipts import FailedBlock, Receipt, Report, RunFailed, Totals
 from ..running import Done, active_client, has_other_processes, run_job

@@ -1,0 +1,59 @@
+"""The job of a run: blocks computed and written, one call each."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from .block import Prediction, Tally, block_grid, block_grids, fill_region
+from .buffers import BufferPool
+from .model import single_threaded
+from .receipts import Receipt
+from .region import Region
+from .store import StoredArray
+
+
+@dataclass(frozen=True)
+class Job:
+    """A prediction and where its blocks are written; the same value for all blocks of a run."""
+
+    prediction: Prediction
+    block_shape: tuple[int, ...]
+    targets: tuple[StoredArray, ...]
+    side_by_side: bool
+    buffers: BufferPool = field(default_factory=BufferPool, repr=False)
+    _ends: tuple[int, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        grids = block_grids(self.prediction, self.block_shape)
+        object.__setattr__(self, "_ends", (0, *accumulate(g.n_cells for g in grids)))
+
+    def place(self, index: int) -> tuple[int, Region]:
+        """The image of a block, and its region of that image's prediction."""
+        data_idx = bisect_right(self._ends, index) - 1
+        grid = block_grid(self.prediction, data_idx, self.block_shape)
+        return data_idx, grid.cell(index - self._ends[data_idx])
+
+    def __call__(self, index: int) -> Receipt:
+        """Compute a block and write it."""
+        begin = time.perf_counter()
+        data_idx, region = self.place(index)
+        tally = Tally()
+        with self.buffers.lend(region.shape, self.prediction.dtype) as values:
+            if self.side_by_side:
+                single_threaded()
+            fill_region(self.prediction, data_idx, region, values, tally, self.buffers)
+            self.targets[data_idx].write(region.slices, values)
+        dims = self.prediction.outputs[data_idx]
+        channels = dims.channel_part(region)
+        return Receipt(
+            index=index,
+            tiles=tally.tiles,
+            nan_tiles=tally.nan_tiles,
+            voxels=region.n_voxels // (channels.stop - channels.start),
+            bytes_read=tally.bytes_read,
+            bytes_written=region.n_voxels * self.prediction.dtype.itemsize,
+            seconds=time.perf_counter() - begin,
+        )
