@@ -178,9 +178,9 @@ class _TensorStore:
         return values
 
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
-        # Not can_reference_source_data_indefinitely: tensorstore keeps references after the
-        # commit, and the caller uses the buffer again.
-        self._writer[box].write(values).result()
+        # Instead of copying the values tensorstore may refer to them, even after the commit that
+        # is waited for here: in its cache, of which the writer has none and which is never read.
+        self._writer[box].write(values, can_reference_source_data_indefinitely=True).result()
 
     def _open(self, cache_bytes: int) -> Any:
         tensorstore = extras.load("tensorstore", "io='tensorstore'")
