@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from ..importing import split_name
-from .handles import CallableModel, ImportedModel, ModelHandle, SharedModel
+from ..importing import import_attribute, split_name
+from .handles import Batch, CallableModel, ModelHandle, SharedModel
 from .onnx import OnnxModel
 from .torch import TorchModel
 
@@ -55,3 +58,27 @@ def _is_torch_module(model: Any) -> bool:
     """Whether it is a module, without importing torch: then nobody could have made one."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """`package.module:attribute` or `file.py:attribute`, imported where it is used."""
+
+    module: str
+    attribute: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.module}:{self.attribute}"
+
+    def load(self) -> Callable[[Batch], Any]:
+        value = import_attribute(self.module, self.attribute)
+        if inspect.isclass(value):
+            raise TypeError(
+                f"{self.name} is a class; give a function or an instance, for example a line "
+                f"model = {self.attribute}() in the module, and :model."
+            )
+        return as_handle(value).handle.load()
+
+    def nbytes(self) -> int:
+        return 0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -12,8 +11,6 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ..importing import import_attribute
 
 Batch = NDArray[Any]
 
@@ -56,20 +53,35 @@ _KEPT = 4
 """Models that stay loaded in a process: its tasks come and go, and forget them."""
 
 _loaded: OrderedDict[str, LoadedModel] = OrderedDict()
-_locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+_loading: dict[str, threading.RLock] = {}
+_table = threading.Lock()
 
 
 def load(shared: SharedModel) -> LoadedModel:
     """The model of a handle, loaded on the first call in this process."""
     token = shared.token
-    with _locks[token]:  # of this model alone: loading runs the user's code
-        model = _loaded.get(token)
+    # One lock for each model: loading runs the user's code, which may load another.
+    with _loading.setdefault(token, threading.RLock()):
+        model = _recall(token)
         if model is None:
             model = LoadedModel(shared.handle.load())
-            _loaded[token] = model
-            while len(_loaded) > _KEPT:
-                _loaded.popitem(last=False)
+            _keep(token, model)
         return model
+
+
+def _recall(token: str) -> LoadedModel | None:
+    with _table:
+        if token in _loaded:
+            _loaded.move_to_end(token)
+        return _loaded.get(token)
+
+
+def _keep(token: str, model: LoadedModel) -> None:
+    with _table:
+        _loaded[token] = model
+        while len(_loaded) > _KEPT:
+            forgotten, _ = _loaded.popitem(last=False)
+            _loading.pop(forgotten, None)
 
 
 @dataclass(frozen=True)
@@ -87,32 +99,6 @@ class CallableModel:
 
     def load(self) -> Callable[[Batch], Any]:
         return self.function
-
-    def nbytes(self) -> int:
-        return 0
-
-
-@dataclass(frozen=True)
-class ImportedModel:
-    """`package.module:attribute` or `file.py:attribute`, imported where it is used."""
-
-    module: str
-    attribute: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.module}:{self.attribute}"
-
-    def load(self) -> Callable[[Batch], Any]:
-        from .adaptation import as_handle
-
-        value = import_attribute(self.module, self.attribute)
-        if inspect.isclass(value):
-            raise TypeError(
-                f"{self.name} is a class; give a function or an instance, for example a line "
-                f"model = {self.attribute}() in the module, and :model."
-            )
-        return as_handle(value).handle.load()
 
     def nbytes(self) -> int:
         return 0

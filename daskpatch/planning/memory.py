@@ -19,7 +19,7 @@ from ..store import CACHE_BYTES
 from .layout import Layout
 
 _ALLOWANCE = 1.25
-"""Allocators keep more than they hand out; measured, see benchmarks/README.md."""
+"""Allocators keep more than they hand out: measured, benchmarks/results.md (memory)."""
 
 
 @dataclass(frozen=True, slots=True)
