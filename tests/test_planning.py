@@ -1,5 +1,6 @@
 """Plans: what they refuse, choose and say."""
 
+import dataclasses
 import json
 import math
 import sys
@@ -19,7 +20,9 @@ from daskpatch.dimensions import Dimensions
 from daskpatch.planning.layout import Room, choose_layout, nearest
 from daskpatch.planning.memory import available_memory
 
-ROOMY = Room(seconds_per_voxel=1e-6, bytes_per_voxel=10, bytes_per_thread=1e9, threads=2)
+ROOMY = Room(
+    seconds_per_voxel=1e-6, bytes_per_voxel=10, bytes_per_thread=1e9, threads=2, has_cache=True
+)
 
 
 def layout(axes, shape, step, **options):
@@ -54,7 +57,11 @@ def test_every_write_unit_belongs_to_one_block(data):
     step = tuple(data.draw(st.integers(1, 130)) for _ in range(3))
     shards = data.draw(st.none() | st.integers(1, 80))
     room = Room(
-        data.draw(st.sampled_from([1e-9, 1e-5])), 10, data.draw(st.sampled_from([1e5, 1e9])), 2
+        seconds_per_voxel=data.draw(st.sampled_from([1e-9, 1e-5])),
+        bytes_per_voxel=10,
+        bytes_per_thread=data.draw(st.sampled_from([1e5, 1e9])),
+        threads=2,
+        has_cache=data.draw(st.booleans()),
     )
     made = layout("ZYX", shape, step, shards=shards, room=room)
     for unit, block, chunk in zip(made.write_unit, made.block_shape, made.chunks, strict=True):
@@ -68,6 +75,25 @@ def test_default_blocks_are_whole_steps_and_worth_a_task():
     assert 2**20 <= math.prod(made.block_shape) <= 2**24
 
 
+def test_blocks_are_larger_where_no_cache_serves_their_halo():
+    options = {"chunks": (64, 128, 128)}
+    cached = layout(
+        "ZYX",
+        (2000, 2000, 2000),
+        (64, 128, 128),
+        **options,
+        room=dataclasses.replace(ROOMY, seconds_per_voxel=1e-9),
+    )
+    uncached = layout(
+        "ZYX",
+        (2000, 2000, 2000),
+        (64, 128, 128),
+        **options,
+        room=dataclasses.replace(ROOMY, seconds_per_voxel=1e-9, has_cache=False),
+    )
+    assert math.prod(uncached.block_shape) == 2 * math.prod(cached.block_shape)
+
+
 def test_small_samples_share_a_block():
     made = layout("TYX", (10_000, 100, 100), (64, 64))
     assert made.chunks == (1, 100, 100)
@@ -76,7 +102,7 @@ def test_small_samples_share_a_block():
 
 
 def test_blocks_shrink_with_memory():
-    tight = Room(1e-9, 10, 2e6, 2)
+    tight = Room(1e-9, 10, 2e6, 2, True)
     assert math.prod(layout("ZYX", (2000,) * 3, (64,) * 3, room=tight).block_shape) * 10 <= 3e6
 
 

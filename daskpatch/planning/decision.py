@@ -39,17 +39,25 @@ def decide(
 ) -> Plan:
     """A plan from what the trial showed: layout, cost, memory. Costs the same at any size."""
     back_end = _back_end(prediction.images, target, io)
-    uses_cache = back_end == "tensorstore"
+    has_cache = back_end == "tensorstore"
     while True:
         layout = _layout(
-            prediction, trial, target, chunks, shards, block_shape, threads, memory_limit
+            prediction,
+            trial,
+            target,
+            chunks,
+            shards,
+            block_shape,
+            threads,
+            memory_limit,
+            has_cache,
         )
         memory = memory_of(
             prediction,
             layout,
             threads=threads,
             working=trial.working_bytes,
-            uses_cache=uses_cache,
+            has_cache=has_cache,
         )
         if memory.peak <= memory_limit or threads == 1 or not may_lower_threads:
             break
@@ -94,6 +102,7 @@ def _layout(
     block_shape: Any,
     threads: int,
     memory_limit: int,
+    has_cache: bool,
 ) -> Layout:
     dims = _largest(prediction.outputs)
     if target is not None and target.array is not None:
@@ -116,6 +125,7 @@ def _layout(
             bytes_per_voxel=per_voxel,
             bytes_per_thread=memory_limit / 2 / threads,
             threads=threads,
+            has_cache=has_cache,
         ),
     )
 

@@ -40,6 +40,7 @@ class Room:
     bytes_per_voxel: float
     bytes_per_thread: float
     threads: int
+    has_cache: bool
 
 
 def choose_layout(
@@ -196,6 +197,8 @@ def choose_block(
 def _worth_a_task(dims: Dimensions, room: Room) -> float:
     """Voxels (channels included) from which on a block needs no company."""
     least, enough = _TASK_VOXELS
+    if not room.has_cache:
+        enough *= 2  # every block decodes its halo's chunks anew: larger ones read less
     timed = _TASK_SECONDS / max(room.seconds_per_voxel, 1e-12)
     share = math.prod(dims.shape) / (4 * room.threads)  # something to do for every thread
     return min(max(timed, least), enough, share)

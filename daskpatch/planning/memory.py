@@ -52,7 +52,7 @@ class Memory:
 
 
 def memory_of(
-    prediction: Prediction, layout: Layout, *, threads: int, working: int, uses_cache: bool
+    prediction: Prediction, layout: Layout, *, threads: int, working: int, has_cache: bool
 ) -> Memory:
     """The memory of a run: of each part, what the image that needs most of it needs."""
     kinds = {
@@ -71,7 +71,7 @@ def memory_of(
         batches=batches,
         working=working,
         block=block,
-        cache=min(CACHE_BYTES, _decoded_bytes(prediction)) if uses_cache else 0,
+        cache=min(CACHE_BYTES, _decoded_bytes(prediction)) if has_cache else 0,
         model=prediction.model.handle.nbytes(),
         knob=smaller if tile_is_larger else "give smaller block_shape and chunks",
     )
