@@ -95,34 +95,34 @@ TOOLS: dict[str, Callable[[Path, Path, str], float]] = {
 
 
 def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
-    shape = SHAPES[smoke]
-    source = folder / f"in-{shape[0]}.zarr"
-    microscopy(source, shape)
-    rows = []
-    for io in ("tensorstore", "zarr"):
-        figures = alternated(
-            {name: partial(tool, source, folder / "out.zarr", io) for name, tool in TOOLS.items()},
-            rounds=1 if smoke else 5,
-        )
-        peaks = {
-            name: in_fresh_process("io_bound", name, source, folder / "out.zarr", io)["peak"]
-            for name in ("daskpatch", "map_overlap")
-        }
-        speeds = {name: np.prod(shape) / median(s) / 1e6 for name, s in figures.items()}
-        rows.append(
-            {
-                "io": io,
-                **{f"{name} Mvoxel/s": speed for name, speed in speeds.items()},
-                "of aligned copy": 1 / ratio(figures, "daskpatch", "aligned copy"),
-                "of copy by chunks": 1 / ratio(figures, "daskpatch", "copy by chunks"),
-                "of map_overlap": 1 / ratio(figures, "daskpatch", "map_overlap"),
-                "peak MB": peaks["daskpatch"] / 1e6,
-                "map_overlap peak MB": peaks["map_overlap"] / 1e6,
-                "peak of map_overlap": peaks["daskpatch"] / peaks["map_overlap"],
-            }
-        )
+    source = folder / f"in-{SHAPES[smoke][0]}.zarr"
+    microscopy(source, SHAPES[smoke])
+    rows = [measured(io, source, folder / "out.zarr", smoke) for io in ("tensorstore", "zarr")]
     shutil.rmtree(folder / "out.zarr", ignore_errors=True)
     return rows
+
+
+def measured(io: str, source: Path, output: Path, smoke: bool) -> dict[str, Any]:
+    """Speeds of all tools with one back end, alternated; peaks each in a process of its own."""
+    figures = alternated(
+        {name: partial(tool, source, output, io) for name, tool in TOOLS.items()},
+        rounds=1 if smoke else 5,
+    )
+    peaks = {
+        name: in_fresh_process("io_bound", name, source, output, io)["peak"]
+        for name in ("daskpatch", "map_overlap")
+    }
+    speeds = {name: np.prod(SHAPES[smoke]) / median(s) / 1e6 for name, s in figures.items()}
+    return {
+        "io": io,
+        **{f"{name} Mvoxel/s": speed for name, speed in speeds.items()},
+        "of aligned copy": 1 / ratio(figures, "daskpatch", "aligned copy"),
+        "of copy by chunks": 1 / ratio(figures, "daskpatch", "copy by chunks"),
+        "of map_overlap": 1 / ratio(figures, "daskpatch", "map_overlap"),
+        "peak MB": peaks["daskpatch"] / 1e6,
+        "map_overlap peak MB": peaks["map_overlap"] / 1e6,
+        "peak of map_overlap": peaks["daskpatch"] / peaks["map_overlap"],
+    }
 
 
 def main(name: str, source: str, output: str, io: str) -> None:
