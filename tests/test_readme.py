@@ -1,0 +1,38 @@
+"""What the README shows runs as printed."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from volumes import read, save
+
+from daskpatch.cli.main import main
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+@pytest.fixture(autouse=True)
+def volume(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    values = rng.integers(0, 1000, (64, 128, 128)).astype("uint16")
+    save("volume.zarr", values, chunks=(32, 64, 64))
+    (tmp_path / "mine.py").write_text("def model(batch): return batch * 2\n")
+    return values
+
+
+def test_the_python_example_runs(volume, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(example, {})
+    assert np.array_equal(read("predicted.zarr"), volume * np.float32(2))
+    assert "at the peak of a worker" in capsys.readouterr().out
+
+
+def test_the_command_line_example_runs(volume):
+    (command,) = re.findall(r"^daskpatch (predict .*)$", README, re.MULTILINE)
+    with pytest.raises(SystemExit) as caught:
+        main(shlex.split(command))
+    assert caught.value.code == 0
+    assert zarr.open_array("predicted.zarr").shape == volume.shape
