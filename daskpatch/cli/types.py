@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 
-class Sizes(click.ParamType[Any]):
+class Sizes(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
     """`64` or `80,160,160`."""
 
     name = "n[,n…]"
@@ -22,7 +22,7 @@ class Sizes(click.ParamType[Any]):
         return numbers if "," in value else numbers[0]
 
 
-class Indices(click.ParamType[Any]):
+class Indices(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
     """`0` or `0,2`: always a sequence."""
 
     name = "i[,i…]"
@@ -32,7 +32,7 @@ class Indices(click.ParamType[Any]):
         return (sizes,) if isinstance(sizes, int) else sizes
 
 
-class RegionSlices(click.ParamType[Any]):
+class RegionSlices(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
     """`100:200,:,0:512`: slices of the output."""
 
     name = "a:b,…"
