@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 from dask.utils import format_bytes, parse_bytes
 
-from ..block import Prediction, block_grid, span, touching
+from ..block import Prediction, block_grid, bytes_decoded, span, touching
 from ..image import ImageStack, chunks_of
 from ..region import Region
 from ..store import CACHE_BYTES
@@ -59,7 +59,7 @@ def memory_of(
         (image.data_shape, str(image.data_dtype), chunks_of(image)): data_idx
         for data_idx, image in enumerate(prediction.images)
     }
-    parts = [_per_thread(prediction, layout, data_idx) for data_idx in kinds.values()]
+    parts = [_per_thread(prediction, layout, i, has_cache=has_cache) for i in kinds.values()]
     source, box, batches, block = (max(part[i] for part in parts) for i in range(4))
     working = prediction.batch_size * working
     smaller = "lower batch_size" if prediction.batch_size > 1 else "give a smaller patch_size"
@@ -77,19 +77,25 @@ def memory_of(
     )
 
 
-def _per_thread(prediction: Prediction, layout: Layout, data_idx: int) -> tuple[int, int, int, int]:
+def _per_thread(
+    prediction: Prediction, layout: Layout, data_idx: int, *, has_cache: bool
+) -> tuple[int, int, int, int]:
     """Bytes of source chunks in flight, of the input box, of the batches, of the output."""
     image, given = prediction.images[data_idx], prediction.signature
     channels, itemsize = image.data_shape[1], image.data_dtype.itemsize
     largest = block_grid(prediction, data_idx, layout.block_shape).largest
     box = block_box(prediction, data_idx, largest)
     tile = _largest_tile(prediction, data_idx)
+    # Chunks of a box that is being read stay in the cache, also beyond its limit.
+    in_flight = 2 * math.prod(chunks_of(image) or (0,)) * itemsize
+    if has_cache:
+        in_flight = bytes_decoded(image, box)
     # A back end encodes whole units, also where they reach beyond the image.
     written = math.prod(map(max, largest, layout.write_unit)) + math.prod(largest)
     result = given.channels * given.dtype.itemsize * math.prod(given.tile_shape(tile))
     batch = math.prod(tile) * channels * prediction.input_dtype.itemsize
     return (
-        2 * math.prod(chunks_of(image) or (0,)) * itemsize,
+        in_flight,
         box.n_voxels * channels * itemsize,
         prediction.batch_size * (batch + result),
         written * prediction.dtype.itemsize,
