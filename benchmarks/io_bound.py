@@ -24,7 +24,7 @@ from daskpatch.region import RegularGrid
 from daskpatch.store import StoredArray
 
 HALO = (8, 16, 16)
-PATCH = (80, 288, 288)  # crops of 64×256×256: whole chunks
+PATCH = (80, 160, 288)  # crops of 64×128×256: whole chunks
 THREADS = 2
 SHAPES = {False: (512, 1024, 1024), True: (128, 256, 256)}
 
