@@ -25,7 +25,7 @@ SHAPES = {False: (96, 192, 192), True: (48, 96, 96)}
 class UNet(nn.Module):
     """Two poolings; sized to less than half a megavoxel per second on two cores."""
 
-    def __init__(self, features: int = 24) -> None:
+    def __init__(self, features: int = 36) -> None:
         super().__init__()
         self.enter = self._double(1, features)
         self.down = self._double(features, 2 * features)
