@@ -27,13 +27,15 @@ from .patching import (
 )
 from .planning import Plan
 from .prediction import plan, predict
-from .receipts import FailedBlock, Report, RunFailed
+from .receipts import ClaimedError, FailedBlock, Report, RunFailed
+from .verification import Status, Verification, status, verify
 from .view import View
 
 __version__ = _version("daskpatch")
 
 __all__ = [
     "AlignedPatching",
+    "ClaimedError",
     "FailedBlock",
     "FixedPatching",
     "FixedRandomPatching",
@@ -47,13 +49,17 @@ __all__ = [
     "Report",
     "RunFailed",
     "SequentialPatching",
+    "Status",
     "TileSpecs",
     "TiledPatching",
     "TorchModel",
+    "Verification",
     "View",
     "WholeSamplePatching",
     "is_tile_specs",
     "open_image",
     "plan",
     "predict",
+    "status",
+    "verify",
 ]

@@ -89,7 +89,6 @@ def run_demo(folder: str | Path, *, progress: bool = True) -> DemoResult:
         shards=None,
         dimension_names=["y", "x"],
         attributes={},
-        overwrite=True,
     )
     stored.write(everything, image)
     planned = plan(

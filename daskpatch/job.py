@@ -6,13 +6,34 @@ import time
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Any
 
+from numpy.typing import NDArray
+
+from .backoff import with_backoff
 from .block import Prediction, Tally, block_grid, block_grids, fill_region
 from .buffers import BufferPool
 from .model import single_threaded
-from .receipts import Receipt
+from .receipts import Receipt, digest_of
 from .region import Region
 from .store import StoredArray
+
+
+class WriteError(OSError):
+    """The output cannot be written: no block after this one will fare better."""
+
+
+class Flag:
+    """Set by the driver, seen by the threads of its process; travels unset."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+
+    def __reduce__(self) -> tuple[type[Flag], tuple[()]]:
+        return Flag, ()
 
 
 @dataclass(frozen=True)
@@ -23,6 +44,7 @@ class Job:
     block_shape: tuple[int, ...]
     targets: tuple[StoredArray, ...]
     side_by_side: bool
+    abandoned: Flag = field(default_factory=Flag, repr=False)
     buffers: BufferPool = field(default_factory=BufferPool, repr=False)
     _ends: tuple[int, ...] = field(init=False, repr=False)
 
@@ -37,23 +59,47 @@ class Job:
         return data_idx, grid.cell(index - self._ends[data_idx])
 
     def __call__(self, index: int) -> Receipt:
-        """Compute a block and write it."""
+        """Compute a block and write it.
+
+        Raises
+        ------
+        WriteError
+            If the output cannot be written, also after a while.
+        """
         begin = time.perf_counter()
         data_idx, region = self.place(index)
         tally = Tally()
         with self.buffers.lend(region.shape, self.prediction.dtype) as values:
             if self.side_by_side:
                 single_threaded()
-            fill_region(self.prediction, data_idx, region, values, tally, self.buffers)
-            self.targets[data_idx].write(region.slices, values)
+            fill_region(
+                self.prediction, data_idx, region, values, tally, self.buffers, patient=True
+            )
+            self._write(data_idx, region, values)
+            digest = digest_of(values)
         dims = self.prediction.outputs[data_idx]
         channels = dims.channel_part(region)
         return Receipt(
             index=index,
+            digest=digest,
             tiles=tally.tiles,
             nan_tiles=tally.nan_tiles,
             voxels=region.n_voxels // (channels.stop - channels.start),
             bytes_read=tally.bytes_read,
             bytes_written=region.n_voxels * self.prediction.dtype.itemsize,
             seconds=time.perf_counter() - begin,
+            finished=time.time(),
         )
+
+    def _write(self, data_idx: int, region: Region, values: NDArray[Any]) -> None:
+        if self.abandoned.is_set:
+            raise WriteError("The run was given up; its output may be another's by now.")
+        target = self.targets[data_idx]
+        try:
+            with_backoff(
+                lambda: target.write(region.slices, values), f"Writing {target.location.name}"
+            )
+        except Exception as error:
+            raise WriteError(
+                f"{target.location.name} could not be written: {type(error).__name__}: {error}"
+            ) from error

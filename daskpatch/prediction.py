@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,12 @@ from .block import Prediction
 from .conversion import is_number
 from .dimensions import Dimensions
 from .image import ArrayImage, ImageStack, open_stack, with_io
-from .model import as_handle
+from .model import NoIdentityError, SharedModel, as_handle
 from .patching import AlignedPatching, Patching, grids_of
 from .planning import Plan
 from .planning.decision import decide, stored_dtype
 from .planning.memory import as_bytes, at_least_one, available_memory, check_tile
+from .planning.request import Request
 from .planning.target import as_target
 from .planning.trial import Trial, run_trial, trial_tile
 from .receipts import Report
@@ -47,6 +49,7 @@ def plan(
     threads: int | None = None,
     io: str = "auto",
     overwrite: bool = False,
+    model_id: str | None = None,
 ) -> Plan:
     """Decide everything about a tiled prediction, and compute none of it.
 
@@ -89,6 +92,9 @@ def plan(
         `"auto"`, `"zarr"` or `"tensorstore"`.
     overwrite
         Whether `run` may delete an array, or a group of daskpatch's, at the output's place.
+    model_id
+        What tells the model from others when a run is resumed; by default a digest of its code
+        and weights, which models that hold open files or compiled objects don't have.
 
     Raises
     ------
@@ -121,13 +127,22 @@ def plan(
         if output is None
         else as_target(output, images, overwrite=overwrite, is_series=is_series, io=io)
     )
-    n_threads = at_least_one("threads", CPU_COUNT if threads is None else threads)
-    limit = available_memory() if memory_limit is None else as_bytes(memory_limit)
+    request = Request(
+        chunks=chunks,
+        shards=shards,
+        block_shape=block_shape,
+        threads=None if threads is None else at_least_one("threads", threads),
+        memory_limit=None if memory_limit is None else as_bytes(memory_limit),
+        io=io,
+    )
+    limit = request.memory_limit or available_memory()
     handle = as_handle(model)
     given = _number_dtype("input_dtype", input_dtype)
     stored = None if dtype is None else _number_dtype("dtype", dtype)
     check_tile(*trial_tile(images, grids), given, limit)
-    trial = run_trial(images, grids, handle, input_dtype=given, side_by_side=n_threads > 1)
+    identity = None if output is None else _identity(handle, model_id)
+    side_by_side = (request.threads or CPU_COUNT) > 1
+    trial = run_trial(images, grids, handle, input_dtype=given, side_by_side=side_by_side)
     prediction = Prediction(
         images=images,
         grids=grids,
@@ -139,19 +154,7 @@ def plan(
         batch_size=at_least_one("batch_size", batch_size),
     )
     return decide(
-        prediction,
-        strategy,
-        trial,
-        target,
-        chunks=chunks,
-        shards=shards,
-        block_shape=block_shape,
-        threads=n_threads,
-        may_lower_threads=threads is None,
-        memory_limit=limit,
-        limit_is_given=memory_limit is not None,
-        is_series=is_series,
-        io=io,
+        prediction, strategy, trial, target, request, is_series=is_series, model_id=identity
     )
 
 
@@ -160,10 +163,7 @@ def predict(
     model: Any,
     output: Any,
     *,
-    client: Any | None = None,
     threads: int | None = None,
-    region: Any | None = None,
-    progress: bool = True,
     **options: Any,
 ) -> Report:
     """Plan and run in one.
@@ -182,8 +182,22 @@ def predict(
     >>> zarr.open(store)[0, :3]
     array([-1., -1., -1.], dtype=float32)
     """
+    of_run = {name: options.pop(name) for name in _RUN_OPTIONS & options.keys()}
     planned = plan(source, model, output, threads=threads, **options)
-    return planned.run(client=client, region=region, progress=progress, threads=threads)
+    return planned.run(threads=threads, **of_run)
+
+
+_RUN_OPTIONS = inspect.signature(Plan.run).parameters.keys() - {"self", "threads"}
+
+
+def _identity(model: SharedModel, model_id: str | None) -> str | None:
+    """What tells the model from others in a later run; None if nothing does."""
+    if model_id is not None:
+        return f"model_id {model_id}"
+    try:
+        return model.handle.identity()
+    except NoIdentityError:
+        return None
 
 
 def _open(

@@ -41,7 +41,7 @@ def test_predict_writes_the_prediction(run, stored, volume):
     assert code == 0, err
     assert "out.zarr" in out
     assert "Mvoxel/s" in out
-    assert "100%" in err
+    assert "100.0 % done" in err
     assert np.array_equal(read("out.zarr"), volume * np.float32(2))
 
 
@@ -132,7 +132,11 @@ def test_every_parameter_of_plan_and_run_has_a_flag():
 
     flags = {p.name for p in cli.commands["predict"].params if isinstance(p, Option)}
     wanted = set(inspect.signature(daskpatch.plan).parameters) - {"source", "output"}
-    wanted |= set(inspect.signature(daskpatch.Plan.run).parameters) - {"self", "client"}
+    wanted |= set(inspect.signature(daskpatch.Plan.run).parameters) - {
+        "self",
+        "client",
+        "interruption",
+    }
     assert wanted <= flags
     assert {"scheduler", "as_json", "debug"} <= flags
 

@@ -1,7 +1,9 @@
 """The rolling window on threads and on clusters: nothing lost, nothing unbounded."""
 
+import sys
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,12 +13,12 @@ from example_models import double, fails
 from volumes import read, save
 
 import daskpatch
-from daskpatch.running import TASKS_PER_THREAD, run_job
+from daskpatch.running import TASKS_PER_THREAD, Interruption, Run
 from daskpatch.running.jobs import run_registered
 
 
 def test_results_come_from_every_index():
-    done = list(run_job(lambda i: i * i, range(50), key="squares", threads=3))
+    done = list(Run(lambda i: i * i, range(50), key="squares", threads=3))
     assert sorted(d.index for d in done) == list(range(50))
     assert all(d.result == d.index**2 and d.error is None for d in done)
     with pytest.raises(KeyError):
@@ -31,34 +33,71 @@ def test_no_more_than_a_few_tasks_are_taken_from_the_indices():
             taken.append(i)
             yield i
 
-    run = run_job(lambda i: i, indices(), key="window", threads=2)
+    run = iter(Run(lambda i: i, indices(), key="window", threads=2))
     next(run)
     assert len(taken) <= 2 * TASKS_PER_THREAD + 2
     run.close()
     assert len(taken) < 1000
 
 
-def test_after_an_error_the_running_tasks_end_and_no_new_one_begins():
+def test_a_task_that_fails_is_tried_again_then_set_aside_and_the_others_go_on():
+    tries = Counter()
+
+    def job(i):
+        tries[i] += 1
+        if i == 3 or (i == 5 and tries[5] == 1):
+            raise ValueError(f"{i}")
+        return i
+
+    run = Run(job, range(100), key="fails", threads=2, retries=2)
+    done = list(run)
+    assert [(d.index, str(d.error)) for d in done if d.error] == [(3, "3")]
+    assert sorted(d.index for d in done) == list(range(100))
+    assert (tries[3], tries[5], run.retried) == (3, 2, 3)
+
+
+def test_a_lasting_error_is_not_tried_again():
+    tries = Counter()
+
+    def job(i):
+        tries[i] += 1
+        raise OSError("gone")
+
+    done = list(Run(job, range(3), key="lasting", threads=1, retries=5, is_lasting=lambda _: True))
+    assert len(done) == 3
+    assert set(tries.values()) == {1}
+
+
+def test_an_interrupted_run_ends_what_runs_and_begins_nothing():
+    interruption = Interruption()
     begun, ended = [], []
 
     def job(i):
         begun.append(i)
-        if i == 3:
-            raise ValueError("three")
         time.sleep(0.05)
         ended.append(i)
         return i
 
-    done = list(run_job(job, range(1000), key="fails", threads=2))
-    errors = [d for d in done if d.error is not None]
-    assert [(d.index, str(d.error)) for d in errors] == [(3, "three")]
-    assert sorted(ended) == sorted(set(begun) - {3})
-    assert len(begun) < 20
+    run = Run(job, range(1000), key="interrupted", threads=2, interruption=interruption)
+    for n, _ in enumerate(run):
+        if n == 3:
+            interruption.request()
+    assert sorted(ended) == sorted(begun)
+    assert 4 <= len(begun) < 20
+
+
+def test_after_the_grace_running_tasks_are_not_waited_for():
+    interruption = Interruption(grace=0.2)
+    interruption.request()
+    release = threading.Event()
+    run = Run(lambda i: release.wait(10), [1], key="grace", threads=1, interruption=interruption)
+    assert list(run) == []
+    release.set()
 
 
 def test_threads_run_side_by_side():
     barrier = threading.Barrier(3, timeout=10)
-    done = list(run_job(lambda i: barrier.wait(), range(3), key="barrier", threads=3))
+    done = list(Run(lambda i: barrier.wait(), range(3), key="barrier", threads=3))
     assert all(d.error is None for d in done)
 
 
@@ -251,7 +290,14 @@ def test_a_worker_with_too_little_memory_is_refused(tmp_path, stored):
         daskpatch.plan(stored, double, patch_size=16, memory_limit=limit)
 
 
-def test_a_progress_bar_is_shown(tmp_path, stored, volume, capsys):
+def test_progress_is_logged_where_there_is_no_terminal(tmp_path, stored, volume, caplog):
+    caplog.set_level("INFO", logger="daskpatch")
+    daskpatch.predict(stored, double, tmp_path / "out.zarr", patch_size=16)
+    assert "100.0 % done" in caplog.text
+
+
+def test_a_bar_is_shown_in_a_terminal(tmp_path, stored, volume, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     daskpatch.predict(stored, double, tmp_path / "out.zarr", patch_size=16)
     shown = capsys.readouterr().err
     assert "100%" in shown

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +17,13 @@ import daskpatch
 
 from ..image import information
 from ..importing import import_attribute, split_name
-from .options import common_options, plan_options
-from .types import RegionSlices
+from ..running import Interruption
+from .options import RUN_OPTIONS, common_options, plan_options, run_options
+from .signals import INTERRUPTED, interruptible, leave_at_once
 
-_RUN_FAILED, _WRONG_USE, _INTERRUPTED = 1, 2, 130
+_RUN_FAILED, _WRONG_USE = 1, 2
+
+_WATCH_SECONDS = 5.0
 
 _WRONG_USE_ERRORS = (
     ValueError,
@@ -75,31 +80,60 @@ def plan(source: str, output: str | None, as_json: bool, debug: bool, **options:
 @click.argument("source")
 @click.argument("output")
 @plan_options
-@click.option("--region", type=RegionSlices(), help="A part of the output, such as 0:64,:,:.")
-@click.option("--scheduler", metavar="ADDRESS", help="A dask.distributed scheduler to run on.")
-@click.option("--progress/--no-progress", default=True, help="Show a bar.")
+@run_options
 @common_options
 def predict(
     source: str,
     output: str,
-    region: Any,
     scheduler: str | None,
-    progress: bool,
+    workers: int | None,
+    grace: float,
     as_json: bool,
     debug: bool,  # noqa: ARG001
     **options: Any,
 ) -> None:
     """Predict SOURCE tile by tile and write OUTPUT."""
-    if scheduler is not None and options["threads"] is not None:
-        raise click.UsageError("give --threads or --scheduler, not both")
-    planned = _plan(source, output, options)
-    if not as_json:
-        click.echo(repr(planned))
-    with _client(scheduler) as client:
+    if scheduler is not None and (options["threads"] or workers):
+        raise click.UsageError("give --scheduler, or --threads and --workers, not both")
+    of_run = {name: options.pop(name) for name in RUN_OPTIONS}
+    interruption = Interruption(grace)
+    with interruptible(interruption, grace), _client(scheduler, workers, options) as client:
+        planned = _plan(source, output, options)
+        if not as_json:
+            click.echo(repr(planned))
         threads = None if client else planned.threads
-        report = planned.run(client=client, threads=threads, region=region, progress=progress)
+        report = planned.run(client=client, threads=threads, interruption=interruption, **of_run)
     facts = {**report.to_dict(), "plan": planned.to_dict()}
     click.echo(json.dumps(facts) if as_json else str(report))
+
+
+@cli.command()
+@click.argument("output")
+@click.option("--watch", is_flag=True, help="Say it again every few seconds until all is done.")
+@common_options
+def status(output: str, watch: bool, as_json: bool, debug: bool) -> None:  # noqa: ARG001
+    """Say how far the run that writes OUTPUT is, here or elsewhere."""
+    while True:
+        found = daskpatch.status(output)
+        click.echo(json.dumps(found.to_dict()) if as_json else str(found))
+        if not watch or not found.remaining:
+            return
+        time.sleep(_WATCH_SECONDS)
+
+
+@cli.command()
+@click.argument("output")
+@click.option("--repair", is_flag=True, help="Compute bad blocks again.")
+@click.option("--model", metavar="NAME", help="For the repair: the model of the run.")
+@click.option("--model-id", help="For the repair: as it was given to predict.")
+@click.option("--threads", type=int, help="Blocks that are read at a time.")
+@click.option("--progress/--no-progress", default=True, help="Show a bar.")
+@common_options
+def verify(output: str, as_json: bool, debug: bool, **options: Any) -> int:  # noqa: ARG001
+    """Read OUTPUT back and name the blocks that are not as they were written."""
+    found = daskpatch.verify(output, **options)
+    click.echo(json.dumps(found.to_dict()) if as_json else str(found))
+    return 0 if found.ok or found.repaired else _RUN_FAILED
 
 
 @cli.command()
@@ -118,25 +152,44 @@ def demo(folder: str, as_json: bool, debug: bool) -> None:  # noqa: ARG001
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0, 1 (the run failed), 2 (wrong use), 130 (interrupted)."""
-    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+    code = _run(sys.argv[1:] if arguments is None else arguments)
+    if code == INTERRUPTED:
+        leave_at_once()
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        cli.main(arguments, prog_name="daskpatch", standalone_mode=False)
+        with _logged():
+            code = cli.main(arguments, prog_name="daskpatch", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; what was written stays.", err=True)
-        return _INTERRUPTED
+    except (click.Abort, KeyboardInterrupt) as error:
+        click.echo(f"Interrupted. {error}".rstrip(), err=True)
+        return INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last resort: one line and an exit code)
         if "--debug" in arguments:
             traceback.print_exc()
         else:
             click.echo(f"Error: {_one_line(error)}", err=True)
         return _WRONG_USE if isinstance(error, _WRONG_USE_ERRORS) else _RUN_FAILED
-    return 0
+    return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """What the package logs, on stderr."""
+    handler = logging.StreamHandler()
+    log = logging.getLogger("daskpatch")
+    log.addHandler(handler)
+    level = log.level
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _one_line(error: Exception) -> str:
@@ -152,11 +205,20 @@ def _plan(source: str, output: str | None, options: dict[str, Any]) -> daskpatch
 
 
 @contextmanager
-def _client(address: str | None) -> Iterator[Any]:
-    if address is None:
+def _client(
+    address: str | None, workers: int | None, options: dict[str, Any]
+) -> Iterator[Any | None]:
+    """A client of a scheduler, or of workers on this machine; None for threads."""
+    if address is None and workers is None:
         yield None
         return
-    from ..running.cluster import connect
+    from ..running.cluster import connect, local_workers
 
-    with connect(address) as client:
+    if workers is not None:
+        opened = local_workers(workers, options.pop("threads"))
+        options["threads"] = None
+    else:
+        opened = connect(str(address))
+    with opened as client:
+        click.echo(f"dashboard at {client.dashboard_link}", err=True)
         yield client

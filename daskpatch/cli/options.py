@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .types import Indices, Sizes
+from .types import Indices, RegionSlices, Resources, Share, Sizes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +40,27 @@ _PLAN: list[Callable[[Any], Any]] = [
     click.option(
         "--overwrite/--no-overwrite", default=False, help="Delete an array that is there."
     ),
+    click.option("--model-id", help="Tells the model from others, where its code cannot."),
+]
+
+_RUN: list[Callable[[Any], Any]] = [
+    click.option("--region", type=RegionSlices(), help="A part of the output: 0:64,:,:."),
+    click.option("--resume/--no-resume", default=False, help="Go on with an interrupted run."),
+    click.option("--part", type=Share(), help="The i-th of n shares of the blocks."),
+    click.option("--retries", type=int, default=2, help="Tries after the first that fails."),
+    click.option("--resources", type=Resources(), help="What a block takes of a worker's."),
+    click.option("--patience", type=float, default=600.0, help="Seconds to wait for workers."),
+    click.option("--progress/--no-progress", default=True, help="Show a bar."),
+]
+
+RUN_OPTIONS = ("region", "resume", "part", "retries", "resources", "patience", "progress")
+
+_WORKERS: list[Callable[[Any], Any]] = [
+    click.option("--scheduler", metavar="ADDRESS", help="A dask.distributed scheduler to run on."),
+    click.option("--workers", type=int, help="Run on so many processes; --threads are of each."),
+    click.option(
+        "--grace", type=float, default=60.0, help="Seconds that running blocks have after Ctrl-C."
+    ),
 ]
 
 _COMMON: list[Callable[[Any], Any]] = [
@@ -51,6 +72,11 @@ _COMMON: list[Callable[[Any], Any]] = [
 def plan_options(command: F) -> F:
     """Every option of `daskpatch.plan`."""
     return _with(command, _PLAN)
+
+
+def run_options(command: F) -> F:
+    """Every option of `Plan.run`, and who runs it."""
+    return _with(command, _RUN + _WORKERS)
 
 
 def common_options(command: F) -> F:

@@ -46,6 +46,36 @@ class RegionSlices(click.ParamType):  # type: ignore[type-arg] # generic in newe
             self.fail(f"{value!r} holds something else than slices such as 100:200,:,0:512", param)
 
 
+class Share(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """`3/16`: the third of sixteen."""
+
+    name = "i/n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002 (the interface)
+        if not isinstance(value, str):
+            return value
+        number, _, of = value.partition("/")
+        try:
+            return int(number), int(of)
+        except ValueError:
+            self.fail(f"{value!r} is no share such as 3/16", param)
+
+
+class Resources(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """`GPU=1,memory=8e9`."""
+
+    name = "name=n[,…]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002 (the interface)
+        if not isinstance(value, str):
+            return value
+        try:
+            pairs = [part.split("=") for part in value.split(",")]
+            return {name: float(amount) for name, amount in pairs}
+        except ValueError:
+            self.fail(f"{value!r} holds something else than resources such as GPU=1", param)
+
+
 def _as_slice(text: str) -> slice | int:
     if ":" not in text:
         return int(text)

@@ -1,5 +1,6 @@
 """Image stacks: any array, seen as S C (Z) Y X."""
 
+from .identity import identity_of_image
 from .information import information
 from .opening import open_image, open_stack
 from .stack import ArrayImage, ImageStack, chunks_of, why_not_portable, with_io
@@ -8,6 +9,7 @@ __all__ = [
     "ArrayImage",
     "ImageStack",
     "chunks_of",
+    "identity_of_image",
     "information",
     "open_image",
     "open_stack",

@@ -2,7 +2,8 @@
 
 from .adaptation import as_handle
 from .errors import ModelError
-from .handles import Batch, LoadedModel, ModelHandle, load
+from .handles import Batch, LoadedModel, ModelHandle, SharedModel, load
+from .identity import NoIdentityError
 from .onnx import OnnxModel
 from .signature import Output, Signature
 from .threads import restore_threads, single_threaded
@@ -13,8 +14,10 @@ __all__ = [
     "LoadedModel",
     "ModelError",
     "ModelHandle",
+    "NoIdentityError",
     "OnnxModel",
     "Output",
+    "SharedModel",
     "Signature",
     "TorchModel",
     "as_handle",

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..importing import import_attribute, split_name
 from .handles import Batch, CallableModel, ModelHandle, SharedModel
+from .identity import identity_of_file, identity_of_module
 from .onnx import OnnxModel
 from .torch import TorchModel
 
@@ -82,3 +83,8 @@ class ImportedModel:
 
     def nbytes(self) -> int:
         return 0
+
+    def identity(self) -> str:
+        if self.module.endswith(".py"):
+            return f"{identity_of_file(self.module)}:{self.attribute}"
+        return f"{identity_of_module(self.module)}:{self.attribute}"

@@ -12,6 +12,8 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from .identity import identity_of_value
+
 Batch = NDArray[Any]
 
 
@@ -28,6 +30,15 @@ class ModelHandle(Protocol):
 
     def nbytes(self) -> int:
         """Bytes of the model's weights; 0 where it does not say."""
+
+    def identity(self) -> str:
+        """What is the same for the same model in any process, and differs for any other.
+
+        Raises
+        ------
+        NoIdentityError
+            If there is no such thing.
+        """
 
 
 class LoadedModel:
@@ -102,6 +113,9 @@ class CallableModel:
 
     def nbytes(self) -> int:
         return 0
+
+    def identity(self) -> str:
+        return identity_of_value(self.function)
 
 
 @dataclass(frozen=True)

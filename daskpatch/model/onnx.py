@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import extras
 from .handles import Batch, ExclusiveModel
+from .identity import identity_of_file
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class OnnxModel:
 
     def nbytes(self) -> int:
         return Path(self.path).stat().st_size
+
+    def identity(self) -> str:
+        return identity_of_file(Path(self.path))
 
     def load(self) -> Callable[[Batch], Any]:
         onnxruntime = extras.load("onnxruntime", "OnnxModel")

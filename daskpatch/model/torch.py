@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import extras
 from .handles import Batch, ExclusiveModel
+from .identity import identity_of_file, identity_of_value
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ class TorchModel:
         if isinstance(self.module_or_path, Path):
             return self.module_or_path.stat().st_size
         return sum(t.nbytes for t in self.module_or_path.state_dict().values())
+
+    def identity(self) -> str:
+        model = self.module_or_path
+        digest = identity_of_file(model) if isinstance(model, Path) else identity_of_value(model)
+        return f"{digest}:{self.autocast}"
 
     def load(self) -> Callable[[Batch], Any]:
         torch = extras.load("torch", "TorchModel")

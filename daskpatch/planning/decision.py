@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+from dask.system import CPU_COUNT
 
 from ..block import Prediction
 from ..dimensions import Dimensions
@@ -15,8 +17,9 @@ from ..patching import Patching, TileGrid
 from ..store import StoredArray, tensorstore_opens
 from .cost import cost_of
 from .layout import Layout, Room, choose_layout
-from .memory import check_memory, memory_of
+from .memory import available_memory, check_memory, memory_of
 from .plan import Plan
+from .request import Request
 from .target import Target, check_fits
 from .trial import Trial
 
@@ -26,43 +29,26 @@ def decide(
     patching: Patching,
     trial: Trial,
     target: Target | None,
+    request: Request,
     *,
-    chunks: Any,
-    shards: Any,
-    block_shape: Any,
-    threads: int,
-    may_lower_threads: bool,
-    memory_limit: int,
-    limit_is_given: bool = False,
-    is_series: bool = False,
-    io: str = "auto",
+    is_series: bool,
+    model_id: str | None,
 ) -> Plan:
     """A plan from what the trial showed: layout, cost, memory. Costs the same at any size."""
-    back_end = _back_end(prediction.images, target, io)
+    back_end = _back_end(prediction.images, target, request.io)
     has_cache = back_end == "tensorstore"
+    limit = request.memory_limit or available_memory()
+    threads = request.threads or CPU_COUNT
     while True:
-        layout = _layout(
-            prediction,
-            trial,
-            target,
-            chunks,
-            shards,
-            block_shape,
-            threads,
-            memory_limit,
-            has_cache,
-        )
+        room = _room(prediction, trial, limit, threads, has_cache=has_cache)
+        layout = _layout(prediction, target, request, room)
         memory = memory_of(
-            prediction,
-            layout,
-            threads=threads,
-            working=trial.working_bytes,
-            has_cache=has_cache,
+            prediction, layout, threads=threads, working=trial.working_bytes, has_cache=has_cache
         )
-        if memory.peak <= memory_limit or threads == 1 or not may_lower_threads:
+        if memory.peak <= limit or threads == 1 or request.threads is not None:
             break
         threads = max(threads // 2, 1)
-    check_memory(memory, memory_limit, "the memory_limit")
+    check_memory(memory, limit, "the memory_limit")
     if target is not None:
         target.check_layout(layout)
     return Plan(
@@ -70,14 +56,22 @@ def decide(
         patching=patching,
         layout=layout,
         memory=memory,
-        memory_limit=memory_limit,
-        limit_is_given=limit_is_given,
         cost=cost_of(prediction, layout.block_shape),
         trial=trial,
         target=target,
+        request=request,
         is_series=is_series,
         io=back_end,
-        requested_io=io,
+        model_id=model_id,
+        replan=partial(
+            decide,
+            prediction,
+            patching,
+            trial,
+            target,
+            is_series=is_series,
+            model_id=model_id,
+        ),
     )
 
 
@@ -93,18 +87,9 @@ def stored_dtype(dtype: np.dtype[Any] | None, target: Target | None, trial: Tria
     return trial.signature.dtype if dtype is None else dtype
 
 
-def _layout(
-    prediction: Prediction,
-    trial: Trial,
-    target: Target | None,
-    chunks: Any,
-    shards: Any,
-    block_shape: Any,
-    threads: int,
-    memory_limit: int,
-    has_cache: bool,
-) -> Layout:
+def _layout(prediction: Prediction, target: Target | None, request: Request, room: Room) -> Layout:
     dims = _largest(prediction.outputs)
+    chunks, shards = request.chunks, request.shards
     if target is not None and target.array is not None:
         if chunks is not None or shards is not None:
             raise ValueError(
@@ -112,21 +97,27 @@ def _layout(
             )
         check_fits(target.array, dims, target.name)
         chunks, shards = target.array.chunks, target.array.shards
-    largest = max(image.data_dtype.itemsize for image in prediction.images)
-    per_voxel = 2.0 * prediction.dtype.itemsize + largest
     return choose_layout(
         dims,
         _steps(prediction.grids),
         chunks=chunks,
         shards=shards,
-        block_shape=block_shape,
-        room=Room(
-            seconds_per_voxel=trial.seconds / math.prod(trial.tile_shape),
-            bytes_per_voxel=per_voxel,
-            bytes_per_thread=memory_limit / 2 / threads,
-            threads=threads,
-            has_cache=has_cache,
-        ),
+        block_shape=request.block_shape,
+        room=room,
+    )
+
+
+def _room(
+    prediction: Prediction, trial: Trial, limit: int, threads: int, *, has_cache: bool
+) -> Room:
+    """What a block may take: half of a thread's share of the memory."""
+    largest = max(image.data_dtype.itemsize for image in prediction.images)
+    return Room(
+        seconds_per_voxel=trial.seconds / math.prod(trial.tile_shape),
+        bytes_per_voxel=2.0 * prediction.dtype.itemsize + largest,
+        bytes_per_thread=limit / 2 / threads,
+        threads=threads,
+        has_cache=has_cache,
     )
 
 

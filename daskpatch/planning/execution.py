@@ -1,141 +1,230 @@
-"""A plan carried out: output created, blocks rolled, receipts summed."""
+"""A plan carried out: output opened, blocks rolled, receipts kept and summed."""
 
 from __future__ import annotations
 
-import sys
 import time
+import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from dask.utils import parse_bytes
+import numpy as np
 
-from ..image import why_not_portable
-from ..job import Job
+from ..job import Job, WriteError
 from ..model import ModelError, restore_threads
-from ..receipts import FailedBlock, Receipt, Report, RunFailed, Totals
-from ..running import Done, active_client, has_other_processes, run_job
-from .memory import at_least_one, check_memory
-from .provenance import provenance_of
+from ..receipts import FailedBlock, Part, Receipt, Report, RunFailed, Totals
+from ..running import Done, Interruption, NoWorkersError, Run
+from .claiming import Opened, opened
+from .ledger import without
+from .progress import progress_of
 from .selection import Selection
-from .target import Target
+from .staffing import check_staff, staff
 
 if TYPE_CHECKING:
     from .plan import Plan
 
+_UNREADABLE = 10
+"""Blocks in a row whose source could not be read, after which the source counts as gone."""
 
-def execute(
-    plan: Plan, *, client: Any | None, threads: int | None, region: Any | None, progress: bool
-) -> Report:
-    """Run a plan; `Plan.run` documents the options."""
-    if plan.target is None:
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `Plan.run`, which documents them."""
+
+    client: Any | None
+    threads: int | None
+    region: Any | None
+    progress: bool
+    resume: bool
+    part: tuple[int, int] | None
+    retries: int
+    resources: Mapping[str, float] | None
+    patience: float
+    interruption: Interruption
+
+
+def execute(plan: Plan, options: Options) -> Report:
+    """Run a plan."""
+    target = plan.target
+    if target is None:
         raise ValueError("The plan has no output to write to; give one to daskpatch.plan.")
-    client, n_threads = _workers(plan, client, threads)
-    selection = plan.selection if region is None else plan.selection.within(region)
-    plan.target.check()
-    if client is None or plan.limit_is_given:
-        memory = replace(plan.memory, threads=n_threads)
-        check_memory(memory, plan.memory_limit, "the memory_limit")
-    if client is not None:
-        _check_cluster(plan, plan.target, client)
-    targets = plan.target.create(
-        plan.outputs,
-        plan.layout,
-        dtype=plan.dtype,
-        provenance=provenance_of(plan.prediction, plan.patching),
-        io=plan.requested_io,
-    )
-    job = Job(plan.prediction, plan.block_shape, targets, side_by_side=n_threads > 1)
-    threads_before = restore_threads(None)
+    part = _as_part(options)
+    if options.resume and target.overwrite:
+        raise ValueError(
+            "Give overwrite or resume (which part implies), not both: one starts anew, the other "
+            "goes on."
+        )
+    if options.retries < 0:
+        raise ValueError(f"retries is {options.retries}; needed is 0 or more.")
+    client, n_threads = staff(plan, options)
+    if options.region is not None:
+        plan.selection.within(options.region)  # refused before anything is written
+    check_staff(plan, target, client, n_threads)
+    with opened(plan, target, part, resume=options.resume) as output:
+        return _Execution(output, options, part, client, n_threads).run()
+
+
+def _as_part(options: Options) -> Part:
+    if options.part is None:
+        return Part()
     try:
-        done = run_job(
-            job, selection, key=f"daskpatch-{uuid4().hex}", threads=n_threads, client=client
+        number, of = map(int, options.part)
+    except (TypeError, ValueError):
+        number, of = 0, 0
+    if not 1 <= number <= of:
+        raise ValueError(f"part is {options.part!r}; needed is (i, n) with 1 <= i <= n.")
+    if options.region is not None:
+        raise ValueError("Give region or part, not both.")
+    return Part(number, of)
+
+
+class _Execution:
+    """One run over an output that is open."""
+
+    def __init__(
+        self, output: Opened, options: Options, part: Part, client: Any | None, n_threads: int
+    ) -> None:
+        self._output, self._options = output, options
+        self._client, self._n_threads = client, n_threads
+        self._selection = _selected(output.plan, options, part)
+        self._totals = Totals()
+        self._failed: list[tuple[FailedBlock, BaseException]] = []
+        self._unreadable = 0
+        self._fatal: BaseException | None = None
+        self._interruption = options.interruption
+
+    def run(self) -> Report:
+        done = self._output.ledger.receipts()
+        plan = self._output.plan
+        job = Job(
+            plan.prediction,
+            plan.block_shape,
+            self._output.arrays,
+            side_by_side=self._n_threads > 1,
         )
-        return _collect(done, selection, progress=progress)
-    finally:
-        restore_threads(threads_before)
-
-
-def _workers(plan: Plan, client: Any | None, threads: int | None) -> tuple[Any | None, int]:
-    """The client, and how many threads compute side by side in one process."""
-    if client is not None and threads is not None:
-        raise ValueError("Give client or threads, not both: a client's workers have their own.")
-    if threads is not None:
-        return None, at_least_one("threads", threads)
-    client = client if client is not None else active_client()
-    if client is None:
-        return None, plan.threads
-    if not hasattr(client, "nthreads"):
-        raise TypeError(
-            f"client is {client!r}; needed is a dask.distributed client: Client(address)."
+        run = Run(
+            job,
+            without(iter(self._selection), done["index"]),
+            key=f"daskpatch-{uuid4().hex}",
+            threads=self._n_threads,
+            client=self._client,
+            retries=self._options.retries,
+            is_lasting=lambda error: isinstance(error, OSError),  # tried again where it arose
+            resources=self._options.resources,
+            patience=self._options.patience,
+            interruption=self._interruption,
+            on_pulse=self._look_around,
         )
-    workers = client.nthreads()
-    if not workers:
-        raise ValueError("The client has no workers; start some, or wait for them, first.")
-    return client, max(workers.values())
-
-
-def _check_cluster(plan: Plan, target: Target, client: Any) -> None:
-    """Refuse what workers in other processes cannot use, or have no memory for.
-
-    Raises
-    ------
-    ValueError
-        If the input or the output lives in this process.
-    MemoryError
-        If a worker has too little memory.
-    """
-    if not has_other_processes(client):
-        return
-    for image in plan.images:
-        reason = why_not_portable(image)
-        if reason:
-            raise ValueError(
-                f"The source {image.source} cannot be used by worker processes: {reason}, or run "
-                "with threads (threads=…)."
-            )
-    from ..running.cluster import why_not_sent
-
-    reason = why_not_sent(plan.prediction.model)
-    if reason:
-        raise ValueError(
-            f"The model {plan.model_name} cannot be sent to worker processes ({reason}); name it "
-            "as 'file.py:attribute', which they load themselves, or run with threads (threads=…)."
+        threads_before = restore_threads(None)
+        begin = time.perf_counter()
+        selected = self._before(done)
+        try:
+            self._collect(run, sum(int(v) for v in selected["voxels"]))
+        except NoWorkersError as error:
+            self._fatal = error
+        except BaseException:
+            job.abandoned.set()
+            raise
+        finally:
+            restore_threads(threads_before)
+            self._output.ledger.flush()
+        report = self._totals.report(
+            time.perf_counter() - begin,
+            skipped=len(selected),
+            retried=run.retried,
+            taken_over=self._output.claim.taken_over,
+            failed_blocks=tuple(failure for failure, _ in self._failed),
         )
-    if target.location.lives_in_this_process:
-        raise ValueError(
-            f"The output {target.name} lives in this process's memory, of which worker processes "
-            "would write into copies; write to disk, or run with threads (threads=…)."
+        self._conclude(report)
+        return report
+
+    def _before(self, done: Any) -> Any:
+        """The receipts of selected blocks that an earlier run wrote."""
+        if self._options.region is None:
+            share = self._selection.share or range(self._selection.n_blocks)
+            inside = (done["index"] >= share.start) & (done["index"] < share.stop)
+            return done[inside]
+        chosen = np.fromiter(self._selection, np.uint64, self._selection.n_blocks)
+        return done[np.isin(done["index"], chosen)]
+
+    def _collect(self, run: Run, voxels_before: int) -> None:
+        total = self._selection.n_voxels
+        with progress_of(total, voxels_before, shown=self._options.progress) as advance:
+            for outcome in run:
+                if outcome.error is None:
+                    self._done(outcome.result)
+                    advance(outcome.result.voxels)
+                else:
+                    self._not_done(outcome)
+
+    def _look_around(self) -> None:
+        if self._output.claim.is_lost:
+            self._stop(RuntimeError("Another driver took the output over."))
+        self._output.ledger.flush(due=not self._interruption.is_requested)
+
+    def _done(self, receipt: Receipt) -> None:
+        self._unreadable = 0
+        self._output.ledger.add(receipt)
+        self._totals.add(receipt)
+        if receipt.nan_tiles and self._totals.nan_tiles == receipt.nan_tiles:
+            _warn_of_nan(receipt)
+
+    def _not_done(self, outcome: Done) -> None:
+        error = outcome.error
+        assert error is not None
+        if isinstance(error, WriteError):
+            self._stop(error)
+            return
+        self._unreadable = self._unreadable + 1 if isinstance(error, OSError) else 0
+        if self._unreadable >= _UNREADABLE:
+            self._stop(error)
+        failure = FailedBlock(
+            index=outcome.index,
+            tile=error.tile if isinstance(error, ModelError) else None,
+            error=str(error) or type(error).__name__,
+            traceback="".join(traceback.format_exception(error)),
         )
-    for worker in client.scheduler_info()["workers"].values():
-        limit = parse_bytes(worker.get("memory_limit") or 0)
-        if limit:
-            memory = replace(plan.memory, threads=worker["nthreads"])
-            check_memory(memory, limit, f"the memory of worker {worker['name']}")
+        self._failed.append((failure, error))
+        self._output.ledger.set_aside(failure)
+
+    def _stop(self, error: BaseException) -> None:
+        """Begin no new block; those that run end."""
+        self._fatal = self._fatal or error
+        self._interruption.request()
+
+    def _conclude(self, report: Report) -> None:
+        failed = report.failed_blocks
+        written = (
+            f"{report.blocks + report.skipped} of {self._selection.n_blocks} blocks are written "
+            "and stay; resume=True goes on from there"
+        )
+        if self._fatal is not None:
+            raise RunFailed(
+                f"The run stopped: {_stripped(self._fatal)}. {written}.", report, failed
+            ) from self._fatal
+        if self._interruption.is_requested:
+            raise KeyboardInterrupt(f"{written}.")
+        if failed:
+            error = self._failed[0][1]
+            reason = error.reason if isinstance(error, ModelError) and error.reason else error
+            others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            raise RunFailed(
+                f"Block {failed[0].index} failed{others}: {_stripped(error)}. {written}.",
+                report,
+                failed,
+            ) from reason
 
 
-def _collect(done: Iterator[Done], selection: Selection, *, progress: bool) -> Report:
-    """Sum the receipts; raise once the running blocks have ended if one failed."""
-    totals = Totals()
-    failed: list[Done] = []
-    begin = time.perf_counter()
-    with _bar(selection, shown=progress) as advance:
-        for outcome in done:
-            if outcome.error is not None:
-                failed.append(outcome)
-                continue
-            receipt: Receipt = outcome.result
-            totals.add(receipt)
-            advance(receipt.voxels)
-            if receipt.nan_tiles and totals.nan_tiles == receipt.nan_tiles:
-                _warn_of_nan(receipt)
-    report = totals.report(time.perf_counter() - begin)
-    if failed:
-        _raise(report, failed, selection.n_blocks)
-    return report
+def _selected(plan: Plan, options: Options, part: Part) -> Selection:
+    if options.part is not None:
+        return plan.selection.part(part)
+    return plan.selection if options.region is None else plan.selection.within(options.region)
+
+
+def _stripped(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).rstrip(".")
 
 
 def _warn_of_nan(receipt: Receipt) -> None:
@@ -143,46 +232,5 @@ def _warn_of_nan(receipt: Receipt) -> None:
         f"The model gave NaN where its input had none, first in block {receipt.index}; the report "
         "counts the tiles (nan_tiles). In integer outputs NaN is stored as 0.",
         RuntimeWarning,
-        stacklevel=5,
+        stacklevel=7,
     )
-
-
-def _raise(report: Report, failed: list[Done], n_blocks: int) -> None:
-    error = failed[0].error
-    blocks = tuple(
-        FailedBlock(
-            index=outcome.index,
-            tile=outcome.error.tile if isinstance(outcome.error, ModelError) else None,
-            error=str(outcome.error),
-        )
-        for outcome in failed
-    )
-    reason = error.reason if isinstance(error, ModelError) and error.reason else error
-    raise RunFailed(
-        f"Block {blocks[0].index} failed: {str(error).rstrip('.')}. {report.blocks} of {n_blocks} "
-        "blocks are written and stay.",
-        report,
-        blocks,
-    ) from reason
-
-
-@contextmanager
-def _bar(selection: Selection, *, shown: bool) -> Iterator[Any]:
-    """A bar that counts voxels of space and samples."""
-    if not shown:
-        yield lambda _: None
-        return
-    with warnings.catch_warnings():
-        # A notebook without ipywidgets gets a text bar; tqdm says so in a warning.
-        warnings.simplefilter("ignore")
-        from tqdm.auto import tqdm
-
-    interval = 0.5 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30.0
-    with tqdm(
-        total=selection.n_voxels,
-        unit="voxel",
-        unit_scale=True,
-        mininterval=interval,
-        desc="daskpatch",
-    ) as bar:
-        yield bar.update

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,11 +14,13 @@ from ..dimensions import Dimensions
 from ..image import ImageStack
 from ..model import Signature
 from ..receipts import Report
+from ..running import Interruption
 from ..view import View, as_dask
 from .cost import Cost
-from .execution import execute
+from .execution import Options, execute
 from .layout import Layout
 from .memory import Memory
+from .request import Request
 from .selection import Selection
 from .summary import as_dict, as_html, as_text
 from .target import Target
@@ -54,14 +57,14 @@ class Plan:
     patching: Any
     layout: Layout
     memory: Memory
-    memory_limit: int
-    limit_is_given: bool
     cost: Cost
     trial: Trial
     target: Target | None
+    request: Request
     is_series: bool
     io: str
-    requested_io: str
+    model_id: str | None
+    replan: Callable[[Request], Plan]
 
     @property
     def images(self) -> tuple[ImageStack, ...]:
@@ -189,8 +192,18 @@ class Plan:
         threads: int | None = None,
         region: Any | None = None,
         progress: bool = True,
+        *,
+        resume: bool = False,
+        part: tuple[int, int] | None = None,
+        retries: int = 2,
+        resources: Mapping[str, float] | None = None,
+        patience: float = 600.0,
+        interruption: Interruption | None = None,
     ) -> Report:
         """Write the prediction.
+
+        A block that fails is tried again, then set aside; the others are written, and `RunFailed`
+        is raised at the end. Whatever ends a run, `resume=True` goes on with it.
 
         Parameters
         ----------
@@ -202,20 +215,53 @@ class Plan:
         region
             Slices of the output (of a single image), rounded out to blocks; by default all.
         progress
-            Whether to show a bar.
+            Whether to show a bar: in a terminal or a notebook; elsewhere a line is logged (to
+            the logger `daskpatch`, level INFO) every half minute.
+        resume
+            Go on with an interrupted run, or start it. Chunks, shards and block shape that were
+            not given to the plan are those it began with.
+        part
+            `(i, n)`, 1 <= i <= n: only the i-th of n shares of the blocks. Parts may run at the
+            same time, on machines that share the store; implies `resume`.
+        retries
+            Tries after the first one of a block that fails.
+        resources
+            What a block takes of a worker's resources, such as `{"GPU": 1}`; with a client.
+        patience
+            Seconds to wait for a worker when none is left; with a client.
+        interruption
+            What stops the run early when it is requested: no new block begins, those that run
+            end, and `KeyboardInterrupt` is raised.
 
         Raises
         ------
         ValueError
-            If the plan has no output, or the options don't fit.
+            If the plan has no output, the options don't fit, or the run to resume began with
+            another source, tiling, model or layout; the message lists what differs.
         FileExistsError
             If the output is taken.
+        ClaimedError
+            If somebody else writes the output; a `RuntimeError`.
         MemoryError
             If the peak is above what the machine or a worker has.
         RunFailed
-            If a block fails; what was written stays.
+            If blocks failed, or the output could not be written; what was written stays.
         """
-        return execute(self, client=client, threads=threads, region=region, progress=progress)
+        return execute(
+            self,
+            Options(
+                client=client,
+                threads=threads,
+                region=region,
+                progress=progress,
+                resume=resume or part is not None,
+                part=part,
+                retries=retries,
+                resources=resources,
+                patience=patience,
+                interruption=interruption or Interruption(),
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The plan's figures as plain values, ready for JSON."""

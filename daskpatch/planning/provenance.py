@@ -22,7 +22,7 @@ def provenance_of(prediction: Prediction, patching: Any) -> dict[str, Any]:
         "packages": {name: _version(name) for name in ("numpy", "zarr", "dask", "tensorstore")},
         "source": [without_secrets(image.source) for image in prediction.images],
         "source_axes": [image.original_axes for image in prediction.images],
-        "tiling": _tiling(patching),
+        "tiling": tiling_of(patching),
         "model": prediction.model.handle.name,
         "input_dtype": str(prediction.input_dtype),
         "signature": {
@@ -34,7 +34,7 @@ def provenance_of(prediction: Prediction, patching: Any) -> dict[str, Any]:
     }
 
 
-def _tiling(patching: Any) -> dict[str, Any]:
+def tiling_of(patching: Any) -> dict[str, Any]:
     """The strategy and its arguments; the shapes are the sources'."""
     if isinstance(patching, TileStrategy):
         arguments = {f.name: getattr(patching, f.name) for f in fields(patching) if f.init}  # type: ignore[arg-type]

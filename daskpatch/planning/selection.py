@@ -10,6 +10,7 @@ from typing import Any
 
 from ..block import Prediction, block_grids
 from ..dimensions import Dimensions
+from ..receipts import Part
 from ..region import Region, RegularGrid
 from .cost import visiting_order
 
@@ -19,13 +20,14 @@ class Selection:
     """A product of ranges of blocks for each image; nothing is listed.
 
     Iterates over flat block indices, images one after another, the last axis of `order`
-    fastest.
+    fastest; over a `share` of them, where there is one, in C order.
     """
 
     outputs: tuple[Dimensions, ...]
     grids: tuple[RegularGrid, ...]
     ranges: tuple[tuple[range, ...], ...]
     order: tuple[int, ...]
+    share: range | None = None
 
     @classmethod
     def everything(cls, prediction: Prediction, block_shape: tuple[int, ...]) -> Selection:
@@ -49,13 +51,21 @@ class Selection:
         blocks = grid.ranges(touched)
         return replace(self, ranges=(blocks,))
 
+    def part(self, part: Part) -> Selection:
+        """A part's static share of all blocks, in C order."""
+        return replace(self, share=part.share(self.n_blocks))
+
     @property
     def n_blocks(self) -> int:
+        if self.share is not None:
+            return len(self.share)
         return sum(math.prod(map(len, ranges)) for ranges in self.ranges)
 
     @property
     def n_voxels(self) -> int:
         """Voxels of space and samples in the selected blocks; channels don't count."""
+        if self.share is not None:
+            return self._voxels_before(self.share.stop) - self._voxels_before(self.share.start)
         return sum(
             math.prod(
                 grid.along(axis, blocks[-1])[1] - grid.along(axis, blocks[0])[0]
@@ -65,7 +75,18 @@ class Selection:
             for dims, grid, ranges in zip(self.outputs, self.grids, self.ranges, strict=True)
         )
 
+    def _voxels_before(self, index: int) -> int:
+        """Voxels of the blocks in front of a flat index."""
+        voxels = 0
+        for dims, grid in zip(self.outputs, self.grids, strict=True):
+            voxels += grid.n_voxels_before(min(index, grid.n_cells)) // dims.n_channels
+            index = max(index - grid.n_cells, 0)
+        return voxels
+
     def __iter__(self) -> Iterator[int]:
+        if self.share is not None:
+            yield from self.share
+            return
         first = 0
         for grid, ranges in zip(self.grids, self.ranges, strict=True):
             for index in grid.indices(ranges, self.order):

@@ -10,19 +10,23 @@ import numpy as np
 
 from ..dimensions import Dimensions
 from ..image import ArrayImage, ImageStack
+from ..receipts import FOLDER
 from ..store import (
     Location,
+    Objects,
     Occupant,
     StoredArray,
     check_io_at,
     create_array,
-    create_group,
+    delete_members,
+    delete_metadata,
+    ensure_group,
+    existing_array,
     find_array,
     format_at,
     is_zip,
     locate,
     occupant,
-    replace_members,
 )
 from .layout import Layout
 
@@ -44,6 +48,17 @@ class Target:
     def name(self) -> str:
         return self.location.name
 
+    @property
+    def is_new(self) -> bool:
+        """Whether there is no array or group yet."""
+        return self.array is None and occupant(self.location) is None
+
+    def places(self, count: int) -> list[Location]:
+        """Where the arrays of so many images lie."""
+        if not self.is_series:
+            return [self.location]
+        return [self.location.child(str(i)) for i in range(count)]
+
     def check(self) -> None:
         """Refuse a place that is taken.
 
@@ -62,6 +77,8 @@ class Target:
                 f"{self.name} exists; give another output, overwrite=True to delete it first, or "
                 "open it with zarr.open(…, mode='r+') and pass the array to write into it."
             )
+        if there is None and self._is_begun:
+            return
         reason = "is no Zarr array" if there is None else _why_not_ours(there)
         if reason:
             raise FileExistsError(
@@ -82,6 +99,23 @@ class Target:
                 "leave shards out, or give a place outside the group."
             )
 
+    def clear(self, count: int) -> None:
+        """Delete the array or group at the place, which `check` allowed; claims on it stay."""
+        if self.array is not None:
+            return
+        places = self.places(count)
+        there = occupant(self.location)
+        if there is not None and there.kind == "group":
+            names = [str(i) for i in range(count)]
+            delete_members(self.location, keep=names if self.is_series else [])
+            if not self.is_series:
+                delete_metadata(self.location)
+        elif there is not None and self.is_series:
+            Objects(self.location).delete_all(but="0")
+        for place in places:
+            if existing_array(place) is not None:
+                Objects(place).delete_all(but=FOLDER)
+
     def create(
         self,
         outputs: tuple[Dimensions, ...],
@@ -91,16 +125,14 @@ class Target:
         provenance: Mapping[str, Any],
         io: str,
     ) -> tuple[StoredArray, ...]:
-        """The arrays to write into, created if need be; one per image."""
-        self.check()
+        """The arrays to write into, one per image; those that are not there yet are created."""
         if self.array is not None:
             return (self.array.with_io(io),)
-        places = [self.location]
         if self.is_series:
-            self._create_group({_KEY: provenance})
-            places = [self.location.child(str(i)) for i in range(len(outputs))]
+            ensure_group(self.location, attributes={_KEY: provenance})
         arrays = [
-            create_array(
+            existing_array(place)
+            or create_array(
                 place,
                 shape=dims.shape,
                 dtype=dtype,
@@ -108,17 +140,15 @@ class Target:
                 shards=layout.shards,
                 dimension_names=list(dims.axes.lower()),
                 attributes={_KEY: {**provenance, "source": provenance["source"][i]}},
-                overwrite=self.overwrite,
             )
-            for i, (place, dims) in enumerate(zip(places, outputs, strict=True))
+            for i, (place, dims) in enumerate(zip(self.places(len(outputs)), outputs, strict=True))
         ]
         return tuple(array.with_io(io) for array in arrays)
 
-    def _create_group(self, attributes: Mapping[str, Any]) -> None:
-        if occupant(self.location) is None:
-            create_group(self.location, attributes=attributes)
-        else:
-            replace_members(self.location, attributes=attributes)
+    @property
+    def _is_begun(self) -> bool:
+        """Whether there is nothing but the record of a run that had no time for more."""
+        return all(f"{FOLDER}/" in name for name in Objects(self.location).names())
 
 
 def as_target(

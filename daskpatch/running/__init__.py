@@ -1,11 +1,15 @@
 """Runs of many small tasks: threads or a cluster, one loop."""
 
-from .window import TASKS_PER_THREAD, Done, active_client, has_other_processes, run_job
+from .interruption import Interruption
+from .window import Done, Run, active_client, has_other_processes
+from .workers import TASKS_PER_THREAD, NoWorkersError
 
 __all__ = [
     "TASKS_PER_THREAD",
     "Done",
+    "Interruption",
+    "NoWorkersError",
+    "Run",
     "active_client",
     "has_other_processes",
-    "run_job",
 ]

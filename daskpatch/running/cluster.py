@@ -1,13 +1,94 @@
-"""The job on a cluster's workers. Imported only where a client is used."""
+"""The workers of a cluster. Imported only where a client is used."""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import Any
 
 import cloudpickle
-from distributed import Client, WorkerPlugin
+from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin
 
 from .jobs import Job, forget, register
+from .workers import TASKS_PER_THREAD, NoWorkersError
+
+_log = logging.getLogger("daskpatch")
+
+
+class Cluster:
+    """A client's workers, as they come and go.
+
+    Parameters
+    ----------
+    client
+        A `dask.distributed.Client`.
+    resources
+        What a task takes of a worker's resources, such as `{"GPU": 1}`.
+    patience
+        Seconds to wait for a worker when there is none.
+
+    Raises
+    ------
+    ValueError
+        If no worker offers the resources.
+    """
+
+    def __init__(
+        self, client: Any, *, resources: Mapping[str, float] | None, patience: float
+    ) -> None:
+        self._client = client
+        self._resources = dict(resources or {})
+        self._patience = patience
+        self._alone_since: float | None = None
+        self.executor: Executor = client.get_executor(
+            pure=False, **({"resources": self._resources} if self._resources else {})
+        )
+        if self._resources and not self._slots():
+            raise ValueError(
+                f"No worker offers the resources {self._resources}; start workers with them, for "
+                f"example dask worker --resources "
+                f"'{' '.join(f'{name}={n:g}' for name, n in self._resources.items())}'."
+            )
+
+    def window(self) -> int:
+        """Two tasks per thread, or per share of the resources.
+
+        Tasks with resources are never queued by the scheduler: of many handed out at once, a
+        worker that dies takes all down that wait for it.
+        """
+        return max(TASKS_PER_THREAD * self._slots(), 1)
+
+    def is_death(self, error: BaseException) -> bool:
+        return isinstance(error, KilledWorker)
+
+    def check(self) -> None:
+        if self._client.status in ("closed", "closing"):
+            raise NoWorkersError("The client was closed, or its scheduler is gone.")
+        if self._slots():
+            self._alone_since = None
+            return
+        now = time.monotonic()
+        if self._alone_since is None:
+            self._alone_since = now
+            _log.warning("No worker is left; waiting %g s for one.", self._patience)
+        if now - self._alone_since > self._patience:
+            raise NoWorkersError(f"No worker was left, and none came within {self._patience:g} s.")
+
+    def _slots(self) -> int:
+        """Tasks that can run at a time."""
+        if not self._resources:
+            return sum(self._client.nthreads().values())
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(_fitting(worker, self._resources) for worker in workers)
+
+
+def _fitting(worker: Mapping[str, Any], resources: Mapping[str, float]) -> int:
+    offered = worker.get("resources", {})
+    shares = [int(offered.get(name, 0) // needed) for name, needed in resources.items()]
+    return min([int(worker["nthreads"]), *shares])
 
 
 def connect(address: str) -> Any:
@@ -22,6 +103,24 @@ def connect(address: str) -> Any:
         return Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"No dask scheduler answers at {address}: {error}") from error
+
+
+@contextmanager
+def local_workers(n_workers: int, threads: int | None) -> Iterator[Any]:
+    """A client of worker processes on this machine, for the time of a `with` block.
+
+    `threads` are of each; by default the processors are shared out.
+    """
+    with (
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=threads,
+            processes=True,
+            dashboard_address=":0",
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
 
 
 def why_not_sent(value: Any) -> str | None:

@@ -8,22 +8,25 @@ thread.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from .interruption import Interruption
 from .jobs import Job, forget, register, run_registered
+from .workers import Threads, Workers
 
-TASKS_PER_THREAD = 2
-"""One that runs and one that waits, so that no thread is ever idle."""
+_PULSE = 0.5
+"""Seconds after which the loop looks around, also when no task ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A task that ended: with a result, or with an error."""
+    """A task that ended: with a result, or with an error after all its tries."""
 
     index: int
     result: Any
@@ -46,70 +49,124 @@ def has_other_processes(client: Any) -> bool:
     return any(not address.startswith("inproc://") for address in client.nthreads())
 
 
-def run_job(
-    job: Job, indices: Iterable[int], *, key: str, threads: int, client: Any | None = None
-) -> Iterator[Done]:
-    """Run a job over block indices; yields the tasks that ended, in the order in which they did.
+@dataclass
+class Run:
+    """A job over block indices; iterating runs it, and yields tasks in the order they end.
 
-    After an error no new task is started; those that run are waited for. Closing the iterator
-    early cancels what has not begun.
+    A task that fails is tried again `retries` times, unless `is_lasting` says of its error that
+    it would fail again; then it is yielded with its error, and the others go on. Tasks whose
+    worker died again and again are tried once more at the end, one at a time: the others that
+    waited on that worker are not to blame. Closing the iterator early cancels what has not begun.
+
+    Attributes
+    ----------
+    on_pulse
+        Called whenever the loop looks around: twice a second at least.
+    retried
+        Tries after a failure, so far.
     """
-    with _registered(job, key, client):
-        if client is None:
-            executor: Executor = ThreadPoolExecutor(threads, thread_name_prefix="daskpatch")
-        else:
-            executor = client.get_executor(pure=False)
 
-        def window() -> int:
-            # Workers may come and go while the run goes on.
-            n_threads = threads if client is None else sum(client.nthreads().values())
-            return max(TASKS_PER_THREAD * n_threads, 1)
+    job: Job
+    indices: Iterable[int]
+    key: str
+    threads: int
+    client: Any | None = None
+    retries: int = 0
+    is_lasting: Callable[[BaseException], bool] = lambda _: False
+    resources: Mapping[str, float] | None = None
+    patience: float = 600.0
+    interruption: Interruption = field(default_factory=Interruption)
+    on_pulse: Callable[[], None] = lambda: None
+    retried: int = 0
 
-        task = partial(run_registered, key)
-        yield from _roll(executor, task, iter(indices), window)
+    def __iter__(self) -> Iterator[Done]:
+        workers = self._workers()
+        task = partial(run_registered, self.key)
+        suspects: list[int] = []
+        try:
+            with _registered(self.job, self.key, self.client):
+                yield from self._roll(workers, task, self.indices, workers.window, suspects)
+                yield from self._roll(workers, task, suspects, lambda: 1, None)
+        finally:
+            workers.executor.shutdown(wait=False)
+
+    def _workers(self) -> Workers:
+        if self.client is None:
+            return Threads(self.threads)
+        from .cluster import Cluster
+
+        return Cluster(self.client, resources=self.resources, patience=self.patience)
+
+    def _roll(
+        self,
+        workers: Workers,
+        task: Callable[[int], Any],
+        indices: Iterable[int],
+        window: Callable[[], int],
+        suspects: list[int] | None,
+    ) -> Iterator[Done]:
+        """Keep the window full until nothing is left; deaths go to the suspects, if any may."""
+        pending: dict[Future[Any], int] = {}
+        again: deque[int] = deque()
+        tries: Counter[int] = Counter()
+        coming = iter(indices)
+
+        def following() -> int | None:
+            index = next(coming, None)  # first the new ones: what failed has time to recover
+            return again.popleft() if index is None and again else index
+
+        try:
+            while not self.interruption.is_over:
+                if not self.interruption.is_requested:
+                    _fill(pending, workers, task, following, window())
+                if not pending:
+                    return
+                for future in wait(pending, _PULSE, FIRST_COMPLETED).done:
+                    index = pending.pop(future)
+                    error = _error_of(future)
+                    if error is None:
+                        tries.pop(index, None)
+                        yield Done(index, future.result(), None)
+                    elif workers.is_death(error) and suspects is not None:
+                        suspects.append(index)
+                    elif self._tries_again(index, error, tries, workers):
+                        again.append(index)
+                    else:
+                        yield Done(index, None, error)
+                workers.check()
+                self.on_pulse()
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def _tries_again(
+        self, index: int, error: BaseException, tries: Counter[int], workers: Workers
+    ) -> bool:
+        if workers.is_death(error) or self.is_lasting(error) or tries[index] >= self.retries:
+            return False
+        tries[index] += 1
+        self.retried += 1
+        return True
 
 
-def _roll(
-    executor: Executor,
-    task: Callable[[int], Any],
-    indices: Iterator[int],
-    window: Callable[[], int],
-) -> Iterator[Done]:
-    pending: dict[Future[Any], int] = {}
-    failed = False
-    try:
-        while True:
-            if not failed:
-                _fill(pending, executor, task, indices, window())
-            if not pending:
-                return
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                index = pending.pop(future)
-                if future.cancelled():
-                    continue
-                error = future.exception()
-                # What was submitted may be running already: it ends, so that nothing writes any
-                # more when the caller hears of the failure.
-                failed = failed or error is not None
-                yield Done(index, None if error else future.result(), error)
-    finally:
-        for future in pending:
-            future.cancel()
-        executor.shutdown(wait=False)
+def _error_of(future: Future[Any]) -> BaseException | None:
+    if future.cancelled():  # by the scheduler: the client was closed, or lost it
+        return RuntimeError("The task was cancelled: the scheduler is gone, or restarted.")
+    return future.exception()
 
 
 def _fill(
     pending: dict[Future[Any], int],
-    executor: Executor,
+    workers: Workers,
     task: Callable[[int], Any],
-    indices: Iterator[int],
+    following: Callable[[], int | None],
     size: int,
 ) -> None:
     while len(pending) < size:
-        index = next(indices, None)
+        index = following()
         if index is None:
             return
-        pending[executor.submit(task, index)] = index
+        pending[workers.executor.submit(task, index)] = index
 
 
 @contextmanager

@@ -6,23 +6,30 @@ from .location import Location, locate, without_secrets
 from .nodes import (
     Occupant,
     create_array,
-    create_group,
+    delete_members,
+    delete_metadata,
+    ensure_group,
+    existing_array,
     format_at,
     is_zip,
     occupant,
-    replace_members,
 )
+from .objects import Objects
 
 __all__ = [
     "CACHE_BYTES",
     "FoundArray",
     "Location",
+    "Objects",
     "Occupant",
     "StoredArray",
     "check_io",
     "check_io_at",
     "create_array",
-    "create_group",
+    "delete_members",
+    "delete_metadata",
+    "ensure_group",
+    "existing_array",
     "find_array",
     "format_at",
     "is_stored",
@@ -30,7 +37,6 @@ __all__ = [
     "locate",
     "members_of",
     "occupant",
-    "replace_members",
     "tensorstore_opens",
     "without_secrets",
 ]

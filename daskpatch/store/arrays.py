@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +15,9 @@ from numpy.typing import NDArray
 
 from .. import extras
 from .location import Location, locate
+from .objects import Objects
+
+_log = logging.getLogger("daskpatch")
 
 CACHE_BYTES = 300_000_000
 """Decoded chunks that tensorstore keeps per process, for halos that blocks share."""
@@ -74,8 +80,53 @@ class StoredArray:
         return self.backend.read(box)
 
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
-        """Write a box; the caller owns every write unit it touches."""
-        self.backend.write(box, values)
+        """Write a box; the caller owns every write unit it touches.
+
+        zarr 3.1 reads a shard before it replaces it, and fails where that is torn: such a shard
+        is deleted, and written again.
+        """
+        try:
+            self.backend.write(box, values)
+        except Exception as error:
+            if self.shards is None or not self._delete_torn(box):
+                raise
+            _log.warning(
+                "Replaced torn shards of %s at %s (%s: %s).",
+                self.location.name,
+                [f"{s.start}:{s.stop}" for s in box],
+                type(error).__name__,
+                error,
+            )
+            self.backend.write(box, values)
+
+    def units(self, box: Box) -> Iterator[tuple[str, Box]]:
+        """The write units that a box touches: the key inside the array's prefix, and the box."""
+        unit = self.shards or self.chunks
+        ranges = (range(s.start // u, -(-s.stop // u)) for s, u in zip(box, unit, strict=True))
+        for at in product(*ranges):
+            inside = tuple(
+                slice(i * u, min((i + 1) * u, n))
+                for i, u, n in zip(at, unit, self.shape, strict=True)
+            )
+            yield self.array.metadata.encode_chunk_key(at), inside
+
+    def _delete_torn(self, box: Box) -> bool:
+        """Delete the units of a box that are there and cannot be read; whether there were any."""
+        objects = Objects(self.location)
+        torn = [
+            key for key, unit in self.units(box) if objects.exists(key) and not self._reads(unit)
+        ]
+        for key in torn:
+            objects.delete(key)
+        return bool(torn)
+
+    def _reads(self, box: Box) -> bool:
+        """Whether a box can be read from the store itself, past any cache."""
+        try:
+            self.array[box]
+        except Exception:  # noqa: BLE001 (each codec raises its own)
+            return False
+        return True
 
     def with_io(self, io: str) -> StoredArray:
         return StoredArray(self.array, io=io)

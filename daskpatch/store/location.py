@@ -41,6 +41,14 @@ class Location:
         return (*_store_parts(self.store), *filter(None, self.path.split("/")))
 
     @property
+    def url(self) -> str:
+        """The place as a URL without secrets, the same for every store that shows it."""
+        scheme, *rest = self.parts
+        if scheme == "file":
+            return Path(*rest).as_uri()
+        return f"{scheme.rstrip(':')}://{'/'.join(rest)}"
+
+    @property
     def local_path(self) -> Path | None:
         """The folder, where the store is one."""
         if isinstance(self.store, LocalStore):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from zarr.codecs import BloscCodec
 
 from .arrays import StoredArray
 from .location import Location, without_secrets
+from .objects import Objects
 
 
 def open_node(location: Location) -> zarr.Array[Any] | zarr.Group:
@@ -98,37 +99,48 @@ def create_array(
     shards: tuple[int, ...] | None,
     dimension_names: Sequence[str],
     attributes: Mapping[str, Any],
-    overwrite: bool,
 ) -> StoredArray:
-    """A new array, empty; `overwrite` deletes what is at the place.
+    """A new array, empty; or the one that is there, which somebody else created just now.
 
     Zarr v3, but v2 inside a v2 group, which would not see it otherwise. Compressed with
     Blosc-zstd level 1 and bitshuffle, which is faster and smaller than zarr's default on
     microscopy.
     """
     is_v2 = format_at(location) == 2
-    array = zarr.create_array(
-        store=location.store,
-        name=location.path or None,
-        shape=shape,
-        dtype=dtype,
-        chunks=chunks,
-        shards=shards,
-        compressors=(
-            numcodecs.Blosc(cname="zstd", clevel=1, shuffle=numcodecs.Blosc.BITSHUFFLE)
-            if is_v2
-            else BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
-        ),
-        fill_value=0,
-        dimension_names=None if is_v2 else dimension_names,
-        attributes={
-            **attributes,
-            **({"_ARRAY_DIMENSIONS": list(dimension_names)} if is_v2 else {}),
-        },
-        zarr_format=2 if is_v2 else 3,
-        overwrite=overwrite,
-    )
+    try:
+        array = zarr.create_array(
+            store=location.store,
+            name=location.path or None,
+            shape=shape,
+            dtype=dtype,
+            chunks=chunks,
+            shards=shards,
+            compressors=(
+                numcodecs.Blosc(cname="zstd", clevel=1, shuffle=numcodecs.Blosc.BITSHUFFLE)
+                if is_v2
+                else BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
+            ),
+            fill_value=0,
+            dimension_names=None if is_v2 else dimension_names,
+            attributes={
+                **attributes,
+                **({"_ARRAY_DIMENSIONS": list(dimension_names)} if is_v2 else {}),
+            },
+            zarr_format=2 if is_v2 else 3,
+        )
+    except Exception:
+        there = existing_array(location)
+        if there is None:
+            raise
+        return there
     return StoredArray(array)
+
+
+def existing_array(location: Location) -> StoredArray | None:
+    """The array at a place, for writing, or None."""
+    if not isinstance(existing_node(location), zarr.Array):
+        return None
+    return StoredArray(zarr.open_array(store=location.store, path=location.path, mode="r+"))
 
 
 def is_zip(location: Location) -> bool:
@@ -143,19 +155,31 @@ def format_at(location: Location) -> Literal[2, 3]:
     return 3 if node is None else node.metadata.zarr_format
 
 
-def create_group(location: Location, *, attributes: Mapping[str, Any]) -> None:
-    """A new group."""
-    zarr.create_group(
-        store=location.store,
-        path=location.path,
-        attributes=dict(attributes),
-        zarr_format=format_at(location),
-    )
+def ensure_group(location: Location, *, attributes: Mapping[str, Any]) -> None:
+    """A group with these attributes, created if need be; its members are left alone."""
+    if existing_node(location) is None:
+        zarr.create_group(
+            store=location.store,
+            path=location.path,
+            attributes=dict(attributes),
+            zarr_format=format_at(location),
+        )
+        return
+    group = zarr.open_group(store=location.store, path=location.path, mode="r+")
+    group.attrs.put(dict(attributes))
 
 
-def replace_members(location: Location, *, attributes: Mapping[str, Any]) -> None:
-    """Empty a group of its members, and give it other attributes; other files are left alone."""
+def delete_members(location: Location, keep: Collection[str]) -> None:
+    """Delete a group's arrays, save for those to keep; other files are left alone."""
     group = zarr.open_group(store=location.store, path=location.path, mode="r+")
     for name, _ in members_of_group(group):
-        del group[name]
-    group.attrs.put(dict(attributes))
+        if name not in keep:
+            del group[name]
+
+
+def delete_metadata(location: Location) -> None:
+    """Delete what makes a place a group or an array; other files are left alone."""
+    objects = Objects(location)
+    for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"):
+        if objects.exists(name):
+            objects.delete(name)

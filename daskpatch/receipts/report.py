@@ -1,36 +1,11 @@
-"""What a finished block leaves behind: a few numbers, never voxels."""
+"""What a run did, and what it could not do."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """One block that was computed and written.
-
-    `index` is flat, C order, images of a series one after another; `voxels` counts space and
-    samples, not channels; bytes are those of decoded voxels.
-    """
-
-    index: int
-    tiles: int
-    nan_tiles: int
-    voxels: int
-    bytes_read: int
-    bytes_written: int
-    seconds: float
-    status: str = "done"
-
-
-@dataclass(frozen=True, slots=True)
-class FailedBlock:
-    """One block that could not be computed: where, on which tile (`TileSpecs`), and why."""
-
-    index: int
-    tile: dict[str, Any] | None
-    error: str
+from .receipt import FailedBlock, Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +15,16 @@ class Report:
     Attributes
     ----------
     blocks, tiles
-        Blocks written, and tiles predicted for them; a tile that touches two blocks counts twice.
+        Blocks written (`done` is another name for it), and tiles predicted for them; a tile that
+        touches two blocks counts twice.
+    skipped
+        Blocks that an earlier run had done.
+    retried
+        Calls that failed and were tried again.
+    failed, failed_blocks
+        How many blocks were set aside, and which: `FailedBlock`s.
+    taken_over
+        Claims of dead drivers that this run took over.
     seconds, voxels_per_second
         Wall time, and voxels of space and samples written per second.
     bytes_read
@@ -59,17 +43,31 @@ class Report:
     bytes_read: int
     bytes_written: int
     nan_tiles: int
+    skipped: int = 0
+    retried: int = 0
+    taken_over: int = 0
+    failed_blocks: tuple[FailedBlock, ...] = ()
+
+    @property
+    def done(self) -> int:
+        return self.blocks
+
+    @property
+    def failed(self) -> int:
+        return len(self.failed_blocks)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return asdict(self)
+        return {**asdict(self), "done": self.done, "failed": self.failed}
 
     def __str__(self) -> str:
         return (
             f"{self.blocks} blocks ({self.tiles} tiles) in {self.seconds:.1f} s, "
             f"{self.voxels_per_second / 1e6:.2f} Mvoxel/s; {self.bytes_read / 1e9:.2f} GB read, "
             f"{self.bytes_written / 1e9:.2f} GB written"
+            + (f"; {self.skipped} blocks were done before" if self.skipped else "")
             + (f"; {self.nan_tiles} tiles gave NaN" if self.nan_tiles else "")
+            + (f"; {self.failed} blocks failed" if self.failed else "")
         )
 
 
@@ -88,7 +86,7 @@ class Totals:
         self.bytes_read += receipt.bytes_read
         self.bytes_written += receipt.bytes_written
 
-    def report(self, seconds: float) -> Report:
+    def report(self, seconds: float, **others: Any) -> Report:
         return Report(
             blocks=self.blocks,
             tiles=self.tiles,
@@ -97,6 +95,7 @@ class Totals:
             bytes_read=self.bytes_read,
             bytes_written=self.bytes_written,
             nan_tiles=self.nan_tiles,
+            **others,
         )
 
 

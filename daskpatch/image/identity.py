@@ -1,0 +1,79 @@
+"""What makes an image the same one tomorrow: where it is, what it is, a sample of its voxels."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+
+from ..region import Region, RegularGrid
+from ..store import StoredArray
+from .stack import ArrayImage, ImageStack, chunks_of
+
+_SAMPLES, _COMPUTED_SAMPLES = 64, 8
+"""Boxes that are read, of stored arrays and of others; an image of no more is read whole."""
+
+_BOX = 2**18
+"""Voxels of a box, where the image has no chunks."""
+
+
+def identity_of_image(image: ImageStack) -> dict[str, Any]:
+    """Facts about an image, as JSON; any of them that differs makes it another image.
+
+    `content` is a digest of 64 chunks (or boxes of 2^18 voxels) spread evenly over the image: of
+    all its voxels where it has no more, else a change may hide between them. Of an array that is
+    computed, not stored, it is 8.
+    """
+    return {
+        "where": _where(image),
+        "axes": image.original_axes,
+        "shape": list(image.original_data_shape),
+        "data_shape": list(image.data_shape),
+        "dtype": image.data_dtype.str,
+        "channels": _plain(getattr(image, "channels", None)),
+        "padding": getattr(image, "padding", None),
+        "content": _content(image),
+    }
+
+
+def _where(image: ImageStack) -> str:
+    """The URL of a stored array; `memory` for any other."""
+    if isinstance(image, ArrayImage) and isinstance(image.array, StoredArray):
+        location = image.array.location
+        if not location.lives_in_this_process:
+            return location.url
+    return "memory"
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _content(image: ImageStack) -> str:
+    samples, _, *spatial = image.data_shape
+    shape = tuple(spatial)
+    grid = RegularGrid.clipped((samples, *shape), (1, *_box(image, shape)))
+    digest = hashlib.sha256()
+    count = min(grid.n_cells, _SAMPLES if _is_at_hand(image) else _COMPUTED_SAMPLES)
+    for i in range(count):
+        cell = grid.cell(i * (grid.n_cells - 1) // max(count - 1, 1))
+        box = Region(cell.start[1:], cell.stop[1:])
+        voxels = image.extract_patch(cell.start[0], None, box.start, box.shape)
+        digest.update(np.ascontiguousarray(voxels).tobytes())
+    return digest.hexdigest()
+
+
+def _is_at_hand(image: ImageStack) -> bool:
+    """Whether reading is all that a box costs: a Dask array computes it."""
+    array = getattr(image, "array", None)
+    return isinstance(array, StoredArray) or isinstance(getattr(array, "array", None), np.ndarray)
+
+
+def _box(image: ImageStack, shape: tuple[int, ...]) -> tuple[int, ...]:
+    chunks = chunks_of(image)
+    if chunks is not None:
+        return tuple(map(min, chunks, shape))
+    side = max(1, int(_BOX ** (1 / len(shape))))
+    return tuple(min(side, n) for n in shape) if math.prod(shape) > _BOX else shape

@@ -1,0 +1,260 @@
+"""What makes a model the same one tomorrow, in another process, on another machine.
+
+A digest of code and of the values that it uses; without file names, line numbers, addresses or
+anything that pickle orders by chance.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import hashlib
+import inspect
+import sys
+import types
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_PLAIN = (
+    *(bool, int, float, complex, str, bytes, range, slice),
+    *(type(None), type(Ellipsis), np.dtype, Path),
+)
+"""Values that their repr tells from others."""
+
+
+class NoIdentityError(ValueError):
+    """A value that cannot be told from another one in a later process."""
+
+
+def identity_of_file(path: str | Path) -> str:
+    """SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def identity_of_module(name: str) -> str:
+    """SHA-256 of an importable module's file.
+
+    Raises
+    ------
+    NoIdentityError
+        If it has none.
+    """
+    spec = find_spec(name)
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        raise NoIdentityError(f"the module {name} is no file")
+    return identity_of_file(spec.origin)
+
+
+def identity_of_value(value: Any) -> str:
+    """SHA-256 of a function or object: its code, and the values that it uses.
+
+    A function is its source (else its bytecode), defaults, closure and globals; an object its
+    class's source and its attributes; a torch module its class's source and its `state_dict`.
+
+    Raises
+    ------
+    NoIdentityError
+        If it uses something that has none, such as an open file or a compiled object.
+    """
+    digest = hashlib.sha256()
+    for piece in _pieces(value, ()):
+        digest.update(len(piece).to_bytes(8, "little"))
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(value: Any, around: tuple[int, ...]) -> Iterator[bytes]:
+    """The bytes that tell a value from others; `around` are the values that hold it."""
+    yield type(value).__qualname__.encode()
+    if id(value) in around:
+        yield str(around.index(id(value))).encode()  # it refers back to what holds it
+        return
+    inside = (*around, id(value))
+    if isinstance(value, _PLAIN):
+        yield repr(value).encode()
+    elif isinstance(value, np.ndarray | np.generic):
+        yield from _array(np.asarray(value))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _pieces(item, inside)
+    elif isinstance(value, set | frozenset):
+        yield from sorted(identity_of_value(item).encode() for item in value)
+    elif isinstance(value, dict):
+        for key in sorted(value, key=repr):
+            yield from _pieces(key, inside)
+            yield from _pieces(value[key], inside)
+    elif isinstance(value, types.ModuleType):
+        yield from _module(value)
+    elif isinstance(value, types.FunctionType):
+        yield from _function(value, inside)
+    elif isinstance(value, types.MethodType):
+        yield from _pieces(value.__func__, inside)
+        yield from _pieces(value.__self__, inside)
+    elif isinstance(value, functools.partial):
+        yield from _pieces((value.func, value.args, value.keywords), inside)
+    elif isinstance(value, types.CodeType):
+        yield from _code(value, inside)
+    elif isinstance(value, type):
+        yield from _class(value)
+    elif _is_library_function(value):
+        yield from _named(_module_of(value), value.__name__)
+    elif hasattr(value, "state_dict"):
+        yield from _torch_module(value, inside)
+    else:
+        yield from _object(value, inside)
+
+
+def _array(values: np.ndarray[Any, Any]) -> Iterator[bytes]:
+    if values.dtype.hasobject:
+        raise NoIdentityError("an array of Python objects")
+    yield f"{values.dtype.str} {values.shape}".encode()
+    yield np.ascontiguousarray(values).tobytes()
+
+
+def _module(module: types.ModuleType) -> Iterator[bytes]:
+    if _is_installed(module.__name__) or getattr(module, "__file__", None) is None:
+        yield from _named(module.__name__, module.__name__)
+    else:
+        yield identity_of_file(str(module.__file__)).encode()
+
+
+def _function(function: types.FunctionType, inside: tuple[int, ...]) -> Iterator[bytes]:
+    if _is_installed(function.__module__):
+        yield from _named(function.__module__, function.__qualname__)
+        return
+    yield from _source_or_code(function, inside)
+    yield from _pieces((function.__defaults__, function.__kwdefaults__), inside)
+    for cell in function.__closure__ or ():
+        try:
+            yield from _pieces(cell.cell_contents, inside)
+        except ValueError as error:
+            if isinstance(error, NoIdentityError):
+                raise
+            yield b"empty"  # a name that is assigned later
+    for name in sorted(_globals_used(function.__code__)):
+        if name in function.__globals__:
+            yield name.encode()
+            yield from _pieces(function.__globals__[name], inside)
+
+
+def _source_or_code(function: types.FunctionType, inside: tuple[int, ...]) -> Iterator[bytes]:
+    try:
+        yield inspect.getsource(function).encode()
+    except (OSError, TypeError):
+        yield from _code(function.__code__, inside)
+
+
+def _code(code: types.CodeType, inside: tuple[int, ...]) -> Iterator[bytes]:
+    """Bytecode, names and constants; not where they were written."""
+    yield code.co_code
+    yield from _pieces((code.co_names, code.co_varnames, code.co_freevars), inside)
+    yield from _pieces(code.co_consts, inside)
+
+
+def _globals_used(code: types.CodeType) -> set[str]:
+    """Names of globals that a function, or one inside it, loads."""
+    names = {
+        step.argval for step in dis.get_instructions(code) if step.opname.startswith("LOAD_GLOBAL")
+    }
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _globals_used(constant)
+    return names
+
+
+def _class(kind: type) -> Iterator[bytes]:
+    if _is_installed(kind.__module__):
+        yield from _named(kind.__module__, kind.__qualname__)
+        return
+    for base in kind.__mro__:
+        if _is_installed(base.__module__):
+            yield from _named(base.__module__, base.__qualname__)
+            continue
+        try:
+            yield inspect.getsource(base).encode()
+        except (OSError, TypeError):
+            yield from _class_members(base)
+
+
+def _class_members(kind: type) -> Iterator[bytes]:
+    """The code of a class whose source is not to be had: one typed into an interpreter."""
+    for name in sorted(vars(kind)):
+        member = vars(kind)[name]
+        if isinstance(member, types.FunctionType):
+            yield name.encode()
+            yield from _code(member.__code__, (id(kind),))
+
+
+def _object(value: Any, inside: tuple[int, ...]) -> Iterator[bytes]:
+    """An object of a class written in Python: the class, and the attributes."""
+    state = getattr(value, "__dict__", None)
+    if state is None:
+        slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+        if not slots:
+            raise NoIdentityError(f"a {type(value).__module__}.{type(value).__qualname__}")
+        state = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    yield from _class(type(value))
+    yield from _pieces(state, inside)
+
+
+def _torch_module(module: Any, inside: tuple[int, ...]) -> Iterator[bytes]:
+    yield from _class(type(module))
+    yield repr(module).encode()  # layers and their settings
+    for name, tensor in sorted(module.state_dict().items()):
+        yield name.encode()
+        if hasattr(tensor, "detach"):
+            tensor = tensor.detach().cpu()
+            # NumPy has no bfloat16: bytes serve for all dtypes.
+            yield f"{tensor.dtype} {tuple(tensor.shape)}".encode()
+            flat = tensor.contiguous().reshape(-1)
+            yield flat.view(_torch_bytes()).numpy().tobytes() if flat.numel() else b""
+        else:
+            yield from _pieces(tensor, inside)
+
+
+def _torch_bytes() -> Any:
+    import torch
+
+    return torch.uint8
+
+
+def _is_library_function(value: Any) -> bool:
+    """A function of a compiled package, such as a NumPy ufunc or a builtin."""
+    return callable(value) and hasattr(value, "__name__") and not hasattr(value, "__dict__")
+
+
+def _module_of(value: Any) -> str:
+    if isinstance(value, np.ufunc):
+        return "numpy"
+    return getattr(value, "__module__", None) or "builtins"
+
+
+def _is_installed(module: str | None) -> bool:
+    """Whether a module is Python's own or an installed package's, which versions identify.
+
+    One that is installed for development is not: its code changes under one version.
+    """
+    if module is None:  # made by exec
+        return False
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        return True
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
+
+
+def _named(module: str, name: str) -> Iterator[bytes]:
+    yield f"{module}:{name} {_version(module.partition('.')[0])}".encode()
+
+
+@functools.lru_cache(maxsize=256)
+def _version(top: str) -> str:
+    if top in sys.stdlib_module_names:
+        return ""
+    names = packages_distributions().get(top, [])
+    return version(names[0]) if names else ""

@@ -1,0 +1,162 @@
+"""An output made ready for a run: compared with its record, claimed, cleared or joined."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..block import block_grids
+from ..receipts import (
+    Claim,
+    Fingerprint,
+    Part,
+    Record,
+    as_json,
+    check_same,
+    refuse_claimed,
+)
+from ..store import StoredArray, without_secrets
+from .fingerprint import fingerprints_of
+from .ledger import Ledger
+from .provenance import provenance_of
+from .target import Target
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An output that this run may write: its plan (with the layout that it has), arrays, ledger."""
+
+    plan: Plan
+    arrays: tuple[StoredArray, ...]
+    ledger: Ledger
+    claim: Claim
+
+
+@contextmanager
+def opened(plan: Plan, target: Target, part: Part, *, resume: bool) -> Iterator[Opened]:
+    """Claim an output and make it ready, for the time of a `with` block.
+
+    Raises
+    ------
+    FileExistsError
+        If something else is at the place.
+    ClaimedError
+        If somebody else writes it.
+    ValueError
+        If it is to be resumed, and began otherwise.
+    """
+    records = _records(plan)
+    if not resume:
+        target.check()
+    refuse_claimed(records[0], part)
+    fields = check_resumable(plan) if resume else _fingerprints(plan)
+    with Claim(records[0], part) as claim:
+        if not resume:
+            target.clear(len(plan.images))
+            for record in records:
+                record.clear()
+        for data_idx, record in enumerate(records):
+            begun = record.run() or record.begin(_run_document(plan, data_idx, fields[data_idx]))
+            plan = _as_begun(plan, begun, fields[data_idx])
+        arrays = target.create(
+            plan.outputs,
+            plan.layout,
+            dtype=plan.dtype,
+            provenance=provenance_of(plan.prediction, plan.patching),
+            io=plan.request.io,
+        )
+        yield Opened(plan, arrays, Ledger(records, _firsts(plan), part), claim)
+
+
+def check_resumable(plan: Plan) -> list[Fingerprint]:
+    """Refuse to go on with a run that began otherwise; the fingerprints of the plan's images.
+
+    Raises
+    ------
+    ValueError
+        If it did, or the model has no identity.
+    FileExistsError
+        If something is at the place, and no record.
+    """
+    target = plan.target
+    assert target is not None
+    records = _records(plan)
+    if plan.model_id is None:
+        raise ValueError(
+            f"The model {plan.model_name} has no identity that a later run could be compared "
+            "with; give daskpatch.plan a model_id, a text of your own that changes when the model "
+            "does."
+        )
+    begun = [record.run() for record in records]
+    if target.array is None and not target.is_new and begun[0] is None:
+        raise FileExistsError(
+            f"{target.name} exists and has no record of a run that could be resumed; give another "
+            "output, or overwrite=True to delete it first."
+        )
+    fields = _fingerprints(plan)
+    for run, one in zip(begun, fields, strict=True):
+        if run is not None:
+            _as_begun(plan, run, one)
+    return fields
+
+
+def _records(plan: Plan) -> list[Record]:
+    assert plan.target is not None
+    return [Record(place) for place in plan.target.places(len(plan.images))]
+
+
+def _fingerprints(plan: Plan) -> list[Fingerprint]:
+    return fingerprints_of(plan.prediction, plan.patching, plan.model_id)
+
+
+def _as_begun(plan: Plan, run: dict[str, Any], fields: Fingerprint) -> Plan:
+    """The plan with the recorded layout in what was not asked for.
+
+    Raises
+    ------
+    ValueError
+        If the run began otherwise.
+    """
+    assert plan.target is not None
+    recorded = run["fingerprint"]["layout"]
+    current = as_json(asdict(plan.layout))
+    free = [name for name in current if getattr(plan.request, name) is None]
+    current |= {name: recorded[name] for name in free}
+    check_same(run["fingerprint"], {**fields, "layout": current}, plan.target.name)
+    if as_json(asdict(plan.layout)) == recorded:
+        return plan
+    if plan.target.array is not None:
+        free = ["block_shape"]  # chunks and shards are the array's own
+    wanted: dict[str, Any] = {n: tuple(recorded[n]) for n in free if recorded[n] is not None}
+    return plan.replan(replace(plan.request, **wanted))
+
+
+def _run_document(plan: Plan, data_idx: int, fields: Fingerprint) -> dict[str, Any]:
+    grid = block_grids(plan.prediction, plan.block_shape)[data_idx]
+    return {
+        "format": 1,
+        "created": time.time(),
+        "fingerprint": {**fields, "layout": as_json(asdict(plan.layout))},
+        "blocks": {
+            "first": _firsts(plan)[data_idx],
+            "shape": list(grid.cell_shape),
+            "merge": list(grid.merge),
+        },
+        "source": without_secrets(plan.images[data_idx].source),
+        "model": plan.model_name,
+    }
+
+
+def _firsts(plan: Plan) -> tuple[int, ...]:
+    """The flat index of each image's first block."""
+    firsts, first = [], 0
+    for grid in block_grids(plan.prediction, plan.block_shape):
+        firsts.append(first)
+        first += grid.n_cells
+    return tuple(firsts)

@@ -1,0 +1,57 @@
+"""What a run depends on: changed, its blocks would come out otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ..block import Prediction
+from ..image import identity_of_image
+from ..patching import TileStrategy
+from ..receipts import Fingerprint, as_json
+from .provenance import tiling_of
+
+NUMERICS = 1
+"""Raised when the same input, tiling and model would give other voxels than before."""
+
+
+_READERS = 8
+
+
+def fingerprints_of(
+    prediction: Prediction, patching: Any, model_id: str | None
+) -> list[Fingerprint]:
+    """The fields that guard a resume, for each image of a series; the layout is added later.
+
+    What a machine chooses (threads, batch size, memory, back end, client) is not among them.
+    """
+    with ThreadPoolExecutor(_READERS) as pool:
+        sources = list(pool.map(identity_of_image, prediction.images))
+    return [
+        as_json(
+            {
+                "numerics": NUMERICS,
+                "source": {**source, "number": data_idx, "of": len(sources)},
+                "tiling": _tiling(prediction, patching, data_idx),
+                "model": model_id,
+                "input_dtype": prediction.input_dtype.str,
+                "output": {
+                    "axes": prediction.outputs[data_idx].axes,
+                    "shape": prediction.outputs[data_idx].shape,
+                    "dtype": prediction.dtype.str,
+                },
+            }
+        )
+        for data_idx, source in enumerate(sources)
+    ]
+
+
+def _tiling(prediction: Prediction, patching: Any, data_idx: int) -> dict[str, Any]:
+    if isinstance(patching, TileStrategy):
+        return tiling_of(patching)
+    tiles = repr(prediction.grids[data_idx])
+    return {
+        "strategy": type(patching).__name__,
+        "tiles": hashlib.sha256(tiles.encode()).hexdigest(),
+    }

@@ -1,0 +1,66 @@
+"""How far a run is: a bar in a terminal or a notebook, lines in a log elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from dask.utils import format_time
+
+_EVERY = 30.0
+"""Seconds between two lines."""
+
+_log = logging.getLogger("daskpatch")
+
+
+@contextmanager
+def progress_of(total: int, done: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A function that is told of voxels (of space and samples) as they are done."""
+    if not shown:
+        yield lambda _: None
+    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
+        with _bar(total, done) as advance:
+            yield advance
+    else:
+        lines = _Lines(total, done)
+        yield lines
+        lines.say()
+
+
+@contextmanager
+def _bar(total: int, done: int) -> Iterator[Callable[[int], None]]:
+    with warnings.catch_warnings():
+        # A notebook without ipywidgets gets a text bar; tqdm says so in a warning.
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+    with tqdm(
+        total=total, initial=done, unit="voxel", unit_scale=True, mininterval=0.5, desc="daskpatch"
+    ) as bar:
+        yield bar.update
+
+
+class _Lines:
+    def __init__(self, total: int, done: int) -> None:
+        self._total, self._done, self._new = total, done, 0
+        self._begin = self._last = time.monotonic()
+
+    def __call__(self, voxels: int) -> None:
+        self._new += voxels
+        now = time.monotonic()
+        if now - self._last >= _EVERY:
+            self._last = now
+            self.say()
+
+    def say(self) -> None:
+        rate = self._new / max(time.monotonic() - self._begin, 1e-9)
+        left = self._total - self._done - self._new
+        _log.info(
+            "%.1f %% done, %.2f Mvoxel/s, %s left",
+            100 * (self._done + self._new) / max(self._total, 1),
+            rate / 1e6,
+            format_time(left / rate) if rate else "unknown time",
+        )

@@ -1,0 +1,210 @@
+"""Who works on an output: one driver at a time, or parts that share no block.
+
+A claim is an object that only one writer can create. Its holder renews it; one that is not
+renewed any more may be replaced by the claim of the next number, which again only one writer
+can create.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+
+from ..store import Objects
+from .record import Part, Record
+
+HEARTBEAT = 10.0
+"""Seconds between two signs of life."""
+
+SILENCE = 60.0
+"""Seconds without one after which the holder on another host counts as dead."""
+
+_FOLDER = "claims/"
+
+
+class ClaimedError(RuntimeError):
+    """Somebody else works on the output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A driver: what its claim says."""
+
+    token: str
+    number: int
+    of: int
+    host: str
+    namespace: str
+    process: int
+    process_started: float
+    started: float
+    heartbeat: float
+
+    @classmethod
+    def here(cls, part: Part) -> Holder:
+        now = time.time()
+        return cls(
+            token=uuid4().hex,
+            number=part.number,
+            of=part.of,
+            host=platform.node(),
+            namespace=_namespace(),
+            process=os.getpid(),
+            process_started=psutil.Process().create_time(),
+            started=now,
+            heartbeat=now,
+        )
+
+    @property
+    def part(self) -> Part:
+        return Part(self.number, self.of)
+
+    @property
+    def is_alive(self) -> bool:
+        """On this host whether the process exists, elsewhere whether it gives signs of life."""
+        if (self.host, self.namespace) != (platform.node(), _namespace()):
+            return time.time() - self.heartbeat < SILENCE
+        try:
+            started = psutil.Process(self.process).create_time()
+        except psutil.NoSuchProcess:
+            return False
+        return bool(abs(started - self.process_started) < 1)  # numbers of processes are used again
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.started).astimezone().isoformat(" ", "seconds")
+        seen = time.time() - self.heartbeat
+        return (
+            f"process {self.process} on {self.host}, part {self.number} of {self.of}, since "
+            f"{since}, seen {seen:.0f} s ago"
+        )
+
+
+class Claim:
+    """The right to write one part of an output, for the time of a `with` block.
+
+    Attributes
+    ----------
+    taken_over
+        Claims of dead drivers that this one replaced.
+    is_lost
+        Whether somebody else replaced this one: its holder must stop.
+    """
+
+    def __init__(self, record: Record, part: Part) -> None:
+        self._record, self._documents = record, record.documents
+        self._holder = Holder.here(part)
+        self._name = ""
+        self._ended = threading.Event()
+        self._renewer = threading.Thread(
+            target=self._renew_often, name="daskpatch-claim", daemon=True
+        )
+        self.taken_over = 0
+        self.is_lost = False
+
+    def __enter__(self) -> Claim:
+        self._take()
+        self._renewer.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._renewer.join()
+        if self._is_mine():
+            self._documents.delete(self._name)
+
+    def _take(self) -> None:
+        part = self._holder.part
+        there = holders(self._record)
+        _refuse(there, part, self._record.name)
+        mine = [name for name in there if name.startswith(f"{_FOLDER}{part.name}/")]
+        number = max((int(Path(name).stem) + 1 for name in mine), default=1)
+        self._name = f"{_FOLDER}{part.name}/{number:06d}.json"
+        if not self._documents.create(self._name, self._content()):
+            refuse_claimed(self._record, part)
+            raise ClaimedError(
+                f"{self._record.name} was claimed by somebody else just now; try again."
+            )
+        # Whoever created a claim of another part or number meanwhile sees this one, or is seen.
+        others = {n: h for n, h in holders(self._record).items() if n != self._name}
+        try:
+            _refuse(others, part, self._record.name)
+        except ClaimedError:
+            self._documents.delete(self._name)
+            raise
+        for name, holder in others.items():
+            if not holder.is_alive and not holder.part.works_beside(part):
+                self._documents.delete(name)
+                self.taken_over += 1
+
+    def _is_mine(self) -> bool:
+        there = _read(self._documents, self._name)
+        return there is not None and there.token == self._holder.token
+
+    def _content(self) -> bytes:
+        return json.dumps(asdict(self._holder)).encode()
+
+    def _renew_often(self) -> None:
+        while not self._ended.wait(HEARTBEAT):
+            try:
+                self._renew()
+            except Exception:  # noqa: BLE001 (a store that is away: others see no sign of life)
+                continue
+
+    def _renew(self) -> None:
+        others = [h for n, h in holders(self._record).items() if n != self._name and h.is_alive]
+        mine = self._holder.part
+        if not self._is_mine() or not all(other.part.works_beside(mine) for other in others):
+            self.is_lost = True
+            self._ended.set()
+            return
+        state = {**asdict(self._holder), "heartbeat": time.time()}
+        self._documents.write(self._name, json.dumps(state).encode())
+
+
+def holders(record: Record) -> dict[str, Holder]:
+    """The claims of an output by name, those of dead drivers too."""
+    documents = record.documents
+    found = {name: _read(documents, name) for name in documents.names(_FOLDER)}
+    return {name: holder for name, holder in found.items() if holder is not None}
+
+
+def refuse_claimed(record: Record, part: Part) -> None:
+    """Refuse to work on a part while a living driver has blocks of it.
+
+    Raises
+    ------
+    ClaimedError
+        If one has; it is named.
+    """
+    _refuse(holders(record), part, record.name)
+
+
+def _refuse(there: dict[str, Holder], part: Part, name: str) -> None:
+    for holder in there.values():
+        if holder.is_alive and not holder.part.works_beside(part):
+            raise ClaimedError(
+                f"{name} is being written by {holder}. Wait for it, or end it and resume "
+                f"(another host's claim lapses after {SILENCE:.0f} s without a sign of life)."
+            )
+
+
+def _read(documents: Objects, name: str) -> Holder | None:
+    content = documents.read(name)
+    return None if content is None else Holder(**json.loads(content))
+
+
+def _namespace() -> str:
+    """Where process numbers mean something: containers on one host have their own."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""

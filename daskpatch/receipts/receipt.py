@@ -1,0 +1,50 @@
+"""What a finished block leaves behind: a few numbers, never voxels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One block that was computed and written.
+
+    `index` is flat, C order, images of a series one after another; `digest` is `digest_of` the
+    block as it is stored; `voxels` counts space and samples, not channels; bytes are those of
+    decoded voxels; `finished` is in seconds since 1970.
+    """
+
+    index: int
+    digest: int
+    tiles: int
+    nan_tiles: int
+    voxels: int
+    bytes_read: int
+    bytes_written: int
+    seconds: float
+    finished: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailedBlock:
+    """One block that could not be computed: where, on which tile (`TileSpecs`), and why."""
+
+    index: int
+    tile: dict[str, Any] | None
+    error: str
+    traceback: str = ""
+
+
+def digest_of(values: NDArray[Any]) -> int:
+    """CRC32C of an array's bytes in C order (RFC 3720, appendix B.4).
+
+    >>> hex(digest_of(np.frombuffer(b"123456789", "uint8")))
+    '0xe3069283'
+    """
+    flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    return int(google_crc32c.value(flat))

@@ -1,0 +1,28 @@
+"""A run that is asked to stop: from a signal handler, or another thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class Interruption:
+    """Once requested, no new block begins, and those that run have `grace` seconds to end."""
+
+    def __init__(self, grace: float = 60.0) -> None:
+        self._grace = grace
+        self._requested = threading.Event()
+        self._deadline = 0.0
+
+    def request(self) -> None:
+        self._deadline = time.monotonic() + self._grace
+        self._requested.set()
+
+    @property
+    def is_requested(self) -> bool:
+        return self._requested.is_set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether those that still run have had their time."""
+        return self.is_requested and time.monotonic() >= self._deadline

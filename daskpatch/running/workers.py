@@ -1,0 +1,56 @@
+"""Who computes blocks: threads of this process, or the workers of a cluster."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Protocol
+
+TASKS_PER_THREAD = 2
+"""One that runs and one that waits, so that no thread is ever idle."""
+
+
+class Workers(Protocol):
+    """What the rolling window needs to know of those who compute."""
+
+    @property
+    def executor(self) -> Executor: ...
+
+    def window(self) -> int:
+        """How many tasks to hand out at a time."""
+
+    def is_death(self, error: BaseException) -> bool:
+        """Whether an error says that the worker died, not that the task failed."""
+
+    def check(self) -> None:
+        """Called every second or so.
+
+        Raises
+        ------
+        NoWorkersError
+            If there is nobody to wait for any more.
+        """
+
+
+class NoWorkersError(RuntimeError):
+    """All workers are gone, and none came back in time."""
+
+
+class Threads:
+    """Threads of this process."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="daskpatch")
+
+    @property
+    def executor(self) -> Executor:
+        return self._executor
+
+    def window(self) -> int:
+        return TASKS_PER_THREAD * self._count
+
+    def is_death(self, error: BaseException) -> bool:  # noqa: ARG002 (the interface)
+        return False
+
+    def check(self) -> None:
+        pass

@@ -1,0 +1,84 @@
+"""Bad blocks of an output computed again, with the model that the user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import patching as strategies
+from ..image import open_stack
+from ..patching import TileStrategy
+from ..planning.claiming import check_resumable
+from ..prediction import plan
+from ..receipts import Claim, Part, Report
+from .outputs import RecordedArray
+
+
+def mend(
+    output: Any,
+    arrays: Sequence[RecordedArray],
+    bad: Sequence[int],
+    model: Any,
+    *,
+    source: Any | None,
+    patching: Any | None,
+    model_id: str | None,
+    progress: bool,
+) -> Report:
+    """Drop the receipts of bad blocks, and resume: what has no receipt is computed.
+
+    Raises
+    ------
+    ValueError
+        If source, tiling or model is not what the run began with.
+    """
+    began = arrays[0].run["fingerprint"]
+    sources = _sources(arrays, source)
+    shapes = [array.run["fingerprint"]["source"]["data_shape"] for array in arrays]
+    planned = plan(
+        sources if began["source"]["of"] > 1 else sources[0],
+        model,
+        output,
+        patching=patching or _strategy(began["tiling"], shapes),
+        input_dtype=began["input_dtype"],
+        dtype=began["output"]["dtype"],
+        model_id=model_id,
+    )
+    check_resumable(planned)
+    with Claim(arrays[0].record, Part()):
+        for array in arrays:
+            array.record.drop([index for index in bad if index in array.blocks])
+    return planned.run(resume=True, progress=progress)
+
+
+def _sources(arrays: Sequence[RecordedArray], source: Any | None) -> list[Any]:
+    given = source if isinstance(source, list | tuple) else [source] * len(arrays)
+    return [_source(array, one) for array, one in zip(arrays, given, strict=True)]
+
+
+def _source(array: RecordedArray, given: Any | None) -> Any:
+    facts = array.run["fingerprint"]["source"]
+    found = facts["where"] if given is None else given
+    if isinstance(found, str) and found == "memory":
+        raise ValueError(
+            f"The source {array.run['source']} was no stored array; pass it to the repair: source=…"
+        )
+    return open_stack(
+        found,
+        axes=facts["axes"],
+        channels=facts["channels"],
+        padding=facts["padding"],
+        ndim=len(facts["data_shape"]) - 2,
+    )
+
+
+def _strategy(tiling: dict[str, Any], shapes: list[list[int]]) -> Any:
+    kind: Any = getattr(strategies, tiling["strategy"], object)
+    if not issubclass(kind, TileStrategy):
+        raise ValueError(
+            f"The tiling {tiling['strategy']} is not daskpatch's own; pass it to the repair: "
+            "patching=…"
+        )
+    arguments = {name: value for name, value in tiling.items() if name != "strategy"}
+    made: Any = kind
+    return made(shapes, **arguments)

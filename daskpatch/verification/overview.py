@@ -1,0 +1,151 @@
+"""How far a run is, seen from outside: what its records say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from dask.utils import format_time
+from numpy.typing import NDArray
+
+from ..receipts import FailedBlock, Receipts, holders
+from .outputs import RecordedArray, recorded_arrays
+
+_RECENT = 300.0
+"""Seconds up to the last receipt over which the rate is taken."""
+
+REMAINING, DONE, FAILED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run is.
+
+    Attributes
+    ----------
+    done, failed, remaining, total
+        Blocks; the first three add up to the last.
+    voxels_per_second
+        Of space and samples, over the last minutes in which blocks were finished; 0 without
+        receipts.
+    seconds_left
+        For the remaining blocks at that rate; None where nobody works on them.
+    failed_blocks
+        Those that were set aside: `FailedBlock`s.
+    drivers
+        Who works on the output, in words.
+    """
+
+    done: int
+    failed: int
+    total: int
+    voxels_per_second: float
+    seconds_left: float | None
+    failed_blocks: tuple[FailedBlock, ...]
+    drivers: tuple[str, ...]
+    _parts: tuple[tuple[RecordedArray, Receipts], ...] = field(repr=False)
+
+    @property
+    def remaining(self) -> int:
+        return self.total - self.done - self.failed
+
+    def block_map(self, data_idx: int = 0) -> NDArray[np.uint8]:
+        """Blocks of one image along the output's axes: 0 remaining, 1 done, 2 failed."""
+        array, done = self._parts[data_idx]
+        states = np.full(array.grid.n_cells, REMAINING, np.uint8)
+        states[done["index"].astype(int) - array.first] = DONE
+        for failure in self.failed_blocks:
+            if failure.index in array.blocks:
+                states[failure.index - array.first] = FAILED
+        return states.reshape(array.grid.counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "done": self.done,
+            "failed": self.failed,
+            "remaining": self.remaining,
+            "total": self.total,
+            "voxels_per_second": self.voxels_per_second,
+            "seconds_left": self.seconds_left,
+            "drivers": list(self.drivers),
+            "failed_blocks": [asdict(failure) for failure in self.failed_blocks],
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.done:,} of {self.total:,} blocks done, {self.remaining:,} remaining, "
+            f"{self.failed:,} failed"
+        ]
+        if self.seconds_left is not None:
+            lines.append(
+                f"{self.voxels_per_second / 1e6:.2f} Mvoxel/s, {format_time(self.seconds_left)} "
+                "left"
+            )
+        lines += [f"being written by {driver}" for driver in self.drivers]
+        lines += [_described(failure) for failure in self.failed_blocks]
+        return "\n".join(lines)
+
+
+def status(output: Any) -> Status:
+    """How far the run that writes an output is, here or elsewhere; reads its records only.
+
+    Parameters
+    ----------
+    output
+        Path, URL or store of the array, or of the group of a series.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no record of a run.
+
+    Examples
+    --------
+    >>> import numpy as np, zarr, daskpatch
+    >>> store = zarr.storage.MemoryStore()
+    >>> image = np.ones((64, 64), "uint8")
+    >>> report = daskpatch.predict(
+    ...     image, np.negative, store, axes="YX", patch_size=32, overlaps=8, progress=False
+    ... )
+    >>> status(store).remaining
+    0
+    """
+    arrays = recorded_arrays(output)
+    parts = tuple((array, array.record.receipts()) for array in arrays)
+    failures = [f for array, done in parts for f in array.record.failures(done).values()]
+    rows = np.concatenate([done for _, done in parts])
+    total = sum(array.grid.n_cells for array in arrays)
+    living = [holder for holder in holders(arrays[0].record).values() if holder.is_alive]
+    rate = _rate(rows)
+    return Status(
+        done=len(rows),
+        failed=len(failures),
+        total=total,
+        voxels_per_second=rate,
+        seconds_left=_seconds_left(rows, total - len(rows) - len(failures), rate, bool(living)),
+        failed_blocks=tuple(failures),
+        drivers=tuple(map(str, living)),
+        _parts=parts,
+    )
+
+
+def _rate(rows: Receipts) -> float:
+    if not len(rows):
+        return 0.0
+    recent = rows[rows["finished"] > rows["finished"].max() - _RECENT]
+    begin = (recent["finished"] - recent["seconds"]).min()
+    taken = float(recent["finished"].max() - begin)
+    return float(recent["voxels"].sum()) / taken if taken > 0 else 0.0
+
+
+def _seconds_left(rows: Receipts, remaining: int, rate: float, is_running: bool) -> float | None:
+    if not (is_running and rate):
+        return None
+    return remaining * float(rows["voxels"].mean()) / rate
+
+
+def _described(failure: FailedBlock) -> str:
+    place = "" if failure.tile is None else f" on the tile at {tuple(failure.tile['coords'])}"
+    return f"block {failure.index} failed{place}: {' '.join(failure.error.split())}"
