@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .axis import AxisTile
-from .backoff import with_backoff
 from .buffers import BufferPool
 from .conversion import convert, has_nan, is_number, store_values
 from .dimensions import Dimensions
@@ -103,19 +102,14 @@ def fill_region(
     values: NDArray[Any],
     tally: Tally,
     buffers: BufferPool,
-    *,
-    patient: bool = False,
 ) -> None:
-    """`predict_region` into an array that is there already.
-
-    `patient` reads again after a while if the source does not answer.
-    """
+    """`predict_region` into an array that is there already."""
     model = load(prediction.model)
     dims = prediction.outputs[data_idx]
     by_sample = dims.canonical(values)
     spatial, channels = dims.spatial_part(region), dims.channel_part(region)
     for sample_idx, position in dims.samples_of(region):
-        sample = _Sample(prediction, model, data_idx, sample_idx, tally, buffers, patient)
+        sample = _Sample(prediction, model, data_idx, sample_idx, tally, buffers)
         sample.predict(spatial, channels, by_sample[position])
 
 
@@ -129,7 +123,6 @@ class _Sample:
     sample_idx: int
     tally: Tally
     buffers: BufferPool
-    patient: bool
 
     def predict(self, region: Region, channels: slice, target: NDArray[Any]) -> None:
         """Predict a (Z)YX region into `target`, an array of `C(Z)YX`."""
@@ -153,11 +146,7 @@ class _Sample:
     def _read(self, box: Region) -> NDArray[Any]:
         image = self.prediction.images[self.data_idx]
         self.tally.bytes_read += bytes_decoded(image, box)
-
-        def read() -> NDArray[Any]:
-            return image.extract_patch(self.sample_idx, None, box.start, box.shape)
-
-        return with_backoff(read, f"Reading {image.source}") if self.patient else read()
+        return image.extract_patch(self.sample_idx, None, box.start, box.shape)
 
     def _call(self, batch: NDArray[Any], tiles: list[Tile]) -> NDArray[Any]:
         try:

@@ -10,7 +10,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .backoff import with_backoff
 from .block import Prediction, Tally, block_grid, block_grids, fill_region
 from .buffers import BufferPool
 from .model import single_threaded
@@ -72,9 +71,7 @@ class Job:
         with self.buffers.lend(region.shape, self.prediction.dtype) as values:
             if self.side_by_side:
                 single_threaded()
-            fill_region(
-                self.prediction, data_idx, region, values, tally, self.buffers, patient=True
-            )
+            fill_region(self.prediction, data_idx, region, values, tally, self.buffers)
             self._write(data_idx, region, values)
             digest = digest_of(values)
         dims = self.prediction.outputs[data_idx]
@@ -96,9 +93,7 @@ class Job:
             raise WriteError("The run was given up; its output may be another's by now.")
         target = self.targets[data_idx]
         try:
-            with_backoff(
-                lambda: target.write(region.slices, values), f"Writing {target.location.name}"
-            )
+            target.write(region.slices, values)
         except Exception as error:
             raise WriteError(
                 f"{target.location.name} could not be written: {type(error).__name__}: {error}"

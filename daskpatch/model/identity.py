@@ -63,9 +63,12 @@ def identity_of_value(value: Any) -> str:
         If it uses something that has none, such as an open file or a compiled object.
     """
     digest = hashlib.sha256()
-    for piece in _pieces(value, ()):
-        digest.update(len(piece).to_bytes(8, "little"))
-        digest.update(piece)
+    try:
+        for piece in _pieces(value, ()):
+            digest.update(len(piece).to_bytes(8, "little"))
+            digest.update(piece)
+    except RecursionError as error:
+        raise NoIdentityError("values nested too deeply") from error
     return digest.hexdigest()
 
 
@@ -192,15 +195,18 @@ def _class_members(kind: type) -> Iterator[bytes]:
 
 
 def _object(value: Any, inside: tuple[int, ...]) -> Iterator[bytes]:
-    """An object of a class written in Python: the class, and the attributes."""
-    state = getattr(value, "__dict__", None)
-    if state is None:
-        slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
-        if not slots:
-            raise NoIdentityError(f"a {type(value).__module__}.{type(value).__qualname__}")
-        state = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    """Any other object: its class, and what it would be built from again by pickle."""
+    try:
+        reduced = value.__reduce_ex__(4)
+    except Exception as error:
+        kind = type(value)
+        raise NoIdentityError(f"a {kind.__module__}.{kind.__qualname__}: {error}") from error
     yield from _class(type(value))
-    yield from _pieces(state, inside)
+    if isinstance(reduced, tuple):
+        arguments, *state = reduced[1:3]
+        yield from _pieces((arguments, *state), inside)
+        for items in reduced[3:5]:
+            yield from _pieces(list(items or ()), inside)
 
 
 def _torch_module(module: Any, inside: tuple[int, ...]) -> Iterator[bytes]:
@@ -225,8 +231,8 @@ def _torch_bytes() -> Any:
 
 
 def _is_library_function(value: Any) -> bool:
-    """A function of a compiled package, such as a NumPy ufunc or a builtin."""
-    return callable(value) and hasattr(value, "__name__") and not hasattr(value, "__dict__")
+    """A compiled function of an installed package, such as a NumPy ufunc or a builtin."""
+    return callable(value) and hasattr(value, "__name__") and _is_installed(_module_of(value))
 
 
 def _module_of(value: Any) -> str:

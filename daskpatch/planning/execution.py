@@ -111,7 +111,7 @@ class _Execution:
             threads=self._n_threads,
             client=self._client,
             retries=self._options.retries,
-            is_lasting=lambda error: isinstance(error, OSError),  # tried again where it arose
+            is_lasting=lambda error: isinstance(error, WriteError),
             resources=self._options.resources,
             patience=self._options.patience,
             interruption=self._interruption,

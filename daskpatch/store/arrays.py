@@ -14,8 +14,10 @@ import zarr
 from numpy.typing import NDArray
 
 from .. import extras
+from ..backoff import with_backoff
 from .location import Location, locate
 from .objects import Objects
+from .patience import PatientStore
 
 _log = logging.getLogger("daskpatch")
 
@@ -112,7 +114,7 @@ class StoredArray:
 
     def _delete_torn(self, box: Box) -> bool:
         """Delete the units of a box that are there and cannot be read; whether there were any."""
-        objects = Objects(self.location)
+        objects = Objects(self.location, patient=False)
         torn = [
             key for key, unit in self.units(box) if objects.exists(key) and not self._reads(unit)
         ]
@@ -121,9 +123,8 @@ class StoredArray:
         return bool(torn)
 
     def _reads(self, box: Box) -> bool:
-        """Whether a box can be read from the store itself, past any cache."""
         try:
-            self.array[box]
+            self.backend.read(box)
         except Exception:  # noqa: BLE001 (each codec raises its own)
             return False
         return True
@@ -200,7 +201,8 @@ def check_io_at(io: str, location: Location) -> None:
 
 class _ZarrPython:
     def __init__(self, array: zarr.Array[Any]) -> None:
-        self._array = array
+        mode = "r" if array.read_only else "r+"
+        self._array = zarr.open_array(store=PatientStore(array.store), path=array.path, mode=mode)
         # A store in memory may keep the very array that it is given.
         self._keeps_values = locate(array).lives_in_this_process
 
@@ -213,6 +215,7 @@ class _ZarrPython:
 
 class _TensorStore:
     def __init__(self, array: zarr.Array[Any], folder: Path) -> None:
+        self._folder = folder
         self._spec = {
             "driver": "zarr3" if array.metadata.zarr_format == 3 else "zarr",
             "kvstore": {"driver": "file", "path": f"{folder}/"},
@@ -225,13 +228,19 @@ class _TensorStore:
         return self._open(0)
 
     def read(self, box: Box) -> NDArray[np.generic]:
-        values: NDArray[np.generic] = self._reader[box].read(order="C").result()
-        return values
+        def attempt() -> NDArray[np.generic]:
+            values: NDArray[np.generic] = self._reader[box].read(order="C").result()
+            return values
+
+        return with_backoff(attempt, f"Reading {self._folder}")
 
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
         # Instead of copying the values tensorstore may refer to them, even after the commit that
         # is waited for here: in its cache, of which the writer has none and which is never read.
-        self._writer[box].write(values, can_reference_source_data_indefinitely=True).result()
+        def attempt() -> None:
+            self._writer[box].write(values, can_reference_source_data_indefinitely=True).result()
+
+        with_backoff(attempt, f"Writing {self._folder}")
 
     def _open(self, cache_bytes: int) -> Any:
         tensorstore = extras.load("tensorstore", "io='tensorstore'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -22,11 +22,12 @@ T = TypeVar("T")
 class Objects:
     """Objects of bytes by name, under a place in a store.
 
-    A store that does not answer is asked again for a while.
+    A store that does not answer is asked again for a while, if `patient`.
     """
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, *, patient: bool = True) -> None:
         self.location = location
+        self._patient = patient
         self._store = _own(location.store)
         self._prefix = f"{location.path}/" if location.path else ""
 
@@ -42,7 +43,7 @@ class Objects:
         def attempt() -> bool:
             return _wait(self._store.exists(self._prefix + name))
 
-        return with_backoff(attempt, f"Looking for {name} of {self.location.name}")
+        return self._insist(attempt, f"Looking for {name}")
 
     def read(self, name: str) -> bytes | None:
         """The bytes of an object, or None if there is none."""
@@ -51,7 +52,7 @@ class Objects:
             found = _wait(self._store.get(self._prefix + name, default_buffer_prototype()))
             return None if found is None else found.to_bytes()
 
-        return with_backoff(attempt, f"Reading {name} of {self.location.name}")
+        return self._insist(attempt, f"Reading {name}")
 
     def write(self, name: str, content: bytes) -> None:
         """Put an object in place of what is there, at once."""
@@ -59,7 +60,7 @@ class Objects:
         def attempt() -> None:
             _wait(self._store.set(self._prefix + name, _buffer(content)))
 
-        with_backoff(attempt, f"Writing {name} of {self.location.name}")
+        self._insist(attempt, f"Writing {name}")
 
     def create(self, name: str, content: bytes) -> bool:
         """Put an object where there is none; whether it was this call that did.
@@ -70,14 +71,14 @@ class Objects:
         def attempt() -> None:
             _wait(self._store.set_if_not_exists(self._prefix + name, _buffer(content)))
 
-        with_backoff(attempt, f"Creating {name} of {self.location.name}")
+        self._insist(attempt, f"Creating {name}")
         return self.read(name) == content
 
     def delete(self, name: str) -> None:
         def attempt() -> None:
             _wait(self._store.delete(self._prefix + name))
 
-        with_backoff(attempt, f"Deleting {name} of {self.location.name}")
+        self._insist(attempt, f"Deleting {name}")
 
     def names(self, prefix: str = "") -> list[str]:
         """The names that begin with a prefix (a folder, `claims/`), in order."""
@@ -85,7 +86,7 @@ class Objects:
         async def listed() -> list[str]:
             return [key async for key in self._store.list_prefix(self._prefix + prefix)]
 
-        keys = with_backoff(lambda: _wait(listed()), f"Listing {self.location.name}")
+        keys = self._insist(lambda: _wait(listed()), "Listing")
         start = len(self._prefix)
         # What a killed process was writing is left behind by LocalStore as *.partial.
         return sorted(key[start:] for key in keys if not key.endswith(".partial"))
@@ -96,7 +97,7 @@ class Objects:
         async def entries() -> list[str]:
             return [name async for name in self._store.list_dir(self._prefix.rstrip("/"))]
 
-        for name in with_backoff(lambda: _wait(entries()), f"Listing {self.location.name}"):
+        for name in self._insist(lambda: _wait(entries()), "Listing"):
             key = self._prefix + name.rstrip("/")
             if name.rstrip("/") == but:
                 continue
@@ -104,6 +105,11 @@ class Objects:
                 _wait(self._store.delete(key))
             else:
                 _wait(self._store.delete_dir(key))
+
+    def _insist(self, attempt: Callable[[], T], what: str) -> T:
+        if not self._patient:
+            return attempt()
+        return with_backoff(attempt, f"{what} in {self.location.name}")
 
 
 def _buffer(content: bytes) -> Any:

@@ -1,0 +1,41 @@
+"""A store that asks again when the one behind it does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from zarr.abc.buffer import Buffer, BufferPrototype
+from zarr.abc.store import ByteRequest, Store
+from zarr.storage import WrapperStore
+
+from ..backoff import with_backoff_async
+
+T = TypeVar("T")
+
+
+class PatientStore(WrapperStore[Store]):
+    """Reads and writes each object until it works, for a while.
+
+    A box has many chunks: with one call in twenty failing, few boxes would ever be read at once.
+    """
+
+    def _with_store(self, store: Store) -> PatientStore:
+        return type(self)(store)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        def attempt() -> Awaitable[Buffer | None]:
+            return self._store.get(key, prototype, byte_range)
+
+        return await self._insist("Reading", key, attempt)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        await self._insist("Writing", key, lambda: self._store.set(key, value))
+
+    async def delete(self, key: str) -> None:
+        await self._insist("Deleting", key, lambda: self._store.delete(key))
+
+    async def _insist(self, what: str, key: str, call: Callable[[], Awaitable[T]]) -> T:
+        return await with_backoff_async(call, f"{what} {key} in {type(self._store).__name__}")

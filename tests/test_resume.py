@@ -1,0 +1,445 @@
+"""Runs that are interrupted, resumed, shared out in parts: nothing lost, nothing done twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import zarr
+from example_models import double, gaussian
+from volumes import read, save
+
+import daskpatch
+from daskpatch.receipts import Part
+
+TILES = {"patch_size": 16, "overlaps": 4, "chunks": 12, "block_shape": 12}
+
+
+def predict(source, output, model=gaussian, **options):
+    return daskpatch.predict(source, model, output, progress=False, **{**TILES, **options})
+
+
+class Stops:
+    """A model that fails for good after some calls."""
+
+    def __init__(self, calls):
+        self.left = calls
+
+    def __call__(self, batch):
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("no more")
+        return gaussian(batch)
+
+
+def interrupted(source, output, calls=20, **options):
+    """A run of which only some blocks are done."""
+    options = {"model_id": "gaussian", "retries": 0, **options}
+    with pytest.raises(daskpatch.RunFailed) as failure:
+        predict(source, output, Stops(calls), **options)
+    return failure.value.report
+
+
+@pytest.fixture
+def whole(stored, tmp_path):
+    """The result of a run that was not interrupted."""
+    predict(stored, tmp_path / "whole.zarr")
+    return read(tmp_path / "whole.zarr")
+
+
+def test_a_resumed_run_computes_only_what_has_no_receipt(stored, tmp_path, whole):
+    out = tmp_path / "out.zarr"
+    before = interrupted(stored, out)
+    report = predict(stored, out, resume=True, model_id="gaussian")
+    assert report.skipped == before.done > 0
+    assert report.done == before.failed > 0
+    np.testing.assert_array_equal(read(out), whole)
+    again = predict(stored, out, resume=True, model_id="gaussian")
+    assert (again.done, again.skipped) == (0, before.done + before.failed)
+
+
+def test_resume_starts_a_run_where_there_is_none(stored, tmp_path, whole):
+    report = predict(stored, tmp_path / "out.zarr", resume=True)
+    assert report.skipped == 0
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), whole)
+
+
+def test_resume_takes_the_layout_of_the_run(stored, tmp_path, whole):
+    out = tmp_path / "out.zarr"
+    interrupted(stored, out)
+    options = {"patch_size": 16, "overlaps": 4, "model_id": "gaussian", "progress": False}
+    planned = daskpatch.plan(stored, gaussian, out, patch_size=16, overlaps=4, model_id="gaussian")
+    assert planned.block_shape != (12, 12, 12)
+    daskpatch.predict(stored, gaussian, out, resume=True, batch_size=3, threads=1, **options)
+    assert zarr.open_array(out).chunks == (12, 12, 12)
+    np.testing.assert_array_equal(read(out), whole)
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+def test_batch_threads_and_back_end_may_change(stored, tmp_path, whole, io):
+    out = tmp_path / "out.zarr"
+    interrupted(stored, out, io="zarr")
+    predict(stored, out, resume=True, model_id="gaussian", io=io, threads=3, batch_size=2)
+    np.testing.assert_array_equal(read(out), whole)
+
+
+def test_resume_of_an_array_that_the_user_has(stored, tmp_path, whole):
+    array = save(tmp_path / "out.zarr", np.zeros_like(whole), chunks=(12, 12, 12))
+    interrupted(stored, array, chunks=None)
+    report = predict(stored, array, chunks=None, resume=True, model_id="gaussian")
+    assert report.skipped > 0
+    np.testing.assert_array_equal(array[:], whole)
+
+
+def test_a_new_run_into_an_array_forgets_the_old_receipts(stored, tmp_path, volume):
+    array = save(tmp_path / "out.zarr", np.zeros(volume.shape, "f4"), chunks=(12, 12, 12))
+    predict(stored, array, chunks=None)
+    report = predict(stored, array, double, chunks=None)
+    assert report.skipped == 0
+    np.testing.assert_array_equal(array[:], volume * 2.0)
+
+
+def test_resume_of_a_series(stored, tmp_path, rng):
+    other = rng.integers(0, 999, (20, 30, 40)).astype("uint16")
+    save(tmp_path / "b.zarr", other, chunks=(16, 16, 16), dimension_names=["z", "y", "x"])
+    sources = [stored, tmp_path / "b.zarr"]
+    predict(sources, tmp_path / "whole.zarr")
+    total = daskpatch.status(tmp_path / "whole.zarr").total
+    report = interrupted(sources, tmp_path / "out.zarr", calls=total - 5)
+    assert 0 < report.failed < total
+    resumed = predict(sources, tmp_path / "out.zarr", resume=True, model_id="gaussian")
+    assert resumed.skipped + resumed.done == total
+    for name in "01":
+        np.testing.assert_array_equal(
+            read(tmp_path / "out.zarr" / name), read(tmp_path / "whole.zarr" / name)
+        )
+    assert daskpatch.verify(tmp_path / "out.zarr", progress=False).ok
+
+
+@pytest.mark.parametrize("shards", [None, 24])
+def test_readers_are_not_disturbed_by_the_record(stored, tmp_path, whole, shards):
+    import tensorstore
+
+    out = tmp_path / "group.zarr" / "out"
+    zarr.create_group(store=str(tmp_path / "group.zarr"))
+    predict(stored, out, shards=shards, block_shape=24)
+    group = zarr.open_group(str(tmp_path / "group.zarr"), mode="r")
+    assert list(group.array_keys()) == ["out"]
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{out}/"}}
+    np.testing.assert_array_equal(tensorstore.open(spec).result().read().result(), whole)
+    assert (out / ".daskpatch" / "run.json").exists()
+
+
+def test_receipts_take_less_than_100_bytes_a_block(stored, tmp_path):
+    out = tmp_path / "out.zarr"
+    predict(stored, out)
+    segments = list((out / ".daskpatch" / "receipts").rglob("0*"))
+    size = sum(path.stat().st_size for path in segments)
+    assert size / daskpatch.status(out).total < 100
+    assert len(segments) == 1
+
+
+def test_a_torn_segment_is_as_if_it_were_not_there(stored, tmp_path, whole, caplog):
+    out = tmp_path / "out.zarr"
+    predict(stored, out)
+    (segment,) = (out / ".daskpatch" / "receipts").rglob("0*")
+    segment.write_bytes(segment.read_bytes()[:-30])
+    report = predict(stored, out, resume=True)
+    assert report.skipped == 0
+    assert "torn" in caplog.text
+    np.testing.assert_array_equal(read(out), whole)
+
+
+# What must not be resumed
+
+
+def changed_input(stored, tmp_path):
+    array = zarr.open_array(str(stored), mode="r+")
+    array[20, 30, 30] += 1
+    return {}
+
+
+def changed_axes(stored, tmp_path):
+    return {"axes": "ZXY"}
+
+
+def other_place(stored, tmp_path):
+    return {"source": save(tmp_path / "b.zarr", read(stored), chunks=(16, 16, 16)), "axes": "ZYX"}
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (changed_input, "source.content"),
+        (changed_axes, "source.axes"),
+        (other_place, "source.where"),
+        ({"padding": "edge"}, "source.padding"),
+        ({"patch_size": 20, "overlaps": 8}, "tiling.patch_size was [16, 16, 16] and is [20, 20"),
+        ({"overlaps": 2, "patch_size": 14}, "tiling.overlaps"),
+        ({"align": 2}, "tiling.align"),
+        ({"model": double}, "model was"),
+        ({"chunks": 6}, "layout.chunks"),
+        ({"block_shape": 24}, "layout.block_shape"),
+        ({"shards": 12}, "layout.shards"),
+        ({"dtype": "float64"}, "output.dtype"),
+        ({"input_dtype": "float64", "dtype": "float32"}, "input_dtype"),
+    ],
+)
+def test_what_changed_is_named_and_refused(stored, tmp_path, options, field):
+    out = tmp_path / "out.zarr"
+    predict(stored, out)
+    values = read(out)
+    options = options(stored, tmp_path) if callable(options) else dict(options)
+    source = options.pop("source", stored)
+    with pytest.raises(ValueError, match="cannot be resumed") as refusal:
+        predict(source, out, options.pop("model", gaussian), resume=True, **options)
+    assert field in str(refusal.value)
+    np.testing.assert_array_equal(read(out), values)
+
+
+def test_resume_and_overwrite_do_not_go_together(stored, tmp_path):
+    with pytest.raises(ValueError, match="overwrite or resume"):
+        predict(stored, tmp_path / "out.zarr", resume=True, overwrite=True)
+    with pytest.raises(ValueError, match="overwrite or resume"):
+        predict(stored, tmp_path / "out.zarr", part=(1, 2), overwrite=True)
+
+
+def test_an_array_without_a_record_is_not_resumed(stored, tmp_path, volume):
+    save(tmp_path / "out.zarr", volume, chunks=(8, 8, 8))
+    with pytest.raises(FileExistsError, match="no record"):
+        predict(stored, tmp_path / "out.zarr", resume=True)
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), volume)
+
+
+def test_a_model_without_identity_needs_a_model_id(stored, tmp_path):
+    lock = threading.Lock()
+
+    def model(batch):
+        with lock:
+            return batch
+
+    with pytest.raises(ValueError, match="model_id"):
+        predict(stored, tmp_path / "out.zarr", model, resume=True)
+    predict(stored, tmp_path / "out.zarr", model)
+    with pytest.raises(ValueError, match="model_id"):
+        predict(stored, tmp_path / "out.zarr", model, resume=True)
+
+
+def test_overwrite_starts_anew(stored, tmp_path, volume):
+    out = tmp_path / "out.zarr"
+    interrupted(stored, out)
+    report = predict(stored, out, double, overwrite=True)
+    assert report.skipped == 0
+    np.testing.assert_array_equal(read(out), volume * 2.0)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+def test_a_run_that_had_only_begun_can_be_resumed_or_overwritten(stored, tmp_path, whole):
+    out = tmp_path / "out.zarr"
+    predict(stored, out)
+    for name in ("zarr.json",):
+        (out / name).unlink()
+    for options in ({"resume": True}, {"overwrite": True}):
+        predict(stored, out, **options)
+    np.testing.assert_array_equal(read(out), whole)
+
+
+# Claims
+
+
+class Gate:
+    """A model that waits, once it is armed."""
+
+    def __init__(self, before=lambda: None):
+        self.armed, self.before = False, before
+        self.begun, self.release = threading.Event(), threading.Event()
+
+    def __call__(self, batch):
+        if self.armed:
+            self.begun.set()
+            self.before()
+            assert self.release.wait(20)
+        return batch
+
+
+def test_a_second_driver_is_refused_with_the_name_of_the_first(stored, tmp_path):
+    out, gate = tmp_path / "out.zarr", Gate()
+    planned = daskpatch.plan(stored, gate, out, model_id="gate", **TILES)
+    gate.armed = True
+    running = threading.Thread(target=lambda: planned.run(progress=False))
+    running.start()
+    assert gate.begun.wait(20)
+    try:
+        (driver,) = daskpatch.status(out).drivers
+        assert f"process {os.getpid()} on " in driver
+        for options in ({"resume": True}, {"overwrite": True}, {"part": (1, 2)}):
+            with pytest.raises(daskpatch.ClaimedError, match=f"process {os.getpid()} on .* since"):
+                predict(stored, out, model_id="gate", **options)
+    finally:
+        gate.release.set()
+        running.join()
+    assert daskpatch.status(out).remaining == 0
+    assert daskpatch.status(out).drivers == ()
+
+
+def claim_of_somebody(out, **facts):
+    """A claim as a driver leaves it that is killed."""
+    import platform
+
+    from daskpatch.receipts.claim import Holder
+
+    holder = Holder.here(Part())
+    state = {name: getattr(holder, name) for name in Holder.__slots__} | facts
+    path = out / ".daskpatch" / "claims" / "part-1-of-1" / "000007.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(state))
+    assert platform.node() == holder.host
+
+
+def test_a_dead_process_is_taken_over_at_once(stored, tmp_path, whole):
+    out = tmp_path / "out.zarr"
+    interrupted(stored, out)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    claim_of_somebody(out, process=dead.pid)
+    report = predict(stored, out, resume=True, model_id="gaussian")
+    assert report.taken_over == 1
+    np.testing.assert_array_equal(read(out), whole)
+
+
+def test_another_host_is_taken_over_after_a_minute_of_silence(stored, tmp_path):
+    out = tmp_path / "out.zarr"
+    interrupted(stored, out)
+    claim_of_somebody(out, host="elsewhere", heartbeat=time.time() - 30)
+    with pytest.raises(daskpatch.ClaimedError, match="on elsewhere"):
+        predict(stored, out, resume=True, model_id="gaussian")
+    for path in (out / ".daskpatch" / "claims").rglob("*.json"):
+        path.unlink()
+
+    claim_of_somebody(out, host="elsewhere", heartbeat=time.time() - 61)
+    assert predict(stored, out, resume=True, model_id="gaussian").taken_over == 1
+
+
+def test_a_driver_whose_claim_was_taken_stops(stored, tmp_path, monkeypatch):
+    monkeypatch.setattr("daskpatch.receipts.claim.HEARTBEAT", 0.05)
+    out = tmp_path / "out.zarr"
+
+    def rob():
+        for path in (out / ".daskpatch" / "claims").rglob("*.json"):
+            path.unlink(missing_ok=True)
+        time.sleep(0.2)
+        gate.release.set()
+
+    gate = Gate(rob)
+    planned = daskpatch.plan(stored, gate, out, model_id="gate", threads=1, **TILES)
+    gate.armed = True
+    with pytest.raises(daskpatch.RunFailed, match="took the output over"):
+        planned.run(progress=False)
+
+
+# Parts
+
+
+def test_parts_are_the_whole(stored, tmp_path, whole):
+    out = tmp_path / "out.zarr"
+    reports = [predict(stored, out, part=(i, 3)) for i in (2, 3, 1)]
+    assert sum(r.done for r in reports) == daskpatch.status(out).total
+    np.testing.assert_array_equal(read(out), whole)
+    assert predict(stored, out, part=(2, 3)).done == 0
+    assert predict(stored, out, resume=True).done == 0
+
+
+def test_a_part_can_be_any_share(stored, tmp_path, whole):
+    out = tmp_path / "out.zarr"
+    predict(stored, out, part=(1, 2))
+    report = predict(stored, out, part=(2, 5))
+    assert report.skipped > 0
+    predict(stored, out, resume=True)
+    np.testing.assert_array_equal(read(out), whole)
+
+
+@pytest.mark.parametrize("part", [(0, 3), (4, 3), (1,), "1/3", (1, 0)])
+def test_parts_that_are_none(stored, tmp_path, part):
+    with pytest.raises(ValueError, match="part is"):
+        predict(stored, tmp_path / "out.zarr", part=part)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+PART = """
+import sys, daskpatch
+from example_models import gaussian
+source, out, number = sys.argv[1:]
+daskpatch.predict(source, gaussian, out, patch_size=16, overlaps=4, chunks=12, block_shape=12,
+                  part=(int(number), 3), progress=False, threads=1)
+"""
+
+
+def test_three_parts_at_once_in_three_processes(stored, tmp_path, whole):
+    out = tmp_path / "out.zarr"
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PART, str(stored), str(out), str(i)],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in (1, 2, 3)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    np.testing.assert_array_equal(read(out), whole)
+    found = daskpatch.status(out)
+    assert (found.done, found.remaining, found.drivers) == (found.total, 0, ())
+    assert daskpatch.verify(out, progress=False).ok
+
+
+# Drivers that are killed
+
+SLOW = """
+import sys, time, daskpatch
+from example_models import gaussian
+from daskpatch.planning import ledger
+ledger._FLUSH_SECONDS = 0.2
+source, out = sys.argv[1:]
+
+def model(batch):
+    time.sleep(0.02)
+    return gaussian(batch)
+
+print("begins", flush=True)
+report = daskpatch.predict(source, model, out, patch_size=16, overlaps=4, chunks=12, block_shape=12,
+                           resume=True, model_id="gaussian", progress=False, threads=2)
+print(report.done, report.skipped, flush=True)
+"""
+
+
+def test_a_driver_killed_at_ten_random_moments(stored, tmp_path, whole, rng):
+    out = tmp_path / "out.zarr"
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    command = [sys.executable, "-c", SLOW, str(stored), str(out)]
+    done_before = 0
+    for seconds in rng.uniform(0.0, 0.7, 10):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        if (out / ".daskpatch" / "run.json").exists():
+            done = daskpatch.status(out).done
+            assert done >= done_before
+            done_before = done
+    assert done_before > 0
+    final = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done, skipped = map(int, final.stdout.splitlines()[-1].split())
+    assert skipped == done_before
+    assert done + skipped == daskpatch.status(out).total
+    np.testing.assert_array_equal(read(out), whole)
+    assert daskpatch.verify(out, progress=False).ok

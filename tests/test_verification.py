@@ -1,0 +1,232 @@
+"""Outputs read back: what is named, what is not, and what a repair mends."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from example_models import double, gaussian
+from volumes import read, save
+
+import daskpatch
+from daskpatch.cli.main import _run
+
+TILES = {"patch_size": 16, "overlaps": 4, "chunks": 12, "block_shape": 24}
+
+
+def predict(source, output, model=gaussian, **options):
+    return daskpatch.predict(source, model, output, progress=False, **{**TILES, **options})
+
+
+@pytest.fixture
+def output(stored, tmp_path):
+    predict(stored, tmp_path / "out.zarr")
+    return tmp_path / "out.zarr"
+
+
+def verified(output, **options):
+    return daskpatch.verify(output, progress=False, **options)
+
+
+def chunk_of(output, position):
+    return Path(output, "c", *map(str, position))
+
+
+def block_of(output, position):
+    """The block of a chunk: blocks are two chunks wide, the last one may hold more."""
+    counts = daskpatch.status(output).block_map().shape
+    at = [min(p // 2, n - 1) for p, n in zip(position, counts, strict=True)]
+    return int(np.ravel_multi_index(at, counts))
+
+
+def flip(path, at=None):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if at is None else at] ^= 0xFF
+    path.write_bytes(content)
+
+
+def test_a_good_output_is_good(output):
+    found = verified(output)
+    assert found.ok
+    assert found.bad == ()
+    assert found.total == daskpatch.status(output).total
+    assert "all" in str(found)
+
+
+@pytest.mark.parametrize("layout", [{}, {"shards": 24}])
+def test_a_flipped_byte_and_a_missing_file_are_named_and_mended(stored, tmp_path, layout):
+    output = tmp_path / "out.zarr"
+    predict(stored, output, **layout)
+    values = read(output)
+    unit = 2 if layout else 1
+    flipped, removed = (2 // unit, 2 // unit, 0), (0, 0, 2 // unit)
+    flip(chunk_of(output, flipped))
+    chunk_of(output, removed).unlink()
+    bad = [block_of(output, [unit * p for p in place]) for place in (flipped, removed)]
+    found = verified(output)
+    assert not found.ok
+    assert found.bad == tuple(sorted(bad))
+    assert found.reasons[bad[0]] in ("corrupt", "changed")
+    assert found.reasons[bad[1]] == "missing"
+    mended = verified(output, repair=True, model=gaussian)
+    assert mended.repaired.done == 2
+    assert verified(output).ok
+    np.testing.assert_array_equal(read(output), values)
+
+
+def test_voxels_that_somebody_changed_are_named(output):
+    array = zarr.open_array(str(output), mode="r+")
+    array[30, 30, 30] += 1
+    found = verified(output)
+    assert found.reasons == {block_of(output, (2, 2, 2)): "changed"}
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0])
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+def test_blocks_of_fill_value_are_not_missing(stored, tmp_path, value, io):
+    output = tmp_path / "out.zarr"
+
+    def model(batch):
+        return np.full_like(batch, value)
+
+    predict(stored, output, model, io=io)
+    assert verified(output).ok
+
+
+def test_blocks_never_written_are_told_from_those_of_fill_value(stored, tmp_path):
+    output = tmp_path / "out.zarr"
+
+    def model(batch):
+        return 0 * batch
+
+    predict(stored, output, model, region=np.s_[:24, :24, :24])
+    found = verified(output)
+    assert set(found.reasons.values()) == {"never written"}
+    assert found.bad == tuple(range(1, found.total))
+    mended = verified(output, repair=True, model=model)
+    assert mended.repaired.done == found.total - 1
+    assert verified(output).ok
+
+
+@pytest.mark.parametrize("model", [double, lambda batch: batch])
+def test_a_repair_with_another_model_is_refused_before_a_receipt_is_dropped(output, model):
+    chunk_of(output, (0, 0, 0)).unlink()
+    bad = verified(output).reasons
+    with pytest.raises(ValueError, match="model was"):
+        verified(output, repair=True, model=model)
+    assert verified(output).reasons == bad
+
+
+def test_a_repair_needs_the_model(output):
+    with pytest.raises(ValueError, match="needs the model"):
+        verified(output, repair=True)
+
+
+def test_a_repair_of_a_source_that_is_in_no_store(volume, tmp_path):
+    output = tmp_path / "out.zarr"
+    predict(volume, output, axes="ZYX")
+    chunk_of(output, (0, 0, 0)).unlink()
+    with pytest.raises(ValueError, match="source=…"):
+        verified(output, repair=True, model=gaussian)
+    assert verified(output, repair=True, model=gaussian, source=volume).repaired.done == 1
+    assert verified(output).ok
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"axes": "ZYX", "padding": 7.0, "dtype": "uint16"},
+        {"axes": "CYX", "channels": [3, 1], "patch_size": (16, 16), "chunks": None},
+        {"axes": "TYX", "patch_size": (16, 16), "chunks": (1, 12, 12), "input_dtype": "f8"},
+    ],
+)
+def test_the_record_knows_how_the_source_was_opened(volume, tmp_path, options):
+    source, output = tmp_path / "in.zarr", tmp_path / "out.zarr"
+    save(source, volume, chunks=(16, 16, 16))
+    predict(source, output, **{"block_shape": None, **options})
+    values = read(output)
+    first = next(path for path in Path(output, "c").rglob("*") if path.is_file())
+    first.unlink()
+    assert verified(output, repair=True, model=gaussian).repaired.done == 1
+    np.testing.assert_array_equal(read(output), values)
+
+
+def test_a_strategy_of_the_users_own_is_passed_to_the_repair(stored, tmp_path, volume):
+    output = tmp_path / "out.zarr"
+    tiling = daskpatch.TiledPatching([(1, 1, *volume.shape)], 16, 4)
+
+    class Mine:
+        n_patches = tiling.n_patches
+        get_patch_spec = staticmethod(tiling.get_patch_spec)
+        get_patch_indices = staticmethod(tiling.get_patch_indices)
+
+    predict(stored, output, patching=Mine(), patch_size=None, overlaps=0)
+    chunk_of(output, (0, 0, 0)).unlink()
+    with pytest.raises(ValueError, match="patching=…"):
+        verified(output, repair=True, model=gaussian)
+    assert verified(output, repair=True, model=gaussian, patching=Mine()).repaired.done == 1
+
+
+def test_a_series_is_verified_whole(stored, tmp_path, rng):
+    other = rng.integers(0, 999, (20, 30, 40)).astype("uint16")
+    save(tmp_path / "b.zarr", other, chunks=(16, 16, 16), dimension_names=["z", "y", "x"])
+    output = tmp_path / "out.zarr"
+    predict([stored, tmp_path / "b.zarr"], output)
+    assert verified(output).ok
+    flip(chunk_of(output / "1", (0, 0, 0)))
+    found = verified(output)
+    first = daskpatch.status(output).block_map(0).size
+    assert found.bad == (first,)
+    assert verified(output, repair=True, model=gaussian).repaired.done == 1
+    assert verified(output).ok
+    assert verified(output / "1").ok
+
+
+def test_what_has_no_record_is_refused(stored, tmp_path):
+    for verb in (daskpatch.status, daskpatch.verify):
+        with pytest.raises(FileNotFoundError, match="no record"):
+            verb(stored)
+
+
+# On the command line
+
+
+def run(*arguments):
+    return _run(list(map(str, arguments)))
+
+
+def test_the_commands(stored, tmp_path, capfd):
+    output = tmp_path / "out.zarr"
+    here = Path(__file__).parent / "example_models.py"
+    common = ("--model", f"{here}:gaussian", "--patch-size", 16, "--overlaps", 4, "--chunks", 12)
+    assert run("predict", stored, output, *common, "--block-shape", 24, "--part", "1/2") == 0
+    assert run("status", output) == 0
+    out = capfd.readouterr().out
+    assert "remaining" in out
+    assert run("status", output, "--json") == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert facts["done"] + facts["remaining"] == facts["total"]
+    assert run("verify", output, "--no-progress") == 1
+    assert "never written" in capfd.readouterr().out
+    assert run("verify", output, "--repair") == 2
+    assert "needs the model" in capfd.readouterr().err
+    assert run("verify", output, "--repair", "--model", f"{here}:gaussian") == 0
+    assert run("verify", output, "--json") == 0
+    assert json.loads(capfd.readouterr().out.splitlines()[-1])["ok"] is True
+    assert run("predict", stored, output, *common, "--block-shape", 24, "--resume") == 0
+    assert run("predict", stored, output, *common, "--resume", "--overwrite") == 2
+    assert run("predict", stored, output, *common, "--part", "3/2") == 2
+    assert run("predict", stored, output, *common, "--part", "three") == 2
+    assert run("status", stored) == 2
+    assert run("status", output, "--watch") == 0
+
+
+def test_workers_of_its_own(stored, tmp_path, capfd):
+    output = tmp_path / "out.zarr"
+    here = Path(__file__).parent / "example_models.py"
+    common = ("--model", f"{here}:double", "--patch-size", 16, "--chunks", 16)
+    assert run("predict", stored, output, *common, "--workers", 2, "--threads", 1) == 0
+    err = capfd.readouterr().err
+    assert err.count("dashboard at http") == 1
+    np.testing.assert_array_equal(read(output), read(stored) * np.float32(2))
