@@ -1,6 +1,8 @@
 """Stores behind a server: S3 (moto's) and plain HTTP, on the loopback address."""
 
+import contextlib
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
@@ -138,3 +140,81 @@ def test_from_http(http, stored, volume, tmp_path):
 def test_what_is_not_there_is_named(http):
     with pytest.raises(FileNotFoundError, match=r"missing\.zarr"):
         daskpatch.open_image(f"{http}/missing.zarr")
+
+
+def test_an_interrupted_run_on_s3_with_two_worker_processes_is_resumed(s3, volume, monkeypatch):
+    monkeypatch.setattr("daskpatch.planning.ledger._FLUSH_SECONDS", 0.1)
+    from distributed import Client, LocalCluster
+
+    from daskpatch.running import Interruption
+
+    put(f"{s3}/in.zarr", volume)
+    source, out = f"{s3}/in.zarr", f"{s3}/out.zarr"
+    options = {"patch_size": 20, "overlaps": 4, "chunks": 8, "shards": 16, "block_shape": 16}
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        interruption = Interruption()
+        stop = threading.Thread(target=stop_soon, args=(out, interruption))
+        planned = daskpatch.plan(source, slow, out, model_id="m", **options)
+        stop.start()
+        with pytest.raises(KeyboardInterrupt):
+            planned.run(client=client, progress=False, interruption=interruption)
+        stop.join()
+        before = daskpatch.status(out)
+        assert 0 < before.done < before.total
+        assert before.drivers == ()
+        report = daskpatch.predict(
+            source, double, out, model_id="m", client=client, resume=True, progress=False, **options
+        )
+    assert (report.skipped, report.done) == (before.done, before.remaining)
+    assert np.array_equal(get(out)[...], volume * np.float32(2))
+    assert daskpatch.verify(out, progress=False).ok
+    assert daskpatch.predict(source, double, out, overwrite=True, progress=False, **options)
+
+
+def stop_soon(output, interruption):
+    """As soon as some receipts are stored."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            if daskpatch.status(output).done > 2:
+                interruption.request()
+                return
+        time.sleep(0.05)
+
+
+def slow(batch):
+    time.sleep(0.05)
+    return double(batch)
+
+
+def test_only_one_claim_wins_on_s3(s3, volume):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from daskpatch.receipts import Record
+    from daskpatch.store import locate
+
+    documents = [Record(locate(f"{s3}/out.zarr")).documents for _ in range(8)]
+    assert documents[0].creates_atomically
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda i: documents[i].create("claim", f"mine {i}".encode()), range(8)))
+    assert won.count(True) == 1
+    assert documents[0].read("claim") == f"mine {won.index(True)}".encode()
+
+
+def test_the_record_of_an_output_behind_fsspec(tmp_path, stored, volume):
+    import fsspec
+    from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+    from zarr.storage import FsspecStore
+
+    from daskpatch.receipts import Record
+    from daskpatch.store import locate
+
+    fs = AsyncFileSystemWrapper(fsspec.filesystem("file", auto_mkdir=True), asynchronous=True)
+    store = FsspecStore(fs, path=str(tmp_path / "out.zarr"))
+    options = {"patch_size": 20, "overlaps": 4, "chunks": 16, "progress": False}
+    daskpatch.predict(stored, double, store, **options)
+    assert daskpatch.predict(stored, double, store, resume=True, **options).done == 0
+    assert not Record(locate(store)).documents.creates_atomically
+    assert daskpatch.verify(store, progress=False).ok

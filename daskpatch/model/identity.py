@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+Buffer = bytes | memoryview
+
 _PLAIN = (
     *(bool, int, float, complex, str, bytes, range, slice),
     *(type(None), type(Ellipsis), np.dtype, Path),
@@ -72,7 +74,7 @@ def identity_of_value(value: Any) -> str:
     return digest.hexdigest()
 
 
-def _pieces(value: Any, around: tuple[int, ...]) -> Iterator[bytes]:
+def _pieces(value: Any, around: tuple[int, ...]) -> Iterator[Buffer]:
     """The bytes that tell a value from others; `around` are the values that hold it."""
     yield type(value).__qualname__.encode()
     if id(value) in around:
@@ -113,21 +115,21 @@ def _pieces(value: Any, around: tuple[int, ...]) -> Iterator[bytes]:
         yield from _object(value, inside)
 
 
-def _array(values: np.ndarray[Any, Any]) -> Iterator[bytes]:
+def _array(values: np.ndarray[Any, Any]) -> Iterator[Buffer]:
     if values.dtype.hasobject:
         raise NoIdentityError("an array of Python objects")
     yield f"{values.dtype.str} {values.shape}".encode()
-    yield np.ascontiguousarray(values).tobytes()
+    yield np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
-def _module(module: types.ModuleType) -> Iterator[bytes]:
+def _module(module: types.ModuleType) -> Iterator[Buffer]:
     if _is_installed(module.__name__) or getattr(module, "__file__", None) is None:
         yield from _named(module.__name__, module.__name__)
     else:
         yield identity_of_file(str(module.__file__)).encode()
 
 
-def _function(function: types.FunctionType, inside: tuple[int, ...]) -> Iterator[bytes]:
+def _function(function: types.FunctionType, inside: tuple[int, ...]) -> Iterator[Buffer]:
     if _is_installed(function.__module__):
         yield from _named(function.__module__, function.__qualname__)
         return
@@ -146,14 +148,14 @@ def _function(function: types.FunctionType, inside: tuple[int, ...]) -> Iterator
             yield from _pieces(function.__globals__[name], inside)
 
 
-def _source_or_code(function: types.FunctionType, inside: tuple[int, ...]) -> Iterator[bytes]:
+def _source_or_code(function: types.FunctionType, inside: tuple[int, ...]) -> Iterator[Buffer]:
     try:
         yield inspect.getsource(function).encode()
     except (OSError, TypeError):
         yield from _code(function.__code__, inside)
 
 
-def _code(code: types.CodeType, inside: tuple[int, ...]) -> Iterator[bytes]:
+def _code(code: types.CodeType, inside: tuple[int, ...]) -> Iterator[Buffer]:
     """Bytecode, names and constants; not where they were written."""
     yield code.co_code
     yield from _pieces((code.co_names, code.co_varnames, code.co_freevars), inside)
@@ -171,7 +173,7 @@ def _globals_used(code: types.CodeType) -> set[str]:
     return names
 
 
-def _class(kind: type) -> Iterator[bytes]:
+def _class(kind: type) -> Iterator[Buffer]:
     if _is_installed(kind.__module__):
         yield from _named(kind.__module__, kind.__qualname__)
         return
@@ -185,7 +187,7 @@ def _class(kind: type) -> Iterator[bytes]:
             yield from _class_members(base)
 
 
-def _class_members(kind: type) -> Iterator[bytes]:
+def _class_members(kind: type) -> Iterator[Buffer]:
     """The code of a class whose source is not to be had: one typed into an interpreter."""
     for name in sorted(vars(kind)):
         member = vars(kind)[name]
@@ -194,7 +196,7 @@ def _class_members(kind: type) -> Iterator[bytes]:
             yield from _code(member.__code__, (id(kind),))
 
 
-def _object(value: Any, inside: tuple[int, ...]) -> Iterator[bytes]:
+def _object(value: Any, inside: tuple[int, ...]) -> Iterator[Buffer]:
     """Any other object: its class, and what it would be built from again by pickle."""
     try:
         reduced = value.__reduce_ex__(4)
@@ -209,7 +211,7 @@ def _object(value: Any, inside: tuple[int, ...]) -> Iterator[bytes]:
             yield from _pieces(list(items or ()), inside)
 
 
-def _torch_module(module: Any, inside: tuple[int, ...]) -> Iterator[bytes]:
+def _torch_module(module: Any, inside: tuple[int, ...]) -> Iterator[Buffer]:
     yield from _class(type(module))
     yield repr(module).encode()  # layers and their settings
     for name, tensor in sorted(module.state_dict().items()):
@@ -254,7 +256,7 @@ def _is_installed(module: str | None) -> bool:
     return file is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
 
 
-def _named(module: str, name: str) -> Iterator[bytes]:
+def _named(module: str, name: str) -> Iterator[Buffer]:
     yield f"{module}:{name} {_version(module.partition('.')[0])}".encode()
 
 
