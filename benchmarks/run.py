@@ -16,7 +16,17 @@ from typing import Any
 
 from measuring import HERE, machine
 
-NAMES = ("planning_cost", "importing", "tasks", "io_bound", "compute_bound", "memory")
+NAMES = (
+    "planning_cost",
+    "importing",
+    "tasks",
+    "io_bound",
+    "compute_bound",
+    "memory",
+    "many_blocks",
+    "processes",
+    "resuming",
+)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
@@ -14,6 +15,9 @@ from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin
 
 from .jobs import Job, forget, register
 from .workers import TASKS_PER_THREAD, NoWorkersError
+
+_COUNT_EVERY = 1.0
+"""Seconds between two looks at the workers: each is a question to the scheduler."""
 
 _log = logging.getLogger("daskpatch")
 
@@ -43,6 +47,7 @@ class Cluster:
         self._resources = dict(resources or {})
         self._patience = patience
         self._alone_since: float | None = None
+        self._counted, self._count = -math.inf, 0
         self.executor: Executor = client.get_executor(
             pure=False, **({"resources": self._resources} if self._resources else {})
         )
@@ -78,7 +83,13 @@ class Cluster:
             raise NoWorkersError(f"No worker was left, and none came within {self._patience:g} s.")
 
     def _slots(self) -> int:
-        """Tasks that can run at a time."""
+        """Tasks that can run at a time; asked of the scheduler once a second."""
+        now = time.monotonic()
+        if now - self._counted > _COUNT_EVERY:
+            self._counted, self._count = now, self._count_slots()
+        return self._count
+
+    def _count_slots(self) -> int:
         if not self._resources:
             return sum(self._client.nthreads().values())
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()

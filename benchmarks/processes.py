@@ -1,0 +1,53 @@
+"""Two worker processes against two threads, on the job that is all model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from compute_bound import ALIGN, OVERLAP, PATCH, SHAPES, UNet
+from distributed import Client, LocalCluster
+from measuring import alternated, ratio, seconds
+from volumes import microscopy
+
+import daskpatch
+
+
+def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
+    shape = SHAPES[smoke]
+    source = folder / f"in-{shape[0]}.zarr"
+    microscopy(source, shape)
+    torch.manual_seed(0)
+    planned = daskpatch.plan(
+        source,
+        UNet().eval(),
+        folder / "net.zarr",
+        patch_size=PATCH,
+        overlaps=OVERLAP,
+        align=ALIGN,
+        threads=2,
+        overwrite=True,
+    )
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        planned.run(client=client, progress=False)  # models are loaded
+        figures = alternated(
+            {
+                "processes": lambda: seconds(lambda: planned.run(client=client, progress=False)),
+                "threads": lambda: seconds(lambda: planned.run(threads=2, progress=False)),
+            },
+            rounds=1 if smoke else 5,
+        )
+    return [
+        {
+            "threads s": sorted(figures["threads"])[len(figures["threads"]) // 2],
+            "processes s": sorted(figures["processes"])[len(figures["processes"]) // 2],
+            "processes of threads": 1 / ratio(figures, "processes", "threads"),
+            "blocks": planned.n_blocks,
+        }
+    ]
