@@ -28,6 +28,7 @@ from .patching import (
 from .planning import Plan
 from .prediction import plan, predict
 from .receipts import ClaimedError, FailedBlock, Report, RunFailed
+from .running import Interruption
 from .verification import Status, Verification, status, verify
 from .view import View
 
@@ -40,6 +41,7 @@ __all__ = [
     "FixedPatching",
     "FixedRandomPatching",
     "ImageStack",
+    "Interruption",
     "ModelError",
     "OnnxModel",
     "PatchSpecs",

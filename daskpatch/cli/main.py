@@ -221,5 +221,4 @@ def _client(
     else:
         opened = connect(str(address))
     with opened as client:
-        click.echo(f"dashboard at {client.dashboard_link}", err=True)
         yield client

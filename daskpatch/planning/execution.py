@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 import warnings
@@ -24,6 +25,8 @@ from .staffing import check_staff, staff
 
 if TYPE_CHECKING:
     from .plan import Plan
+
+_log = logging.getLogger("daskpatch")
 
 _UNREADABLE = 10
 """Blocks in a row whose source could not be read, after which the source counts as gone."""
@@ -62,6 +65,8 @@ def execute(plan: Plan, options: Options) -> Report:
     if options.region is not None:
         plan.selection.within(options.region)  # refused before anything is written
     check_staff(plan, target, client, n_threads)
+    if client is not None and options.progress:
+        _log.info("dashboard at %s", client.dashboard_link)
     with opened(plan, target, part, resume=options.resume) as output:
         return _Execution(output, options, part, client, n_threads).run()
 
