@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -200,6 +201,31 @@ def test_what_changed_is_named_and_refused(stored, tmp_path, options, field):
         predict(source, out, options.pop("model", gaussian), resume=True, **options)
     assert field in str(refusal.value)
     np.testing.assert_array_equal(read(out), values)
+
+
+FACTOR = 2.0
+
+
+def times_factor(batch):
+    return batch * FACTOR
+
+
+def test_a_global_that_the_model_uses_is_part_of_it(stored, tmp_path, monkeypatch):
+    out = tmp_path / "out.zarr"
+    predict(stored, out, times_factor)
+    assert predict(stored, out, times_factor, resume=True).done == 0
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    with pytest.raises(ValueError, match="model was"):
+        predict(stored, out, times_factor, resume=True)
+
+
+def test_a_model_file_that_changed_is_another_model(stored, tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text("def model(x): return x\n")
+    predict(stored, tmp_path / "out.zarr", f"{path}:model")
+    path.write_text("def model(x): return x + 1\n")
+    with pytest.raises(ValueError, match="model was"):
+        predict(stored, tmp_path / "out.zarr", f"{path}:model", resume=True)
 
 
 def test_resume_and_overwrite_do_not_go_together(stored, tmp_path):
@@ -406,10 +432,12 @@ SLOW = """
 import sys, time, daskpatch
 from example_models import gaussian
 from daskpatch.planning import ledger
-ledger._FLUSH_SECONDS = 0.2
+ledger._FLUSH_SECONDS = 0.0
 source, out = sys.argv[1:]
 
 def model(batch):
+    with open(out + ".calls", "a") as calls:
+        calls.write("x")
     time.sleep(0.02)
     return gaussian(batch)
 
@@ -440,6 +468,11 @@ def test_a_driver_killed_at_ten_random_moments(stored, tmp_path, whole, rng):
     final = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     done, skipped = map(int, final.stdout.splitlines()[-1].split())
     assert skipped == done_before
-    assert done + skipped == daskpatch.status(out).total
+    total = daskpatch.status(out).total
+    assert done + skipped == total
+    # Per kill: what was in flight, what came while receipts were stored; and each plan's trial.
+    in_flight, interval, runs = 2, 2, 11
+    calls = Path(f"{out}.calls").stat().st_size
+    assert total <= calls <= total + runs * (in_flight + interval + 1)
     np.testing.assert_array_equal(read(out), whole)
     assert daskpatch.verify(out, progress=False).ok

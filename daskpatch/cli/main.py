@@ -25,6 +25,9 @@ _RUN_FAILED, _WRONG_USE = 1, 2
 
 _WATCH_SECONDS = 5.0
 
+_LISTED = 20
+"""Failed blocks that are listed."""
+
 _WRONG_USE_ERRORS = (
     ValueError,
     TypeError,
@@ -172,10 +175,22 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 (the last resort: one line and an exit code)
         if "--debug" in arguments:
             traceback.print_exc()
-        else:
+        if isinstance(error, daskpatch.RunFailed):
+            _list_failures(error, arguments)
+        if "--debug" not in arguments:
             click.echo(f"Error: {_one_line(error)}", err=True)
         return _WRONG_USE if isinstance(error, _WRONG_USE_ERRORS) else _RUN_FAILED
     return code if isinstance(code, int) else 0
+
+
+def _list_failures(error: daskpatch.RunFailed, arguments: list[str]) -> None:
+    """The blocks that were set aside: a line each, or as JSON with their tracebacks."""
+    if "--json" in arguments:
+        click.echo(json.dumps(error.report.to_dict()))
+    for failure in error.failed[:_LISTED]:
+        click.echo(failure.traceback if "--debug" in arguments else str(failure), err=True)
+    if len(error.failed) > _LISTED:
+        click.echo(f"… and {len(error.failed) - _LISTED} more", err=True)
 
 
 @contextmanager

@@ -39,6 +39,10 @@ class FailedBlock:
     error: str
     traceback: str = ""
 
+    def __str__(self) -> str:
+        place = "" if self.tile is None else f" on the tile at {tuple(self.tile['coords'])}"
+        return f"block {self.index} failed{place}: {' '.join(self.error.split())}"
+
 
 def digest_of(values: NDArray[Any]) -> int:
     """CRC32C of an array's bytes in C order (RFC 3720, appendix B.4).

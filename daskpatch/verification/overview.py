@@ -84,7 +84,7 @@ class Status:
                 "left"
             )
         lines += [f"being written by {driver}" for driver in self.drivers]
-        lines += [_described(failure) for failure in self.failed_blocks]
+        lines += map(str, self.failed_blocks)
         return "\n".join(lines)
 
 
@@ -144,8 +144,3 @@ def _seconds_left(rows: Receipts, remaining: int, rate: float, is_running: bool)
     if not (is_running and rate):
         return None
     return remaining * float(rows["voxels"].mean()) / rate
-
-
-def _described(failure: FailedBlock) -> str:
-    place = "" if failure.tile is None else f" on the tile at {tuple(failure.tile['coords'])}"
-    return f"block {failure.index} failed{place}: {' '.join(failure.error.split())}"
