@@ -1,7 +1,7 @@
 """Receipts as bytes: segments of a log, each an object of its own.
 
 ```
-segment = receipts, 57 bytes each ─── CRC32C of them, 4 bytes
+segment = receipts, 56 bytes each ─── CRC32C of their length and them, 4 bytes
 ```
 
 Objects in a store cannot grow. The last segment of a log is written anew with every flush
@@ -45,8 +45,8 @@ def as_rows(receipts: Sequence[Receipt]) -> Receipts:
 
 
 def encode(rows: Receipts) -> bytes:
-    content = rows.tobytes()
-    return content + int(google_crc32c.value(content)).to_bytes(4, "little")
+    body = rows.tobytes()
+    return body + _checksum(body)
 
 
 def decode(content: bytes) -> Receipts:
@@ -59,10 +59,16 @@ def decode(content: bytes) -> Receipts:
     """
     body, checksum = content[:-4], content[-4:]
     whole = len(body) % DTYPE.itemsize == 0
-    if not whole or int(google_crc32c.value(body)).to_bytes(4, "little") != checksum:
+    if not whole or _checksum(body) != checksum:
         raise ValueError("the segment is torn")
     rows: NDArray[Any] = np.frombuffer(body, DTYPE)
     return rows
+
+
+def _checksum(body: bytes) -> bytes:
+    """Of the length too: a segment that is cut to nothing must not look like an empty one."""
+    value = google_crc32c.value(len(body).to_bytes(8, "little") + body)
+    return int(value).to_bytes(4, "little")
 
 
 def latest(rows: Receipts) -> Receipts:

@@ -1,0 +1,229 @@
+"""Receipts as bytes, parts as shares, objects in stores of every kind, patience."""
+
+import asyncio
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import google_crc32c
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daskpatch.backoff import with_backoff, with_backoff_async
+from daskpatch.planning.ledger import without
+from daskpatch.receipts import FailedBlock, Journal, Part, Receipt, Record, digest_of
+from daskpatch.receipts.fingerprint import differences
+from daskpatch.receipts.segments import FULL, as_rows, decode, encode, latest
+from daskpatch.region import RegularGrid
+from daskpatch.store import Objects, locate
+
+
+def receipt(index, finished=0.0, digest=7):
+    return Receipt(index, digest, 1, 0, 10, 20, 30, 0.5, finished)
+
+
+@given(st.lists(st.integers(0, 2**63), max_size=50))
+def test_segments_come_back_as_they_were(indices):
+    rows = as_rows([receipt(i) for i in indices])
+    np.testing.assert_array_equal(decode(encode(rows)), rows)
+
+
+@given(st.integers(1, 5), st.data())
+def test_torn_segments_are_noticed(count, data):
+    content = encode(as_rows([receipt(i) for i in range(count)]))
+    end = data.draw(st.integers(0, len(content) - 1))
+    with pytest.raises(ValueError, match="torn"):
+        decode(content[:end])
+    at = data.draw(st.integers(0, len(content) - 1))
+    flipped = bytearray(content)
+    flipped[at] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(ValueError, match="torn"):
+        decode(bytes(flipped))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 99)), max_size=30))
+def test_of_several_receipts_for_a_block_the_last_one_counts(pairs):
+    rows = latest(as_rows([receipt(i, finished=t, digest=t) for i, t in pairs]))
+    wanted = {}
+    for i, t in pairs:
+        wanted[i] = max(t, wanted.get(i, 0))
+    assert dict(zip(rows["index"].tolist(), rows["digest"].tolist(), strict=True)) == wanted
+    assert rows["index"].tolist() == sorted(wanted)
+
+
+@given(st.integers(0, 1000), st.integers(1, 40))
+def test_parts_share_out_all_blocks(total, of):
+    shares = [Part(number, of).share(total) for number in range(1, of + 1)]
+    assert [i for share in shares for i in share] == list(range(total))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=9000), st.sets(st.integers(0, 10_000)))
+def test_without_leaves_out_what_is_done(indices, done):
+    ascending = np.array(sorted(done), np.uint64)
+    assert list(without(iter(indices), ascending)) == [i for i in indices if i not in done]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 12), st.integers(1, 6), st.booleans()), min_size=1, max_size=3
+    )
+)
+def test_voxels_before_a_cell_are_those_of_the_cells_in_front_of_it(axes):
+    grid = RegularGrid(*map(tuple, zip(*axes, strict=True)))
+    before = 0
+    for index in range(grid.n_cells):
+        assert grid.n_voxels_before(index) == before
+        before += grid.cell(index).n_voxels
+    assert grid.n_voxels_before(grid.n_cells) == before == math.prod(grid.shape)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["u1", "<f4", ">i2", "?"])
+def test_a_digest_is_of_the_bytes_in_c_order(rng, order, dtype):
+    values = np.asarray(rng.integers(0, 2, (3, 4, 5)), dtype, order=order)
+    assert digest_of(values) == google_crc32c.value(values.tobytes("C"))
+
+
+def test_differences_are_the_innermost_fields():
+    one = {"a": {"b": [1, 2], "c": None}, "d": 1}
+    other = {"a": {"b": (1, 2), "c": 3}, "e": 2}
+    assert differences(one, other) == [("a.c", None, 3), ("d", 1, None), ("e", None, 2)]
+
+
+# Stores
+
+STORES = {
+    "local": lambda path: zarr.storage.LocalStore(path),
+    "memory": lambda path: zarr.storage.MemoryStore(),
+    "obstore": lambda path: _obstore(),
+    "wrapped": lambda path: zarr.storage.LoggingStore(
+        zarr.storage.LocalStore(path), log_level="CRITICAL"
+    ),
+    "fsspec": lambda path: zarr.storage.FsspecStore.from_url(f"memory://{path}"),
+}
+
+
+def _obstore():
+    from obstore.store import MemoryStore
+
+    return zarr.storage.ObjectStore(MemoryStore())
+
+
+@pytest.fixture(params=STORES)
+def objects(request, tmp_path):
+    store = STORES[request.param](tmp_path / "store")
+    return Objects(locate(zarr.storage.StorePath(store, "out.zarr")))
+
+
+def test_objects_are_written_read_listed_and_deleted(objects):
+    assert objects.read("a/x") is None
+    assert objects.names() == []
+    objects.write("a/x", b"1")
+    objects.write("a/y", b"")
+    objects.write("b", b"3")
+    assert objects.read("a/x") == b"1"
+    assert objects.names() == ["a/x", "a/y", "b"]
+    assert objects.names("a/") == ["a/x", "a/y"]
+    assert objects.exists("b")
+    objects.delete("b")
+    objects.delete("b")
+    assert not objects.exists("b")
+    objects.write("c", b"4")
+    objects.delete_all(but="a")
+    assert objects.names() == ["a/x", "a/y"]
+
+
+def test_an_object_is_created_once(objects):
+    assert objects.create("claim", b"mine")
+    assert not objects.create("claim", b"yours")
+    assert objects.read("claim") == b"mine"
+
+
+def test_of_many_who_create_at_once_one_wins(objects):
+    if not objects.creates_atomically:
+        assert "Fsspec" in type(objects.location.store).__name__
+        return
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda i: objects.create("claim", f"{i}".encode()), range(8)))
+    assert won.count(True) == 1
+
+
+def test_a_log_grows_by_segments_that_are_not_written_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("daskpatch.receipts.record.FULL", 10)
+    record = Record(locate(str(tmp_path / "out.zarr")))
+    journal = Journal(record, Part())
+    for index in range(25):
+        journal.add(receipt(index))
+        journal.flush()
+    names = record.documents.names("receipts/")
+    assert [len(decode(record.documents.read(name))) for name in names] == [10, 10, 5]
+    later = Journal(record, Part())
+    later.add(receipt(99))
+    later.flush()
+    assert len(record.documents.names("receipts/")) == 4
+    assert record.receipts()["index"].tolist() == [*range(25), 99]
+    record.drop([3, 99])
+    assert record.receipts()["index"].tolist() == [i for i in range(25) if i != 3]
+    assert FULL > 1000
+
+
+def test_failures_are_forgotten_when_the_block_is_done(tmp_path):
+    record = Record(locate(str(tmp_path / "out.zarr")))
+    journal = Journal(record, Part(1, 2))
+    journal.set_aside(FailedBlock(4, {"coords": (1, 2)}, "no"))
+    journal.set_aside(FailedBlock(5, None, "no"))
+    journal.flush()
+    assert sorted(record.failures(record.receipts())) == [4, 5]
+    other = Journal(record, Part())
+    other.add(receipt(4))
+    other.flush()
+    assert sorted(record.failures(record.receipts())) == [5]
+
+
+# Patience
+
+
+@pytest.fixture
+def short_delays(monkeypatch):
+    monkeypatch.setattr("daskpatch.backoff.DELAYS", (0.0, 0.0))
+
+
+class Failing:
+    def __init__(self, times, error):
+        self.times, self.error, self.calls = times, error, 0
+
+    def __call__(self):
+        self.calls += 1
+        if self.calls <= self.times:
+            raise self.error
+        return "at last"
+
+    async def later(self):
+        return self()
+
+
+@pytest.mark.parametrize(
+    ("times", "error", "calls"),
+    [
+        (2, OSError("away"), 3),
+        (3, OSError("away"), None),
+        (1, PermissionError("no"), None),
+        (1, ValueError("DATA_LOSS: broken"), None),
+        (1, ValueError("UNAVAILABLE: away"), 2),
+    ],
+)
+def test_a_call_is_tried_again_while_that_may_help(short_delays, times, error, calls):
+    for attempt in (
+        lambda failing: with_backoff(failing, "Trying"),
+        lambda failing: asyncio.run(with_backoff_async(failing.later, "Trying")),
+    ):
+        failing = Failing(times, error)
+        if calls is None:
+            with pytest.raises(type(error)):
+                attempt(failing)
+        else:
+            assert attempt(failing) == "at last"
+            assert failing.calls == calls
