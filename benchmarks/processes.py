@@ -1,4 +1,4 @@
-"""Two worker processes against two threads, on the job that is all model."""
+"""Two worker processes (as `--workers 2` starts them) against two threads: all model."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from compute_bound import ALIGN, OVERLAP, PATCH, SHAPES, UNet
-from distributed import Client, LocalCluster
 from measuring import alternated, ratio, seconds
 from volumes import microscopy
 
 import daskpatch
+from daskpatch.running.cluster import local_workers
 
 
 def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
@@ -26,15 +26,12 @@ def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
         patch_size=PATCH,
         overlaps=OVERLAP,
         align=ALIGN,
+        chunks=PATCH - OVERLAP,
+        block_shape=PATCH - OVERLAP,  # enough blocks to share out evenly
         threads=2,
         overwrite=True,
     )
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with local_workers(2, threads=1) as client:
         planned.run(client=client, progress=False)  # models are loaded
         figures = alternated(
             {
