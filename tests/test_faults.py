@@ -1,5 +1,6 @@
 """What goes wrong on the way: workers that die, models that fail, stores that refuse."""
 
+import contextlib
 import os
 import random
 import signal
@@ -24,6 +25,7 @@ TILES = {"patch_size": 16, "overlaps": 4, "chunks": 12, "block_shape": 12}
 
 @pytest.fixture(autouse=True)
 def short_delays(monkeypatch):
+    monkeypatch.setattr("daskpatch.planning.ledger._FLUSH_SECONDS", 0.1)
     monkeypatch.setattr("daskpatch.backoff.DELAYS", (0.01, 0.02, 0.05))
 
 
@@ -56,6 +58,14 @@ def predict(source, output, model=gaussian, **options):
 def slowly(batch):
     time.sleep(0.02)
     return gaussian(batch)
+
+
+def wait_for_receipts(output):
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            if daskpatch.status(output).done > 2:
+                return
+        time.sleep(0.02)
 
 
 def kill_a_worker(client):
@@ -145,14 +155,29 @@ def test_a_run_whose_workers_are_all_gone_gives_up_after_its_patience(stored, tm
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        timer = threading.Timer(0.5, lambda: cluster.scale(0))
-        timer.start()
+        leaving = threading.Thread(target=lambda: (wait_for_receipts(out), cluster.scale(0)))
+        leaving.start()
         with pytest.raises(daskpatch.RunFailed, match="No worker was left"):
             predict(stored, out, slowly, client=client, patience=1.0, model_id="gaussian")
-        timer.join()
+        leaving.join()
     assert "No worker is left" in caplog.text
     report = predict(stored, out, resume=True, model_id="gaussian")
     assert report.skipped > 0
+
+
+def test_a_client_that_is_closed_in_the_middle_ends_the_run_with_a_clear_error(stored, tmp_path):
+    out = tmp_path / "out.zarr"
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0"
+    ) as cluster:
+        client = Client(cluster, set_as_default=False)
+        timer = threading.Timer(0.5, client.close)
+        timer.start()
+        with pytest.raises(daskpatch.RunFailed, match="scheduler is gone"):
+            predict(stored, out, slowly, client=client, model_id="gaussian", retries=0)
+        timer.join()
+    report = predict(stored, out, resume=True, model_id="gaussian")
+    assert report.done + report.skipped == daskpatch.status(out).total
 
 
 def test_resources_that_workers_offer_and_that_they_do_not(stored, tmp_path, whole):

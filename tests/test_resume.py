@@ -156,6 +156,36 @@ def test_a_torn_segment_is_as_if_it_were_not_there(stored, tmp_path, whole, capl
     np.testing.assert_array_equal(read(out), whole)
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 99, "fingerprint": {}}'])
+def test_a_broken_record_is_named(stored, tmp_path, content):
+    out = tmp_path / "out.zarr"
+    predict(stored, out)
+    (out / ".daskpatch" / "run.json").write_text(content)
+    for verb in (
+        lambda: predict(stored, out, resume=True),
+        lambda: daskpatch.status(out),
+        lambda: daskpatch.verify(out, progress=False),
+    ):
+        with pytest.raises(ValueError, match=r"record of .* is broken"):
+            verb()
+    predict(stored, out, overwrite=True)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+def test_torn_failures_and_claims(stored, tmp_path, caplog):
+    out = tmp_path / "out.zarr"
+    interrupted(stored, out)
+    (out / ".daskpatch" / "failures" / "part-1-of-1.json").write_text('[{"ind')
+    assert daskpatch.status(out).failed == 0
+    assert "torn" in caplog.text
+    claim = out / ".daskpatch" / "claims" / "part-1-of-1" / "000001.json"
+    claim.write_text('{"tok')
+    with pytest.raises(daskpatch.ClaimedError, match=r"000001.json, a claim, cannot be read"):
+        predict(stored, out, resume=True, model_id="gaussian")
+    claim.unlink()
+    assert predict(stored, out, resume=True, model_id="gaussian").failed == 0
+
+
 # What must not be resumed
 
 

@@ -189,6 +189,11 @@ def test_what_has_no_record_is_refused(stored, tmp_path):
             verb(stored)
 
 
+def test_threads_of_a_verification_are_at_least_one(output):
+    with pytest.raises(ValueError, match="threads is 0"):
+        verified(output, threads=0)
+
+
 # On the command line
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..block import block_grids
 from ..receipts import (
+    FORMAT,
     Claim,
     Fingerprint,
     Part,
@@ -140,7 +141,7 @@ def _as_begun(plan: Plan, run: dict[str, Any], fields: Fingerprint) -> Plan:
 def _run_document(plan: Plan, data_idx: int, fields: Fingerprint) -> dict[str, Any]:
     grid = block_grids(plan.prediction, plan.block_shape)[data_idx]
     return {
-        "format": 1,
+        "format": FORMAT,
         "created": time.time(),
         "fingerprint": {**fields, "layout": as_json(asdict(plan.layout))},
         "blocks": {

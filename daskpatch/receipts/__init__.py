@@ -3,12 +3,13 @@
 from .claim import Claim, ClaimedError, holders, refuse_claimed
 from .fingerprint import Fingerprint, as_json, check_same
 from .receipt import FailedBlock, Receipt, digest_of
-from .record import FOLDER, Journal, Part, Record
+from .record import FOLDER, FORMAT, Journal, Part, Record
 from .report import Report, RunFailed, Totals
 from .segments import Receipts
 
 __all__ = [
     "FOLDER",
+    "FORMAT",
     "Claim",
     "ClaimedError",
     "FailedBlock",

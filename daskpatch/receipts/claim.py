@@ -199,7 +199,13 @@ def _refuse(there: dict[str, Holder], part: Part, name: str) -> None:
 
 def _read(documents: Objects, name: str) -> Holder | None:
     content = documents.read(name)
-    return None if content is None else Holder(**json.loads(content))
+    try:
+        return None if content is None else Holder(**json.loads(content))
+    except (ValueError, TypeError):
+        raise ClaimedError(
+            f"{documents.location.name}/{name}, a claim, cannot be read; delete it if nobody "
+            "writes the output."
+        ) from None
 
 
 def _namespace() -> str:

@@ -28,6 +28,10 @@ FOLDER = ".daskpatch"
 """Inside an array's prefix readers are undisturbed; beside the array zarr would warn."""
 
 RUN = "run.json"
+
+FORMAT = 1
+"""Of all documents under the folder."""
+
 _READERS = 16
 
 _log = logging.getLogger("daskpatch")
@@ -65,9 +69,28 @@ class Record:
         self.documents = Objects(location.child(FOLDER))
 
     def run(self) -> dict[str, Any] | None:
-        """The run document, or None where there is none."""
+        """The run document, or None where there is none.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be understood.
+        """
         content = self.documents.read(RUN)
-        return None if content is None else json.loads(content)
+        if content is None:
+            return None
+        try:
+            run: dict[str, Any] = json.loads(content)
+            missing = {"format", "fingerprint", "blocks"} - run.keys()
+        except (ValueError, AttributeError):
+            missing = {"JSON"}
+        if missing or run["format"] != FORMAT:
+            raise ValueError(
+                f"The record of {self.name} ({FOLDER}/{RUN}) is broken, or of another version of "
+                "daskpatch. Without it nothing can be resumed or verified; overwrite=True starts "
+                "anew."
+            )
+        return run
 
     def begin(self, run: dict[str, Any]) -> dict[str, Any]:
         """Store a run document unless there is one; the one that is there then."""
@@ -165,4 +188,8 @@ class Journal:
 
 
 def _failures(documents: Objects, name: str) -> list[FailedBlock]:
-    return [FailedBlock(**failure) for failure in json.loads(documents.read(name) or b"[]")]
+    try:
+        return [FailedBlock(**failure) for failure in json.loads(documents.read(name) or b"[]")]
+    except (ValueError, TypeError):
+        _log.warning("%s is torn; the blocks that it names will be tried again.", name)
+        return []

@@ -72,9 +72,10 @@ class Cluster:
     def is_death(self, error: BaseException) -> bool:
         return isinstance(error, KilledWorker)
 
+    def is_gone(self) -> bool:
+        return self._client.status in ("closed", "closing")
+
     def check(self) -> None:
-        if self._client.status in ("closed", "closing"):
-            raise NoWorkersError("The client was closed, or its scheduler is gone.")
         if self._slots():
             self._alone_since = None
             return

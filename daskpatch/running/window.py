@@ -18,10 +18,13 @@ from typing import Any
 
 from .interruption import Interruption
 from .jobs import Job, forget, register, run_registered
-from .workers import Threads, Workers
+from .workers import NoWorkersError, Threads, Workers
 
 _PULSE = 0.5
 """Seconds after which the loop looks around, also when no task ended."""
+
+
+_GONE = "The client was closed, or its scheduler is gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,13 @@ class Run:
             with _registered(self.job, self.key, self.client):
                 yield from self._roll(workers, task, self.indices, workers.window, suspects)
                 yield from self._roll(workers, task, suspects, lambda: 1, None)
+        except Exception as error:
+            if not workers.is_gone():
+                raise
+            raise NoWorkersError(_GONE) from error
         finally:
-            workers.executor.shutdown(wait=False)
+            if not workers.is_gone():
+                workers.executor.shutdown(wait=False)
 
     def _workers(self) -> Workers:
         if self.client is None:
@@ -124,6 +132,8 @@ class Run:
                 for future in wait(pending, _PULSE, FIRST_COMPLETED).done:
                     index = pending.pop(future)
                     error = _error_of(future)
+                    if error is not None and workers.is_gone():
+                        raise NoWorkersError(_GONE) from error
                     if error is None:
                         tries.pop(index, None)
                         yield Done(index, future.result(), None)
@@ -136,7 +146,7 @@ class Run:
                 workers.check()
                 self.on_pulse()
         finally:
-            for future in pending:
+            for future in pending if not workers.is_gone() else ():
                 future.cancel()
 
     def _tries_again(

@@ -21,13 +21,16 @@ class Workers(Protocol):
     def is_death(self, error: BaseException) -> bool:
         """Whether an error says that the worker died, not that the task failed."""
 
+    def is_gone(self) -> bool:
+        """Whether nobody will ever answer again."""
+
     def check(self) -> None:
         """Called every second or so.
 
         Raises
         ------
         NoWorkersError
-            If there is nobody to wait for any more.
+            If nobody was there for too long.
         """
 
 
@@ -50,6 +53,9 @@ class Threads:
         return TASKS_PER_THREAD * self._count
 
     def is_death(self, error: BaseException) -> bool:  # noqa: ARG002 (the interface)
+        return False
+
+    def is_gone(self) -> bool:
         return False
 
     def check(self) -> None:

@@ -12,6 +12,7 @@ from uuid import uuid4
 import numpy as np
 from dask.system import CPU_COUNT
 
+from ..planning.memory import at_least_one
 from ..planning.progress import progress_of
 from ..receipts import Receipts, Report, digest_of
 from ..running import Run
@@ -118,7 +119,8 @@ def verify(
     if repair and model is None:
         raise ValueError("A repair needs the model: the one that the run began with.")
     arrays = recorded_arrays(output)
-    reasons = _reasons(arrays, CPU_COUNT if threads is None else threads, progress=progress)
+    n_threads = CPU_COUNT if threads is None else at_least_one("threads", threads)
+    reasons = _reasons(arrays, n_threads, progress=progress)
     bad = tuple(sorted(reasons))
     repaired = None
     if repair and bad:
