@@ -1,11 +1,12 @@
 """Image stacks: any array, seen as S C (Z) Y X."""
 
-from .identity import identity_of_image
+from .identity import SAMPLES, identity_of_image
 from .information import information
 from .opening import open_image, open_stack
 from .stack import ArrayImage, ImageStack, chunks_of, why_not_portable, with_io
 
 __all__ = [
+    "SAMPLES",
     "ArrayImage",
     "ImageStack",
     "chunks_of",

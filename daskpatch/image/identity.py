@@ -12,19 +12,22 @@ from ..region import Region, RegularGrid
 from ..store import StoredArray
 from .stack import ArrayImage, ImageStack, chunks_of
 
-_SAMPLES, _COMPUTED_SAMPLES = 64, 8
-"""Boxes that are read, of stored arrays and of others; an image of no more is read whole."""
+SAMPLES = 64
+"""Boxes that are read; an image of no more is read whole."""
+
+_COMPUTED_SAMPLES = 8
+"""The same of an array that is computed, not stored."""
 
 _BOX = 2**18
 """Voxels of a box, where the image has no chunks."""
 
 
-def identity_of_image(image: ImageStack) -> dict[str, Any]:
+def identity_of_image(image: ImageStack, samples: int = SAMPLES) -> dict[str, Any]:
     """Facts about an image, as JSON; any of them that differs makes it another image.
 
-    `content` is a digest of 64 chunks (or boxes of 2^18 voxels) spread evenly over the image: of
-    all its voxels where it has no more, else a change may hide between them. Of an array that is
-    computed, not stored, it is 8.
+    `content` is a digest of `samples` chunks (or boxes of 2^18 voxels) spread evenly over the
+    image: of all its voxels where it has no more, else a change may hide between them. Of an array
+    that is computed, not stored, it is 8 at most.
     """
     return {
         "where": _where(image),
@@ -34,7 +37,7 @@ def identity_of_image(image: ImageStack) -> dict[str, Any]:
         "dtype": image.data_dtype.str,
         "channels": _plain(getattr(image, "channels", None)),
         "padding": getattr(image, "padding", None),
-        "content": _content(image),
+        "content": _content(image, samples),
     }
 
 
@@ -51,12 +54,12 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _content(image: ImageStack) -> str:
+def _content(image: ImageStack, most: int) -> str:
     samples, _, *spatial = image.data_shape
     shape = tuple(spatial)
     grid = RegularGrid.clipped((samples, *shape), (1, *_box(image, shape)))
     digest = hashlib.sha256()
-    count = min(grid.n_cells, _SAMPLES if _is_at_hand(image) else _COMPUTED_SAMPLES)
+    count = min(grid.n_cells, most if _is_at_hand(image) else min(most, _COMPUTED_SAMPLES))
     for i in range(count):
         cell = grid.cell(i * (grid.n_cells - 1) // max(count - 1, 1))
         box = Region(cell.start[1:], cell.stop[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import traceback
 import warnings
@@ -129,12 +130,10 @@ class _Execution:
             self._collect(run, sum(int(v) for v in selected["voxels"]))
         except NoWorkersError as error:
             self._fatal = error
-        except BaseException:
-            job.abandoned.set()
-            raise
         finally:
+            job.abandoned.set()  # threads that are not waited for write no more
             restore_threads(threads_before)
-            self._output.ledger.flush()
+            self._flush()
         report = self._totals.report(
             time.perf_counter() - begin,
             skipped=len(selected),
@@ -148,7 +147,8 @@ class _Execution:
     def _before(self, done: Any) -> Any:
         """The receipts of selected blocks that an earlier run wrote."""
         if self._options.region is None:
-            share = self._selection.share or range(self._selection.n_blocks)
+            share = self._selection.share
+            share = range(self._selection.n_blocks) if share is None else share
             inside = (done["index"] >= share.start) & (done["index"] < share.stop)
             return done[inside]
         chosen = np.fromiter(self._selection, np.uint64, self._selection.n_blocks)
@@ -167,7 +167,14 @@ class _Execution:
     def _look_around(self) -> None:
         if self._output.claim.is_lost:
             self._stop(RuntimeError("Another driver took the output over."))
-        self._output.ledger.flush(due=not self._interruption.is_requested)
+        if self._fatal is None:
+            self._flush(due=not self._interruption.is_requested)
+
+    def _flush(self, *, due: bool = False) -> None:
+        try:
+            self._output.ledger.flush(due=due)
+        except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
+            self._stop(error)
 
     def _done(self, receipt: Receipt) -> None:
         self._unreadable = 0
@@ -197,7 +204,7 @@ class _Execution:
     def _stop(self, error: BaseException) -> None:
         """Begin no new block; those that run end."""
         self._fatal = self._fatal or error
-        self._interruption.request()
+        self._interruption.request(grace=math.inf)
 
     def _conclude(self, report: Report) -> None:
         failed = report.failed_blocks
@@ -209,7 +216,10 @@ class _Execution:
             raise RunFailed(
                 f"The run stopped: {_stripped(self._fatal)}. {written}.", report, failed
             ) from self._fatal
-        if self._interruption.is_requested:
+        if (
+            self._interruption.is_requested
+            and report.done + report.skipped < self._selection.n_blocks
+        ):
             raise KeyboardInterrupt(f"{written}.")
         if failed:
             error = self._failed[0][1]

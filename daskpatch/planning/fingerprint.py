@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from ..block import Prediction
-from ..image import identity_of_image
+from ..image import SAMPLES, identity_of_image
 from ..patching import TileStrategy
 from ..receipts import Fingerprint, as_json
 from .provenance import tiling_of
@@ -18,6 +19,9 @@ NUMERICS = 1
 
 _READERS = 8
 
+_SERIES_SAMPLES, _LEAST = 512, 4
+"""Chunks that are read of a whole series, and of each of its images at least."""
+
 
 def fingerprints_of(
     prediction: Prediction, patching: Any, model_id: str | None
@@ -26,8 +30,9 @@ def fingerprints_of(
 
     What a machine chooses (threads, batch size, memory, back end, client) is not among them.
     """
+    samples = max(_LEAST, min(SAMPLES, _SERIES_SAMPLES // len(prediction.images)))
     with ThreadPoolExecutor(_READERS) as pool:
-        sources = list(pool.map(identity_of_image, prediction.images))
+        sources = list(pool.map(partial(identity_of_image, samples=samples), prediction.images))
     return [
         as_json(
             {

@@ -8,6 +8,7 @@ can create.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import threading
@@ -29,6 +30,8 @@ SILENCE = 60.0
 """Seconds without one after which the holder on another host counts as dead."""
 
 _FOLDER = "claims/"
+
+_log = logging.getLogger("daskpatch")
 
 
 class ClaimedError(RuntimeError):
@@ -118,8 +121,11 @@ class Claim:
     def __exit__(self, *error: object) -> None:
         self._ended.set()
         self._renewer.join()
-        if self._is_mine():
-            self._documents.delete(self._name)
+        try:
+            if self._is_mine():
+                self._documents.delete(self._name)
+        except Exception as error:  # noqa: BLE001 (a store that is away: the claim lapses)
+            _log.warning("The claim on %s could not be taken back: %s", self._record.name, error)
 
     def _take(self) -> None:
         part = self._holder.part

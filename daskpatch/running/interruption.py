@@ -14,8 +14,9 @@ class Interruption:
         self._requested = threading.Event()
         self._deadline = 0.0
 
-    def request(self) -> None:
-        self._deadline = time.monotonic() + self._grace
+    def request(self, grace: float | None = None) -> None:
+        """Ask the run to stop; `grace` (seconds) instead of what was said before."""
+        self._deadline = time.monotonic() + (self._grace if grace is None else grace)
         self._requested.set()
 
     @property
