@@ -336,6 +336,28 @@ def test_a_store_that_is_full_stops_the_run_and_what_has_a_receipt_is_there(
     np.testing.assert_array_equal(read(output), whole)
 
 
+def test_a_store_that_takes_no_receipts_ends_the_run(stored, tmp_path, monkeypatch, whole):
+    class NoReceipts(WrapperStore):
+        refuses = True
+
+        def _with_store(self, store):
+            return type(self)(store)
+
+        async def set(self, key, value):
+            if NoReceipts.refuses and "receipts" in key:
+                raise OSError(28, "No space left on device")
+            await self._store.set(key, value)
+
+    out = tmp_path / "out.zarr"
+    with pytest.raises(daskpatch.RunFailed, match="could not be stored") as failure:
+        predict(stored, NoReceipts(LocalStore(out)))
+    assert "No space left" in str(failure.value)
+    assert daskpatch.status(out).done == 0
+    NoReceipts.refuses = False
+    assert predict(stored, NoReceipts(LocalStore(out)), resume=True).skipped == 0
+    np.testing.assert_array_equal(read(out), whole)
+
+
 def test_a_source_that_cannot_be_read_any_more_stops_the_run(stored, tmp_path):
     planned = daskpatch.plan(stored, gaussian, tmp_path / "out.zarr", threads=1, **TILES)
     for chunk in Path(stored, "c").rglob("*"):

@@ -98,6 +98,7 @@ class _Execution:
         self._totals = Totals()
         self._failed: list[tuple[FailedBlock, BaseException]] = []
         self._unreadable = 0
+        self._lacks_receipts = False
         self._fatal: BaseException | None = None
         self._interruption = options.interruption
 
@@ -173,7 +174,9 @@ class _Execution:
     def _flush(self, *, due: bool = False) -> None:
         try:
             self._output.ledger.flush(due=due)
+            self._lacks_receipts = False
         except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
+            self._lacks_receipts = True
             self._stop(error)
 
     def _done(self, receipt: Receipt) -> None:
@@ -212,14 +215,14 @@ class _Execution:
             f"{report.blocks + report.skipped} of {self._selection.n_blocks} blocks are written "
             "and stay; resume=True goes on from there"
         )
+        if self._lacks_receipts:
+            written += ", and computes the last ones again, whose receipts could not be stored"
         if self._fatal is not None:
             raise RunFailed(
                 f"The run stopped: {_stripped(self._fatal)}. {written}.", report, failed
             ) from self._fatal
-        if (
-            self._interruption.is_requested
-            and report.done + report.skipped < self._selection.n_blocks
-        ):
+        finished = report.done + report.skipped == self._selection.n_blocks
+        if self._interruption.is_requested and not finished:
             raise KeyboardInterrupt(f"{written}.")
         if failed:
             error = self._failed[0][1]
