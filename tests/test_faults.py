@@ -410,8 +410,15 @@ def start(stored, tmp_path, *options):
     )
     command = [*COMMAND, "predict", str(stored), str(tmp_path / "out.zarr")]
     command += ["--model", str(tmp_path / "model.py") + ":model", "--patch-size", "16"]
-    command += ["--chunks", "16", "--block-shape", "16", "--threads", "2", *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    threads = () if "--threads" in options else ("--threads", "2")
+    command += ["--chunks", "16", "--block-shape", "16", *threads, *options]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 60
     while not (tmp_path / "out.zarr" / "zarr.json").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -435,6 +442,18 @@ def test_a_signal_ends_a_run_in_order(stored, tmp_path, volume, number):
     assert resumed.returncode == 0, errors
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), volume)
     assert f'"skipped": {found.done}' in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_leaves_its_workers_alone(stored, tmp_path, number):
+    process = start(stored, tmp_path, "--workers", "2", "--threads", "1")
+    os.killpg(process.pid, number)
+    _, errors = process.communicate(timeout=40)
+    assert process.returncode == 130, errors
+    assert "resume=True" in errors
+    found = daskpatch.status(tmp_path / "out.zarr")
+    assert 0 < found.done < found.total
+    assert found.drivers == ()
 
 
 def test_a_second_signal_leaves_at_once_with_the_receipts(stored, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
@@ -138,6 +139,7 @@ def local_workers(n_workers: int, threads: int | None) -> Iterator[Any]:
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
+        client.register_plugin(DeafToSignals())
         yield client
 
 
@@ -148,6 +150,20 @@ def why_not_sent(value: Any) -> str | None:
     except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
         return f"{type(error).__name__}: {error}"
     return None
+
+
+class DeafToSignals(WorkerPlugin):  # type: ignore[misc]
+    """Workers go on when the terminal or the batch system signals the whole group of processes.
+
+    The driver decides what to do then, and closes them in the end.
+    """
+
+    name = "daskpatch-deaf-to-signals"
+    idempotent = True
+
+    def setup(self, worker: Any) -> None:  # noqa: ARG002 (the interface)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 class JobPlugin(WorkerPlugin):  # type: ignore[misc]
