@@ -193,6 +193,7 @@ def test_resources_that_workers_offer_and_that_they_do_not(stored, tmp_path, who
     ):
         with pytest.raises(ValueError, match="No worker offers"):
             predict(stored, tmp_path / "a.zarr", client=client, resources={"TPU": 1})
+        assert not (tmp_path / "a.zarr").exists()
         report = predict(stored, tmp_path / "out.zarr", client=client, resources={"GPU": 1})
     assert report.failed == 0
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), whole)

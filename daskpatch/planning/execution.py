@@ -65,7 +65,7 @@ def execute(plan: Plan, options: Options) -> Report:
     client, n_threads = staff(plan, options)
     if options.region is not None:
         plan.selection.within(options.region)  # refused before anything is written
-    check_staff(plan, target, client, n_threads)
+    check_staff(plan, target, client, n_threads, options.resources)
     if client is not None and options.progress:
         _log.info("dashboard at %s", client.dashboard_link)
     with opened(plan, target, part, resume=options.resume) as output:

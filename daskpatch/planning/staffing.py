@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,20 @@ def staff(plan: Plan, options: Options) -> tuple[Any | None, int]:
     return client, max(workers.values())
 
 
-def check_staff(plan: Plan, target: Target, client: Any | None, n_threads: int) -> None:
-    """Refuse what workers cannot use, or have no memory for.
+def check_staff(
+    plan: Plan,
+    target: Target,
+    client: Any | None,
+    n_threads: int,
+    resources: Mapping[str, float] | None,
+) -> None:
+    """Refuse what workers cannot use, or have no memory for, and resources they don't offer.
 
     Raises
     ------
     ValueError
-        If the input or the output lives in this process, and workers in others.
+        If the input or the output lives in this process, and workers in others; if no worker
+        offers the resources.
     MemoryError
         If this process or a worker has too little memory.
     """
@@ -52,6 +60,10 @@ def check_staff(plan: Plan, target: Target, client: Any | None, n_threads: int) 
     if client is None or limit is not None:
         memory = replace(plan.memory, threads=n_threads)
         check_memory(memory, limit or available_memory(), "the memory_limit")
+    if client is not None and resources:
+        from ..running.cluster import check_resources
+
+        check_resources(client, resources)
     if client is not None and has_other_processes(client):
         _check_portable(plan, target)
         _check_workers(plan, client)

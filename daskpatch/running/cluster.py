@@ -37,11 +37,6 @@ class Cluster:
         What a task takes of a worker's resources, such as `{"GPU": 1}`.
     patience
         Seconds to wait for a worker when there is none.
-
-    Raises
-    ------
-    ValueError
-        If no worker offers the resources.
     """
 
     def __init__(
@@ -55,12 +50,6 @@ class Cluster:
         self.executor: Executor = client.get_executor(
             pure=False, **({"resources": self._resources} if self._resources else {})
         )
-        if self._resources and not self._slots():
-            raise ValueError(
-                f"No worker offers the resources {self._resources}; start workers with them, for "
-                f"example dask worker --resources "
-                f"'{' '.join(f'{name}={n:g}' for name, n in self._resources.items())}'."
-            )
 
     def window(self) -> int:
         """Two tasks per thread, or per share of the resources.
@@ -95,10 +84,31 @@ class Cluster:
         return self._count
 
     def _count_slots(self) -> int:
-        if not self._resources:
-            return sum(self._client.nthreads().values())
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return sum(_fitting(worker, self._resources) for worker in workers)
+        return count_slots(self._client, self._resources)
+
+
+def check_resources(client: Any, resources: Mapping[str, float]) -> None:
+    """Refuse resources that no worker offers.
+
+    Raises
+    ------
+    ValueError
+        If none does.
+    """
+    if not count_slots(client, resources):
+        wanted = ",".join(f"{name}={amount:g}" for name, amount in resources.items())
+        raise ValueError(
+            f"No worker offers the resources {wanted}; start workers with them, for example dask "
+            f"worker ADDRESS --resources '{wanted}'."
+        )
+
+
+def count_slots(client: Any, resources: Mapping[str, float]) -> int:
+    """Tasks that can run at a time, each of which takes so much of a worker's resources."""
+    if not resources:
+        return sum(client.nthreads().values())
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return sum(_fitting(worker, resources) for worker in workers)
 
 
 def _fitting(worker: Mapping[str, Any], resources: Mapping[str, float]) -> int:
