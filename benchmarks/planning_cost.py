@@ -10,7 +10,6 @@ import numpy as np
 from measuring import best_of
 
 import daskpatch
-from daskpatch.prediction import decide
 
 
 class Virtual:
@@ -38,20 +37,7 @@ def run(smoke: bool) -> list[dict[str, Any]]:
         planned = daskpatch.plan(Virtual(size), double, axes="ZYX", patch_size=80, overlaps=16)
 
         def replan(planned: Any = planned) -> daskpatch.Plan:
-            return decide(
-                planned.prediction,
-                planned.patching,
-                planned.trial,
-                None,
-                chunks=None,
-                shards=None,
-                block_shape=None,
-                threads=planned.threads,
-                may_lower_threads=False,
-                memory_limit=planned.memory_limit,
-                is_series=False,
-                io="auto",
-            )
+            return planned.replan(planned.request)
 
         number = 20 if smoke else 200
         rows.append(
