@@ -169,8 +169,8 @@ def _run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        # click turns KeyboardInterrupt into its own kind, chained from it.
-        click.echo(f"Interrupted. {error.__cause__ or error}".rstrip(), err=True)
+        # click turns KeyboardInterrupt into its own kind, raised while it was handled.
+        click.echo(f"Interrupted. {error.__context__ or error}".rstrip(), err=True)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last resort: one line and an exit code)
         if "--debug" in arguments:
