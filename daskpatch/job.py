@@ -88,6 +88,10 @@ class Job:
             finished=time.time(),
         )
 
+    def abandon(self) -> None:
+        """Write no more, in this process: the run is over, and nobody waits for its last blocks."""
+        self.abandoned.set()
+
     def _write(self, data_idx: int, region: Region, values: NDArray[Any]) -> None:
         if self.abandoned.is_set:
             raise WriteError("The run was given up; its output may be another's by now.")

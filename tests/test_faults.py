@@ -470,33 +470,48 @@ def test_a_second_signal_leaves_at_once_with_the_receipts(stored, tmp_path):
     assert daskpatch.status(tmp_path / "out.zarr").drivers == ()
 
 
-def test_an_interrupted_library_call_returns_at_once_and_writes_no_more(stored, tmp_path):
+@pytest.fixture
+def interruptible():
+    """A process in which SIGINT is KeyboardInterrupt, also where it was started without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("client", [None, "two_workers"])
+def test_an_interrupted_library_call_returns_at_once_and_writes_no_more(
+    stored, tmp_path, client, interruptible, request
+):
+    client = request.getfixturevalue(client) if client else None
     out = tmp_path / "out.zarr"
-    release, begun = threading.Event(), threading.Event()
-    armed = []
+    armed, begun, released, ended = (tmp_path / name for name in ("armed", "begun", "go", "end"))
 
     def model(batch):
-        if armed:
-            begun.set()
-            release.wait(20)
+        if armed.exists():
+            begun.touch()
+            while not released.exists():
+                time.sleep(0.01)
+            ended.touch()
         return batch
 
-    planned = daskpatch.plan(stored, model, out, threads=1, model_id="m", **TILES)
-    armed.append(True)
-
     def interrupt():
-        begun.wait(20)
+        while not begun.exists():
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
+    planned = daskpatch.plan(stored, model, out, threads=1, model_id="m", **TILES)
+    armed.touch()
     thread = threading.Thread(target=interrupt)
     thread.start()
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        planned.run(progress=False)
+        planned.run(client=client, progress=False)
     assert time.monotonic() - begin < 10
     thread.join()
-    armed.clear()
-    release.set()
-    time.sleep(0.3)
+    armed.unlink()
+    released.touch()
+    while not ended.exists():
+        time.sleep(0.01)
+    time.sleep(0.5)
     assert not (out / "c").exists()
     assert predict(stored, out, double, resume=True, model_id="m").skipped == 0

@@ -8,6 +8,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -132,7 +133,6 @@ class _Execution:
         except NoWorkersError as error:
             self._fatal = error
         finally:
-            job.abandoned.set()  # threads that are not waited for write no more
             restore_threads(threads_before)
             self._flush()
         report = self._totals.report(
@@ -157,8 +157,11 @@ class _Execution:
 
     def _collect(self, run: Run, voxels_before: int) -> None:
         total = self._selection.n_voxels
-        with progress_of(total, voxels_before, shown=self._options.progress) as advance:
-            for outcome in run:
+        with (
+            progress_of(total, voxels_before, shown=self._options.progress) as advance,
+            closing(iter(run)) as outcomes,
+        ):
+            for outcome in outcomes:
                 if outcome.error is None:
                     self._done(outcome.result)
                     advance(outcome.result.voxels)

@@ -5,9 +5,18 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 Job = Callable[[int], Any]
+
+
+@runtime_checkable
+class Abandonable(Protocol):
+    """A job that can be told that its run is over, while some of its tasks still are not."""
+
+    def abandon(self) -> None:
+        """Let no task that still runs leave anything behind."""
+
 
 _jobs: dict[str, Job] = {}
 _holders: Counter[str] = Counter()
@@ -26,12 +35,15 @@ def register(key: str, job: Job) -> None:
 
 
 def forget(key: str) -> None:
-    """Take back one registration."""
+    """Take back one registration; with the last one, the job is abandoned."""
     with _lock:
         _holders[key] -= 1
-        if _holders[key] <= 0:
-            del _holders[key]
-            _jobs.pop(key, None)
+        if _holders[key] > 0:
+            return
+        del _holders[key]
+        job = _jobs.pop(key, None)
+    if isinstance(job, Abandonable):
+        job.abandon()
 
 
 def run_registered(key: str, index: int) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -59,7 +59,8 @@ class Run:
     A task that fails is tried again `retries` times, unless `is_lasting` says of its error that
     it would fail again; then it is yielded with its error, and the others go on. Tasks whose
     worker died again and again are tried once more at the end, one at a time: the others that
-    waited on that worker are not to blame. Closing the iterator early cancels what has not begun.
+    waited on that worker are not to blame. Closing the iterator early cancels what has not begun,
+    and abandons the job, in every process (see `jobs.Abandonable`).
 
     Attributes
     ----------
@@ -82,7 +83,7 @@ class Run:
     on_pulse: Callable[[], None] = lambda: None
     retried: int = 0
 
-    def __iter__(self) -> Iterator[Done]:
+    def __iter__(self) -> Generator[Done, None, None]:
         workers = self._workers()
         task = partial(run_registered, self.key)
         suspects: list[int] = []
