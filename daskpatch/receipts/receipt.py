@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import google_crc32c
 import numpy as np
+from crc32c import crc32c
 from numpy.typing import NDArray
 
 
@@ -51,4 +51,4 @@ def digest_of(values: NDArray[Any]) -> int:
     '0xe3069283'
     """
     flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-    return int(google_crc32c.value(flat))
+    return crc32c(flat.data)

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields
 from typing import Any
 
-import google_crc32c
 import numpy as np
+from crc32c import crc32c
 from numpy.typing import NDArray
 
 from .receipt import Receipt
@@ -67,8 +67,8 @@ def decode(content: bytes) -> Receipts:
 
 def _checksum(body: bytes) -> bytes:
     """Of the length too: a segment that is cut to nothing must not look like an empty one."""
-    value = google_crc32c.value(len(body).to_bytes(8, "little") + body)
-    return int(value).to_bytes(4, "little")
+    value = crc32c(len(body).to_bytes(8, "little") + body)
+    return value.to_bytes(4, "little")
 
 
 def latest(rows: Receipts) -> Receipts:
