@@ -13,6 +13,13 @@ T = TypeVar("T")
 DELAYS = (0.2, 1.0, 5.0, 20.0)
 """Seconds before each new try."""
 
+_LASTING = (
+    PermissionError,
+    NotADirectoryError,
+    IsADirectoryError,
+    TypeError,
+)
+
 _log = logging.getLogger("daskpatch")
 
 
@@ -21,7 +28,7 @@ def is_lasting(error: Exception) -> bool:
 
     tensorstore names the kind of each of its `ValueError`s in front of the text.
     """
-    if isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError | TypeError):
+    if isinstance(error, _LASTING):
         return True
     kinds = ("DATA_LOSS", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "PERMISSION_DENIED")
     return isinstance(error, ValueError) and str(error).startswith(kinds)
@@ -58,4 +65,5 @@ async def with_backoff_async(call: Callable[[], Awaitable[T]], what: str) -> T:
 
 
 def _say(what: str, error: Exception, delay: float) -> None:
-    _log.info("%s failed (%s: %s); again in %g s.", what, type(error).__name__, error, delay)
+    text = str(error).partition("\n")[0]  # object stores append pages of their inner state
+    _log.info("%s failed (%s: %s); again in %g s.", what, type(error).__name__, text, delay)

@@ -193,6 +193,10 @@ _RUN_OPTIONS = inspect.signature(Plan.run).parameters.keys() - {"self", "threads
 def _identity(model: SharedModel, model_id: str | None) -> str | None:
     """What tells the model from others in a later run; None if nothing does."""
     if model_id is not None:
+        if not isinstance(model_id, str) or not model_id:
+            raise ValueError(
+                f"model_id is {model_id!r}; needed is a text that changes when the model does."
+            )
         return f"model_id {model_id}"
     try:
         return model.handle.identity()

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -267,6 +269,60 @@ def test_a_scheduler_runs_the_blocks(run, stored, volume, processes):
     )
     assert code == 0, err
     assert np.array_equal(read("out.zarr"), volume * np.float32(2))
+
+
+@pytest.mark.parametrize("address", ["foo", "", "nope://127.0.0.1:1"])
+def test_an_address_that_is_none_is_named(run, stored, address):
+    code, _, errors = run(
+        "predict", str(stored), "out.zarr", "--model", "example_models:double",
+        "--patch-size", "16", "--scheduler", address,
+    )  # fmt: skip
+    assert code == 2
+    assert "No dask scheduler answers" in errors
+
+
+def test_a_server_that_is_no_scheduler_is_named(run, stored):
+    class Silent(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            code, _, errors = run(
+                "predict", str(stored), "out.zarr", "--model", "example_models:double",
+                "--patch-size", "16", "--scheduler", f"tcp://127.0.0.1:{server.server_port}",
+            )  # fmt: skip
+        finally:
+            server.shutdown()
+            thread.join()
+    assert code == 2
+    assert "No dask scheduler answers" in errors
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--part", "4/3"], "no share i/n"),
+        (["--patience", "nan"], "no number of seconds"),
+        (["--grace", "-1"], "no number of seconds"),
+        (["--retries", "-1"], "retries"),
+        (["--workers", "0"], "workers"),
+        (["--threads", "0"], "threads"),
+        (["--resume", "--overwrite"], "not both"),
+        (["--model-id", ""], "needed is a text"),
+    ],
+)
+def test_flags_that_a_run_cannot_use(run, stored, tmp_path, flags, words):
+    code, out, errors = run(
+        "predict", str(stored), str(tmp_path / "o.zarr"), "--model", "example_models:double",
+        "--patch-size", "16", *flags,
+    )  # fmt: skip
+    assert code == 2
+    assert words in errors
+    assert out == ""
+    assert not (tmp_path / "o.zarr").exists()
 
 
 def test_a_scheduler_that_does_not_answer_is_named(run, stored):

@@ -390,8 +390,21 @@ def test_a_torn_shard_of_an_earlier_run_is_replaced(stored, tmp_path, whole, io,
         )
         shards[0].write_bytes(shards[0].read_bytes()[:100])
         planned.run(progress=False)
-        assert "Replaced torn shards" in caplog.text
+        assert "Replaced torn chunks or shards" in caplog.text
         np.testing.assert_array_equal(read(out), whole)
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+@pytest.mark.parametrize("length", [0, 10, 100])
+def test_a_torn_chunk_at_the_edge_is_replaced(stored, tmp_path, whole, io, length):
+    out = tmp_path / "out.zarr"
+    predict(stored, out, io=io)
+    last = max(int(path.name) for path in (out / "c").iterdir())
+    chunk = out / "c" / str(last) / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:length])
+    checked = daskpatch.verify(out, repair=True, model=gaussian, progress=False)
+    assert checked.repaired.done == 1
+    np.testing.assert_array_equal(read(out), whole)
 
 
 def read_write(path):
@@ -434,7 +447,7 @@ def test_a_signal_ends_a_run_in_order(stored, tmp_path, volume, number):
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
     assert "Stopping" in errors
-    assert "resume=True" in errors
+    assert "--resume" in errors
     found = daskpatch.status(tmp_path / "out.zarr")
     assert 0 < found.done < found.total
     assert found.drivers == ()
@@ -446,12 +459,45 @@ def test_a_signal_ends_a_run_in_order(stored, tmp_path, volume, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_block_leaves_the_output_alone(stored, tmp_path, number):
+    out, begun = tmp_path / "out.zarr", tmp_path / "begun"
+    predict(stored, out)
+    before = read(out)
+    (tmp_path / "model.py").write_text(
+        f"import time\nfrom pathlib import Path\nbegun = Path({str(begun)!r})\n"
+        "def model(batch):\n    begun.touch()\n    time.sleep(60)\n    return batch\n"
+    )
+    command = [*COMMAND, "predict", str(stored), str(out), "--overwrite", "--patch-size", "16"]
+    command += ["--model", str(tmp_path / "model.py") + ":model"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not begun.exists():
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130, errors
+    assert "No block was running" in errors
+    assert daskpatch.verify(out, progress=False).ok
+    np.testing.assert_array_equal(read(out), before)
+
+
+def test_an_interruption_before_the_run_leaves_the_output_alone(stored, tmp_path):
+    out = tmp_path / "out.zarr"
+    predict(stored, out)
+    interruption = daskpatch.Interruption()
+    interruption.request()
+    planned = daskpatch.plan(stored, gaussian, out, overwrite=True, **TILES)
+    with pytest.raises(KeyboardInterrupt, match="Nothing was written"):
+        planned.run(progress=False, interruption=interruption)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_whole_group_leaves_its_workers_alone(stored, tmp_path, number):
     process = start(stored, tmp_path, "--workers", "2", "--threads", "1")
     os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=40)
     assert process.returncode == 130, errors
-    assert "resume=True" in errors
+    assert "--resume" in errors
     found = daskpatch.status(tmp_path / "out.zarr")
     assert 0 < found.done < found.total
     assert found.drivers == ()

@@ -17,6 +17,7 @@ from volumes import read, save
 
 import daskpatch
 from daskpatch.receipts import Part
+from daskpatch.receipts.segments import decode, encode
 
 TILES = {"patch_size": 16, "overlaps": 4, "chunks": 12, "block_shape": 12}
 
@@ -267,7 +268,7 @@ def test_resume_and_overwrite_do_not_go_together(stored, tmp_path):
 
 def test_an_array_without_a_record_is_not_resumed(stored, tmp_path, volume):
     save(tmp_path / "out.zarr", volume, chunks=(8, 8, 8))
-    with pytest.raises(FileExistsError, match="no record"):
+    with pytest.raises(FileExistsError, match="no record|does not exist"):
         predict(stored, tmp_path / "out.zarr", resume=True)
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), volume)
 
@@ -506,3 +507,129 @@ def test_a_driver_killed_at_ten_random_moments(stored, tmp_path, whole, rng):
     assert total <= calls <= total + runs * (in_flight + interval + 1)
     np.testing.assert_array_equal(read(out), whole)
     assert daskpatch.verify(out, progress=False).ok
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"part": (1, 2)}])
+def test_a_folder_of_somebody_else_is_not_resumed(stored, tmp_path, options):
+    notes = tmp_path / "out.zarr" / "c" / "0" / "0"
+    notes.mkdir(parents=True)
+    (notes / "0").write_text("precious")
+    with pytest.raises(FileExistsError, match="no record of a run"):
+        predict(stored, tmp_path / "out.zarr", **options)
+    assert (notes / "0").read_text() == "precious"
+
+
+def test_an_output_among_the_chunks_of_another_is_refused(stored, tmp_path):
+    predict(stored, tmp_path / "out.zarr")
+    for inside in ("sub", "c/sub.zarr", ".daskpatch/x.zarr"):
+        with pytest.raises(ValueError, match="among its chunks"):
+            predict(stored, tmp_path / "out.zarr" / inside)
+
+
+@pytest.mark.parametrize("model_id", ["", 5, b"x", True])
+def test_a_model_id_is_a_text(stored, tmp_path, model_id):
+    with pytest.raises(ValueError, match="needed is a text"):
+        predict(stored, tmp_path / "out.zarr", model_id=model_id)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"retries": "2"}, "retries is '2'"),
+        ({"retries": None}, "retries is None"),
+        ({"retries": 1.5}, "retries is 1.5"),
+        ({"retries": -1}, "retries is -1"),
+        ({"part": "13"}, "part is '13'"),
+        ({"part": (0, 3)}, "1 <= i <= n"),
+        ({"part": (4, 3)}, "1 <= i <= n"),
+        ({"part": (1.5, 3)}, "1 <= i <= n"),
+        ({"part": {1: 2, 3: 4}}, "1 <= i <= n"),
+        ({"interruption": True}, "needed is a daskpatch.Interruption"),
+        ({"patience": "2"}, "patience is '2'"),
+        ({"patience": float("nan")}, "patience is nan"),
+        ({"patience": -1}, "0 or more"),
+        ({"resume": "no"}, "resume is 'no'"),
+        ({"resources": "GPU"}, "amounts above 0 by name"),
+        ({"resources": {"GPU": 0}}, "amounts above 0 by name"),
+        ({"resources": {"GPU": "1"}}, "amounts above 0 by name"),
+        ({"resources": {"GPU": float("nan")}}, "amounts above 0 by name"),
+    ],
+)
+def test_options_that_a_run_cannot_use(stored, tmp_path, options, words):
+    planned = daskpatch.plan(stored, gaussian, tmp_path / "out.zarr", **TILES)
+    with pytest.raises(ValueError, match=words):
+        planned.run(progress=False, **options)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run.update(fingerprint={}),
+        lambda run: run.update(blocks={}),
+        lambda run: run["fingerprint"].pop("layout"),
+        lambda run: run["blocks"].update(shape=[0, 0, 0]),
+        lambda run: run.update(format=2),
+    ],
+)
+def test_a_record_that_lacks_something_is_named(stored, tmp_path, change):
+    out = tmp_path / "out.zarr"
+    predict(stored, out)
+    document = out / ".daskpatch" / "run.json"
+    run = json.loads(document.read_text())
+    change(run)
+    document.write_text(json.dumps(run))
+    for call in (daskpatch.status, daskpatch.verify, lambda out: predict(stored, out, resume=True)):
+        with pytest.raises(ValueError, match="record of .* is broken"):
+            call(out)
+
+
+def test_what_others_leave_in_the_record_is_left_alone(stored, tmp_path):
+    out = tmp_path / "out.zarr"
+    predict(stored, out)
+    record = out / ".daskpatch"
+    (record / "receipts" / "part-1-of-1" / "notes.txt").write_text("mine")
+    (record / "claims").mkdir(exist_ok=True)
+    (record / "claims" / ".DS_Store").write_bytes(b"mine")
+    found = daskpatch.status(out)
+    assert found.done == found.total
+    assert predict(stored, out, resume=True).skipped == found.total
+    (record / "claims" / "part-1-of-1").mkdir(exist_ok=True)
+    (record / "claims" / "part-1-of-1" / "000001.json").write_text("torn")
+    assert "cannot be read" in daskpatch.status(out).drivers[0]
+
+
+def test_a_receipt_of_no_block_is_not_counted(stored, tmp_path):
+    out = tmp_path / "out.zarr"
+    predict(stored, out)
+    found = daskpatch.status(out)
+    segment = out / ".daskpatch" / "receipts" / "part-1-of-1" / "00000000"
+    rows = decode(segment.read_bytes()).copy()
+    rows["index"][0] = 9999
+    segment.write_bytes(encode(rows))
+    assert daskpatch.status(out).done == found.total - 1
+
+
+@pytest.mark.parametrize("look", [daskpatch.status, daskpatch.verify])
+def test_looking_at_what_is_not_there_makes_nothing(tmp_path, look):
+    with pytest.raises(FileNotFoundError, match="no record|does not exist"):
+        look(tmp_path / "typo" / "out.zarr")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(FileNotFoundError, match="is a file"):
+        look(tmp_path / "file")
+
+
+def test_a_repair_is_refused_before_the_output_is_read(stored, tmp_path, monkeypatch):
+    out = tmp_path / "out.zarr"
+    predict(stored, out)
+
+    def read(array, box):
+        raise AssertionError("the output was read")
+
+    monkeypatch.setattr("daskpatch.verification.checking._compared", read)
+    with pytest.raises(ValueError, match="model"):
+        daskpatch.verify(out, repair=True, model=double, progress=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 import traceback
@@ -27,6 +28,9 @@ _WATCH_SECONDS = 5.0
 
 _LISTED = 20
 """Failed blocks that are listed."""
+
+_AS_FLAG = re.compile(r"\b([a-z_]+)=True\b")
+"""How messages name an option of Python."""
 
 _WRONG_USE_ERRORS = (
     ValueError,
@@ -98,6 +102,8 @@ def predict(
     """Predict SOURCE tile by tile and write OUTPUT."""
     if scheduler is not None and (options["threads"] or workers):
         raise click.UsageError("give --scheduler, or --threads and --workers, not both")
+    if options["overwrite"] and (options["resume"] or options["part"]):
+        raise click.UsageError("give --overwrite, or --resume (which --part implies), not both")
     of_run = {name: options.pop(name) for name in RUN_OPTIONS}
     interruption = Interruption(grace)
     with interruptible(interruption, grace), _client(scheduler, workers, options) as client:
@@ -170,7 +176,7 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         # click turns KeyboardInterrupt into its own kind, raised while it was handled.
-        click.echo(f"Interrupted. {error.__context__ or error}".rstrip(), err=True)
+        click.echo(f"Interrupted. {_one_line(error.__context__ or error)}", err=True)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last resort: one line and an exit code)
         if "--debug" in arguments:
@@ -208,9 +214,11 @@ def _logged() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return text or type(error).__name__
+    return (
+        _AS_FLAG.sub(lambda found: f"--{found[1].replace('_', '-')}", text) or type(error).__name__
+    )
 
 
 def _plan(source: str, output: str | None, options: dict[str, Any]) -> daskpatch.Plan:

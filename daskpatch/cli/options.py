@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .types import Indices, RegionSlices, Resources, Share, Sizes
+from .types import Indices, RegionSlices, Resources, Seconds, Share, Sizes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,7 +35,7 @@ _PLAN: list[Callable[[Any], Any]] = [
     click.option("--input-dtype", default="float32", help="What the model is given."),
     click.option("--padding", default="reflect", help="reflect, edge or a number."),
     click.option("--memory-limit", help="For one worker, for example '8 GB'."),
-    click.option("--threads", type=int, help="Blocks in work at a time."),
+    click.option("--threads", type=click.IntRange(min=1), help="Blocks in work at a time."),
     click.option("--io", type=click.Choice(["auto", "zarr", "tensorstore"]), default="auto"),
     click.option(
         "--overwrite/--no-overwrite", default=False, help="Delete an array that is there."
@@ -47,9 +47,11 @@ _RUN: list[Callable[[Any], Any]] = [
     click.option("--region", type=RegionSlices(), help="A part of the output: 0:64,:,:."),
     click.option("--resume/--no-resume", default=False, help="Go on with an interrupted run."),
     click.option("--part", type=Share(), help="The i-th of n shares of the blocks."),
-    click.option("--retries", type=int, default=2, help="Tries after the first that fails."),
+    click.option(
+        "--retries", type=click.IntRange(min=0), default=2, help="Tries after the first that fails."
+    ),
     click.option("--resources", type=Resources(), help="What a block takes of a worker's."),
-    click.option("--patience", type=float, default=600.0, help="Seconds to wait for workers."),
+    click.option("--patience", type=Seconds(), default=600.0, help="Seconds to wait for workers."),
     click.option("--progress/--no-progress", default=True, help="Show a bar."),
 ]
 
@@ -57,9 +59,16 @@ RUN_OPTIONS = ("region", "resume", "part", "retries", "resources", "patience", "
 
 _WORKERS: list[Callable[[Any], Any]] = [
     click.option("--scheduler", metavar="ADDRESS", help="A dask.distributed scheduler to run on."),
-    click.option("--workers", type=int, help="Run on so many processes; --threads are of each."),
     click.option(
-        "--grace", type=float, default=60.0, help="Seconds that running blocks have after Ctrl-C."
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Run on so many processes; --threads are of each.",
+    ),
+    click.option(
+        "--grace",
+        type=Seconds(),
+        default=60.0,
+        help="Seconds that running blocks have after Ctrl-C.",
     ),
 ]
 

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: once to stop in order, twice to leave at once."""
+"""Ctrl-C and SIGTERM: once to stop in order, twice to leave at once.
+
+While no block runs (before the run, and at its end) the first one leaves at once, too.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ def interruptible(interruption: Interruption, grace: float) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the interface)
         if interruption.is_requested:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("Finished blocks are kept; --resume goes on from there.")
+        if not interruption.is_heeded:
+            raise KeyboardInterrupt("No block was running.")
         click.echo(
             f"Stopping: running blocks have {grace:g} s to end; once more to leave at once.",
             err=True,

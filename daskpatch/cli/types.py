@@ -54,11 +54,29 @@ class Share(click.ParamType):  # type: ignore[type-arg] # generic in newer click
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002 (the interface)
         if not isinstance(value, str):
             return value
-        number, _, of = value.partition("/")
+        first, _, second = value.partition("/")
         try:
-            return int(number), int(of)
+            number, of = int(first), int(second)
         except ValueError:
-            self.fail(f"{value!r} is no share such as 3/16", param)
+            number, of = 0, 0
+        if not 1 <= number <= of:
+            self.fail(f"{value!r} is no share i/n with 1 <= i <= n, such as 3/16", param)
+        return number, of
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """`60`, `0.5` or `inf`."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002 (the interface)
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not seconds >= 0:  # also for what is no number: nan
+            self.fail(f"{value!r} is no number of seconds, 0 or more", param)
+        return seconds
 
 
 class Resources(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only

@@ -94,8 +94,9 @@ def check_resumable(plan: Plan) -> list[Fingerprint]:
             "with; give daskpatch.plan a model_id, a text of your own that changes when the model "
             "does."
         )
+    is_taken = target.is_taken  # first: another part may be beginning the record just now
     begun = [record.run() for record in records]
-    if target.array is None and not target.is_new and begun[0] is None:
+    if is_taken and begun[0] is None:
         raise FileExistsError(
             f"{target.name} exists and has no record of a run that could be resumed; give another "
             "output, or overwrite=True to delete it first."

@@ -7,9 +7,7 @@ import math
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -17,10 +15,11 @@ import numpy as np
 
 from ..job import Job, WriteError
 from ..model import ModelError, restore_threads
-from ..receipts import FailedBlock, Part, Receipt, Report, RunFailed, Totals
-from ..running import Done, Interruption, NoWorkersError, Run
+from ..receipts import FailedBlock, Receipt, Report, RunFailed, Totals
+from ..running import Done, NoWorkersError, Run
 from .claiming import Opened, opened
 from .ledger import without
+from .options import Options
 from .progress import progress_of
 from .selection import Selection
 from .staffing import check_staff, staff
@@ -34,68 +33,37 @@ _UNREADABLE = 10
 """Blocks in a row whose source could not be read, after which the source counts as gone."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of `Plan.run`, which documents them."""
-
-    client: Any | None
-    threads: int | None
-    region: Any | None
-    progress: bool
-    resume: bool
-    part: tuple[int, int] | None
-    retries: int
-    resources: Mapping[str, float] | None
-    patience: float
-    interruption: Interruption
-
-
 def execute(plan: Plan, options: Options) -> Report:
     """Run a plan."""
     target = plan.target
     if target is None:
         raise ValueError("The plan has no output to write to; give one to daskpatch.plan.")
-    part = _as_part(options)
     if options.resume and target.overwrite:
         raise ValueError(
             "Give overwrite or resume (which part implies), not both: one starts anew, the other "
             "goes on."
         )
-    if options.retries < 0:
-        raise ValueError(f"retries is {options.retries}; needed is 0 or more.")
     client, n_threads = staff(plan, options)
     if options.region is not None:
         plan.selection.within(options.region)  # refused before anything is written
     check_staff(plan, target, client, n_threads, options.resources)
     if client is not None and options.progress:
         _log.info("dashboard at %s", client.dashboard_link)
-    with opened(plan, target, part, resume=options.resume) as output:
-        return _Execution(output, options, part, client, n_threads).run()
-
-
-def _as_part(options: Options) -> Part:
-    if options.part is None:
-        return Part()
-    try:
-        number, of = map(int, options.part)
-    except (TypeError, ValueError):
-        number, of = 0, 0
-    if not 1 <= number <= of:
-        raise ValueError(f"part is {options.part!r}; needed is (i, n) with 1 <= i <= n.")
-    if options.region is not None:
-        raise ValueError("Give region or part, not both.")
-    return Part(number, of)
+    if options.interruption.is_requested:
+        raise KeyboardInterrupt("Nothing was written.")
+    with opened(plan, target, options.share, resume=options.resume) as output:
+        return _Execution(output, options, client, n_threads).run()
 
 
 class _Execution:
     """One run over an output that is open."""
 
     def __init__(
-        self, output: Opened, options: Options, part: Part, client: Any | None, n_threads: int
+        self, output: Opened, options: Options, client: Any | None, n_threads: int
     ) -> None:
         self._output, self._options = output, options
         self._client, self._n_threads = client, n_threads
-        self._selection = _selected(output.plan, options, part)
+        self._selection = _selected(output.plan, options)
         self._totals = Totals()
         self._failed: list[tuple[FailedBlock, BaseException]] = []
         self._unreadable = 0
@@ -238,9 +206,9 @@ class _Execution:
             ) from reason
 
 
-def _selected(plan: Plan, options: Options, part: Part) -> Selection:
+def _selected(plan: Plan, options: Options) -> Selection:
     if options.part is not None:
-        return plan.selection.part(part)
+        return plan.selection.part(options.share)
     return plan.selection if options.region is None else plan.selection.within(options.region)
 
 

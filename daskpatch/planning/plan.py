@@ -17,9 +17,10 @@ from ..receipts import Report
 from ..running import Interruption
 from ..view import View, as_dask
 from .cost import Cost
-from .execution import Options, execute
+from .execution import execute
 from .layout import Layout
 from .memory import Memory
+from .options import Options
 from .request import Request
 from .selection import Selection
 from .summary import as_dict, as_html, as_text
@@ -259,7 +260,7 @@ class Plan:
                 retries=retries,
                 resources=resources,
                 patience=patience,
-                interruption=interruption or Interruption(),
+                interruption=Interruption() if interruption is None else interruption,
             ),
         )
 

@@ -14,7 +14,7 @@ from .memory import at_least_one, available_memory, check_memory
 from .target import Target
 
 if TYPE_CHECKING:
-    from .execution import Options
+    from .options import Options
     from .plan import Plan
 
 
@@ -33,6 +33,8 @@ def staff(plan: Plan, options: Options) -> tuple[Any | None, int]:
         raise TypeError(
             f"client is {client!r}; needed is a dask.distributed client: Client(address)."
         )
+    if getattr(client, "status", "") in ("closed", "closing"):
+        raise ValueError(f"The client {client!r} is closed; open a new one: Client(address).")
     workers = client.nthreads()
     if not workers:
         raise ValueError("The client has no workers; start some, or wait for them, first.")

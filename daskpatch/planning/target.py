@@ -20,6 +20,7 @@ from ..store import (
     create_array,
     delete_members,
     delete_metadata,
+    enclosing_array,
     ensure_group,
     existing_array,
     find_array,
@@ -49,9 +50,13 @@ class Target:
         return self.location.name
 
     @property
-    def is_new(self) -> bool:
-        """Whether there is no array or group yet."""
-        return self.array is None and occupant(self.location) is None
+    def is_taken(self) -> bool:
+        """Whether a new array or group would meet something, other than a run's first traces."""
+        if self.array is not None:
+            return False
+        if occupant(self.location) is not None:
+            return True
+        return self.location.is_occupied and not self._is_begun
 
     def places(self, count: int) -> list[Location]:
         """Where the arrays of so many images lie."""
@@ -173,6 +178,9 @@ def as_target(
             f"The output {location.name} is opened read-only; open it for writing, for example "
             "with zarr.open(path, mode='r+')."
         )
+    folder = location.local_path
+    if folder is not None and folder.is_file():
+        raise FileExistsError(f"The output {location.name} is a file; give another place.")
     if is_zip(location):
         raise ValueError(
             f"The output {location.name} is a ZIP file, which cannot be written in parallel; "
@@ -181,6 +189,12 @@ def as_target(
     check_io_at(io, location)
     for image in images:
         _check_apart(location, image)
+    around = enclosing_array(location)
+    if around is not None and array is None:
+        raise ValueError(
+            f"The output {location.name} is inside the array {around.name}, among its chunks; give "
+            "a place beside it."
+        )
     unlocated = next((image.source for image in images if not _has_a_place(image)), None)
     return Target(location, array, overwrite, is_series, unlocated)
 

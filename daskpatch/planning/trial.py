@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from ..block import check_result
@@ -28,9 +24,7 @@ from ..model import (
 from ..model.errors import describe_tile
 from ..model.handles import SharedModel
 from ..patching import TileGrid
-
-_PULSE = 0.002
-"""Seconds between two looks at the resident memory."""
+from ..resident import peak_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +78,7 @@ def run_trial(
         return loaded(batch), time.perf_counter() - begin
 
     try:
-        with _peak_memory() as peak:
+        with peak_memory() as peak:
             result, seconds = _as_a_worker(call) if side_by_side else call()
     except Exception as error:
         raise ModelError(
@@ -105,33 +99,9 @@ def run_trial(
 def _as_a_worker(call: Any) -> Any:
     """Run in a thread of its own, as blocks will: one thread inside the model."""
     threads = restore_threads(None)
+    executor = ThreadPoolExecutor(1, thread_name_prefix="daskpatch-trial")
     try:
-        with ThreadPoolExecutor(1, thread_name_prefix="daskpatch-trial") as executor:
-            return executor.submit(call).result()
+        return executor.submit(call).result()
     finally:
+        executor.shutdown(wait=False)  # whoever interrupts it need not wait for the model
         restore_threads(threads)
-
-
-@contextmanager
-def _peak_memory() -> Iterator[list[int]]:
-    """Bytes of resident memory at the highest, over those at the start."""
-    process = psutil.Process()
-    start: int = process.memory_info().rss
-    peak = [0]
-    ended = threading.Event()
-
-    def look() -> None:
-        peak[0] = max(peak[0], process.memory_info().rss - start)
-
-    def watch() -> None:
-        while not ended.wait(_PULSE):
-            look()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield peak
-        look()
-    finally:
-        ended.set()
-        watcher.join()

@@ -179,7 +179,8 @@ class Claim:
 def holders(record: Record) -> dict[str, Holder]:
     """The claims of an output by name, those of dead drivers too."""
     documents = record.documents
-    found = {name: _read(documents, name) for name in documents.names(_FOLDER)}
+    names = [name for name in documents.names(_FOLDER) if Path(name).stem.isdecimal()]
+    found = {name: _read(documents, name) for name in names}
     return {name: holder for name, holder in found.items() if holder is not None}
 
 

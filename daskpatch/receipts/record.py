@@ -81,10 +81,9 @@ class Record:
             return None
         try:
             run: dict[str, Any] = json.loads(content)
-            missing = {"format", "fingerprint", "blocks"} - run.keys()
-        except (ValueError, AttributeError):
-            missing = {"JSON"}
-        if missing or run["format"] != FORMAT:
+        except ValueError:
+            run = {}
+        if not _is_run(run):
             raise ValueError(
                 f"The record of {self.name} ({FOLDER}/{RUN}) is broken, or of another version of "
                 "daskpatch. Without it nothing can be resumed or verified; overwrite=True starts "
@@ -106,7 +105,7 @@ class Record:
     def receipts(self) -> Receipts:
         """One receipt per finished block, of all parts, by ascending index."""
         with ThreadPoolExecutor(_READERS) as pool:
-            segments = list(pool.map(self._segment, self.documents.names("receipts/")))
+            segments = list(pool.map(self._segment, self._segments()))
         return latest(np.concatenate([np.empty(0, DTYPE), *segments]))
 
     def failures(self, done: Receipts) -> dict[int, FailedBlock]:
@@ -122,11 +121,14 @@ class Record:
 
     def drop(self, indices: Sequence[int]) -> None:
         """Take back receipts: of blocks that turned out to be bad."""
-        for name in self.documents.names("receipts/"):
+        for name in self._segments():
             rows = self._segment(name)
             kept = rows[~np.isin(rows["index"], np.asarray(indices, np.uint64))]
             if len(kept) < len(rows):
                 self.documents.write(name, encode(kept))
+
+    def _segments(self) -> list[str]:
+        return [name for name in self.documents.names("receipts/") if _number(name) is not None]
 
     def _segment(self, name: str) -> Receipts:
         content = self.documents.read(name)
@@ -134,7 +136,7 @@ class Record:
             return np.empty(0, DTYPE) if content is None else decode(content)
         except ValueError:
             _log.warning(
-                "%s of %s is torn; its blocks will be computed again.",
+                "%s of %s is torn; blocks that only it has receipts of count as not done.",
                 name,
                 self.name,
             )
@@ -183,8 +185,32 @@ class Journal:
             self._documents.write(self._failures_name, json.dumps(failures).encode())
 
     def _next_segment(self) -> int:
-        names = self._documents.names(self._folder)
-        return max((int(name.rpartition("/")[2]) + 1 for name in names), default=0)
+        numbers = map(_number, self._documents.names(self._folder))
+        return max((number + 1 for number in numbers if number is not None), default=0)
+
+
+def _number(segment: str) -> int | None:
+    """Of a segment; None for what somebody else left in the folder."""
+    stem = segment.rpartition("/")[2]
+    return int(stem) if stem.isdecimal() else None
+
+
+def _is_run(run: Any) -> bool:
+    """Whether a run document has what resume, status and verify take from it."""
+    try:
+        fields, blocks = run["fingerprint"], run["blocks"]
+        shape = fields["output"]["shape"]
+        return bool(
+            run["format"] == FORMAT
+            and {"source", "tiling", "layout", "input_dtype"} <= fields.keys()
+            and fields["source"]["of"] >= 1
+            and {"chunks", "shards", "block_shape"} <= fields["layout"].keys()
+            and len(shape) == len(blocks["shape"]) == len(blocks["merge"])
+            and all(n > 0 for n in blocks["shape"])
+            and blocks["first"] >= 0
+        )
+    except (TypeError, KeyError, AttributeError):
+        return False
 
 
 def _failures(documents: Objects, name: str) -> list[FailedBlock]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import signal
@@ -13,13 +14,16 @@ from typing import Any
 
 import cloudpickle
 import dask
-from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin
+from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlugin, rpc
 
 from .jobs import Job, forget, register
 from .workers import TASKS_PER_THREAD, NoWorkersError
 
 _COUNT_EVERY = 1.0
 """Seconds between two looks at the workers: each is a question to the scheduler."""
+
+_ANSWER = 10.0
+"""Seconds that a scheduler has to say that it is one."""
 
 _TRIM = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
 
@@ -126,9 +130,25 @@ def connect(address: str) -> Any:
         If none answers.
     """
     try:
-        return Client(address, timeout="10s", set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"No dask scheduler answers at {address}: {error}") from error
+        # Asked first: a client waits for ever where something else listens.
+        kind = asyncio.run(_kind_of_server(address))
+    except Exception as error:  # (whatever else listens there may send anything)
+        raise ValueError(
+            f"No dask scheduler answers at {address!r} ({type(error).__name__}: {error}); needed "
+            "is the address that it prints when it starts, such as tcp://10.0.0.1:8786."
+        ) from error
+    if kind != "Scheduler":
+        raise ValueError(
+            f"At {address} answers a {kind} of dask; needed is the scheduler's address."
+        )
+    return Client(address, timeout="10s", set_as_default=False)
+
+
+async def _kind_of_server(address: str) -> str:
+    arguments = Security().get_connection_args("client")
+    async with rpc(address, connection_args=arguments, timeout=_ANSWER) as server:
+        identity = await asyncio.wait_for(server.identity(), _ANSWER)
+        return str(identity["type"])
 
 
 @contextmanager

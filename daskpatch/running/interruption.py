@@ -7,12 +7,22 @@ import time
 
 
 class Interruption:
-    """Once requested, no new block begins, and those that run have `grace` seconds to end."""
+    """Once requested, no new block begins, and those that run have `grace` seconds to end.
+
+    Attributes
+    ----------
+    is_heeded
+        Whether blocks are running: before and after, there is nothing to wait for.
+    """
 
     def __init__(self, grace: float = 60.0) -> None:
         self._grace = grace
         self._requested = threading.Event()
         self._deadline = 0.0
+        self.is_heeded = False
+
+    def __repr__(self) -> str:
+        return f"Interruption(grace={self._grace:g}, is_requested={self.is_requested})"
 
     def request(self, grace: float | None = None) -> None:
         """Ask the run to stop; `grace` (seconds) instead of what was said before."""

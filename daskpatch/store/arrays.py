@@ -84,16 +84,16 @@ class StoredArray:
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
         """Write a box; the caller owns every write unit it touches.
 
-        zarr 3.1 reads a shard before it replaces it, and fails where that is torn: such a shard
-        is deleted, and written again.
+        zarr 3.1 reads a shard before it replaces it, and tensorstore a chunk at the array's edge;
+        they fail where it is torn: then it is deleted, and written again.
         """
         try:
             self.backend.write(box, values)
         except Exception as error:
-            if self.shards is None or not self._delete_torn(box):
+            if not self._delete_torn(box):
                 raise
             _log.warning(
-                "Replaced torn shards of %s at %s (%s: %s).",
+                "Replaced torn chunks or shards of %s at %s (%s: %s).",
                 self.location.name,
                 [f"{s.start}:{s.stop}" for s in box],
                 type(error).__name__,

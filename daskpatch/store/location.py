@@ -82,7 +82,9 @@ class Location:
         if self.path:
             return Location(self.store, self.path.rpartition("/")[0], self.name.rpartition("/")[0])
         folder = self.local_path
-        return None if folder is None else locate(folder.parent, read_only=True)
+        if folder is None or folder.parent == folder:
+            return None
+        return locate(folder.parent, read_only=True)
 
     def child(self, name: str) -> Location:
         path = f"{self.path}/{name}" if self.path else name

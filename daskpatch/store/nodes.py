@@ -140,7 +140,8 @@ def existing_array(location: Location) -> StoredArray | None:
     """The array at a place, for writing, or None."""
     if not isinstance(existing_node(location), zarr.Array):
         return None
-    return StoredArray(zarr.open_array(store=location.store, path=location.path, mode="r+"))
+    mode: Literal["r", "r+"] = "r" if location.store.read_only else "r+"
+    return StoredArray(zarr.open_array(store=location.store, path=location.path, mode=mode))
 
 
 def is_zip(location: Location) -> bool:
@@ -153,6 +154,14 @@ def format_at(location: Location) -> Literal[2, 3]:
     parent = location.parent
     node = None if parent is None else existing_node(parent)
     return 3 if node is None else node.metadata.zarr_format
+
+
+def enclosing_array(location: Location) -> Location | None:
+    """The array among whose chunks a place lies, if any."""
+    around = location.parent
+    while around is not None and existing_array(around) is None:
+        around = around.parent
+    return around
 
 
 def ensure_group(location: Location, *, attributes: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from ..planning.progress import progress_of
 from ..receipts import Receipts, Report, digest_of
 from ..running import Run
 from ..store import Objects
-from .mending import mend
+from .mending import mend, repair_plan
 from .outputs import RecordedArray, recorded_arrays
 
 NEVER_WRITTEN, MISSING, CHANGED, CORRUPT = "never written", "missing", "changed", "corrupt"
@@ -120,20 +120,14 @@ def verify(
         raise ValueError("A repair needs the model: the one that the run began with.")
     arrays = recorded_arrays(output)
     n_threads = CPU_COUNT if threads is None else at_least_one("threads", threads)
+    planned = None
+    if repair:  # refused before everything is read
+        planned = repair_plan(
+            output, arrays, model, source=source, patching=patching, model_id=model_id
+        )
     reasons = _reasons(arrays, n_threads, progress=progress)
     bad = tuple(sorted(reasons))
-    repaired = None
-    if repair and bad:
-        repaired = mend(
-            output,
-            arrays,
-            bad,
-            model,
-            source=source,
-            patching=patching,
-            model_id=model_id,
-            progress=progress,
-        )
+    repaired = mend(planned, output, bad, progress=progress) if planned and bad else None
     total = sum(array.grid.n_cells for array in arrays)
     return Verification(not bad, bad, {i: reasons[i] for i in bad}, total, repaired)
 

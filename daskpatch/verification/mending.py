@@ -8,24 +8,23 @@ from typing import Any
 from .. import patching as strategies
 from ..image import open_stack
 from ..patching import TileStrategy
+from ..planning import Plan
 from ..planning.claiming import check_resumable
 from ..prediction import plan
 from ..receipts import Claim, Part, Report
-from .outputs import RecordedArray
+from .outputs import RecordedArray, recorded_arrays
 
 
-def mend(
+def repair_plan(
     output: Any,
     arrays: Sequence[RecordedArray],
-    bad: Sequence[int],
     model: Any,
     *,
     source: Any | None,
     patching: Any | None,
     model_id: str | None,
-    progress: bool,
-) -> Report:
-    """Drop the receipts of bad blocks, and resume: what has no receipt is computed.
+) -> Plan:
+    """The plan that bad blocks are computed with again: the one that the run began with.
 
     Raises
     ------
@@ -45,6 +44,12 @@ def mend(
         model_id=model_id,
     )
     check_resumable(planned)
+    return planned
+
+
+def mend(planned: Plan, output: Any, bad: Sequence[int], *, progress: bool) -> Report:
+    """Drop the receipts of bad blocks, and resume: what has no receipt is computed."""
+    arrays = recorded_arrays(output, read_only=False)
     with Claim(arrays[0].record, Part()):
         for array in arrays:
             array.record.drop([index for index in bad if index in array.blocks])

@@ -29,7 +29,7 @@ class RecordedArray:
         return range(self.first, self.first + self.grid.n_cells)
 
 
-def recorded_arrays(output: Any) -> list[RecordedArray]:
+def recorded_arrays(output: Any, *, read_only: bool = True) -> list[RecordedArray]:
     """The arrays that a run writes: one, or those of a series.
 
     Raises
@@ -37,7 +37,11 @@ def recorded_arrays(output: Any) -> list[RecordedArray]:
     FileNotFoundError
         If there is no record of a run.
     """
-    location = locate(output)
+    # Read-only, what is not there is not made.
+    location = locate(output, read_only=read_only)
+    folder = location.local_path
+    if folder is not None and folder.is_file():
+        raise FileNotFoundError(f"{location.name} is a file; name the output of a run, a folder.")
     alone = _recorded(location)
     if alone is not None:
         return [alone]

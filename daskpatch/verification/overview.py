@@ -9,7 +9,7 @@ import numpy as np
 from dask.utils import format_time
 from numpy.typing import NDArray
 
-from ..receipts import FailedBlock, Receipts, holders
+from ..receipts import ClaimedError, FailedBlock, Receipts, holders
 from .outputs import RecordedArray, recorded_arrays
 
 _RECENT = 300.0
@@ -83,6 +83,8 @@ class Status:
                 f"{self.voxels_per_second / 1e6:.2f} Mvoxel/s, {format_time(self.seconds_left)} "
                 "left"
             )
+        if self.remaining and not self.drivers:
+            lines.append("nobody works on it")
         lines += [f"being written by {driver}" for driver in self.drivers]
         lines += map(str, self.failed_blocks)
         return "\n".join(lines)
@@ -113,22 +115,37 @@ def status(output: Any) -> Status:
     0
     """
     arrays = recorded_arrays(output)
-    parts = tuple((array, array.record.receipts()) for array in arrays)
+    parts = tuple((array, _known(array)) for array in arrays)
     failures = [f for array, done in parts for f in array.record.failures(done).values()]
     rows = np.concatenate([done for _, done in parts])
     total = sum(array.grid.n_cells for array in arrays)
-    living = [holder for holder in holders(arrays[0].record).values() if holder.is_alive]
+    drivers = _drivers(arrays[0])
     rate = _rate(rows)
     return Status(
         done=len(rows),
         failed=len(failures),
         total=total,
         voxels_per_second=rate,
-        seconds_left=_seconds_left(rows, total - len(rows) - len(failures), rate, bool(living)),
-        failed_blocks=tuple(failures),
-        drivers=tuple(map(str, living)),
+        seconds_left=_seconds_left(rows, total - len(rows) - len(failures), rate, bool(drivers)),
+        failed_blocks=tuple(sorted(failures, key=lambda failure: failure.index)),
+        drivers=drivers,
         _parts=parts,
     )
+
+
+def _known(array: RecordedArray) -> Receipts:
+    """The receipts of blocks that there are."""
+    done = array.record.receipts()
+    blocks = array.blocks
+    inside: Receipts = done[(done["index"] >= blocks.start) & (done["index"] < blocks.stop)]
+    return inside
+
+
+def _drivers(array: RecordedArray) -> tuple[str, ...]:
+    try:
+        return tuple(str(holder) for holder in holders(array.record).values() if holder.is_alive)
+    except ClaimedError as error:  # one that cannot be read
+        return (str(error),)
 
 
 def _rate(rows: Receipts) -> float:
