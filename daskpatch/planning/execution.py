@@ -95,6 +95,7 @@ class _Execution:
         )
         threads_before = restore_threads(None)
         begin = time.perf_counter()
+        self._interruption.is_heeded = True
         selected = self._before(done)
         try:
             self._collect(run, sum(int(v) for v in selected["voxels"]))
@@ -103,6 +104,7 @@ class _Execution:
         finally:
             restore_threads(threads_before)
             self._flush()
+            self._interruption.is_heeded = False
         report = self._totals.report(
             time.perf_counter() - begin,
             skipped=len(selected),

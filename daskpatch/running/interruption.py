@@ -12,7 +12,7 @@ class Interruption:
     Attributes
     ----------
     is_heeded
-        Whether blocks are running: before and after, there is nothing to wait for.
+        Set by a run while it looks at this: before and after, there is nothing to wait for.
     """
 
     def __init__(self, grace: float = 60.0) -> None:

@@ -89,7 +89,6 @@ class Run:
         suspects: list[int] = []
         try:
             with _registered(self.job, self.key, self.client):
-                self.interruption.is_heeded = True
                 yield from self._roll(workers, task, self.indices, workers.window, suspects)
                 yield from self._roll(workers, task, suspects, lambda: 1, None)
         except Exception as error:
@@ -97,7 +96,6 @@ class Run:
                 raise
             raise NoWorkersError(_GONE) from error
         finally:
-            self.interruption.is_heeded = False
             if not workers.is_gone():
                 workers.executor.shutdown(wait=False)
 
