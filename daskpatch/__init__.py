@@ -27,6 +27,7 @@ from .patching import (
 )
 from .planning import Plan
 from .prediction import plan, predict
+from .probing import Probe, probe
 from .receipts import ClaimedError, FailedBlock, Report, RunFailed
 from .running import Interruption
 from .verification import Status, Verification, status, verify
@@ -47,6 +48,7 @@ __all__ = [
     "PatchSpecs",
     "Patching",
     "Plan",
+    "Probe",
     "RandomPatching",
     "Report",
     "RunFailed",
@@ -62,6 +64,7 @@ __all__ = [
     "open_image",
     "plan",
     "predict",
+    "probe",
     "status",
     "verify",
 ]

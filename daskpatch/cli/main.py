@@ -19,7 +19,7 @@ import daskpatch
 from ..image import information
 from ..importing import import_attribute, split_name
 from ..running import Interruption
-from .options import RUN_OPTIONS, common_options, plan_options, run_options
+from .options import RUN_OPTIONS, common_options, plan_options, probe_options, run_options
 from .signals import INTERRUPTED, interruptible, leave_at_once
 
 _RUN_FAILED, _WRONG_USE = 1, 2
@@ -143,6 +143,18 @@ def verify(output: str, as_json: bool, debug: bool, **options: Any) -> int:  # n
     found = daskpatch.verify(output, **options)
     click.echo(json.dumps(found.to_dict()) if as_json else str(found))
     return 0 if found.ok or found.repaired else _RUN_FAILED
+
+
+@cli.command()
+@click.argument("model")
+@probe_options
+@common_options
+def probe(model: str, save: str | None, as_json: bool, debug: bool, **options: Any) -> None:  # noqa: ARG001
+    """Find out how far MODEL looks, on which grid it works, what it takes and what it costs."""
+    found = daskpatch.probe(model, **options)
+    if save is not None:
+        found.save(save)
+    click.echo(json.dumps(found.to_dict()) if as_json else repr(found))
 
 
 @cli.command()

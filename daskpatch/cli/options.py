@@ -72,6 +72,17 @@ _WORKERS: list[Callable[[Any], Any]] = [
     ),
 ]
 
+_PROBE: list[Callable[[Any], Any]] = [
+    click.option("--ndim", type=click.IntRange(2, 3), required=True, help="Spatial axes."),
+    click.option("--channels", type=click.IntRange(min=1), default=1, help="Of its input."),
+    click.option("--sample", metavar="PATH", help="An image that the model is made for."),
+    click.option("--tolerance", type=float, help="In standard deviations of the result.  [1e-6]"),
+    click.option("--input-dtype", default="float32", help="What the model is given."),
+    click.option("--patch-size", type=Sizes(), help="A size that the model takes."),
+    click.option("--seconds", type=Seconds(), default=20.0, help="For measuring the cost."),
+    click.option("--save", metavar="FILE", help="Also write the probe, as JSON."),
+]
+
 _COMMON: list[Callable[[Any], Any]] = [
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     click.option("--debug", is_flag=True, help="Show tracebacks."),
@@ -86,6 +97,11 @@ def plan_options(command: F) -> F:
 def run_options(command: F) -> F:
     """Every option of `Plan.run`, and who runs it."""
     return _with(command, _RUN + _WORKERS)
+
+
+def probe_options(command: F) -> F:
+    """Every option of `daskpatch.probe`."""
+    return _with(command, _PROBE)
 
 
 def common_options(command: F) -> F:

@@ -1,0 +1,83 @@
+"""On which grid a model works: by how much an image may move so that its result just moves along.
+
+A network with poolings answers a shift by one voxel with something else, and only a shift by its
+total stride with the same result, shifted.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .influence import relative_change
+from .sizes import AxisSizes
+from .subject import Shape, Subject, Values
+
+LARGEST = 32
+"""The largest shift that is tried, in voxels."""
+
+WIDTH = 32
+"""Planes in the middle that are compared at least, in voxels."""
+
+SLACK = 32
+"""Voxels between the reach and what is compared: some phase of the grid may look further."""
+
+_NOISE = 1e-5
+"""Differences below are rounding, in standard deviations of the result: a convolution sums in
+another order where its data lies elsewhere."""
+
+_SEED = 40
+
+
+def needed_size(reach: tuple[int, int]) -> int:
+    """Voxels along the axis that the comparison takes."""
+    return sum(reach) + 2 * SLACK + LARGEST + WIDTH
+
+
+def measure_shifts(
+    subject: Subject, shape: Shape, axis: int, sizes: AxisSizes, reach: tuple[int, int]
+) -> dict[int, float]:
+    """The change of the result that each shift leaves, from 1 on, to the first that leaves none."""
+    n = shape[axis]
+    longer = tuple(m + LARGEST if i == axis else m for i, m in enumerate(shape))
+    image = subject.contents[-1](longer, _SEED)
+    place = _window(image, axis, 0, n)
+    whole = subject(place[None])[0]
+    changes = {}
+    for shift in range(1, LARGEST + 1):
+        moved = shift * sizes.scale
+        if moved.denominator != 1:
+            continue
+        result = subject(_window(image, axis, shift, n)[None])[0]
+        changes[shift] = _change(whole, result, axis, int(moved), _edges(reach, sizes))
+        if changes[shift] <= _NOISE:
+            break
+    return changes
+
+
+def align_of(changes: dict[int, float], *, is_global: bool) -> int | None:
+    """The smallest shift that leaves no change, or None if there is none.
+
+    A model that looks at all of its tile answers every shift with some change: there it is the
+    smallest shift that leaves no more than the best does, give or take.
+    """
+    least = min(changes.values())
+    limit = max(_NOISE, 3 * least if is_global else 0.0)
+    return next((shift for shift, change in changes.items() if change <= limit), None)
+
+
+def _window(image: Values, axis: int, start: int, n: int) -> Values:
+    return image[(*[slice(None)] * (axis + 1), slice(start, start + n))].copy()
+
+
+def _edges(reach: tuple[int, int], sizes: AxisSizes) -> tuple[int, int]:
+    """Result voxels at either end that may look beyond the image."""
+    before, behind = (math.ceil((side + SLACK) * sizes.scale) for side in reach)
+    return before, behind
+
+
+def _change(whole: Values, result: Values, axis: int, moved: int, edges: tuple[int, int]) -> float:
+    n = whole.shape[axis + 1]
+    before, behind = edges
+    one = _window(whole, axis, before + moved, n - before - behind - moved)
+    other = _window(result, axis, before, n - before - behind - moved)
+    return float(relative_change(one, other, axis).max())

@@ -1,0 +1,252 @@
+"""A model found out about, as a black box."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+
+from ..image import ImageStack, open_stack
+from ..model import as_handle, load
+from ..resident import peak_memory
+from .equivariance import LARGEST, align_of, measure_shifts, needed_size
+from .influence import GENTLE, STRONG, Profile, effect_of_context, measure_profile
+from .result import Probe
+from .sizes import AxisSizes, find_size, measure_sizes
+from .speed import measure_costs
+from .subject import RefusedError, Shape, Subject
+
+_TOLERANCE = 1e-6
+"""Standard deviations of the result: what float32 sums differ by."""
+
+_FIRST_PLANES = 4
+"""Phases of the grid that are looked at before the grid is known."""
+
+_ACROSS = {1: 64, 2: 64, 3: 32}
+"""Voxels along the other axes, by the number of axes."""
+
+_LONGEST = {1: 4096, 2: 1024, 3: 256}
+"""Voxels along the axis that is looked at, after which a model counts as global."""
+
+_PATIENCE = 30.0
+"""Seconds that the next larger image may be expected to take."""
+
+_SHARE = 0.5
+"""Of the free memory that the next larger image may be expected to take."""
+
+
+def probe(
+    model: Any,
+    *,
+    ndim: int,
+    channels: int = 1,
+    sample: Any | None = None,
+    tolerance: float | None = None,
+    input_dtype: Any = "float32",
+    patch_size: int | Sequence[int] | None = None,
+    seconds: float = 20.0,
+) -> Probe:
+    """Find out how far a model looks, on which grid it works, what it takes and what it costs.
+
+    The model is a black box: planes of its input are changed, images are shifted, and the results
+    compared, for every phase of the model's grid.
+
+    Parameters
+    ----------
+    model
+        As in `plan`: a callable of `(N, C, (Z), Y, X)`, a `torch.nn.Module`, a name, …
+    ndim
+        Spatial axes of its input: 2 for `(N, C, Y, X)`, 3 for `(N, C, Z, Y, X)`.
+    channels
+        Of its input.
+    sample
+        An image that the model is made for: an array `(C, (Z), Y, X)` or `((Z), Y, X)`, or
+        whatever names its axes: a path, a URL, a Zarr array, an `ImageStack`, of whose first
+        sample the middle is read. It is used beside noise, which then has its mean and standard
+        deviation.
+    tolerance
+        Changes up to this many standard deviations of the result count as none; None: 1e-6.
+        0.0 asks for bit equality, which running sums and some convolutions on GPUs do not have.
+    input_dtype
+        What the model is given.
+    patch_size
+        A size that the model takes; by default one is looked for.
+    seconds
+        Time for measuring the cost; 0 leaves it out.
+
+    Raises
+    ------
+    ValueError
+        If the model takes nothing that it is given, or an argument is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from daskpatch import probe
+    >>> def smooth(batch):
+    ...     padded = np.pad(batch, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    ...     return (padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]) / 3
+    >>> found = probe(smooth, ndim=2, seconds=0)
+    >>> found.halo, found.align, found.is_global
+    ((1, 0), (1, 1), False)
+    """
+    if ndim not in _LONGEST:
+        raise ValueError(f"ndim is {ndim!r}; needed is the number of spatial axes: 2 or 3.")
+    if tolerance is not None and not tolerance >= 0:
+        raise ValueError(f"tolerance is {tolerance!r}; needed is a number, 0 or more, or None.")
+    handle = as_handle(model)
+    dtype = np.dtype(input_dtype)
+    given = None if sample is None else _as_sample(sample, ndim, channels)
+    subject = Subject(load(handle), channels, ndim, dtype, given)
+    known = None if patch_size is None else _as_shape(patch_size, ndim)
+    taken = find_size(subject, known)
+    sizes = measure_sizes(subject, taken)
+    limit = _TOLERANCE if tolerance is None else float(tolerance)
+    axes = [_Axis(subject, sizes, axis, limit).measure() for axis in range(ndim)]
+    result = subject(subject.noise(taken, 0)[None])
+    aligns = tuple(found.align for found in axes)
+    return Probe(
+        name=handle.handle.name,
+        channels=channels,
+        input_dtype=dtype.name,
+        out_channels=result.shape[1],
+        dtype=result.dtype.name,
+        halo_sides=tuple(found.halo_sides for found in axes),
+        align=aligns,
+        sizes=sizes,
+        is_global=any(found.is_global for found in axes),
+        effect=max(found.effect for found in axes),
+        tolerance=limit,
+        profiles=tuple(found.profile for found in axes),
+        costs=measure_costs(subject, sizes, tuple(n or 1 for n in aligns), seconds)
+        if seconds
+        else (),
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    profile: Profile
+    halo_sides: tuple[int, int]
+    align: int | None
+    is_global: bool
+    effect: float
+
+
+class _Axis:
+    """Halo and grid along one axis."""
+
+    def __init__(
+        self, subject: Subject, sizes: Sequence[AxisSizes], axis: int, tolerance: float
+    ) -> None:
+        self._subject, self._axis, self._tolerance = subject, axis, tolerance
+        self._sizes = sizes[axis]
+        across = _ACROSS[subject.ndim]
+        self._across = tuple(along.at_least(across) for along in sizes)
+
+    def measure(self) -> _Found:
+        profile, n, is_global = self._grown(self._across[self._axis] // 2, _FIRST_PLANES)
+        if is_global:
+            return self._measure_global(n)
+        align = self._align(profile.reach(self._tolerance), is_global=False)
+        step = align or LARGEST
+        profile, n, is_global = self._grown(n // 2, step)
+        if is_global:
+            return self._measure_global(n)
+        return _Found(profile, _rounded(profile.reach(self._tolerance), align), align, False, 0.0)
+
+    def _measure_global(self, n: int) -> _Found:
+        """What stands out from the influence of all on all is the halo."""
+        profile = self._profile(n, _FIRST_PLANES, GENTLE)
+        align = self._align(profile.reach(2 * profile.plateau()), is_global=True)
+        profile |= self._profile(n, align or LARGEST, GENTLE)
+        sides = _rounded(profile.reach(2 * profile.plateau()), align)
+        place = self._shape(n), self._axis, self._sizes
+        effect = effect_of_context(self._subject, *place, max(sides))
+        return _Found(profile, sides, align, True, effect)
+
+    def _shape(self, n: int) -> Shape:
+        return tuple(n if i == self._axis else m for i, m in enumerate(self._across))
+
+    def _grown(self, n: int, planes: int) -> tuple[Profile, int, bool]:
+        """The profile on an image, at least twice n long, in which the influence comes to an end.
+
+        And its length, and whether the influence does not end.
+        """
+        while True:
+            n = self._sizes.at_least(2 * n)
+            begin = time.perf_counter()
+            with peak_memory() as peak:
+                profile = self._profile(n, planes)
+            seconds = time.perf_counter() - begin
+            if not self._touches_end(profile, n):
+                return profile, n, False
+            too_large = 4 * peak[0] > _SHARE * psutil.virtual_memory().available
+            too_long = 4 * seconds > _PATIENCE
+            if (
+                too_large
+                or too_long
+                or self._sizes.step == 0
+                or 2 * n > _LONGEST[self._subject.ndim]
+            ):
+                return profile, n, True
+
+    def _profile(self, n: int, planes: int, amplitudes: Sequence[float] = STRONG) -> Profile:
+        first = n // 2 - min(planes, n) // 2
+        span = range(first, min(first + planes, n))
+        shape = self._shape(n)
+        return measure_profile(
+            self._subject, shape, self._axis, self._sizes, span, amplitudes=amplitudes
+        )
+
+    def _touches_end(self, profile: Profile, n: int) -> bool:
+        """Whether the influence may go on beyond the image: it comes near its end."""
+        return max(profile.reach(self._tolerance)) >= n // 2 - LARGEST // 2 - 2
+
+    def _align(self, reach: tuple[int, int], *, is_global: bool) -> int | None:
+        n = self._sizes.at_least(needed_size(reach))
+        if self._sizes.step == 0:
+            return 1  # a model of one size has one grid: that of its tiles
+        try:
+            changes = measure_shifts(self._subject, self._shape(n), self._axis, self._sizes, reach)
+        except (RefusedError, MemoryError):
+            return None
+        return align_of(changes, is_global=is_global)
+
+
+def _rounded(sides: tuple[int, int], align: int | None) -> tuple[int, int]:
+    """Up to whole steps of the grid."""
+    step = align or 1
+    before, behind = (-(-side // step) * step for side in sides)
+    return before, behind
+
+
+def _as_sample(sample: Any, ndim: int, channels: int) -> Any:
+    values = sample if isinstance(sample, np.ndarray) else _middle(sample, ndim)
+    values = values[None] if values.ndim == ndim else values
+    if values.ndim != ndim + 1 or len(values) != channels or values.size == 0:
+        raise ValueError(
+            f"The sample has shape {values.shape}; needed are {channels} channels and {ndim} "
+            f"spatial axes: ({channels}, {'Z, ' if ndim == 3 else ''}Y, X)."
+        )
+    return values
+
+
+def _middle(source: Any, ndim: int) -> Any:
+    """The middle of an image, of its first sample."""
+    image = source if isinstance(source, ImageStack) else open_stack(source, ndim=ndim)
+    shape = image.data_shape[2:]
+    size = tuple(min(n, _ACROSS[ndim] * 4) for n in shape)
+    start = tuple((n - m) // 2 for n, m in zip(shape, size, strict=True))
+    return image.extract_patch(0, None, start, size)
+
+
+def _as_shape(patch_size: int | Sequence[int], ndim: int) -> Shape:
+    shape = (patch_size,) * ndim if isinstance(patch_size, int) else tuple(patch_size)
+    if len(shape) != ndim or min(shape) < 1:
+        raise ValueError(f"patch_size is {patch_size!r}; needed are {ndim} sizes, 1 or more.")
+    return shape

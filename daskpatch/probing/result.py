@@ -1,0 +1,216 @@
+"""`Probe`: what was found out about a model."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from .. import extras
+from .influence import Profile
+from .sizes import AxisSizes
+from .speed import Cost
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How far a model looks, on which grid it works, what it takes and what it costs.
+
+    Sequences have one entry per spatial axis, (Z)YX; lengths are in voxels of the input.
+
+    Attributes
+    ----------
+    name
+        The model.
+    channels, input_dtype
+        Of its input.
+    out_channels, dtype
+        Of its result.
+    halo_sides
+        How many voxels before and behind its result the model looks, rounded up to whole steps
+        of `align`: the farthest of them may matter too little to be seen.
+    align
+        The smallest shift under which it is equivariant: the total stride of its poolings. None
+        where a shift of up to 32 voxels always changes the result.
+    sizes
+        The tile sizes it takes, and how large its result is.
+    is_global
+        Whether its result depends on all of its tile, however large: then no halo is exact.
+    effect
+        Where it is global, the largest change of a result, in standard deviations, when all
+        that is farther than the halo changes.
+    tolerance
+        Changes up to this, in standard deviations of the result, count as none.
+    profiles
+        Influence against distance.
+    costs
+        Seconds and memory over tile and batch size.
+    """
+
+    name: str
+    channels: int
+    input_dtype: str
+    out_channels: int
+    dtype: str
+    halo_sides: tuple[tuple[int, int], ...]
+    align: tuple[int | None, ...]
+    sizes: tuple[AxisSizes, ...]
+    is_global: bool
+    effect: float
+    tolerance: float
+    profiles: tuple[Profile, ...]
+    costs: tuple[Cost, ...]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def halo(self) -> tuple[int, ...]:
+        """Per axis, the larger side."""
+        return tuple(max(sides) for sides in self.halo_sides)
+
+    @property
+    def min_size(self) -> tuple[int, ...]:
+        return tuple(along.smallest for along in self.sizes)
+
+    @property
+    def scale(self) -> tuple[Fraction, ...]:
+        """Voxels of the result per voxel of the input."""
+        return tuple(along.scale for along in self.sizes)
+
+    @property
+    def advice(self) -> str:
+        """What the user should know, in one sentence or two."""
+        if self.is_global:
+            return (
+                "Global: no halo is exact. What is farther than the halo changes a result by up to "
+                f"{self.effect:.2g} of its standard deviation; normalise over the whole image "
+                "instead of each tile, take larger tiles, or blend them."
+            )
+        if None in self.align:
+            return (
+                "Its result changes with the position of the tile, whatever the shift: no tiling "
+                "gives the whole image's result."
+            )
+        return (
+            f"Tiles on multiples of {_text(self.align)} with a halo of {_text(self.halo)} give the "
+            "whole image's result."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        values = asdict(self)
+        for along in values["sizes"]:
+            along["scale"] = str(along["scale"])
+        return {"format": _FORMAT, **values, "halo": self.halo, "advice": self.advice}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as JSON; `load` reads it."""
+        Path(path).write_text(json.dumps(self.to_dict()))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Probe:
+        """A probe that was saved.
+
+        Raises
+        ------
+        ValueError
+            If the file is none.
+        """
+        try:
+            values = json.loads(Path(path).read_text())
+            if values["format"] != _FORMAT:
+                raise ValueError(f"it has format {values['format']}, not {_FORMAT}")
+            return cls(**_restored({field.name: values[field.name] for field in fields(cls)}))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is no saved probe: {error}.") from error
+
+    def plot(self) -> Any:
+        """Influence against distance, a line for each axis and side, as a matplotlib figure."""
+        figure = extras.load("matplotlib.figure", "Probe.plot").Figure(layout="constrained")
+        axes = figure.subplots()
+        names = "ZYX"[-self.ndim :]
+        for name, profile in zip(names, self.profiles, strict=True):
+            (line,) = axes.semilogy(_shown(profile.before), label=f"{name}, before")
+            axes.semilogy(
+                _shown(profile.behind), "--", color=line.get_color(), label=f"{name}, behind"
+            )
+        axes.axhline(max(self.tolerance, 1e-12), color="grey", lw=0.8, label="tolerance")
+        axes.set(
+            xlabel="distance (voxels)",
+            ylabel="largest change (standard deviations of the result)",
+            title=f"How far {self.name} looks",
+        )
+        axes.legend()
+        return figure
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            [f"Probe of {self.name}", *(f"  {name:<10}{text}" for name, text in self._facts())]
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in self._facts()
+        )
+        return f"<table><caption>Probe of {html.escape(self.name)}</caption>{rows}</table>"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        best = max(self.costs, key=lambda cost: cost.voxels_per_second, default=None)
+        given = f"{self.channels} channels of {self.input_dtype}"
+        speed = "not measured"
+        if best is not None:
+            speed = (
+                f"up to {best.voxels_per_second / 1e6:.2f} Mvoxel/s (tile {_text(best.tile)}, "
+                f"batch {best.batch}, {best.nbytes / 1e6:.0f} MB)"
+            )
+        return [
+            ("takes", f"{given}, {'; '.join(map(_described, self.sizes))}"),
+            ("gives", f"{self.out_channels} channels of {self.dtype}"),
+            ("halo", f"{_text(self.halo)} (before, behind: {_text(self.halo_sides)})"),
+            ("align", _text(self.align)),
+            ("cost", speed),
+            ("advice", self.advice),
+        ]
+
+
+def _restored(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists and texts as the fields' own types."""
+    return {
+        **values,
+        "halo_sides": tuple((before, behind) for before, behind in values["halo_sides"]),
+        "align": tuple(values["align"]),
+        "sizes": tuple(
+            AxisSizes(**{**along, "scale": Fraction(along["scale"])}) for along in values["sizes"]
+        ),
+        "profiles": tuple(
+            Profile(tuple(profile["before"]), tuple(profile["behind"]))
+            for profile in values["profiles"]
+        ),
+        "costs": tuple(Cost(**{**cost, "tile": tuple(cost["tile"])}) for cost in values["costs"]),
+    }
+
+
+def _text(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _described(along: AxisSizes) -> str:
+    if along.step == 0:
+        return f"{along.smallest} voxels only"
+    return f"{along.smallest} voxels and steps of {along.step}"
+
+
+def _shown(side: Sequence[float]) -> list[float]:
+    """On a logarithmic axis nothing is left out instead of drawn at minus infinity."""
+    return [value if value > 0 else float("nan") for value in side]

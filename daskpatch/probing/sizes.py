@@ -1,0 +1,126 @@
+"""Which tile sizes a model takes, and how large its result is."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from .subject import RefusedError, Shape, Subject
+
+_LIKELY = (32, 64, 128, 48, 96, 192, 256, 16, 8)
+_LARGEST = 320
+"""A model that takes no likely size is offered all sizes up to here."""
+
+_FAR = (64, 96, *range(33, 129))
+"""How much further the size is looked at from which the scale is known: 1/32 shows in 64."""
+
+
+@dataclass(frozen=True, slots=True)
+class AxisSizes:
+    """Sizes along one axis: `smallest`, and every `step` voxels a larger one.
+
+    With a step of 0 the model takes this one size only. Its result has
+    `(n - margin) * scale` voxels, rounded up.
+    """
+
+    smallest: int
+    step: int
+    scale: Fraction
+    margin: int
+
+    def at_least(self, n: int) -> int:
+        """The smallest size that is no smaller than n; the only one, where there is one only."""
+        if self.step == 0:
+            return self.smallest
+        return self.smallest + max(-(-(n - self.smallest) // self.step), 0) * self.step
+
+
+def find_size(subject: Subject, known: Shape | None) -> Shape:
+    """Some size that the model takes: `known`, where it is given, else a cube.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    reason = ""
+    for size in [known] if known is not None else _cubes(subject.ndim):
+        try:
+            subject(subject.noise(size, 0)[None])
+        except RefusedError as refused:
+            reason = reason or str(refused)
+        else:
+            return size
+    tried = f"size {known}" if known is not None else f"cubes of 2 to {_LARGEST} voxels"
+    raise ValueError(
+        f"The model took no image of {subject.channels} channels and {subject.dtype} ({tried}); "
+        f"the first time it said: {reason}. Give channels, ndim and input_dtype as the model "
+        "needs them, or patch_size, a size that it takes."
+    )
+
+
+def _cubes(ndim: int) -> Iterable[Shape]:
+    for n in dict.fromkeys((*_LIKELY, *range(2, _LARGEST + 1))):
+        yield (n,) * ndim
+
+
+def measure_sizes(subject: Subject, taken: Shape) -> tuple[AxisSizes, ...]:
+    """The sizes along each axis, starting from one that the model takes."""
+    return tuple(_sizes_along(subject, taken, axis) for axis in range(subject.ndim))
+
+
+def _sizes_along(subject: Subject, taken: Shape, axis: int) -> AxisSizes:
+    n = taken[axis]
+    first = _result_size(subject, taken, axis, n)
+    assert first is not None, "a size that the model takes"
+    for longer in _FAR:
+        further = _result_size(subject, taken, axis, n + longer)
+        if further is not None:
+            break
+    else:
+        return _only(n, first)
+    scale = Fraction(further - first, longer)
+    margin = max(n - math.floor(first / scale), 0) if scale else 0
+    for step in range(1, longer + 1):
+        result = _result_size(subject, taken, axis, n + step)
+        if result == math.ceil((n + step - margin) * scale):
+            break
+    law = AxisSizes(n, step, scale, margin)
+    return replace(law, smallest=_smallest(subject, taken, axis, law))
+
+
+def _only(n: int, result: int) -> AxisSizes:
+    if result > n or n % result == 0:
+        return AxisSizes(n, 0, Fraction(result, n), 0)
+    return AxisSizes(n, 0, Fraction(1), n - result)
+
+
+def _smallest(subject: Subject, taken: Shape, axis: int, law: AxisSizes) -> int:
+    """By bisection: a model that takes a size takes the larger ones, step by step."""
+
+    def is_taken(n: int) -> bool:
+        needed = math.ceil((n - law.margin) * law.scale)
+        return n > law.margin and _result_size(subject, taken, axis, n) == needed
+
+    steps = (law.smallest - 1) // law.step
+    lowest = law.smallest - steps * law.step
+    return lowest + law.step * bisect_left(
+        range(steps), True, key=lambda k: is_taken(lowest + k * law.step)
+    )
+
+
+def _result_size(subject: Subject, taken: Shape, axis: int, n: int) -> int | None:
+    """Voxels of the result along the axis for n voxels; None if the model refuses them."""
+    shape = tuple(n if i == axis else m for i, m in enumerate(taken))
+    try:
+        result = subject(subject.noise(shape, 0)[None])
+    except RefusedError:
+        return None
+    if not np.issubdtype(result.dtype, np.number) and result.dtype != np.bool_:
+        return None
+    return int(result.shape[2 + axis])

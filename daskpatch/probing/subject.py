@@ -1,0 +1,111 @@
+"""A model under examination: what it is given, and what it says to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..conversion import convert
+from ..model import LoadedModel
+
+Values = NDArray[Any]
+Shape = tuple[int, ...]
+
+_INTEGERS = 1000
+"""Noise for models of integers is below it, and below the dtype's largest value."""
+
+
+class RefusedError(Exception):
+    """The model does not take this: it failed, or gave something else than `(N, C', (Z), Y, X)`."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and what it is fed with: noise and, where there is one, a sample.
+
+    Parameters
+    ----------
+    model
+        A callable of `(N, C, (Z), Y, X)`.
+    channels, ndim, dtype
+        Channels, spatial axes and dtype of its input.
+    sample
+        `C(Z)YX`: what the model is made for; noise has its mean and standard deviation.
+    """
+
+    model: LoadedModel
+    channels: int
+    ndim: int
+    dtype: np.dtype[Any]
+    sample: Values | None = None
+
+    def __call__(self, batch: Values) -> Values:
+        """The model's result.
+
+        Raises
+        ------
+        RefusedError
+            If it fails, or gives something that is no batch of images.
+        MemoryError
+            If there is too little memory, also on a GPU.
+        """
+        try:
+            result = self.model(batch)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise MemoryError(str(error)) from error
+            raise RefusedError(f"{type(error).__name__}: {error}") from error
+        if result.ndim != batch.ndim or len(result) != len(batch) or 0 in result.shape:
+            raise RefusedError(f"it gave shape {result.shape} for a batch of shape {batch.shape}")
+        return result
+
+    @property
+    def contents(self) -> tuple[Callable[[Shape, int], Values], ...]:
+        """What to fill images with: noise and, where there is one, the sample."""
+        return (self.noise,) if self.sample is None else (self.noise, self.excerpt)
+
+    def noise(self, shape: Shape, seed: int, amplitude: float = 1.0) -> Values:
+        """An image `C(Z)YX` of normal noise, with the sample's mean and standard deviation."""
+        rng = np.random.default_rng(seed)
+        shape = (self.channels, *shape)
+        if self.sample is not None:
+            mean, deviation = float(self.sample.mean()), float(self.sample.std())
+            return self._cast(rng.normal(mean, amplitude * deviation, shape))
+        if self.dtype.kind in "iu":
+            top = min(_INTEGERS, int(np.iinfo(self.dtype).max))
+            return rng.integers(0, top, shape, endpoint=True).astype(self.dtype)
+        return self._cast(rng.normal(0.0, amplitude, shape))
+
+    def excerpt(self, shape: Shape, seed: int) -> Values:
+        """Some place of the sample, mirrored where the sample is smaller."""
+        assert self.sample is not None
+        rng = np.random.default_rng(seed)
+        sample = self.sample
+        missing = [max(n - m, 0) for n, m in zip(shape, sample.shape[1:], strict=True)]
+        sample = np.pad(sample, [(0, 0), *((0, n) for n in missing)], mode="symmetric")
+        starts = [
+            int(rng.integers(m - n + 1)) for n, m in zip(shape, sample.shape[1:], strict=True)
+        ]
+        place = tuple(slice(a, a + n) for a, n in zip(starts, shape, strict=True))
+        return self._cast(sample[(slice(None), *place)])
+
+    def _cast(self, values: Values) -> Values:
+        given = np.empty(values.shape, self.dtype)
+        convert(given, values)
+        return given
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says so, in whichever way: Python, torch and onnxruntime have their own."""
+    name, text = type(error).__name__, str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or name == "OutOfMemoryError"
+        or "out of memory" in text
+        or "can't allocate memory" in text
+        or "failed to allocate memory" in text
+    )

@@ -1,0 +1,239 @@
+"""The probe on models whose reach and grid are known."""
+
+import json
+
+import numpy as np
+import pytest
+from example_models import gaussian
+from scipy import ndimage
+from volumes import save
+
+import daskpatch
+from daskpatch.probing.sizes import AxisSizes
+
+
+def each(function):
+    """A model that applies a function of one (Z)YX channel to each."""
+
+    def model(batch):
+        return np.stack([np.stack([function(channel) for channel in image]) for image in batch])
+
+    return model
+
+
+def shifted_sum(before, behind):
+    """Along X: the sum of a voxel, of some before it and of some behind it."""
+
+    def model(batch):
+        width = ((0, 0),) * (batch.ndim - 1)
+        padded = np.pad(batch, (*width, (before, behind)))
+        n = batch.shape[-1]
+        return sum(padded[..., i : i + n] for i in range(before + behind + 1))
+
+    return model
+
+
+def blocky(batch):
+    """The mean of each cell of 3 voxels along Y, and of 4 along X."""
+    n, c, y, x = batch.shape
+    if y % 3 or x % 4:
+        raise ValueError("sizes of multiples of 3 and 4")
+    cells = batch.reshape(n, c, y // 3, 3, x // 4, 4).mean((3, 5), keepdims=True)
+    return np.broadcast_to(cells, (n, c, y // 3, 3, x // 4, 4)).reshape(batch.shape).copy()
+
+
+def standardised(batch):
+    axes = tuple(range(2, batch.ndim))
+    return gaussian((batch - batch.mean(axes, keepdims=True)) / batch.std(axes, keepdims=True))
+
+
+FILTERS = {
+    "identity": (lambda c: c, 0),
+    "gaussian": (lambda c: ndimage.gaussian_filter(c, 1.5), 6),
+    "median": (lambda c: ndimage.median_filter(c, 5), 2),
+    "opening": (lambda c: ndimage.grey_opening(c, 3), 2),
+    "mean": (lambda c: ndimage.correlate(c, np.ones((3,) * c.ndim)), 1),
+    "threshold": (lambda c: (ndimage.maximum_filter(c, 7) > 2).astype("uint8"), 3),
+}
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("name", FILTERS)
+def test_filters(name, ndim):
+    function, reach = FILTERS[name]
+    found = daskpatch.probe(each(function), ndim=ndim, seconds=0)
+    assert found.halo == (reach,) * ndim
+    assert found.align == (1,) * ndim
+    assert found.min_size == (1,) * ndim
+    assert not found.is_global
+
+
+@pytest.mark.parametrize(("before", "behind"), [(0, 0), (3, 0), (0, 5), (1, 2)])
+def test_the_sides_of_the_halo(before, behind):
+    found = daskpatch.probe(shifted_sum(before, behind), ndim=2, seconds=0)
+    assert found.halo_sides == ((0, 0), (before, behind))
+    assert found.halo == (0, max(before, behind))
+
+
+@pytest.mark.parametrize("reach", [40, 90, 200])
+def test_images_grow_until_the_influence_ends_inside(reach):
+    assert daskpatch.probe(shifted_sum(reach, 1), ndim=2, seconds=0).halo == (0, reach)
+
+
+def test_the_grid_and_the_sizes_of_a_model():
+    found = daskpatch.probe(blocky, ndim=2, seconds=0)
+    assert found.align == (3, 4)
+    assert [(along.smallest, along.step) for along in found.sizes] == [(3, 3), (4, 4)]
+    assert found.halo == (3, 4)
+
+
+def test_a_global_model_is_told():
+    found = daskpatch.probe(standardised, ndim=2, seconds=0)
+    assert found.is_global
+    assert found.align == (1, 1)
+    assert 0.01 < found.effect < 10
+    assert all(2 <= n <= 4 for n in found.halo)
+    assert "no halo is exact" in repr(found)
+
+
+def test_a_model_that_depends_on_the_position_is_told():
+    def ramp(batch):
+        return batch * np.linspace(1, 2, batch.shape[-1], dtype=batch.dtype)
+
+    found = daskpatch.probe(ramp, ndim=2, seconds=0)
+    assert found.align[1] is None
+    assert "no tiling" in found.advice
+
+
+def test_a_model_of_one_size():
+    def fixed(batch):
+        assert batch.shape[2:] == (32, 48)
+        return batch
+
+    with pytest.raises(ValueError, match="took no image"):
+        daskpatch.probe(fixed, ndim=2, seconds=0)
+    found = daskpatch.probe(fixed, ndim=2, patch_size=(32, 48), seconds=0)
+    assert [(along.smallest, along.step) for along in found.sizes] == [(32, 0), (48, 0)]
+    assert found.halo == (0, 0)
+    assert {cost.tile for cost in daskpatch.probe(
+        fixed, ndim=2, patch_size=(32, 48), seconds=1
+    ).costs} == {(32, 48)}  # fmt: skip
+
+
+def test_a_model_of_several_channels():
+    found = daskpatch.probe(
+        lambda batch: batch.sum(1, keepdims=True, dtype="f8"), ndim=3, channels=3, seconds=0
+    )
+    assert (found.channels, found.out_channels, found.dtype) == (3, 1, "float64")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float64"])
+def test_the_dtype_that_the_model_is_given(dtype):
+    def model(batch):
+        assert batch.dtype == dtype
+        return each(lambda channel: ndimage.minimum_filter(channel, 3))(batch)
+
+    found = daskpatch.probe(model, ndim=2, input_dtype=dtype, seconds=0)
+    assert found.halo == (1, 1)
+    assert found.input_dtype == dtype
+
+
+def test_what_only_the_data_shows_is_seen_in_a_sample(rng, tmp_path):
+    """A model that looks around in bright places only."""
+
+    def wary(batch):
+        bright = batch > 500
+        return np.where(bright, ndimage.maximum_filter(batch, (1, 1, 9, 9)), batch)
+
+    sample = rng.integers(0, 1000, (96, 96)).astype("uint16")
+    assert daskpatch.probe(wary, ndim=2, seconds=0).halo == (0, 0)
+    assert daskpatch.probe(wary, ndim=2, sample=sample, seconds=0).halo == (4, 4)
+    save(tmp_path / "s.zarr", sample, chunks=(32, 32), dimension_names=["y", "x"])
+    assert daskpatch.probe(wary, ndim=2, sample=tmp_path / "s.zarr", seconds=0).halo == (4, 4)
+
+
+def test_the_tolerance():
+    """Influence that falls by half with every voxel never ends; it is small in the end."""
+
+    def recursive(batch):
+        result = batch.astype("f8")
+        for i in range(1, batch.shape[-1]):
+            result[..., i] += result[..., i - 1] / 2
+        return result
+
+    strict, usual, lax = (
+        daskpatch.probe(recursive, ndim=2, tolerance=tolerance, seconds=0).halo[1]
+        for tolerance in (1e-12, None, 1e-2)
+    )
+    assert 40 < strict < 60
+    assert 20 < usual < 32
+    assert 6 < lax < 20
+
+
+def test_what_runs_out_of_memory_is_survived():
+    def hungry(batch):
+        if batch.size > 40_000:
+            raise MemoryError("Unable to allocate 1 TiB")
+        return batch
+
+    found = daskpatch.probe(hungry, ndim=2, seconds=5)
+    assert found.costs
+    assert all(cost.batch * np.prod(cost.tile) <= 40_000 for cost in found.costs)
+
+
+def test_costs_are_of_sizes_that_the_model_takes():
+    found = daskpatch.probe(blocky, ndim=2, seconds=1)
+    assert found.costs
+    for cost in found.costs:
+        assert cost.tile[0] % 3 == cost.tile[1] % 4 == 0
+        assert cost.seconds > 0
+        assert cost.voxels_per_second > 0
+
+
+def test_a_probe_is_saved_and_loaded(tmp_path):
+    found = daskpatch.probe(blocky, ndim=2, seconds=0.5)
+    found.save(tmp_path / "probe.json")
+    assert daskpatch.Probe.load(tmp_path / "probe.json") == found
+    assert json.loads((tmp_path / "probe.json").read_text())["halo"] == [3, 4]
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match="no saved probe"):
+        daskpatch.Probe.load(tmp_path / "other.json")
+
+
+def test_a_probe_shows_itself():
+    found = daskpatch.probe(gaussian, ndim=2, seconds=0)
+    assert "halo      4, 4" in repr(found)
+    assert "<table>" in found._repr_html_()
+    (axes,) = found.plot().axes
+    assert len(axes.get_lines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ndim": 4}, "ndim is 4"),
+        ({"tolerance": -1}, "tolerance is -1"),
+        ({"tolerance": float("nan")}, "tolerance is nan"),
+        ({"sample": np.zeros((2, 32, 32))}, r"shape \(2, 32, 32\)"),
+        ({"sample": np.zeros((0, 32))}, "shape"),
+        ({"patch_size": (32, 32, 32)}, "needed are 2 sizes"),
+        ({"patch_size": 0}, "needed are 2 sizes"),
+    ],
+)
+def test_what_a_probe_cannot_use(options, words):
+    with pytest.raises(ValueError, match=words):
+        daskpatch.probe(gaussian, **{"ndim": 2, **options})
+
+
+def test_a_model_that_fails_says_why():
+    def fails(batch):
+        raise RuntimeError("expected 3 channels")
+
+    with pytest.raises(ValueError, match="expected 3 channels"):
+        daskpatch.probe(fails, ndim=2)
+
+
+def test_sizes_of_a_model_with_margin_and_steps():
+    valid = AxisSizes(smallest=12, step=16, scale=1, margin=4)
+    assert [valid.at_least(n) for n in (1, 12, 13, 28, 29)] == [12, 12, 28, 28, 44]
+    assert AxisSizes(smallest=64, step=0, scale=1, margin=0).at_least(100) == 64
