@@ -125,12 +125,12 @@ def test_a_result_of_another_size():
 
 
 class Attention(nn.Module):
-    """Every voxel looks at every other one."""
+    """Every patch of 4 x 4 looks at every other one, as in a vision transformer."""
 
     def __init__(self):
         super().__init__()
-        self.of_query, self.of_key, self.of_value = (nn.Conv2d(1, 4, 1) for _ in range(3))
-        self.last = nn.Conv2d(4, 1, 1)
+        self.of_query, self.of_key, self.of_value = (nn.Conv2d(1, 4, 4, stride=4) for _ in range(3))
+        self.last = nn.ConvTranspose2d(4, 1, 4, stride=4)
 
     def forward(self, x):
         query, key, value = (
@@ -138,7 +138,8 @@ class Attention(nn.Module):
             for layer in (self.of_query, self.of_key, self.of_value)
         )
         result = nn.functional.scaled_dot_product_attention(query, key, value)
-        return self.last(result.transpose(1, 2).reshape(len(x), 4, *x.shape[2:]))
+        grid = (x.shape[2] // 4, x.shape[3] // 4)
+        return self.last(result.transpose(1, 2).reshape(len(x), 4, *grid))
 
 
 @pytest.mark.parametrize(
