@@ -111,8 +111,17 @@ class AlignedAxis:
                                                  tile 2       [6 ─ 14)      keeps [8 ─ 13)
     ```
 
+    A model whose result lacks a `margin` of (a, b) voxels of its tile gives of a tile of p voxels
+    q = p - a - b. Then all this is said of what it gives, with q for p and o - a - b for o; N is
+    congruent to q modulo `align`, f the multiple of `align` below, and tiles begin a voxels
+    before and end b voxels behind what they give: outside the image at its ends.
+
+    A `front` that is given takes the place of f.
+
     >>> AlignedAxis(13, 8, 4, align=2).tile(2)
     AxisTile(start=6, size=8, keep_start=8, keep_stop=13)
+    >>> AlignedAxis(13, 8, 4, margin=(2, 2)).tile(0)
+    AxisTile(start=-2, size=8, keep_start=0, keep_stop=4)
     """
 
     size: int
@@ -120,6 +129,8 @@ class AlignedAxis:
     overlap: int
     align: int = 1
     min_size: int = 1
+    margin: tuple[int, int] = (0, 0)
+    front: int | None = None
     step: int = field(init=False, repr=False, compare=False)
     _front: int = field(init=False, repr=False, compare=False)
     _furthest: int = field(init=False, repr=False, compare=False)
@@ -127,14 +138,19 @@ class AlignedAxis:
     _last: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        padded = -(-max(self.size, self.min_size) // self.align) * self.align
-        front, step = self.overlap // 2, self.patch - self.overlap
-        single = padded <= self.patch
-        object.__setattr__(self, "step", step)
+        cut, align = sum(self.margin), self.align
+        given, step = self.patch - cut, self.patch - self.overlap
+        least = max(self.size, self.min_size - cut)
+        padded = least + (given - least) % align
+        front = self.front
+        if front is None:
+            front = (self.overlap - cut) // 2 // align * align
+        single = padded <= given
+        object.__setattr__(self, "step", max(step, padded) if single else step)
         object.__setattr__(self, "_front", front)
-        object.__setattr__(self, "_furthest", padded - self.patch)  # where the last tile starts
+        object.__setattr__(self, "_furthest", padded - given)  # where the last tile starts
         object.__setattr__(self, "_first", 0 if single else front // step)
-        last = 0 if single else -((self.patch - padded - front) // step)
+        last = 0 if single else -((given - padded - front) // step)
         object.__setattr__(self, "_last", last)
 
     @property
@@ -143,9 +159,9 @@ class AlignedAxis:
 
     def tile(self, index: int) -> AxisTile:
         # Comparisons instead of min and max: this is the inner loop of everything.
-        furthest = self._furthest
+        furthest, before = self._furthest, self.margin[0]
         if furthest <= 0:
-            return AxisTile(0, self.patch + furthest, 0, self.size)
+            return AxisTile(-before, self.patch + furthest, 0, self.size)
         position = index + self._first
         keep = position * self.step
         start = keep - self._front
@@ -154,7 +170,7 @@ class AlignedAxis:
         elif start > furthest:
             start = furthest
         keep_stop = self.size if position == self._last else keep + self.step
-        return AxisTile(start, self.patch, keep if index else 0, keep_stop)
+        return AxisTile(start - before, self.patch, keep if index else 0, keep_stop)
 
     def touching(self, start: int, stop: int) -> range:
         first, last, step = self._first, self._last, self.step

@@ -108,6 +108,17 @@ class Dimensions:
         axis = self.axes.index("C")
         return slice(region.start[axis], region.stop[axis])
 
+    def counterpart(self, other: Dimensions, region: Region) -> Region:
+        """The box, for all channels, of an array that differs from another in channels only.
+
+        >>> one, many = Dimensions("YX", (8, 8), 2), Dimensions("CYX", (3, 8, 8), 2)
+        >>> many.counterpart(one, Region((0, 4), (4, 8)))
+        Region(start=(0, 0, 4), stop=(3, 4, 8))
+        """
+        start = dict(zip(other.axes, region.start, strict=True)) | {"C": 0}
+        stop = dict(zip(other.axes, region.stop, strict=True)) | {"C": self.n_channels}
+        return Region(tuple(start[a] for a in self.axes), tuple(stop[a] for a in self.axes))
+
     def spatial_entries(self, values: tuple[int, ...]) -> tuple[int, ...]:
         """The entries of the spatial axes, (Z)YX, of numbers given per axis of the array."""
         return self._select(values, self.spatial_axes)

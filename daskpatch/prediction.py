@@ -5,24 +5,29 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import Any
 
-import numpy as np
 from dask.system import CPU_COUNT
 
 from .block import Prediction
-from .conversion import is_number
 from .dimensions import Dimensions
 from .image import ArrayImage, ImageStack, open_stack, with_io
-from .model import NoIdentityError, SharedModel, as_handle
-from .patching import AlignedPatching, Patching, grids_of
+from .model import NoIdentityError, Output, Signature, as_handle
+from .normalization import as_normalization
+from .patching import Patching, as_margin, grids_of
 from .planning import Plan
-from .planning.decision import decide, stored_dtype
+from .planning.choosing import choose, probed
+from .planning.decision import check_dtypes, decide, number_dtype, stored_outputs
 from .planning.memory import as_bytes, at_least_one, available_memory, check_tile
 from .planning.request import Request
 from .planning.target import as_target
-from .planning.trial import Trial, run_trial, trial_tile
+from .planning.tiling import Tiling, check_geometry
+from .planning.treatment import Treatment, as_positions, as_scale
+from .planning.trial import run_trial, trial_tile
+from .probing import Probe, as_probe
 from .receipts import Report
+from .stitching import check_stitch
 from .store import check_io
 
 
@@ -33,12 +38,23 @@ def plan(
     *,
     axes: str | None = None,
     channels: Sequence[int] | None = None,
-    patch_size: int | Sequence[int] | None = None,
-    overlaps: int | Sequence[int] = 0,
-    align: int | Sequence[int] = 1,
-    min_size: int | Sequence[int] = 1,
+    patch_size: int | Sequence[int] | str | None = None,
+    overlaps: int | Sequence[int] | str | None = None,
+    align: int | Sequence[int] | None = None,
+    min_size: int | Sequence[int] | None = None,
+    scale: Any | None = None,
+    margin: int | Sequence[Any] | None = None,
+    probe: Probe | str | PathLike[str] | None = None,
     patching: Patching | None = None,
-    batch_size: int = 1,
+    batch_size: int | str = 1,
+    stitch: str = "crop",
+    augment: str | Sequence[str] | None = None,
+    post: Any | None = None,
+    normalize: Any | None = None,
+    normalize_over: str = "image",
+    normalize_per_channel: bool = True,
+    normalize_fraction: float = 1.0,
+    denormalize: bool = False,
     chunks: int | Sequence[int] | None = None,
     shards: int | Sequence[int] | None = None,
     block_shape: int | Sequence[int] | None = None,
@@ -54,33 +70,69 @@ def plan(
     """Decide everything about a tiled prediction, and compute none of it.
 
     Reads one tile from the middle of the source and runs the model on it once; that gives the
-    output's channels and dtype, and what the run costs. No output is touched.
+    output's channels and dtype, and what the run costs. What is left to `"auto"` is chosen from a
+    probe of the model, which takes up to a minute unless it is given. No output is touched.
 
     Parameters
     ----------
     source
         What `open_image` opens, an `ImageStack`, or a list of these: a series.
     model
-        A callable from a batch `(N, C, (Z), Y, X)` in `input_dtype` to `(N, C', (Z), Y, X)`; a
-        `torch.nn.Module`, `TorchModel`, `OnnxModel`, `"package.module:attribute"`,
-        `"file.py:attribute"` or the path of an `.onnx` file.
+        A callable from a batch `(N, C, (Z), Y, X)` in `input_dtype` to `(N, C', (Z), Y, X)`, or a
+        tuple or dict of such arrays: each is an array of the output then. A `torch.nn.Module`,
+        `TorchModel`, `OnnxModel`, `"package.module:attribute"`, `"file.py:attribute"` or the path
+        of an `.onnx` file.
     output
-        Path, URL or zarr store of the array to create (of the group, for a series), or a zarr
-        array of the prediction's shape. Without it the plan is for the lazy array alone.
+        Path, URL or zarr store of the array to create (of the group, for a series or several
+        arrays), or a zarr array of the prediction's shape. Without it the plan is for the lazy
+        array alone.
     axes, channels, padding
         As in `open_image`.
-    patch_size, overlaps, align, min_size
-        Voxels per spatial axis (one number serves for all) of an `AlignedPatching`. Two sizes
-        for a source with a Z axis predict it slice by slice.
+    patch_size, overlaps
+        Voxels per spatial axis (one number serves for all) of an `AlignedPatching`, or `"auto"`:
+        the tiles whose run is the fastest of those that give the whole image's result and fit
+        memory; `plan.choice` says why. Two sizes for a source with a Z axis predict it slice by
+        slice.
+    align, min_size
+        Of an `AlignedPatching`; by default what the probe found, else 1.
+    scale, margin
+        For a model whose result has another size than its tile: voxels of the output per voxel of
+        the input, and the voxels that it cuts off each side (a number, or per axis a number or a
+        pair). By default what the probe or the trial found. The output has ceil(n * scale) voxels.
+    probe
+        What is known of the model: a `Probe`, or the path of a saved one or of a bioimage.io
+        `rdf.yaml`.
     patching
         A strategy that returns `TileSpecs`, instead of these.
     batch_size
-        Tiles per call of the model.
+        Tiles per call of the model, or `"auto"`. Where memory runs out in a run, it is lowered.
+    stitch
+        `"crop"`: each voxel from the tile in whose crop it lies. `"gaussian"`, `"linear"`: from
+        all tiles that cover it, weighted (see `daskpatch.stitching.weights`).
+    augment
+        `"flips"`, `"rot90"` or both: tiles are predicted in all these positions, and the results
+        turned back and averaged. Flips are along all axes, turns in the plane of Y and X.
+    post
+        A function of each stitched block before it is written, one sample at a time: from an
+        array `C(Z)YX` (or a dict of them, if the model gives several) to one of the same size,
+        with other values, channels or dtype; or its name, as a model's.
+    normalize
+        Values are mapped before the model sees them, the same way all over the image:
+        `"zscore"`, `"minmax"`, `"percentile"` (1 to 99.8) or `("percentile", low, high)`, whose
+        statistics are measured once, when the run begins or the lazy array is first used; or
+        constants, which are not: `{"mean": …, "std": …}` or `{"low": …, "high": …}`, numbers or
+        one per channel.
+    normalize_over, normalize_per_channel, normalize_fraction
+        Statistics of each `"image"` or of the whole `"series"`; of each channel or of all
+        together; and the share of the chunks that is read for them.
+    denormalize
+        Whether the model's results are mapped back.
     chunks, shards, block_shape
         Voxels per axis of the output; one number serves for all. By default chunks fit the
         crops, there are no shards, and a block is worth a task and fits memory.
     dtype
-        The output's; by default the model's own. To integers values are rounded to nearest and
+        The output's (of several arrays, one for all or a dict by name); by default the model's
+        own. To integers values are rounded to nearest and
         clipped, NaN becomes 0 and is counted.
     input_dtype
         What the model is given.
@@ -118,9 +170,19 @@ def plan(
     (9, array([384., 386., 388., 390.], dtype=float32))
     """
     check_io(io)
-    images = _open(source, axes, channels, padding, patch_size, patching, io)
-    strategy = _strategy(images, patching, patch_size, overlaps, align, min_size)
-    grids = grids_of(strategy, [image.data_shape for image in images])
+    check_stitch(stitch)
+    normalization = as_normalization(
+        normalize,
+        over=normalize_over,
+        per_channel=normalize_per_channel,
+        fraction=normalize_fraction,
+    )
+    known = as_probe(probe)
+    tiling = Tiling(
+        patch_size, overlaps, align, min_size, margin, patching, blends=stitch != "crop"
+    )
+    images = _open(source, axes, channels, padding, tiling.n_axes(known), io)
+    ndim = len(images[0].data_shape) - 2
     is_series = isinstance(source, list | tuple)
     target = (
         None
@@ -136,25 +198,66 @@ def plan(
         io=io,
     )
     limit = request.memory_limit or available_memory()
-    handle = as_handle(model)
-    given = _number_dtype("input_dtype", input_dtype)
-    stored = None if dtype is None else _number_dtype("dtype", dtype)
-    check_tile(*trial_tile(images, grids), given, limit)
-    identity = None if output is None else _identity(handle, model_id)
+    kinds, in_positions = as_positions(augment, ndim)
+    treatment = Treatment(
+        model=as_handle(model),
+        input_dtype=number_dtype("input_dtype", input_dtype),
+        stitch=stitch,
+        augment=kinds,
+        positions=in_positions,
+        post=None if post is None else as_handle(post),
+        normalization=normalization,
+        denormalize=denormalize,
+        scale=as_scale(scale, ndim),
+        margin=None if margin is None else as_margin(margin, ndim),
+    )
+    check_dtypes(dtype)
+    batch = batch_size if batch_size == "auto" else at_least_one("batch_size", batch_size)
+    choice = None
+    if tiling.is_auto or batch == "auto":
+        known = probed(treatment, images, known)
+        tiling, choice = choose(
+            tiling, batch, images, known, treatment, target, request, threads=threads or CPU_COUNT
+        )
+        batch = choice.chosen.batch_size
+    if known is not None:
+        known.check_input(images[0].data_shape[1], ndim)
+        tiling, treatment = tiling.with_probe(known), treatment.with_probe(known)
+    strategy = tiling.strategy(images, treatment.margin)
+    grids = grids_of(strategy, [image.data_shape for image in images])
+    check_tile(*trial_tile(images, grids), treatment.input_dtype, limit)
+    identity = None if output is None else _identity(treatment, model_id)
     side_by_side = (request.threads or CPU_COUNT) > 1
-    trial = run_trial(images, grids, handle, input_dtype=given, side_by_side=side_by_side)
+    trial = run_trial(images, grids, treatment, side_by_side=side_by_side)
+    if not trial.signature.keeps_size:
+        strategy = tiling.for_signature(images, trial.signature)
+        grids = grids_of(strategy, [image.data_shape for image in images])
+        check_geometry(trial.signature, grids)
+    stored = stored_outputs(dtype, target, trial)
     prediction = Prediction(
         images=images,
         grids=grids,
-        model=handle,
+        model=treatment.model,
         signature=trial.signature,
-        outputs=_outputs(images, trial),
-        input_dtype=given,
-        dtype=stored_dtype(stored, target, trial),
-        batch_size=at_least_one("batch_size", batch_size),
+        stored=stored,
+        outputs=_outputs(images, trial.signature, stored),
+        input_dtype=treatment.input_dtype,
+        batch_size=int(batch),
+        stitch=stitch,
+        positions=in_positions,
+        post=treatment.post,
+        denormalize=denormalize,
     )
     return decide(
-        prediction, strategy, trial, target, request, is_series=is_series, model_id=identity
+        prediction,
+        strategy,
+        trial,
+        target,
+        request,
+        treatment=treatment,
+        choice=choice,
+        is_series=is_series,
+        model_id=identity,
     )
 
 
@@ -190,18 +293,19 @@ def predict(
 _RUN_OPTIONS = inspect.signature(Plan.run).parameters.keys() - {"self", "threads"}
 
 
-def _identity(model: SharedModel, model_id: str | None) -> str | None:
-    """What tells the model from others in a later run; None if nothing does."""
-    if model_id is not None:
-        if not isinstance(model_id, str) or not model_id:
-            raise ValueError(
-                f"model_id is {model_id!r}; needed is a text that changes when the model does."
-            )
-        return f"model_id {model_id}"
+def _identity(treatment: Treatment, model_id: str | None) -> str | None:
+    """What tells model and `post` from others in a later run; None if nothing does."""
+    if model_id is not None and (not isinstance(model_id, str) or not model_id):
+        raise ValueError(
+            f"model_id is {model_id!r}; needed is a text that changes when the model does."
+        )
     try:
-        return model.handle.identity()
+        post = "" if treatment.post is None else f" post {treatment.post.handle.identity()}"
+        if model_id is not None:
+            return f"model_id {model_id}{post}"
+        return f"{treatment.model.handle.identity()}{post}"
     except NoIdentityError:
-        return None
+        return None if model_id is None else f"model_id {model_id}"
 
 
 def _open(
@@ -209,15 +313,13 @@ def _open(
     axes: str | None,
     channels: Sequence[int] | None,
     padding: str | float,
-    patch_size: Any,
-    patching: Patching | None,
+    ndim: int | None,
     io: str,
 ) -> tuple[ImageStack, ...]:
-    """The source's images, for a model of as many spatial axes as there are sizes."""
+    """The source's images, for a model of so many spatial axes, where that is known."""
     sources = list(source) if isinstance(source, list | tuple) else [source]
     if not sources:
         raise ValueError("The source is an empty list; give at least one image.")
-    ndim = _n_spatial(patch_size, patching)
     images: list[ImageStack] = []
     for one in sources:
         if isinstance(one, ImageStack):
@@ -251,65 +353,16 @@ def _as_wanted(image: ImageStack, ndim: int | None) -> ImageStack:
     return image
 
 
-def _n_spatial(patch_size: Any, patching: Patching | None) -> int | None:
-    """How many spatial axes the tiles have, where that is said."""
-    if patching is not None:
-        _check_strategy(patching)
-    elif np.ndim(patch_size) > 0:
-        if len(patch_size) not in (2, 3):
-            raise ValueError(
-                f"patch_size {tuple(patch_size)} has {len(patch_size)} entries; needed are two "
-                "(YX) or three (ZYX), or one number for all."
-            )
-        return len(patch_size)
-    if patching is not None and patching.n_patches > 0:
-        return len(patching.get_patch_spec(0)["coords"])
-    return None
-
-
-def _check_strategy(patching: Any) -> None:
-    """Refuse what does not follow the `Patching` protocol, a class instead of its instance too."""
-    names = ("n_patches", "get_patch_spec", "get_patch_indices")
-    if isinstance(patching, type) or not all(hasattr(patching, name) for name in names):
-        raise TypeError(
-            f"patching is {patching!r}; needed is a strategy (an instance), for example "
-            "TiledPatching(data_shapes, patch_size, overlaps)."
-        )
-
-
-def _strategy(
-    images: tuple[ImageStack, ...],
-    patching: Patching | None,
-    patch_size: Any,
-    overlaps: Any,
-    align: Any,
-    min_size: Any,
-) -> Patching:
-    if patching is None:
-        if patch_size is None:
-            raise ValueError(
-                "Tiles have no size: give patch_size (voxels per spatial axis, or one number), or "
-                "a strategy as patching."
-            )
-        shapes = [image.data_shape for image in images]
-        return AlignedPatching(shapes, patch_size, overlaps, align, min_size)
-    others = {"overlaps": (overlaps, 0), "align": (align, 1), "min_size": (min_size, 1)}
-    given = [] if patch_size is None else ["patch_size"]
-    given += [
-        name for name, (value, default) in others.items() if not np.array_equal(value, default)
-    ]
-    if given:
-        raise ValueError(
-            f"Give patching or {', '.join(given)}, not both: the strategy has its own sizes."
-        )
-    return patching
-
-
-def _outputs(images: tuple[ImageStack, ...], trial: Trial) -> tuple[Dimensions, ...]:
-    signature = trial.signature
+def _outputs(
+    images: tuple[ImageStack, ...], signature: Signature, stored: tuple[Output, ...]
+) -> tuple[tuple[Dimensions, ...], ...]:
+    """Per image, the dimensions of each array that is stored."""
     return tuple(
-        _dimensions(image).predicted(
-            signature.channels, signature.output_shape(tuple(image.data_shape[2:]))
+        tuple(
+            _dimensions(image).predicted(
+                output.channels, signature.output_shape(tuple(image.data_shape[2:]))
+            )
+            for output in stored
         )
         for image in images
     )
@@ -320,15 +373,3 @@ def _dimensions(image: ImageStack) -> Dimensions:
         return image.dimensions
     axes, shape = image.original_axes, tuple(image.original_data_shape)
     return Dimensions(axes, shape, len(image.data_shape) - 2)
-
-
-def _number_dtype(name: str, value: Any) -> np.dtype[Any]:
-    try:
-        dtype: np.dtype[Any] = np.dtype(value)
-    except TypeError:
-        dtype = np.dtype(object)
-    if value is None or not is_number(dtype):
-        raise ValueError(
-            f"{name} is {value!r}; needed is a dtype of integers, floats (to 64 bits) or booleans."
-        )
-    return dtype

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .block import Prediction, block_grid, predict_region, touching
+from .dimensions import Dimensions
 from .region import Region
 
 
@@ -31,7 +32,7 @@ class _Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """The lazy prediction of one image, as an array-like.
+    """The lazy prediction of one image (one of its arrays), as an array-like.
 
     Indexing with ints, slices (with steps) and `...` reads, predicts and stitches just the
     tiles that the result needs, in pieces no larger than a block. Nothing is kept.
@@ -40,14 +41,24 @@ class View:
     prediction: Prediction
     data_idx: int
     block_shape: tuple[int, ...]
+    output: int = 0
+
+    @property
+    def dimensions(self) -> Dimensions:
+        return self.prediction.outputs[self.data_idx][self.output]
+
+    @property
+    def name(self) -> str:
+        """Of the array, where the model gives several."""
+        return self.prediction.stored[self.output].name
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.prediction.outputs[self.data_idx].shape
+        return self.dimensions.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.prediction.dtype
+        return self.prediction.dtypes[self.output]
 
     @property
     def ndim(self) -> int:
@@ -60,7 +71,7 @@ class View:
     @property
     def axes(self) -> str:
         """The names of the axes, of STCZYX."""
-        return self.prediction.outputs[self.data_idx].axes
+        return self.dimensions.axes
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -72,7 +83,7 @@ class View:
             pieces = [self._pieces(axis, r) for axis, r in enumerate(ranges)]
             for box in product(*pieces):
                 region = Region(tuple(p.start for p in box), tuple(p.stop for p in box))
-                part = predict_region(self.prediction, self.data_idx, region)
+                part = predict_region(self.prediction, self.data_idx, region, self.output)
                 place = tuple(slice(p.target, p.target + p.length) for p in box)
                 values[place] = part[tuple(slice(None, None, p.step) for p in box)]
         values = values[tuple(slice(None, None, -1) if f else slice(None) for f in flipped)]
@@ -87,7 +98,8 @@ class View:
         return values if dtype is None else values.astype(dtype, copy=False)
 
     def __repr__(self) -> str:
-        return f"<daskpatch.View {self.axes} {self.shape} {self.dtype}>"
+        name = f" {self.name}" if self.name else ""
+        return f"<daskpatch.View{name} {self.axes} {self.shape} {self.dtype}>"
 
     def _pieces(self, axis: int, indices: range) -> list[_Piece]:
         """An axis's indices cut at block edges, and where they step over voxels, at crops."""
@@ -103,15 +115,25 @@ class View:
 
     def _cuts(self, axis: int, indices: range) -> Iterator[int]:
         start, stop = indices[0], indices[-1] + 1
-        grid = block_grid(self.prediction, self.data_idx, self.block_shape)
-        edges = range(0, grid.counts[axis] * grid.cell_shape[axis], grid.cell_shape[axis])
+        edges = self.edges(axis)
         yield from (edge for edge in edges[start // edges.step + 1 :] if edge < stop)
         if indices.step > 1:
             yield from self._crop_edges(axis, start, stop)
 
+    def edges(self, axis: int) -> range:
+        """Where blocks begin along an axis."""
+        first = self.prediction.outputs[self.data_idx][0]
+        name = self.dimensions.axes[axis]
+        if self.output and (name == "C" or name not in first.axes):
+            return range(0, self.shape[axis], self.shape[axis])
+        grid = block_grid(self.prediction, self.data_idx, self.block_shape)
+        place = first.axes.index(name)
+        size = grid.cell_shape[place]
+        return range(0, grid.counts[place] * size, size)
+
     def _crop_edges(self, axis: int, start: int, stop: int) -> Iterator[int]:
         """Where a new tile begins between `start` and `stop`."""
-        dims = self.prediction.outputs[self.data_idx]
+        dims = self.dimensions
         name = dims.axes[axis]
         if name not in dims.spatial_axes:
             if name != "C":
@@ -140,8 +162,7 @@ def as_dask(view: View) -> Any:
     """
     import dask.array as da
 
-    grid = block_grid(view.prediction, view.data_idx, view.block_shape)
-    chunks = tuple(grid.sizes(axis) for axis in range(view.ndim))
+    chunks = tuple(_sizes(view.edges(axis), size) for axis, size in enumerate(view.shape))
     return da.from_array(
         view,
         chunks=chunks,
@@ -150,6 +171,10 @@ def as_dask(view: View) -> Any:
         inline_array=False,
         meta=np.empty((0,) * view.ndim, view.dtype),
     )
+
+
+def _sizes(edges: range, size: int) -> tuple[int, ...]:
+    return (edges.step,) * (len(edges) - 1) + (size - edges[-1],)
 
 
 def _normalised(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool], list[bool]]:

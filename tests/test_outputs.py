@@ -203,13 +203,15 @@ def test_an_output_says_how_it_was_made(tmp_path, stored):
     assert facts["version"] == daskpatch.__version__
     assert facts["source"] == str(stored)
     assert facts["model"] == "example_models.double"
-    assert facts["signature"]["channels"] == 1
+    assert facts["signature"]["outputs"] == [{"channels": 1, "dtype": "float32", "name": ""}]
     assert facts["tiling"] == {
         "strategy": "AlignedPatching",
         "patch_size": [16] * 3,
         "overlaps": [4] * 3,
         "align": [1] * 3,
         "min_size": [1] * 3,
+        "margin": [[0, 0]] * 3,
+        "front": None,
     }
     assert set(facts["packages"]) == {"numpy", "zarr", "dask", "tensorstore"}
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from .types import Indices, RegionSlices, Resources, Seconds, Share, Sizes
+from ..stitching import STITCHES
+from .types import (
+    Indices,
+    Kinds,
+    Normalize,
+    RegionSlices,
+    Resources,
+    Scales,
+    Seconds,
+    Share,
+    Sizes,
+    SizesOrAuto,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,14 +33,46 @@ _PLAN: list[Callable[[Any], Any]] = [
     ),
     click.option("--axes", help="The source's axes, of STCZYX; by default from its metadata."),
     click.option("--channels", type=Indices(), help="Channels to use; all by default."),
-    click.option("--patch-size", type=Sizes(), help="Voxels per spatial axis."),
-    click.option("--overlaps", type=Sizes(), default=0, help="Voxels that neighbours share."),
-    click.option("--align", type=Sizes(), default=1, help="The network's total stride."),
-    click.option("--min-size", type=Sizes(), default=1, help="The smallest tile."),
+    click.option("--patch-size", type=SizesOrAuto(), help="Voxels per spatial axis, or auto."),
+    click.option(
+        "--overlaps", type=SizesOrAuto(), help="Voxels that neighbours share, or auto.  [0]"
+    ),
+    click.option("--align", type=Sizes(), help="The network's total stride.  [the probe's, or 1]"),
+    click.option("--min-size", type=Sizes(), help="The smallest tile.  [the probe's, or 1]"),
+    click.option("--scale", type=Scales(), help="Voxels of the output per voxel of the input."),
+    click.option("--margin", type=Sizes(), help="Voxels that the model cuts off each side."),
+    click.option(
+        "--probe", metavar="FILE", help="What is known of the model: of daskpatch probe --save."
+    ),
     click.option(
         "--patching", metavar="NAME", help="A strategy, as file.py:attribute (runs the file)."
     ),
-    click.option("--batch-size", type=int, default=1, help="Tiles per call of the model."),
+    click.option(
+        "--batch-size", type=SizesOrAuto(), default=1, help="Tiles per call of the model, or auto."
+    ),
+    click.option("--stitch", type=click.Choice(STITCHES), default="crop", help="How tiles meet."),
+    click.option("--augment", type=Kinds(), help="flips, rot90 or both: flips,rot90."),
+    click.option(
+        "--post", metavar="NAME", help="Applied to each block before it is written: file.py:name."
+    ),
+    click.option("--normalize", type=Normalize(), help=inspect.getdoc(Normalize)),
+    click.option(
+        "--normalize-over",
+        type=click.Choice(["image", "series"]),
+        default="image",
+        help="What its statistics are of.",
+    ),
+    click.option(
+        "--normalize-per-channel/--normalize-all-channels",
+        default=True,
+        help="Statistics of each channel, or of all together.",
+    ),
+    click.option(
+        "--normalize-fraction", type=float, default=1.0, help="The share that is read for them."
+    ),
+    click.option(
+        "--denormalize/--no-denormalize", default=False, help="Map the model's results back."
+    ),
     click.option("--chunks", type=Sizes(), help="Chunks of the output."),
     click.option("--shards", type=Sizes(), help="Shards of the output."),
     click.option("--block-shape", type=Sizes(), help="What one task computes and writes."),

@@ -22,6 +22,60 @@ class Sizes(click.ParamType):  # type: ignore[type-arg] # generic in newer click
         return numbers if "," in value else numbers[0]
 
 
+class SizesOrAuto(Sizes):
+    """The same, or `auto`."""
+
+    name = "n[,n…]|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
+class Scales(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """`2` or `1,1/4,1/4`: checked by `plan`."""
+
+    name = "s[,s…]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002 (the interface)
+        if not isinstance(value, str):
+            return value
+        entries = value.split(",")
+        return entries if len(entries) > 1 else value
+
+
+class Kinds(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """`flips` or `flips,rot90`: checked by `plan`."""
+
+    name = "kind[,kind]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002 (the interface)
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+
+class Normalize(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """`zscore`, `minmax`, `percentile`, `percentile:1,99.8`, `mean=3,std=2` or `low=0,high=4095`.
+
+    Constants for each channel are written `mean=3:4,std=2:2`.
+    """
+
+    name = "how"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002 (the interface)
+        if not isinstance(value, str):
+            return value
+        try:
+            if "=" in value:
+                pairs = (part.split("=") for part in value.split(","))
+                return {name: [float(n) for n in numbers.split(":")] for name, numbers in pairs}
+            kind, _, numbers = value.partition(":")
+            return (kind, *map(float, numbers.split(","))) if numbers else kind
+        except ValueError:
+            self.fail(
+                f"{value!r} is no normalisation such as zscore, percentile:1,99.8 or mean=3,std=2",
+                param,
+            )
+
+
 class Indices(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
     """`0` or `0,2`: always a sequence."""
 

@@ -2,7 +2,8 @@
 
 from .adaptation import as_handle
 from .errors import ModelError
-from .handles import Batch, LoadedModel, ModelHandle, SharedModel, load
+from .exhaustion import is_out_of_memory, release_memory
+from .handles import Batch, LoadedModel, ModelHandle, Results, SharedModel, load
 from .identity import NoIdentityError
 from .onnx import OnnxModel
 from .signature import Output, Signature
@@ -17,11 +18,14 @@ __all__ = [
     "NoIdentityError",
     "OnnxModel",
     "Output",
+    "Results",
     "SharedModel",
     "Signature",
     "TorchModel",
     "as_handle",
+    "is_out_of_memory",
     "load",
+    "release_memory",
     "restore_threads",
     "single_threaded",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
@@ -41,15 +41,40 @@ class ModelHandle(Protocol):
         """
 
 
+Results = dict[str, NDArray[Any]]
+"""What a model gives, by name; where it is one array, its name is empty."""
+
+
 class LoadedModel:
     """A model in this process's memory, shared by its threads."""
 
     def __init__(self, call: Callable[[Batch], Any]) -> None:
         self._call = call
 
-    def __call__(self, batch: Batch) -> NDArray[Any]:
-        result = np.asarray(self._call(batch))
-        return result.astype(result.dtype.newbyteorder("="), copy=False)
+    def __call__(self, given: Any) -> Results:
+        return as_results(self._call(given))
+
+
+def as_results(result: Any) -> Results:
+    """An array, a tuple or a mapping of arrays by name: those of a tuple are numbered.
+
+    >>> list(as_results((np.zeros(1), np.zeros(1))))
+    ['output0', 'output1']
+    """
+    if isinstance(result, Mapping):
+        named = {str(name): value for name, value in result.items()}
+    elif isinstance(result, tuple):
+        named = {f"output{i}": value for i, value in enumerate(result)}
+    else:
+        named = {"": result}
+    if len(named) == 1:
+        named = {"": next(iter(named.values()))}
+    return {name: _native(value) for name, value in named.items()}
+
+
+def _native(value: Any) -> NDArray[Any]:
+    array = np.asarray(value)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from .identity import identity_of_file
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """An ONNX graph with one image input; its first output is the prediction.
+    """An ONNX graph with one image input; each of its outputs is a prediction.
 
     Runs on CUDA where onnxruntime has it, else on the CPU with one thread per call: blocks run
     side by side.
@@ -58,7 +58,7 @@ class OnnxModel:
         inputs = session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(f"{self.path} has {len(inputs)} inputs; needed is one, the image.")
-        call = _OnnxCall(session, inputs[0].name, session.get_outputs()[0].name)
+        call = _OnnxCall(session, inputs[0].name, [out.name for out in session.get_outputs()])
         on_gpu = session.get_providers()[0] != "CPUExecutionProvider"
         return ExclusiveModel(call) if on_gpu else call
 
@@ -67,7 +67,8 @@ class OnnxModel:
 class _OnnxCall:
     session: Any
     input_name: str
-    output_name: str
+    output_names: list[str]
 
     def __call__(self, batch: Batch) -> Any:
-        return self.session.run([self.output_name], {self.input_name: batch})[0]
+        results = self.session.run(self.output_names, {self.input_name: batch})
+        return dict(zip(self.output_names, results, strict=True))

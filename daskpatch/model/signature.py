@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
-
-import numpy as np
 
 from ..axis import AxisTile
 from ..region import Region
@@ -14,10 +12,11 @@ from ..region import Region
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One array that a model gives."""
+    """One array that a model gives; of several, each has a name."""
 
     channels: int
     dtype: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +26,20 @@ class Signature:
     Parameters
     ----------
     outputs
-        One entry per array the model gives; today there is one.
+        One entry per array the model gives; all cover the same space.
     scale
-        Output voxels per input voxel, per spatial axis; today 1.
+        Output voxels per input voxel, per spatial axis: 2 for super-resolution, 1/4 for an
+        embedding of cells of 4 voxels.
     margin
-        Input voxels that the model cuts from each side of its tile, per spatial axis; today 0.
+        Input voxels that the model cuts from each side of its tile, per spatial axis: those that
+        valid convolutions take.
 
     Examples
     --------
     >>> Signature.same_size(Output(2, "float32"), ndim=2).output_shape((30, 40))
     (30, 40)
+    >>> Signature((Output(1, "float32"),), (Fraction(1, 4),), ((0, 0),)).output_shape((30,))
+    (8,)
     """
 
     outputs: tuple[Output, ...]
@@ -47,13 +50,14 @@ class Signature:
     def same_size(cls, output: Output, ndim: int) -> Signature:
         return cls((output,), (Fraction(1),) * ndim, ((0, 0),) * ndim)
 
-    @property
-    def channels(self) -> int:
-        return self.outputs[0].channels
+    def with_dtypes(self, dtypes: Mapping[str, str]) -> Signature:
+        """The same, where outputs have other dtypes, by name."""
+        outputs = tuple(replace(output, dtype=dtypes[output.name]) for output in self.outputs)
+        return replace(self, outputs=outputs)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.outputs[0].dtype)
+    def keeps_size(self) -> bool:
+        return set(self.scale) == {Fraction(1)} and not any(map(any, self.margin))
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Spatial shape of the prediction of an image: ceil(n * scale)."""
@@ -89,3 +93,9 @@ class Signature:
         start = self.output_shape(first)
         shape = self.tile_shape(tuple(t.size for t in tile))
         return Region(start, tuple(a + n for a, n in zip(start, shape, strict=True)))
+
+    def overlap(self, tile: tuple[AxisTile, ...], step: tuple[int, ...]) -> tuple[int, ...]:
+        """Output voxels that the results of neighbouring tiles share, per axis."""
+        shape = self.tile_shape(tuple(t.size for t in tile))
+        moved = self.output_shape(step)
+        return tuple(max(n - m, 0) for n, m in zip(shape, moved, strict=True))

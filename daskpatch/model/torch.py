@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,11 +107,22 @@ class _TorchCall:
             ),
         ):
             result = self._module(torch.from_numpy(batch).to(self._device))
-        if not isinstance(result, torch.Tensor):
-            raise TypeError(f"the module gives a {type(result).__name__}; needed is one tensor")
-        if self._autocast is not None or result.dtype == torch.bfloat16:
-            result = result.float()  # NumPy has no bfloat16
-        return result.cpu().numpy()
+        if isinstance(result, Mapping):
+            return {name: self._as_array(value) for name, value in result.items()}
+        if isinstance(result, tuple | list):
+            return tuple(map(self._as_array, result))
+        return self._as_array(result)
+
+    def _as_array(self, tensor: Any) -> Any:
+        torch = self._torch
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(
+                f"the module gives a {type(tensor).__name__}; needed is a tensor, or a tuple or "
+                "dict of tensors"
+            )
+        if self._autocast is not None or tensor.dtype == torch.bfloat16:
+            tensor = tensor.float()  # NumPy has no bfloat16
+        return tensor.cpu().numpy()
 
 
 def _resolve(torch: Any, name: str) -> Any:

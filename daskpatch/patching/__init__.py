@@ -1,5 +1,6 @@
 """Patching strategies: where patches and tiles lie, in O(1) per index."""
 
+from .checks import as_margin, as_sizes
 from .fixed import FixedPatching
 from .foreign import grids_of
 from .grid import TileGrid
@@ -21,6 +22,8 @@ __all__ = [
     "TileStrategy",
     "TiledPatching",
     "WholeSamplePatching",
+    "as_margin",
+    "as_sizes",
     "grids_of",
     "is_tile_specs",
 ]

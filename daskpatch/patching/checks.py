@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from typing import Any
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -77,6 +78,37 @@ def check_overlaps(patch_size: tuple[int, ...], overlaps: tuple[int, ...]) -> No
         )
 
 
+Margin = tuple[tuple[int, int], ...]
+"""Voxels per side, per spatial axis."""
+
+
+def as_margin(value: int | Sequence[Any], n_axes: int) -> Margin:
+    """Two ints per spatial axis, before and behind; one number serves for both, or for all.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, or below 0.
+    """
+    try:
+        entries = value if isinstance(value, Sequence) else (value,) * n_axes
+        margin = tuple(_sides(entry) for entry in entries)
+    except TypeError:
+        margin = ()
+    if len(margin) != n_axes or any(min(sides) < 0 for sides in margin):
+        raise ValueError(
+            f"margin is {value!r}; needed is a number of voxels, 0 or more, or for each of "
+            f"{n_axes} axes a number or a pair (before, behind)."
+        )
+    return margin
+
+
+def _sides(entry: Any) -> tuple[int, int]:
+    if isinstance(entry, Sequence) and len(entry) == 2:
+        return operator.index(entry[0]), operator.index(entry[1])
+    return (operator.index(entry),) * 2
+
+
 def check_alignment(
     patch_size: tuple[int, ...],
     overlaps: tuple[int, ...],
@@ -87,6 +119,52 @@ def check_alignment(
     _check_multiples("patch_size", patch_size, align, "align", lambda a: a)
     aligned = tuple(a if a > 1 else 0 for a in align)  # align 1 asks nothing of the overlap
     _check_multiples("overlaps", overlaps, aligned, "2 * align", lambda a: 2 * a)
+    _check_min_size(patch_size, min_size)
+
+
+def check_margin(
+    patch_size: tuple[int, ...],
+    overlaps: tuple[int, ...],
+    align: tuple[int, ...],
+    min_size: tuple[int, ...],
+    margin: Margin,
+) -> None:
+    """Refuse tiles of a model that cuts a margin off, where their results would leave gaps."""
+    cut = tuple(map(sum, margin))
+    if any(p <= c for p, c in zip(patch_size, cut, strict=True)):
+        raise ValueError(
+            f"patch_size {patch_size} is no larger than the margin {margin} that the model cuts "
+            "off its tiles; give larger tiles."
+        )
+    if any(o < c for o, c in zip(overlaps, cut, strict=True)):
+        raise ValueError(
+            f"overlaps {overlaps} are smaller than the margin that the model cuts off its tiles, "
+            f"{cut} voxels on both sides together: between tiles voxels would be missing. Give "
+            f"overlaps of {cut} at least."
+        )
+    steps = tuple(p - o for p, o in zip(patch_size, overlaps, strict=True))
+    if any(s % a for s, a in zip(steps, align, strict=True)):
+        nearest = tuple(o + s % a for o, s, a in zip(overlaps, steps, align, strict=True))
+        raise ValueError(
+            f"patch_size - overlaps = {steps} must be multiples of align = {align}; the next "
+            f"overlaps that fit patch_size {patch_size} are {nearest}."
+        )
+    _check_min_size(patch_size, min_size)
+
+
+def check_front(
+    front: tuple[int, ...], overlaps: tuple[int, ...], align: tuple[int, ...], margin: Margin
+) -> None:
+    """Refuse crops that would lie outside of what a tile gives, or tiles off the grid."""
+    most = tuple(o - sum(sides) for o, sides in zip(overlaps, margin, strict=True))
+    if any(f % a or f > m for f, a, m in zip(front, align, most, strict=True)):
+        raise ValueError(
+            f"front is {front}; needed are multiples of align = {align}, no more than {most}, the "
+            "overlaps without the margin."
+        )
+
+
+def _check_min_size(patch_size: tuple[int, ...], min_size: tuple[int, ...]) -> None:
     if any(m > p for m, p in zip(min_size, patch_size, strict=True)):
         raise ValueError(
             f"min_size {min_size} exceeds patch_size {patch_size}: no tile could be that large; "

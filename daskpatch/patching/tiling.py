@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..axis import AlignedAxis, AxisTiling, TiledAxis, WholeAxis
-from .checks import Shapes, as_shapes, as_sizes, check_alignment, check_overlaps
+from .checks import (
+    Shapes,
+    as_margin,
+    as_shapes,
+    as_sizes,
+    check_alignment,
+    check_front,
+    check_margin,
+    check_overlaps,
+)
 from .grid import TileGrid
 from .sequence import Offsets, SpecSequence, Strategy
 from .types import TileSpecs
@@ -119,6 +128,15 @@ class AlignedPatching(TileStrategy):
         The network's total stride: 8 for three poolings by two.
     min_size
         The smallest tile; `min_size=patch_size` for a model of one fixed size.
+    margin
+        Voxels that the model cuts off each side of its tile (valid convolutions): a number, or
+        per axis a number or a pair. Tiles reach so far beyond the image, overlaps are of both
+        margins at least, and with `align > 1` it is `patch_size - overlaps` that must be a
+        multiple of `align`.
+    front
+        Voxels that a tile gives in front of its crop, a multiple of `align` and no more than the
+        overlap; by default half of the overlap. 0 suits tiles that are blended, not cropped: a
+        block whose edges are multiples of the step shares one tile with its neighbour, not two.
 
     Raises
     ------
@@ -137,6 +155,8 @@ class AlignedPatching(TileStrategy):
     overlaps: Sequence[int] | int
     align: Sequence[int] | int = 1
     min_size: Sequence[int] | int = 1
+    margin: Sequence[Any] | int = 0
+    front: Sequence[int] | int | None = None
     grids: tuple[TileGrid, ...] = field(init=False, repr=False, compare=False)
     _offsets: Offsets = field(init=False, repr=False, compare=False)
 
@@ -146,13 +166,23 @@ class AlignedPatching(TileStrategy):
         )
         align = as_sizes("align", self.align, len(patch_size), least=1)
         min_size = as_sizes("min_size", self.min_size, len(patch_size), least=1)
-        check_alignment(patch_size, overlaps, align, min_size)
+        margin = as_margin(self.margin, len(patch_size))
+        if any(map(any, margin)):
+            check_margin(patch_size, overlaps, align, min_size, margin)
+        else:
+            check_alignment(patch_size, overlaps, align, min_size)
+        front = None
+        if self.front is not None:
+            front = as_sizes("front", self.front, len(patch_size), least=0)
+            check_front(front, overlaps, align, margin)
         self._set(
             data_shapes=shapes,
             patch_size=patch_size,
             overlaps=overlaps,
             align=align,
             min_size=min_size,
+            margin=margin,
+            front=front,
         )
 
     def _axis(self, axis: int, size: int) -> AxisTiling:
@@ -162,6 +192,8 @@ class AlignedPatching(TileStrategy):
             self.overlaps[axis],  # type: ignore[index]
             self.align[axis],  # type: ignore[index]
             self.min_size[axis],  # type: ignore[index]
+            self.margin[axis],  # type: ignore[index]
+            None if self.front is None else self.front[axis],  # type: ignore[index]
         )
 
 

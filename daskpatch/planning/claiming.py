@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,11 @@ from ..receipts import (
     check_same,
     refuse_claimed,
 )
+from ..statistics import Statistics
 from ..store import StoredArray, without_secrets
 from .fingerprint import fingerprints_of
 from .ledger import Ledger
-from .provenance import provenance_of
+from .provenance import provenance_of, statistics_as_json
 from .target import Target
 
 if TYPE_CHECKING:
@@ -34,14 +35,24 @@ class Opened:
     """An output that this run may write: its plan (with the layout that it has), arrays, ledger."""
 
     plan: Plan
-    arrays: tuple[StoredArray, ...]
+    arrays: tuple[tuple[StoredArray, ...], ...]
     ledger: Ledger
     claim: Claim
 
 
 @contextmanager
-def opened(plan: Plan, target: Target, part: Part, *, resume: bool) -> Iterator[Opened]:
+def opened(
+    plan: Plan,
+    target: Target,
+    part: Part,
+    *,
+    resume: bool,
+    measure: Callable[[], tuple[Statistics, ...]],
+) -> Iterator[Opened]:
     """Claim an output and make it ready, for the time of a `with` block.
+
+    Statistics that the record of an earlier run has are those of this one; else they are
+    measured, once the output is claimed.
 
     Raises
     ------
@@ -59,18 +70,17 @@ def opened(plan: Plan, target: Target, part: Part, *, resume: bool) -> Iterator[
     fields = check_resumable(plan) if resume else _fingerprints(plan)
     with Claim(records[0], part) as claim:
         if not resume:
-            target.clear(len(plan.images))
+            target.clear(plan.prediction)
             for record in records:
                 record.clear()
+        plan = _measured(plan, records, measure)
         for data_idx, record in enumerate(records):
             begun = record.run() or record.begin(_run_document(plan, data_idx, fields[data_idx]))
             plan = _as_begun(plan, begun, fields[data_idx])
+        # What another part began with meanwhile counts.
+        plan = _measured(plan, records, measure)
         arrays = target.create(
-            plan.outputs,
-            plan.layout,
-            dtype=plan.dtype,
-            provenance=provenance_of(plan.prediction, plan.patching),
-            io=plan.request.io,
+            plan.prediction, plan.layout, provenance=provenance_of(plan), io=plan.request.io
         )
         yield Opened(plan, arrays, Ledger(records, _firsts(plan), part), claim)
 
@@ -108,13 +118,26 @@ def check_resumable(plan: Plan) -> list[Fingerprint]:
     return fields
 
 
+def _measured(
+    plan: Plan, records: list[Record], measure: Callable[[], tuple[Statistics, ...]]
+) -> Plan:
+    """The plan with the statistics that its record has, or with new ones."""
+    if not plan.measures:
+        return plan
+    recorded = [(record.run() or {}).get("statistics") for record in records]
+    if all(recorded):
+        return plan.with_statistics(tuple(Statistics.from_dict(one or {}) for one in recorded))
+    return plan if plan.statistics_so_far is not None else plan.with_statistics(measure())
+
+
 def _records(plan: Plan) -> list[Record]:
+    """One per image: inside its first array."""
     assert plan.target is not None
-    return [Record(place) for place in plan.target.places(len(plan.images))]
+    return [Record(arrays[0]) for arrays in plan.target.places(plan.prediction)]
 
 
 def _fingerprints(plan: Plan) -> list[Fingerprint]:
-    return fingerprints_of(plan.prediction, plan.patching, plan.model_id)
+    return fingerprints_of(plan.prediction, plan.patching, plan.treatment, plan.model_id)
 
 
 def _as_begun(plan: Plan, run: dict[str, Any], fields: Fingerprint) -> Plan:
@@ -136,11 +159,12 @@ def _as_begun(plan: Plan, run: dict[str, Any], fields: Fingerprint) -> Plan:
     if plan.target.array is not None:
         free = ["block_shape"]  # chunks and shards are the array's own
     wanted: dict[str, Any] = {n: tuple(recorded[n]) for n in free if recorded[n] is not None}
-    return plan.replan(replace(plan.request, **wanted))
+    return plan.replan(replace(plan.request, **wanted)).with_statistics(plan.statistics_so_far)
 
 
 def _run_document(plan: Plan, data_idx: int, fields: Fingerprint) -> dict[str, Any]:
     grid = block_grids(plan.prediction, plan.block_shape)[data_idx]
+    statistics = statistics_as_json(plan)
     return {
         "format": FORMAT,
         "created": time.time(),
@@ -152,6 +176,7 @@ def _run_document(plan: Plan, data_idx: int, fields: Fingerprint) -> dict[str, A
         },
         "source": without_secrets(plan.images[data_idx].source),
         "model": plan.model_name,
+        "statistics": None if statistics is None else statistics[data_idx],
     }
 
 

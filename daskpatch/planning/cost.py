@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..axis import AxisTiling
-from ..block import Prediction, block_grid
+from ..block import Prediction, block_grid, needed_along
 from ..dimensions import Dimensions
 from ..image import chunks_of
 
@@ -19,8 +19,9 @@ _ENDS, _INSIDE = 16, 64
 class Cost:
     """Voxels and bytes of a whole run.
 
-    `compute_ratio`: voxels computed per voxel kept. `read_ratio`: decoded bytes of the source's
-    chunks that blocks touch, per byte of the image; a cache of decoded chunks spares a part.
+    `compute_ratio`: voxels of the input computed per voxel of the image. `read_ratio`: decoded
+    bytes of the source's chunks that blocks touch, per byte of the image; a cache of decoded
+    chunks spares a part.
     """
 
     bytes_in: int
@@ -38,7 +39,7 @@ def cost_of(prediction: Prediction, block_shape: tuple[int, ...]) -> Cost:
     """
     kept = computed = read = bytes_in = bytes_out = 0.0
     for data_idx, image in enumerate(prediction.images):
-        dims = prediction.outputs[data_idx]
+        dims = prediction.primary[data_idx]
         samples, channels, *spatial = image.data_shape
         voxels = float(samples)
         # Blocks that share out the channels each compute them all.
@@ -52,7 +53,10 @@ def cost_of(prediction: Prediction, block_shape: tuple[int, ...]) -> Cost:
         computed += tile_voxels
         read += chunk_voxels * channels * image.data_dtype.itemsize
         bytes_in += voxels * channels * image.data_dtype.itemsize
-        bytes_out += math.prod(dims.shape) * prediction.dtype.itemsize
+        bytes_out += sum(
+            math.prod(array.shape) * dtype.itemsize
+            for array, dtype in zip(prediction.outputs[data_idx], prediction.dtypes, strict=True)
+        )
     return Cost(int(bytes_in), int(bytes_out), computed / kept, read / bytes_in)
 
 
@@ -62,11 +66,11 @@ def visiting_order(prediction: Prediction, block_shape: tuple[int, ...]) -> tupl
     Blocks that come one after another are neighbours along it, and find the source's chunks
     that they share in the cache.
     """
-    dims = prediction.outputs[0]
+    dims = prediction.primary[0]
     shared = dict.fromkeys(dims.axes, 0.0) | {"C": float("inf")}
     for axis, name in enumerate(dims.spatial_axes):
         _, read = _along_axis(prediction, 0, axis, block_shape)
-        shared[name] = read / dims.spatial_shape[axis]
+        shared[name] = read / prediction.images[0].data_shape[2 + axis]
     return tuple(sorted(range(len(dims.axes)), key=lambda i: shared[dims.axes[i]]))
 
 
@@ -80,7 +84,7 @@ def _along_axis(
     prediction: Prediction, data_idx: int, axis: int, block_shape: tuple[int, ...]
 ) -> tuple[float, float]:
     """Voxels computed and read along one axis, over all blocks of one row."""
-    dims = prediction.outputs[data_idx]
+    dims = prediction.primary[data_idx]
     image = prediction.images[data_idx]
     tiling = prediction.grids[data_idx].axes[axis]
     chunks = chunks_of(image)
@@ -96,7 +100,8 @@ def _along_axis(
         first, end = blocks.along(place, index)
         start = first * scale.denominator // scale.numerator
         stop = (end - 1) * scale.denominator // scale.numerator + 1
-        voxels, extent = _tiles_of(tiling, start, stop)
+        indices = needed_along(prediction, data_idx, axis, start, stop)
+        voxels, extent = _tiles_of(tiling, indices)
         computed += weight * voxels
         read += weight * _decoded(extent, chunk, tiling.size)
     return computed, read
@@ -116,9 +121,8 @@ def _counted(count: int, period: int) -> Iterator[tuple[int, float]]:
     yield from ((index, 1.0) for index in range(count - _ENDS, count))
 
 
-def _tiles_of(tiling: AxisTiling, start: int, stop: int) -> tuple[int, tuple[int, int]]:
-    """Voxels of the tiles that touch an interval, and the interval they span."""
-    indices = tiling.touching(start, stop)
+def _tiles_of(tiling: AxisTiling, indices: range) -> tuple[int, tuple[int, int]]:
+    """Voxels of some tiles, and the interval they span."""
     first, last = tiling.tile(indices[0]), tiling.tile(indices[-1])
     # Tiles of one image have one size, save for those of strategies from elsewhere.
     if len(indices) > _INSIDE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,16 +12,20 @@ import numpy as np
 from dask.system import CPU_COUNT
 
 from ..block import Prediction
+from ..conversion import is_number
 from ..dimensions import Dimensions
 from ..image import ArrayImage, ImageStack
-from ..patching import Patching, TileGrid
+from ..model import Output
+from ..patching import Patching
 from ..store import StoredArray, tensorstore_opens
+from .choice import Choice
 from .cost import cost_of
 from .layout import Layout, Room, choose_layout
-from .memory import available_memory, check_memory, memory_of
+from .memory import available_memory, check_memory, memory_of, stitched_bytes
 from .plan import Plan
 from .request import Request
 from .target import Target, check_fits
+from .treatment import Treatment
 from .trial import Trial
 
 
@@ -31,6 +36,8 @@ def decide(
     target: Target | None,
     request: Request,
     *,
+    treatment: Treatment,
+    choice: Choice | None,
     is_series: bool,
     model_id: str | None,
 ) -> Plan:
@@ -60,6 +67,8 @@ def decide(
         trial=trial,
         target=target,
         request=request,
+        treatment=treatment,
+        choice=choice,
         is_series=is_series,
         io=back_end,
         model_id=model_id,
@@ -69,26 +78,86 @@ def decide(
             patching,
             trial,
             target,
+            treatment=treatment,
+            choice=choice,
             is_series=is_series,
             model_id=model_id,
         ),
     )
 
 
-def stored_dtype(dtype: np.dtype[Any] | None, target: Target | None, trial: Trial) -> np.dtype[Any]:
-    """What is stored: what was asked for, or an existing array's, or the model's own."""
+def check_dtypes(dtype: Any) -> None:
+    """Refuse what is no dtype of numbers, nor a mapping of them by name."""
+    for one in dtype.values() if isinstance(dtype, Mapping) else [dtype]:
+        if one is not None:
+            number_dtype("dtype", one)
+
+
+def stored_outputs(dtype: Any, target: Target | None, trial: Trial) -> tuple[Output, ...]:
+    """What is stored: in the dtype that was asked for, or an existing array's, or as it comes.
+
+    `dtype` is one for all arrays, or some by name.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or names no array, or is not that of an existing array.
+    """
+    by_name = dict(dtype) if isinstance(dtype, Mapping) else {}
+    names = [output.name for output in trial.stored]
+    if unknown := sorted(set(by_name) - set(names)):
+        raise ValueError(
+            f"dtype names {', '.join(map(repr, unknown))}; the model gives "
+            f"{', '.join(map(repr, names)) if names != [''] else 'one array'}."
+        )
     if target is not None and target.array is not None:
-        existing = target.array.dtype
-        if dtype is not None and dtype != existing:
-            raise ValueError(
-                f"dtype is {dtype}, the output array {target.name} has {existing}; leave dtype out."
-            )
-        return existing
-    return trial.signature.dtype if dtype is None else dtype
+        return _as_existing(by_name.get("", None if by_name else dtype), target, trial)
+    wanted = {name: by_name.get(name, None if by_name else dtype) for name in names}
+    return tuple(
+        output
+        if wanted[output.name] is None
+        else replace(output, dtype=number_dtype("dtype", wanted[output.name]).name)
+        for output in trial.stored
+    )
+
+
+def _as_existing(dtype: Any, target: Target, trial: Trial) -> tuple[Output, ...]:
+    assert target.array is not None
+    if len(trial.stored) > 1:
+        names = ", ".join(output.name for output in trial.stored)
+        raise ValueError(
+            f"The model gives several arrays ({names}), which are written to a group; give a path, "
+            "a URL or a store as output, not an array."
+        )
+    existing = target.array.dtype
+    if dtype is not None and number_dtype("dtype", dtype) != existing:
+        raise ValueError(
+            f"dtype is {dtype}, the output array {target.name} has {existing}; leave dtype out."
+        )
+    return (replace(trial.stored[0], dtype=existing.name),)
+
+
+def number_dtype(name: str, value: Any) -> np.dtype[Any]:
+    """A dtype of numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        dtype: np.dtype[Any] = np.dtype(value)
+    except TypeError:
+        dtype = np.dtype(object)
+    if value is None or not is_number(dtype):
+        raise ValueError(
+            f"{name} is {value!r}; needed is a dtype of integers, floats (to 64 bits) or booleans."
+        )
+    return dtype
 
 
 def _layout(prediction: Prediction, target: Target | None, request: Request, room: Room) -> Layout:
-    dims = _largest(prediction.outputs)
+    dims = _largest(prediction.primary)
     chunks, shards = request.chunks, request.shards
     if target is not None and target.array is not None:
         if chunks is not None or shards is not None:
@@ -97,14 +166,27 @@ def _layout(prediction: Prediction, target: Target | None, request: Request, roo
             )
         check_fits(target.array, dims, target.name)
         chunks, shards = target.array.chunks, target.array.shards
-    return choose_layout(
+    layout = choose_layout(
         dims,
-        _steps(prediction.grids),
+        _steps(prediction),
         chunks=chunks,
         shards=shards,
         block_shape=request.block_shape,
         room=room,
     )
+    if len(prediction.stored) > 1 and "C" in dims.axes:
+        _check_channels(dims, layout)
+    return layout
+
+
+def _check_channels(dims: Dimensions, layout: Layout) -> None:
+    """Refuse blocks that share out the channels of one of several arrays."""
+    block = layout.block_shape[dims.axes.index("C")]
+    if block < dims.n_channels:
+        raise ValueError(
+            f"block_shape {layout.block_shape} holds {block} of {dims.n_channels} channels; where "
+            "the model gives several arrays, a block takes all channels of each."
+        )
 
 
 def _room(
@@ -112,13 +194,28 @@ def _room(
 ) -> Room:
     """What a block may take: half of a thread's share of the memory."""
     largest = max(image.data_dtype.itemsize for image in prediction.images)
+    scale = float(math.prod(prediction.signature.scale))
+    channels = prediction.stored[0].channels
+    stored = 2.0 * prediction.stored_itemsize + stitched_bytes(prediction) / channels
     return Room(
-        seconds_per_voxel=trial.seconds / math.prod(trial.tile_shape),
-        bytes_per_voxel=2.0 * prediction.dtype.itemsize + largest,
+        seconds_per_voxel=trial.seconds / math.prod(trial.tile_shape) / scale / channels,
+        bytes_per_voxel=stored + largest / scale,
         bytes_per_thread=limit / 2 / threads,
         threads=threads,
         has_cache=has_cache,
+        shared=_shared(prediction),
     )
+
+
+def _shared(prediction: Prediction) -> tuple[int, ...]:
+    """Output voxels per axis that blended blocks compute beyond their own: whole tiles."""
+    if not prediction.blends:
+        return (0,) * len(prediction.signature.scale)
+    grid = prediction.grids[len(prediction.grids) // 2]
+    middle = tuple(grid.tiles([n // 2 for n in grid.counts]))
+    overlap = prediction.signature.overlap(middle, grid.step)
+    step = prediction.signature.output_shape(grid.step)
+    return tuple(-(-o // s) * s for o, s in zip(overlap, step, strict=True))
 
 
 def _largest(outputs: tuple[Dimensions, ...]) -> Dimensions:
@@ -127,8 +224,10 @@ def _largest(outputs: tuple[Dimensions, ...]) -> Dimensions:
     return replace(outputs[0], shape=shape)
 
 
-def _steps(grids: tuple[TileGrid, ...]) -> tuple[int, ...]:
-    return tuple(map(max, zip(*(grid.step for grid in grids), strict=True)))
+def _steps(prediction: Prediction) -> tuple[int, ...]:
+    """Distance of neighbouring crops in the output, per spatial axis."""
+    steps = (prediction.signature.output_shape(grid.step) for grid in prediction.grids)
+    return tuple(map(max, zip(*steps, strict=True)))
 
 
 def _back_end(images: tuple[ImageStack, ...], target: Target | None, io: str) -> str:

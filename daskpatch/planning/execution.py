@@ -17,6 +17,7 @@ from ..job import Job, WriteError
 from ..model import ModelError, restore_threads
 from ..receipts import FailedBlock, Receipt, Report, RunFailed, Totals
 from ..running import Done, NoWorkersError, Run
+from ..statistics import Statistics
 from .claiming import Opened, opened
 from .ledger import without
 from .options import Options
@@ -51,7 +52,11 @@ def execute(plan: Plan, options: Options) -> Report:
         _log.info("dashboard at %s", client.dashboard_link)
     if options.interruption.is_requested:
         raise KeyboardInterrupt("Nothing was written.")
-    with opened(plan, target, options.share, resume=options.resume) as output:
+
+    def measure() -> tuple[Statistics, ...]:
+        return plan.measure_statistics(client, n_threads, progress=options.progress)
+
+    with opened(plan, target, options.share, resume=options.resume, measure=measure) as output:
         return _Execution(output, options, client, n_threads).run()
 
 
@@ -75,7 +80,7 @@ class _Execution:
         done = self._output.ledger.receipts()
         plan = self._output.plan
         job = Job(
-            plan.prediction,
+            plan.complete_prediction,
             plan.block_shape,
             self._output.arrays,
             side_by_side=self._n_threads > 1,

@@ -17,6 +17,10 @@ _TASK_SECONDS = 2.0
 _TASK_VOXELS = (2**19, 2**23)
 """A block is worth a task from the first number of voxels on; the second is always worth one."""
 
+_EXCESS, _LONG_TASK_SECONDS = 1.15, 120.0
+"""Blocks of blended tiles grow until they compute no more than this per voxel of their own, or
+would take too long: what is interrupted is lost."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -31,16 +35,31 @@ class Layout:
         """The smallest box that is written atomically: a shard, else a chunk."""
         return self.shards or self.chunks
 
+    def counterpart(self, dims: Dimensions, other: Dimensions) -> Layout:
+        """The layout of an array that differs in channels only: those it has in one chunk."""
+
+        def converted(sizes: tuple[int, ...]) -> tuple[int, ...]:
+            by_axis = dict(zip(dims.axes, sizes, strict=True)) | {"C": other.n_channels}
+            return tuple(by_axis[axis] for axis in other.axes)
+
+        shards = None if self.shards is None else converted(self.shards)
+        return Layout(converted(self.chunks), shards, converted(self.block_shape))
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What the choice of a block is measured against."""
+    """What the choice of a block is measured against.
+
+    `shared` holds the voxels per spatial axis that a block computes beyond its own: of tiles that
+    are blended, those that reach into it from its neighbours.
+    """
 
     seconds_per_voxel: float
     bytes_per_voxel: float
     bytes_per_thread: float
     threads: int
     has_cache: bool
+    shared: tuple[int, ...] = ()
 
 
 def choose_layout(
@@ -186,12 +205,27 @@ def choose_block(
     if math.prod(block) > max(most, _TASK_VOXELS[1]):
         block = unit  # steps that don't fit: a block computes the tiles at its edges once more
     worth = _worth_a_task(dims, room)
-    while math.prod(block) < worth:
+    while True:
         larger = _grown(block, covering, dims)
         if larger is None or math.prod(larger) > most:
-            break
+            return block
+        if math.prod(block) >= worth and not _gains(block, larger, dims, room):
+            return block
         block = larger
-    return block
+
+
+def _gains(block: tuple[int, ...], larger: tuple[int, ...], dims: Dimensions, room: Room) -> bool:
+    """Whether a larger block spares much of what is computed twice, and threads stay busy."""
+    if not any(room.shared):
+        return False
+    most = min(_LONG_TASK_SECONDS / room.seconds_per_voxel, math.prod(dims.shape) / room.threads)
+    return _excess(block, dims, room.shared) > _EXCESS and math.prod(larger) <= most
+
+
+def _excess(block: tuple[int, ...], dims: Dimensions, shared: tuple[int, ...]) -> float:
+    """Voxels that a block needs per voxel that it owns."""
+    sizes = zip(dims.spatial_entries(block), dims.spatial_shape, shared, strict=True)
+    return math.prod(1 + o / b if b < n else 1.0 for b, n, o in sizes)
 
 
 def _worth_a_task(dims: Dimensions, room: Room) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import numpy as np
 import psutil
 from dask.utils import format_bytes, parse_bytes
 
-from ..block import Prediction, block_grid, bytes_decoded, span, touching
+from ..block import Prediction, block_grid, bytes_decoded, needed, span
 from ..image import ImageStack, chunks_of
+from ..model import Output
 from ..region import Region
 from ..store import CACHE_BYTES
 from .layout import Layout
@@ -28,8 +30,8 @@ class Memory:
 
     Per thread: `source` (decoded chunks in flight), `box` (the input of a block), `batches` (in
     and out), `working` (what the model needed beyond these on the trial tile), `block` (the
-    output, twice: the back end copies it). Per process: `cache` and `model`. `knob` says in words
-    what to turn.
+    output, twice: the back end copies it; and what is blended or given to `post`). Per process:
+    `cache` and `model`. `knob` says in words what to turn.
     """
 
     threads: int
@@ -81,8 +83,9 @@ def _per_thread(
     prediction: Prediction, layout: Layout, data_idx: int, *, has_cache: bool
 ) -> tuple[int, int, int, int]:
     """Bytes of source chunks in flight, of the input box, of the batches, of the output."""
-    image, given = prediction.images[data_idx], prediction.signature
+    image, signature = prediction.images[data_idx], prediction.signature
     channels, itemsize = image.data_shape[1], image.data_dtype.itemsize
+    dims = prediction.primary[data_idx]
     largest = block_grid(prediction, data_idx, layout.block_shape).largest
     box = block_box(prediction, data_idx, largest)
     tile = _largest_tile(prediction, data_idx)
@@ -92,14 +95,33 @@ def _per_thread(
         in_flight = bytes_decoded(image, box)
     # A back end encodes whole units, also where they reach beyond the image.
     written = math.prod(map(max, largest, layout.write_unit)) + math.prod(largest)
-    result = given.channels * given.dtype.itemsize * math.prod(given.tile_shape(tile))
+    results = _bytes_per_voxel(signature.outputs)
+    result = results * math.prod(signature.tile_shape(tile))
     batch = math.prod(tile) * channels * prediction.input_dtype.itemsize
+    if len(prediction.positions) > 1:
+        batch, result = 2 * batch, 3 * result  # turned, and turned back, and their sums
     return (
         in_flight,
         box.n_voxels * channels * itemsize,
         prediction.batch_size * (batch + result),
-        written * prediction.dtype.itemsize,
+        written * prediction.stored_itemsize
+        + math.prod(dims.spatial_entries(largest)) * stitched_bytes(prediction),
     )
+
+
+def _bytes_per_voxel(outputs: Iterable[Output]) -> int:
+    return sum(output.channels * np.dtype(output.dtype).itemsize for output in outputs)
+
+
+def stitched_bytes(prediction: Prediction) -> int:
+    """Bytes per voxel of a block that hold what is not stored as it comes from the model."""
+    outputs = prediction.signature.outputs
+    held = 0
+    if prediction.blends:  # sums and weights in float64
+        held += 8 * (1 + sum(output.channels for output in outputs))
+    if prediction.post is not None:
+        held += _bytes_per_voxel(outputs) + _bytes_per_voxel(prediction.stored)
+    return held
 
 
 def check_tile(
@@ -123,7 +145,7 @@ def check_tile(
 
 def block_box(prediction: Prediction, data_idx: int, block: tuple[int, ...]) -> Region:
     """The input box of a block in the middle of an image: with a halo on every side."""
-    dims = prediction.outputs[data_idx]
+    dims = prediction.primary[data_idx]
     grid = prediction.grids[data_idx]
     start, stop = [], []
     for size, length in zip(dims.spatial_shape, dims.spatial_entries(block), strict=True):
@@ -131,8 +153,7 @@ def block_box(prediction: Prediction, data_idx: int, block: tuple[int, ...]) -> 
         begin = begin if begin + length <= size else 0
         start.append(begin)
         stop.append(min(begin + length, size))
-    region = prediction.signature.input_region(Region(tuple(start), tuple(stop)))
-    return span(grid, touching(grid, region))
+    return span(grid, needed(prediction, data_idx, Region(tuple(start), tuple(stop))))
 
 
 def _largest_tile(prediction: Prediction, data_idx: int) -> tuple[int, ...]:

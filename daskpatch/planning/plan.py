@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,16 +16,20 @@ from ..image import ImageStack
 from ..model import Signature
 from ..receipts import Report
 from ..running import Interruption
+from ..statistics import Statistics, measure, n_voxels
 from ..view import View, as_dask
+from .choice import Choice
 from .cost import Cost
 from .execution import execute
 from .layout import Layout
 from .memory import Memory
 from .options import Options
+from .progress import progress_of
 from .request import Request
 from .selection import Selection
 from .summary import as_dict, as_html, as_text
 from .target import Target
+from .treatment import Treatment
 from .trial import Trial
 
 
@@ -52,6 +57,8 @@ class Plan:
         Bytes one worker holds at its peak, beyond the idle process.
     io
         The back end: `tensorstore` or `zarr`.
+    choice
+        What `"auto"` stood for, and why; None where nothing was left to choose.
     """
 
     prediction: Prediction
@@ -62,10 +69,13 @@ class Plan:
     trial: Trial
     target: Target | None
     request: Request
+    treatment: Treatment
+    choice: Choice | None
     is_series: bool
     io: str
     model_id: str | None
     replan: Callable[[Request], Plan]
+    _measured: list[tuple[Statistics, ...]] = field(default_factory=list)
 
     @property
     def images(self) -> tuple[ImageStack, ...]:
@@ -74,8 +84,13 @@ class Plan:
 
     @property
     def outputs(self) -> tuple[Dimensions, ...]:
-        """Axes and shapes of the predictions, one per image."""
-        return self.prediction.outputs
+        """Axes and shapes of the predictions, one per image: of the first array each."""
+        return self.prediction.primary
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Of the arrays, where the model (or `post`) gives several; else one empty name."""
+        return tuple(output.name for output in self.prediction.stored)
 
     @property
     def signature(self) -> Signature:
@@ -88,8 +103,8 @@ class Plan:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype that is stored."""
-        return self.prediction.dtype
+        """The dtype that is stored, in the first array."""
+        return self.prediction.dtypes[0]
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -133,6 +148,16 @@ class Plan:
         return self.cost.compute_ratio
 
     @property
+    def tile_ratio(self) -> float:
+        """Voxels of all tiles per voxel of the images: what would be computed in one block."""
+        tiles = kept = 0.0
+        for image, grid in zip(self.images, self.prediction.grids, strict=True):
+            tile = math.prod(axis.tile(axis.n_tiles // 2).size for axis in grid.axes)
+            tiles += float(tile * grid.n_tiles)
+            kept += float(image.data_shape[0] * math.prod(image.data_shape[2:]))
+        return tiles / kept
+
+    @property
     def peak_memory(self) -> int:
         return self.memory.peak
 
@@ -153,9 +178,69 @@ class Plan:
     @property
     def model_seconds(self) -> float:
         """Time in the model for the whole run, from the trial tile and the plan's threads."""
-        tile_voxels = int(np.prod(self.tile_shape))
-        voxels = sum(float(np.prod(d.spatial_shape)) * d.n_samples for d in self.outputs)
+        tile_voxels = math.prod(self.tile_shape)
+        voxels = sum(
+            float(image.data_shape[0] * math.prod(image.data_shape[2:])) for image in self.images
+        )
         return self.trial.seconds / tile_voxels * voxels * self.compute_ratio / self.threads
+
+    @property
+    def statistics(self) -> tuple[Statistics, ...] | None:
+        """What each image is normalised by, measured when it is first asked for; else None.
+
+        Raises
+        ------
+        OSError
+            If an image cannot be read.
+        """
+        if self.statistics_so_far is None and self.measures:
+            self.measure_statistics(progress=False)
+        return self.statistics_so_far
+
+    @property
+    def statistics_so_far(self) -> tuple[Statistics, ...] | None:
+        """The statistics, if they are known."""
+        return self._measured[0] if self._measured else None
+
+    @property
+    def measures(self) -> bool:
+        """Whether images are normalised by what they are like."""
+        normalization = self.treatment.normalization
+        return normalization is not None and normalization.constants is None
+
+    def measure_statistics(
+        self, client: Any | None = None, threads: int | None = None, *, progress: bool
+    ) -> tuple[Statistics, ...]:
+        """Read the images, with threads of this process or a client's workers, and remember."""
+        normalization = self.treatment.normalization
+        assert normalization is not None
+        total = n_voxels(self.images, normalization)
+        with progress_of(total, 0, shown=progress, name="statistics") as advance:
+            found = measure(
+                self.images,
+                normalization,
+                threads=threads or self.threads,
+                client=client,
+                advance=advance,
+            )
+        self._measured[:] = [found]
+        return found
+
+    def with_statistics(self, statistics: tuple[Statistics, ...] | None) -> Plan:
+        """The same plan, where statistics are known already."""
+        return replace(self, _measured=[] if statistics is None else [statistics])
+
+    @cached_property
+    def complete_prediction(self) -> Prediction:
+        """The prediction with all that it takes to compute a block: statistics too."""
+        normalization = self.treatment.normalization
+        if normalization is None:
+            return self.prediction
+        if normalization.constants is not None:
+            maps = (normalization.constants,) * len(self.images)
+        else:
+            maps = tuple(statistics.value_map for statistics in self.statistics or ())
+        return replace(self.prediction, maps=maps)
 
     @cached_property
     def selection(self) -> Selection:
@@ -164,10 +249,14 @@ class Plan:
 
     @cached_property
     def views(self) -> tuple[View, ...]:
-        """The predictions as array-likes, one per image."""
+        """The predictions as array-likes: one per image, or as many as the model gives arrays.
+
+        Images that are normalised by what they are like are read once for it.
+        """
         return tuple(
-            View(self.prediction, data_idx, self.block_shape)
+            View(self.complete_prediction, data_idx, self.block_shape, output)
             for data_idx in range(len(self.images))
+            for output in range(len(self.prediction.stored))
         )
 
     @property
@@ -178,7 +267,7 @@ class Plan:
 
     @cached_property
     def arrays(self) -> tuple[Any, ...]:
-        """The predictions as lazy Dask arrays, one per image."""
+        """The predictions as lazy Dask arrays, as `views`."""
         return tuple(as_dask(view) for view in self.views)
 
     @property
@@ -277,3 +366,7 @@ class Plan:
     def _check_single(self, plural: str) -> None:
         if self.is_series:
             raise ValueError(f"The source is a series of {len(self.images)}; use plan.{plural}.")
+        if len(self.output_names) > 1:
+            raise ValueError(
+                f"The model gives {', '.join(self.output_names)}; use plan.{plural}, in this order."
+            )

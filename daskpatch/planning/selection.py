@@ -31,7 +31,7 @@ class Selection:
 
     @classmethod
     def everything(cls, prediction: Prediction, block_shape: tuple[int, ...]) -> Selection:
-        outputs, grids = prediction.outputs, block_grids(prediction, block_shape)
+        outputs, grids = prediction.primary, block_grids(prediction, block_shape)
         ranges = tuple(tuple(map(range, grid.counts)) for grid in grids)
         return cls(outputs, grids, ranges, visiting_order(prediction, block_shape))
 

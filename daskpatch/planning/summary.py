@@ -21,6 +21,18 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "shape": [list(dims.shape) for dims in plan.outputs],
         "axes": plan.outputs[0].axes,
         "dtype": str(plan.dtype),
+        "outputs": [
+            {"name": output.name, "shape": list(dims.shape), "dtype": output.dtype}
+            for output, dims in zip(plan.prediction.stored, plan.prediction.outputs[0], strict=True)
+        ],
+        "patch_size": list(plan.tile_shape),
+        "batch_size": plan.prediction.batch_size,
+        "stitch": plan.prediction.stitch,
+        "augment": list(plan.treatment.augment),
+        "normalize": None
+        if plan.treatment.normalization is None
+        else str(plan.treatment.normalization),
+        "choice": None if plan.choice is None else plan.choice.to_dict(),
         "n_tiles": plan.n_tiles,
         "n_blocks": plan.n_blocks,
         "n_tasks": plan.n_tasks,
@@ -45,15 +57,15 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         layout += f" in shards {plan.shards}"
     first = plan.images[0]
     more = f" and {len(plan.images) - 1} more" if len(plan.images) > 1 else ""
-    dims = plan.outputs[0]
     return [
         ("source", f"{without_secrets(first.source)}{more}"),
         ("", f"{first.original_axes} {first.original_data_shape}, {first.data_dtype}"),
         ("output", plan.target.name if plan.target else "none: the lazy array alone"),
-        ("", f"{dims.axes} {dims.shape}{' each its own' if more else ''}, {plan.dtype}, {layout}"),
-        ("model", f"{plan.model_name}, {plan.signature.channels} channel(s) out"),
+        *_arrays(plan, f"{' each its own' if more else ''}", layout),
+        *_model(plan),
         ("tiles", f"{plan.n_tiles:,} of {plan.tile_shape}, one every {plan.step}"),
-        ("", f"{plan.compute_ratio:.2f} voxels computed per voxel kept"),
+        ("", f"{plan.compute_ratio:.2f} voxels computed per voxel kept{_at_edges(plan)}"),
+        *_chosen(plan),
         ("blocks", f"{plan.n_blocks:,} of {plan.block_shape}, one task and one write each"),
         (
             "data",
@@ -66,6 +78,57 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         ),
         ("time", f"{format_time(plan.model_seconds)} in the model, with {plan.threads} thread(s)"),
     ]
+
+
+def _arrays(plan: Plan, each: str, layout: str) -> list[tuple[str, str]]:
+    """A line for each array of an image."""
+    named = zip(plan.prediction.stored, plan.prediction.outputs[0], strict=True)
+    return [
+        (
+            "",
+            f"{output.name + ': ' if output.name else ''}{dims.axes} {dims.shape}{each}, "
+            f"{output.dtype}{', ' + layout if number == 0 else ''}",
+        )
+        for number, (output, dims) in enumerate(named)
+    ]
+
+
+def _model(plan: Plan) -> list[tuple[str, str]]:
+    """The model, and what happens before and after it."""
+    signature, treatment = plan.signature, plan.treatment
+    channels = " and ".join(str(output.channels) for output in signature.outputs)
+    lines = [f"{plan.model_name}, {channels} channel(s) out"]
+    if not signature.keeps_size:
+        scale = ", ".join(map(str, signature.scale))
+        lines.append(
+            f"{scale} voxels out per voxel in, margins {signature.margin} cut off its tiles"
+        )
+    if treatment.normalization is not None:
+        back = ", mapped back afterwards" if treatment.denormalize else ""
+        lines.append(f"values normalised: {treatment.normalization}{back}")
+    if treatment.augment:
+        lines.append(
+            f"{' and '.join(treatment.augment)}: the mean of {len(treatment.positions)} positions"
+        )
+    if plan.prediction.blends:
+        lines.append(f"overlapping tiles blended with {treatment.stitch} weights")
+    if treatment.post is not None:
+        lines.append(f"then {treatment.post.handle.name}, block by block")
+    return [("model" if number == 0 else "", line) for number, line in enumerate(lines)]
+
+
+def _at_edges(plan: Plan) -> str:
+    """What blocks compute twice, because tiles reach over their edges."""
+    excess = plan.compute_ratio / plan.tile_ratio
+    return f", {excess:.2f} times the tiles' own at the blocks' edges" if excess > 1.005 else ""
+
+
+def _chosen(plan: Plan) -> list[tuple[str, str]]:
+    if plan.choice is None:
+        return []
+    lines = [f"chosen: {plan.choice.chosen}", f"for {plan.choice.why}"]
+    lines += [f"rejected: {option}" for option in plan.choice.rejected[:3]]
+    return [("auto" if number == 0 else "", line) for number, line in enumerate(lines)]
 
 
 def as_text(plan: Plan) -> str:

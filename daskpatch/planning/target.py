@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from ..block import Prediction
 from ..dimensions import Dimensions
 from ..image import ArrayImage, ImageStack
 from ..receipts import FOLDER
@@ -58,11 +60,18 @@ class Target:
             return True
         return self.location.is_occupied and not self._is_begun
 
-    def places(self, count: int) -> list[Location]:
-        """Where the arrays of so many images lie."""
-        if not self.is_series:
-            return [self.location]
-        return [self.location.child(str(i)) for i in range(count)]
+    def places(self, prediction: Prediction) -> list[list[Location]]:
+        """Where the arrays of each image lie.
+
+        A series has a group with a member for each image, several arrays a group for themselves.
+        """
+        count = len(prediction.images)
+        images = [self.location.child(str(i)) for i in range(count)]
+        names = [output.name for output in prediction.stored]
+        return [
+            [image.child(name) if name else image for name in names]
+            for image in (images if self.is_series else [self.location])
+        ]
 
     def check(self) -> None:
         """Refuse a place that is taken.
@@ -104,56 +113,98 @@ class Target:
                 "leave shards out, or give a place outside the group."
             )
 
-    def clear(self, count: int) -> None:
+    def clear(self, prediction: Prediction) -> None:
         """Delete the array or group at the place, which `check` allowed; claims on it stay."""
         if self.array is not None:
             return
-        places = self.places(count)
-        there = occupant(self.location)
-        if there is not None and there.kind == "group":
-            names = [str(i) for i in range(count)]
-            delete_members(self.location, keep=names if self.is_series else [])
-            if not self.is_series:
-                delete_metadata(self.location)
-        elif there is not None and self.is_series:
-            Objects(self.location).delete_all(but="0")
-        for place in places:
-            if existing_array(place) is not None:
-                Objects(place).delete_all(but=FOLDER)
+        depth = len(self.location.parts)
+        wanted: Tree = {}
+        for place in chain.from_iterable(self.places(prediction)):
+            inside = wanted
+            for name in place.parts[depth:]:
+                inside = inside.setdefault(name, {})
+        _clear(self.location, wanted)
 
     def create(
         self,
-        outputs: tuple[Dimensions, ...],
+        prediction: Prediction,
         layout: Layout,
         *,
-        dtype: np.dtype[Any],
         provenance: Mapping[str, Any],
         io: str,
-    ) -> tuple[StoredArray, ...]:
-        """The arrays to write into, one per image; those that are not there yet are created."""
+    ) -> tuple[tuple[StoredArray, ...], ...]:
+        """The arrays of each image; those that are not there yet are created."""
         if self.array is not None:
-            return (self.array.with_io(io),)
+            return ((self.array.with_io(io),),)
         if self.is_series:
             ensure_group(self.location, attributes={_KEY: provenance})
-        arrays = [
-            existing_array(place)
-            or create_array(
-                place,
-                shape=dims.shape,
-                dtype=dtype,
-                chunks=layout.chunks,
-                shards=layout.shards,
-                dimension_names=list(dims.axes.lower()),
-                attributes={_KEY: {**provenance, "source": provenance["source"][i]}},
-            )
-            for i, (place, dims) in enumerate(zip(self.places(len(outputs)), outputs, strict=True))
-        ]
-        return tuple(array.with_io(io) for array in arrays)
+        created = []
+        for data_idx, places in enumerate(self.places(prediction)):
+            own = {_KEY: {**provenance, **_of_image(provenance, data_idx)}}
+            if len(places) > 1:
+                group = self.location.child(str(data_idx)) if self.is_series else self.location
+                ensure_group(group, attributes=own)
+            primary, *_ = outputs = prediction.outputs[data_idx]
+            arrays = [
+                existing_array(place) or _create(place, dims, dtype, layout_of, own)
+                for place, dims, dtype, layout_of in zip(
+                    places,
+                    outputs,
+                    prediction.dtypes,
+                    [layout, *(layout.counterpart(primary, dims) for dims in outputs[1:])],
+                    strict=True,
+                )
+            ]
+            created.append(tuple(array.with_io(io) for array in arrays))
+        return tuple(created)
 
     @property
     def _is_begun(self) -> bool:
         """Whether there is nothing but the record of a run that had no time for more."""
         return all(f"{FOLDER}/" in name for name in Objects(self.location).names())
+
+
+Tree = dict[str, Any]
+"""Names and what is inside them; where that is nothing, an array is to be."""
+
+
+def _clear(place: Location, wanted: Tree) -> None:
+    there = occupant(place)
+    if there is not None and there.kind == "group":
+        delete_members(place, keep=wanted)
+        if not wanted:
+            delete_metadata(place)
+    elif there is not None:
+        Objects(place).delete_all(but=wanted or [FOLDER])
+    for name, inside in wanted.items():
+        _clear(place.child(name), inside)
+
+
+def _of_image(provenance: Mapping[str, Any], data_idx: int) -> dict[str, Any]:
+    """What is each image's own of a series' provenance."""
+    statistics = provenance["statistics"]
+    return {
+        "source": provenance["source"][data_idx],
+        "statistics": None if statistics is None else statistics[data_idx],
+    }
+
+
+def _create(
+    place: Location,
+    dims: Dimensions,
+    dtype: np.dtype[Any],
+    layout: Layout,
+    attributes: Mapping[str, Any],
+) -> StoredArray:
+    return create_array(
+        place,
+        shape=dims.shape,
+        dtype=dtype,
+        chunks=layout.chunks,
+        shards=layout.shards,
+        dimension_names=list(dims.axes.lower()),
+        attributes=attributes,
+    )
 
 
 def as_target(
@@ -251,8 +302,12 @@ def _why_not_ours(there: Occupant) -> str | None:
     if _KEY not in there.attributes:
         return "is a group that daskpatch did not make"
     others = sorted(
-        name
-        for name, member in there.members.items()
-        if member.kind != "array" or _KEY not in member.attributes
+        name for name, member in there.members.items() if _why_not_ours_inside(member) is not None
     )
     return f"also holds {', '.join(others)}, which daskpatch did not make" if others else None
+
+
+def _why_not_ours_inside(member: Occupant) -> str | None:
+    if _KEY not in member.attributes:
+        return "is not of daskpatch"
+    return _why_not_ours(member)

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..block import check_result
-from ..conversion import convert
+from ..block import Calls, check_result, posted
+from ..conversion import convert, is_number
 from ..image import ImageStack
 from ..model import (
+    LoadedModel,
     ModelError,
     Output,
+    Results,
     Signature,
     load,
     restore_threads,
     single_threaded,
 )
 from ..model.errors import describe_tile
-from ..model.handles import SharedModel
 from ..patching import TileGrid
+from ..probing.sizes import measure_sizes
+from ..probing.subject import Subject
 from ..resident import peak_memory
+from ..statistics import statistics_of
+from .treatment import Treatment
+
+_NAME = re.compile(r"(?!zarr\.json$)[^\W_][\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What one call of the model on one tile showed."""
+    """What one call of the model on one tile showed: `stored` is what `post` makes of it."""
 
     signature: Signature
+    stored: tuple[Output, ...]
     tile_shape: tuple[int, ...]
     seconds: float
     working_bytes: int
@@ -49,37 +60,67 @@ def trial_tile(
 def run_trial(
     images: tuple[ImageStack, ...],
     grids: tuple[TileGrid, ...],
-    model: SharedModel,
+    treatment: Treatment,
     *,
-    input_dtype: np.dtype[Any],
     side_by_side: bool,
 ) -> Trial:
     """Read the tile in the middle of the series and run the model on it.
+
+    A model whose result has another size than its tile is run on a few more sizes, to learn how
+    one follows from the other, unless that was said.
 
     Raises
     ------
     ModelError
         If the model fails, or gives another shape or no numbers; the tile is named.
+    ValueError
+        If `post` fails, or results cannot be mapped back.
     """
     data_idx = len(images) // 2
     grid = grids[data_idx]
     sample_idx = grid.n_samples // 2
     specs = grid.specs_of(data_idx, sample_idx, grid.tiles([n // 2 for n in grid.counts]))
     patch = images[data_idx].extract_patch(sample_idx, None, specs["coords"], specs["patch_size"])
-    batch = np.empty((1, *patch.shape), input_dtype)
-    convert(batch[0], patch)
+    batch = np.empty((1, *patch.shape), treatment.input_dtype)
+    value_map = None
+    if treatment.normalization is None:
+        convert(batch[0], patch)
+    else:
+        # Of this tile alone: what comes out of the model is not kept.
+        value_map = statistics_of(patch, treatment.normalization).value_map
+        value_map.apply(batch[0], patch)
+    loaded = load(treatment.model)
+    results, seconds, working = _timed(
+        Calls(loaded, treatment.positions), batch, dict(specs), side_by_side=side_by_side
+    )
+    signature = _signature(results, batch, treatment, loaded, dict(specs))
+    if treatment.denormalize and value_map is not None:
+        treatment.check_denormalizes(signature, len(patch))
+        results = {name: value_map.undo(values[0])[None] for name, values in results.items()}
+        signature = signature.with_dtypes({n: values.dtype.name for n, values in results.items()})
+    return Trial(
+        signature,
+        _stored(results, signature, treatment),
+        tuple(specs["patch_size"]),
+        seconds,
+        working,
+    )
 
-    loaded = load(model)
 
-    def call() -> tuple[NDArray[Any], float]:
+def _timed(
+    calls: Calls, batch: NDArray[Any], specs: dict[str, Any], *, side_by_side: bool
+) -> tuple[Results, float, int]:
+    """The results of a call, its seconds, and its working memory in bytes."""
+
+    def call() -> tuple[Results, float]:
         if side_by_side:
             single_threaded()
         begin = time.perf_counter()
-        return loaded(batch), time.perf_counter() - begin
+        return calls(batch), time.perf_counter() - begin
 
     try:
         with peak_memory() as peak:
-            result, seconds = _as_a_worker(call) if side_by_side else call()
+            results, seconds = _as_a_worker(call) if side_by_side else call()
     except Exception as error:
         raise ModelError(
             f"The model failed on the trial tile ({describe_tile(specs)}), given {batch.dtype} "
@@ -87,13 +128,107 @@ def run_trial(
             specs,
             error,
         ) from error
-    channels = max(result.shape[1], 1) if result.ndim == batch.ndim else batch.shape[1]
-    check_result(result, batch.shape, (1, channels, *batch.shape[2:]), dict(specs))
-    signature = Signature.same_size(
-        Output(channels, result.dtype.name), ndim=len(specs["patch_size"])
+    nbytes = sum(values.nbytes for values in results.values())
+    return results, seconds, max(0, peak[0] - nbytes)
+
+
+def _signature(
+    results: Results,
+    batch: NDArray[Any],
+    treatment: Treatment,
+    loaded: LoadedModel,
+    specs: dict[str, Any],
+) -> Signature:
+    """Outputs, scale and margin, from the result of one tile."""
+    first = next(iter(results.values()), np.empty(0))
+    tile = batch.shape[2:]
+    spatial = first.shape[2:] if first.ndim == batch.ndim else tile
+    outputs = tuple(
+        Output(
+            max(values.shape[1], 1) if values.ndim == batch.ndim else batch.shape[1],
+            values.dtype.name,
+            name,
+        )
+        for name, values in results.items()
     )
-    working = max(0, peak[0] - result.nbytes)
-    return Trial(signature, tuple(specs["patch_size"]), seconds, working)
+    check_names(outputs, "The model")
+    for output in outputs:
+        needed = (1, output.channels, *spatial)
+        check_result(results[output.name], batch.shape, needed, lambda: specs)
+    if not outputs or 0 in spatial:
+        raise ModelError(
+            f"The model gave nothing for the trial tile ({describe_tile(specs)}).", specs
+        )
+    signature = Signature(outputs, (Fraction(1),) * len(tile), ((0, 0),) * len(tile))
+    if treatment.says_size or spatial != tile:
+        scale, margin = _sizes(tile, spatial, treatment, loaded, batch)
+        if 0 in scale:
+            raise ModelError(
+                f"The model gave shape {first.shape} for the trial tile ({describe_tile(specs)}), "
+                f"given {batch.shape}, and no more for larger tiles; needed is "
+                f"(N, C, (Z), Y, X) with a size that follows from the tile's.",
+                specs,
+            )
+        signature = Signature(outputs, scale, margin)
+    for output in outputs:
+        needed = (1, output.channels, *signature.tile_shape(tile))
+        check_result(results[output.name], batch.shape, needed, lambda: specs)
+    return signature
+
+
+def _sizes(
+    tile: tuple[int, ...],
+    spatial: tuple[int, ...],
+    treatment: Treatment,
+    loaded: LoadedModel,
+    batch: NDArray[Any],
+) -> tuple[tuple[Fraction, ...], tuple[tuple[int, int], ...]]:
+    """Scale and margin, as they were given, else from results for other sizes."""
+    scale, margin = treatment.scale, treatment.margin
+    if scale is None and margin is None:
+        subject = Subject(loaded, batch.shape[1], len(tile), batch.dtype)
+        found = measure_sizes(subject, tile)
+        return tuple(along.scale for along in found), tuple(along.sides for along in found)
+    if scale is None:
+        assert margin is not None
+        scale = tuple(
+            Fraction(m, max(n - a - b, 1))
+            for n, m, (a, b) in zip(tile, spatial, margin, strict=True)
+        )
+    return scale, margin or ((0, 0),) * len(tile)
+
+
+def _stored(results: Results, signature: Signature, treatment: Treatment) -> tuple[Output, ...]:
+    if treatment.post is None:
+        return signature.outputs
+    stitched = {name: values[0] for name, values in results.items()}
+    spatial = next(iter(stitched.values())).shape[1:]
+    made = posted(load(treatment.post), stitched, spatial)
+    outputs = tuple(Output(len(v), v.dtype.name, name) for name, v in made.items())
+    check_names(outputs, "post")
+    for values in made.values():
+        if not is_number(values.dtype):
+            raise ValueError(
+                f"post gave dtype {values.dtype}; needed are integers, floats of up to 64 bits, or "
+                "booleans."
+            )
+    return outputs
+
+
+def check_names(outputs: Sequence[Output], giver: str) -> None:
+    """Refuse names that no Zarr array in a group can have.
+
+    Raises
+    ------
+    ValueError
+        If one is such a name.
+    """
+    for output in outputs if len(outputs) > 1 else ():
+        if not _NAME.fullmatch(output.name):
+            raise ValueError(
+                f"{giver} names an array {output.name!r}; needed are names of letters, digits, "
+                "'-', '_' and '.', that start with a letter or a digit."
+            )
 
 
 def _as_a_worker(call: Any) -> Any:

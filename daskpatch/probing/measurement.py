@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,16 @@ def probe(
         if seconds
         else (),
     )
+
+
+def with_costs(found: Probe, model: Any, seconds: float = 20.0) -> Probe:
+    """The probe with costs measured, where it has none."""
+    if found.costs:
+        return found
+    subject = Subject(
+        load(as_handle(model)), found.channels, found.ndim, np.dtype(found.input_dtype)
+    )
+    return replace(found, costs=measure_costs(subject, found.sizes, found.grid, seconds))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -78,6 +79,24 @@ class Probe:
         return tuple(max(sides) for sides in self.halo_sides)
 
     @property
+    def grid(self) -> tuple[int, ...]:
+        """Multiples on which tiles must start, and by which their sizes differ, per axis."""
+        return tuple(
+            math.lcm(align or 1, along.step or 1, along.scale.denominator)
+            for align, along in zip(self.align, self.sizes, strict=True)
+        )
+
+    @property
+    def margin(self) -> tuple[tuple[int, int], ...]:
+        """Voxels that its result lacks of its tile, before and behind, per axis."""
+        return tuple(along.sides for along in self.sizes)
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether its result has the size of its tile."""
+        return all(along.scale == 1 and not along.margin for along in self.sizes)
+
+    @property
     def min_size(self) -> tuple[int, ...]:
         return tuple(along.smallest for along in self.sizes)
 
@@ -85,6 +104,21 @@ class Probe:
     def scale(self) -> tuple[Fraction, ...]:
         """Voxels of the result per voxel of the input."""
         return tuple(along.scale for along in self.sizes)
+
+    def check_input(self, channels: int, ndim: int) -> None:
+        """Refuse images that the probe says nothing about.
+
+        Raises
+        ------
+        ValueError
+            If they have other channels or spatial axes.
+        """
+        if (self.channels, self.ndim) != (channels, ndim):
+            raise ValueError(
+                f"The probe is of {self.name} with {self.channels} channel(s) and {self.ndim} "
+                f"spatial axes; the source has {channels} and {ndim}. Probe the model anew, or "
+                "open the source otherwise (axes, channels)."
+            )
 
     @property
     def advice(self) -> str:
@@ -182,6 +216,27 @@ class Probe:
             ("cost", speed),
             ("advice", self.advice),
         ]
+
+
+def as_probe(probe: Any) -> Probe | None:
+    """A probe, or what the file of one says; None is none.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        If it is neither.
+    """
+    if probe is None or isinstance(probe, Probe):
+        return probe
+    if isinstance(probe, str | os.PathLike):
+        path = Path(probe)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no probe at {path}.")
+        return Probe.load(path)
+    raise TypeError(
+        f"probe is a {type(probe).__name__}; needed is a daskpatch.Probe or the path of a saved "
+        "one."
+    )
 
 
 def _restored(values: dict[str, Any]) -> dict[str, Any]:

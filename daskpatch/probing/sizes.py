@@ -33,6 +33,11 @@ class AxisSizes:
     scale: Fraction
     margin: int
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """The margin before and behind the result: of an odd one more behind."""
+        return self.margin // 2, self.margin - self.margin // 2
+
     def at_least(self, n: int) -> int:
         """The smallest size that is no smaller than n; the only one, where there is one only."""
         if self.step == 0:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..conversion import convert
-from ..model import LoadedModel
+from ..model import LoadedModel, is_out_of_memory
 
 Values = NDArray[Any]
 Shape = tuple[int, ...]
@@ -54,11 +54,12 @@ class Subject:
             If there is too little memory, also on a GPU.
         """
         try:
-            result = self.model(batch)
+            results = self.model(batch)
         except Exception as error:
             if is_out_of_memory(error):
                 raise MemoryError(str(error)) from error
             raise RefusedError(f"{type(error).__name__}: {error}") from error
+        result = _joined(list(results.values()))
         if result.ndim != batch.ndim or len(result) != len(batch) or 0 in result.shape:
             raise RefusedError(f"it gave shape {result.shape} for a batch of shape {batch.shape}")
         return result
@@ -99,13 +100,12 @@ class Subject:
         return given
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it says so, in whichever way: Python, torch and onnxruntime have their own."""
-    name, text = type(error).__name__, str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or name == "OutOfMemoryError"
-        or "out of memory" in text
-        or "can't allocate memory" in text
-        or "failed to allocate memory" in text
-    )
+def _joined(results: list[Values]) -> Values:
+    """Several results as channels of one."""
+    if len(results) == 1:
+        return results[0]
+    try:
+        return np.concatenate(results, axis=1)
+    except ValueError as error:
+        shapes = [result.shape for result in results]
+        raise RefusedError(f"its results have shapes {shapes}, which differ in space") from error

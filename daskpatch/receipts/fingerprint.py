@@ -35,7 +35,7 @@ def check_same(recorded: Fingerprint, current: Fingerprint, name: str) -> None:
 
 
 def differences(recorded: Any, current: Any, field: str = "") -> list[tuple[str, Any, Any]]:
-    """The innermost fields that differ, with both values.
+    """The innermost fields that differ, with both values; fields without a name are skipped.
 
     >>> differences({"tiling": {"align": 1}, "a": 0}, {"tiling": {"align": 4}, "a": 0})
     [('tiling.align', 1, 4)]
@@ -45,7 +45,7 @@ def differences(recorded: Any, current: Any, field: str = "") -> list[tuple[str,
             found
             for key in sorted({*recorded, *current})
             for found in differences(
-                recorded.get(key), current.get(key), f"{field}.{key}" if field else key
+                recorded.get(key), current.get(key), ".".join(filter(None, (field, key)))
             )
         ]
     same = as_json(recorded) == as_json(current)

@@ -44,11 +44,14 @@ class FailedBlock:
         return f"block {self.index} failed{place}: {' '.join(self.error.split())}"
 
 
-def digest_of(values: NDArray[Any]) -> int:
-    """CRC32C of an array's bytes in C order (RFC 3720, appendix B.4).
+def digest_of(*arrays: NDArray[Any]) -> int:
+    """CRC32C of the bytes of arrays in C order, one after the other (RFC 3720, appendix B.4).
 
-    >>> hex(digest_of(np.frombuffer(b"123456789", "uint8")))
+    >>> hex(digest_of(np.frombuffer(b"123456", "uint8"), np.frombuffer(b"789", "uint8")))
     '0xe3069283'
     """
-    flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-    return crc32c(flat.data)
+    digest = 0
+    for values in arrays:
+        flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        digest = crc32c(flat.data, digest)
+    return digest

@@ -100,7 +100,7 @@ class Record:
 
     def clear(self) -> None:
         """Forget the run and its receipts; claims stay."""
-        self.documents.delete_all(but="claims")
+        self.documents.delete_all(but=["claims"])
 
     def receipts(self) -> Receipts:
         """One receipt per finished block, of all parts, by ascending index."""
@@ -199,10 +199,10 @@ def _is_run(run: Any) -> bool:
     """Whether a run document has what resume, status and verify take from it."""
     try:
         fields, blocks = run["fingerprint"], run["blocks"]
-        shape = fields["output"]["shape"]
+        shape = next(iter(fields["output"].values()))["shape"]
         return bool(
             run["format"] == FORMAT
-            and {"source", "tiling", "layout", "input_dtype"} <= fields.keys()
+            and {"source", "tiling", "treatment", "layout", "input_dtype"} <= fields.keys()
             and fields["source"]["of"] >= 1
             and {"chunks", "shards", "block_shape"} <= fields["layout"].keys()
             and len(shape) == len(blocks["shape"]) == len(blocks["merge"])

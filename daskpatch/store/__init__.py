@@ -5,6 +5,7 @@ from .finding import FoundArray, find_array, is_stored, members_of
 from .location import Location, locate, without_secrets
 from .nodes import (
     Occupant,
+    attributes_at,
     create_array,
     delete_members,
     delete_metadata,
@@ -24,6 +25,7 @@ __all__ = [
     "Objects",
     "Occupant",
     "StoredArray",
+    "attributes_at",
     "check_io",
     "check_io_at",
     "create_array",

@@ -90,6 +90,12 @@ def members_of_group(group: zarr.Group) -> list[tuple[str, zarr.Array[Any] | zar
         return list(group.members())
 
 
+def attributes_at(location: Location) -> dict[str, Any]:
+    """The attributes of the array or group at a place; empty where there is none."""
+    node = existing_node(location)
+    return {} if node is None else node.attrs.asdict()
+
+
 def create_array(
     location: Location,
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -91,15 +91,15 @@ class Objects:
         # What a killed process was writing is left behind by LocalStore as *.partial.
         return sorted(key[start:] for key in keys if not key.endswith(".partial"))
 
-    def delete_all(self, *, but: str) -> None:
-        """Delete what is at the place, save for one folder or object directly in it."""
+    def delete_all(self, *, but: Collection[str]) -> None:
+        """Delete what is at the place, save for some folders or objects directly in it."""
 
         async def entries() -> list[str]:
             return [name async for name in self._store.list_dir(self._prefix.rstrip("/"))]
 
         for name in self._insist(lambda: _wait(entries()), "Listing"):
             key = self._prefix + name.rstrip("/")
-            if name.rstrip("/") == but:
+            if name.rstrip("/") in but:
                 continue
             if _wait(self._store.exists(key)):
                 _wait(self._store.delete(key))

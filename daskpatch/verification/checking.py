@@ -15,10 +15,11 @@ from dask.system import CPU_COUNT
 from ..planning.memory import at_least_one
 from ..planning.progress import progress_of
 from ..receipts import Receipts, Report, digest_of
+from ..region import Region
 from ..running import Run
 from ..store import Objects
 from .mending import mend, repair_plan
-from .outputs import RecordedArray, recorded_arrays
+from .outputs import RecordedImage, recorded_images
 
 NEVER_WRITTEN, MISSING, CHANGED, CORRUPT = "never written", "missing", "changed", "corrupt"
 
@@ -75,6 +76,7 @@ def verify(
     model: Any | None = None,
     source: Any | None = None,
     patching: Any | None = None,
+    post: Any | None = None,
     model_id: str | None = None,
     threads: int | None = None,
     progress: bool = True,
@@ -90,9 +92,9 @@ def verify(
         makes code run.
     model, model_id
         For the repair, as in `plan`.
-    source, patching
-        For the repair: the source, where it is not in a store, and a strategy that is not
-        daskpatch's own.
+    source, patching, post
+        For the repair: the source, where it is not in a store, a strategy that is not
+        daskpatch's own, and the function that the run applied to its blocks.
     threads
         Blocks that are read at a time; by default one per processor.
     progress
@@ -118,27 +120,33 @@ def verify(
     """
     if repair and model is None:
         raise ValueError("A repair needs the model: the one that the run began with.")
-    arrays = recorded_arrays(output)
+    images = recorded_images(output)
     n_threads = CPU_COUNT if threads is None else at_least_one("threads", threads)
     planned = None
     if repair:  # refused before everything is read
         planned = repair_plan(
-            output, arrays, model, source=source, patching=patching, model_id=model_id
+            output,
+            images,
+            model,
+            source=source,
+            patching=patching,
+            post=post,
+            model_id=model_id,
         )
-    reasons = _reasons(arrays, n_threads, progress=progress)
+    reasons = _reasons(images, n_threads, progress=progress)
     bad = tuple(sorted(reasons))
     repaired = mend(planned, output, bad, progress=progress) if planned and bad else None
-    total = sum(array.grid.n_cells for array in arrays)
+    total = sum(image.grid.n_cells for image in images)
     return Verification(not bad, bad, {i: reasons[i] for i in bad}, total, repaired)
 
 
-def _reasons(arrays: Sequence[RecordedArray], threads: int, *, progress: bool) -> dict[int, str]:
+def _reasons(images: Sequence[RecordedImage], threads: int, *, progress: bool) -> dict[int, str]:
     """Why blocks are bad, by index."""
-    check = _Check(arrays)
-    blocks = (index for array in arrays for index in array.blocks)
+    check = _Check(images)
+    blocks = (index for image in images for index in image.blocks)
     run = Run(check, blocks, key=f"daskpatch-verify-{uuid4().hex}", threads=threads)
     reasons: dict[int, str] = {}
-    total = sum(array.grid.n_voxels_before(array.grid.n_cells) for array in arrays)
+    total = sum(image.grid.n_voxels_before(image.grid.n_cells) for image in images)
     with progress_of(total, 0, shown=progress) as advance:
         for outcome in run:
             if outcome.error is not None:
@@ -154,34 +162,39 @@ def _reasons(arrays: Sequence[RecordedArray], threads: int, *, progress: bool) -
 class _Check:
     """A block's index in, why it is bad (or None) and its voxels out."""
 
-    arrays: Sequence[RecordedArray]
+    images: Sequence[RecordedImage]
     receipts: list[Receipts] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.receipts = [array.record.receipts() for array in self.arrays]
-        self._firsts = [array.first for array in self.arrays]
+        self.receipts = [image.record.receipts() for image in self.images]
+        self._firsts = [image.first for image in self.images]
 
     def __call__(self, index: int) -> tuple[str | None, int]:
         at = bisect_right(self._firsts, index) - 1
-        array, receipts = self.arrays[at], self.receipts[at]
-        region = array.grid.cell(index - array.first)
+        image, receipts = self.images[at], self.receipts[at]
+        voxels = image.grid.cell(index - image.first).n_voxels
         row = int(np.searchsorted(receipts["index"], np.uint64(index)))
         if row == len(receipts) or receipts["index"][row] != index:
-            return NEVER_WRITTEN, region.n_voxels
-        if array.array is None:
-            return MISSING, region.n_voxels
-        return _compared(array, region.slices, int(receipts["digest"][row])), region.n_voxels
+            return NEVER_WRITTEN, voxels
+        return _compared(image, image.boxes(index), int(receipts["digest"][row])), voxels
 
 
-def _compared(array: RecordedArray, box: tuple[slice, ...], digest: int) -> str | None:
-    stored = array.array
-    assert stored is not None
+def _compared(image: RecordedImage, boxes: Sequence[Region], digest: int) -> str | None:
+    arrays = [array for array in image.arrays if array is not None]
+    if len(arrays) < len(image.arrays):
+        return MISSING
     try:
-        values = stored.read(box)
+        values = [
+            array.read(box.slices).astype(array.dtype, copy=False)
+            for array, box in zip(arrays, boxes, strict=True)
+        ]
     except Exception:  # noqa: BLE001 (each codec raises its own)
         return CORRUPT
-    if digest_of(values.astype(stored.dtype, copy=False)) == digest:
+    if digest_of(*values) == digest:
         return None
-    objects = Objects(array.location)
-    gone = not all(objects.exists(key) for key, _ in stored.units(box))
+    gone = not all(
+        Objects(place).exists(key)
+        for place, array, box in zip(image.locations, arrays, boxes, strict=True)
+        for key, _ in array.units(box.slices)
+    )
     return MISSING if gone else CHANGED

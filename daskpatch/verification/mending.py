@@ -7,21 +7,23 @@ from typing import Any
 
 from .. import patching as strategies
 from ..image import open_stack
+from ..normalization import options_of
 from ..patching import TileStrategy
 from ..planning import Plan
 from ..planning.claiming import check_resumable
 from ..prediction import plan
 from ..receipts import Claim, Part, Report
-from .outputs import RecordedArray, recorded_arrays
+from .outputs import RecordedImage, recorded_images
 
 
 def repair_plan(
     output: Any,
-    arrays: Sequence[RecordedArray],
+    arrays: Sequence[RecordedImage],
     model: Any,
     *,
     source: Any | None,
     patching: Any | None,
+    post: Any | None,
     model_id: str | None,
 ) -> Plan:
     """The plan that bad blocks are computed with again: the one that the run began with.
@@ -40,28 +42,39 @@ def repair_plan(
         output,
         patching=patching or _strategy(began["tiling"], shapes),
         input_dtype=began["input_dtype"],
-        dtype=began["output"]["dtype"],
+        dtype={name: output["dtype"] for name, output in began["output"].items()},
         model_id=model_id,
+        post=post,
+        **_options(began["treatment"]),
     )
     check_resumable(planned)
     return planned
 
 
+def _options(treatment: dict[str, Any]) -> dict[str, Any]:
+    """The options of `plan` that a treatment was made from."""
+    names = ("stitch", "augment", "denormalize", "scale", "margin")
+    options = {name: treatment[name] for name in names if name in treatment}
+    if "normalize" in treatment:
+        options |= options_of(treatment["normalize"])
+    return options
+
+
 def mend(planned: Plan, output: Any, bad: Sequence[int], *, progress: bool) -> Report:
     """Drop the receipts of bad blocks, and resume: what has no receipt is computed."""
-    arrays = recorded_arrays(output, read_only=False)
+    arrays = recorded_images(output, read_only=False)
     with Claim(arrays[0].record, Part()):
         for array in arrays:
             array.record.drop([index for index in bad if index in array.blocks])
     return planned.run(resume=True, progress=progress)
 
 
-def _sources(arrays: Sequence[RecordedArray], source: Any | None) -> list[Any]:
+def _sources(arrays: Sequence[RecordedImage], source: Any | None) -> list[Any]:
     given = source if isinstance(source, list | tuple) else [source] * len(arrays)
     return [_source(array, one) for array, one in zip(arrays, given, strict=True)]
 
 
-def _source(array: RecordedArray, given: Any | None) -> Any:
+def _source(array: RecordedImage, given: Any | None) -> Any:
     facts = array.run["fingerprint"]["source"]
     found = facts["where"] if given is None else given
     if isinstance(found, str) and found == "memory":

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..dimensions import Dimensions
 from ..receipts import Record
-from ..region import RegularGrid
-from ..store import Location, StoredArray, existing_array, locate
+from ..region import Region, RegularGrid
+from ..store import Location, StoredArray, attributes_at, existing_array, locate
 
 
 @dataclass(frozen=True)
-class RecordedArray:
-    """One output array of a run: `array` is None before it is created.
+class RecordedImage:
+    """One image's output of a run: its arrays, None before they are created.
 
-    `first` is the flat index of its first block, `grid` its blocks, `run` its run document.
+    `first` is the flat index of its first block, `grid` the blocks of its first array, `run` its
+    run document.
     """
 
-    location: Location
-    array: StoredArray | None
+    locations: tuple[Location, ...]
+    arrays: tuple[StoredArray | None, ...]
     record: Record
     run: dict[str, Any]
+    dimensions: tuple[Dimensions, ...]
     grid: RegularGrid
     first: int
 
@@ -28,9 +32,15 @@ class RecordedArray:
     def blocks(self) -> range:
         return range(self.first, self.first + self.grid.n_cells)
 
+    def boxes(self, index: int) -> list[Region]:
+        """A block's box in each array."""
+        region = self.grid.cell(index - self.first)
+        primary, *others = self.dimensions
+        return [region, *(dims.counterpart(primary, region) for dims in others)]
 
-def recorded_arrays(output: Any, *, read_only: bool = True) -> list[RecordedArray]:
-    """The arrays that a run writes: one, or those of a series.
+
+def recorded_images(output: Any, *, read_only: bool = True) -> list[RecordedImage]:
+    """What a run writes for its images: one, or those of a series.
 
     Raises
     ------
@@ -49,19 +59,33 @@ def recorded_arrays(output: Any, *, read_only: bool = True) -> list[RecordedArra
     if first is None:
         raise FileNotFoundError(
             f"{location.name} has no record of a daskpatch run; name the output of one: the array, "
-            "or the group of a series."
+            "or the group of a series or of several arrays."
         )
     count = first.run["fingerprint"]["source"]["of"]
     others = [_recorded(location.child(str(i))) for i in range(1, count)]
     return [first, *(other for other in others if other is not None)]
 
 
-def _recorded(location: Location) -> RecordedArray | None:
-    record = Record(location)
-    run = record.run()
-    if run is None:
+def _recorded(location: Location) -> RecordedImage | None:
+    """What is at the place of an image: an array with a record, or a group of several."""
+    place = next((p for p in _places(location) if Record(p).run() is not None), None)
+    if place is None:
         return None
-    shape = tuple(run["fingerprint"]["output"]["shape"])
+    record = Record(place)
+    run = record.run()
+    assert run is not None
+    outputs = run["fingerprint"]["output"]
+    ndim = len(run["fingerprint"]["source"]["data_shape"]) - 2
+    dimensions = tuple(Dimensions(o["axes"], tuple(o["shape"]), ndim) for o in outputs.values())
+    locations = tuple(location.child(name) if name else location for name in outputs)
     blocks = run["blocks"]
-    grid = RegularGrid(shape, tuple(blocks["shape"]), tuple(blocks["merge"]))
-    return RecordedArray(location, existing_array(location), record, run, grid, blocks["first"])
+    grid = RegularGrid(dimensions[0].shape, tuple(blocks["shape"]), tuple(blocks["merge"]))
+    arrays = tuple(map(existing_array, locations))
+    return RecordedImage(locations, arrays, record, run, dimensions, grid, blocks["first"])
+
+
+def _places(location: Location) -> Iterator[Location]:
+    """Where the record of an image may be: inside its array, or inside the first of several."""
+    yield location
+    names = attributes_at(location).get("daskpatch", {}).get("outputs", [])
+    yield from (location.child(name) for name in names[:1] if name)

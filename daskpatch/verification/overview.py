@@ -10,7 +10,7 @@ from dask.utils import format_time
 from numpy.typing import NDArray
 
 from ..receipts import ClaimedError, FailedBlock, Receipts, holders
-from .outputs import RecordedArray, recorded_arrays
+from .outputs import RecordedImage, recorded_images
 
 _RECENT = 300.0
 """Seconds up to the last receipt over which the rate is taken."""
@@ -44,7 +44,7 @@ class Status:
     seconds_left: float | None
     failed_blocks: tuple[FailedBlock, ...]
     drivers: tuple[str, ...]
-    _parts: tuple[tuple[RecordedArray, Receipts], ...] = field(repr=False)
+    _parts: tuple[tuple[RecordedImage, Receipts], ...] = field(repr=False)
 
     @property
     def remaining(self) -> int:
@@ -114,7 +114,7 @@ def status(output: Any) -> Status:
     >>> status(store).remaining
     0
     """
-    arrays = recorded_arrays(output)
+    arrays = recorded_images(output)
     parts = tuple((array, _known(array)) for array in arrays)
     failures = [f for array, done in parts for f in array.record.failures(done).values()]
     rows = np.concatenate([done for _, done in parts])
@@ -133,7 +133,7 @@ def status(output: Any) -> Status:
     )
 
 
-def _known(array: RecordedArray) -> Receipts:
+def _known(array: RecordedImage) -> Receipts:
     """The receipts of blocks that there are."""
     done = array.record.receipts()
     blocks = array.blocks
@@ -141,7 +141,7 @@ def _known(array: RecordedArray) -> Receipts:
     return inside
 
 
-def _drivers(array: RecordedArray) -> tuple[str, ...]:
+def _drivers(array: RecordedImage) -> tuple[str, ...]:
     try:
         return tuple(str(holder) for holder in holders(array.record).values() if holder.is_alive)
     except ClaimedError as error:  # one that cannot be read

@@ -1,0 +1,201 @@
+"""Batches of tiles through the model: normalised, in every position, checked; memory minded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..augmentation import Position
+from ..conversion import is_number
+from ..model import (
+    LoadedModel,
+    ModelError,
+    Results,
+    Signature,
+    is_out_of_memory,
+    release_memory,
+)
+from ..model.errors import describe_tile
+from ..normalization import ValueMap
+
+Specs = dict[str, Any]
+
+_log = logging.getLogger("daskpatch")
+
+
+class BatchLimit:
+    """How many tiles a call of the model may have; lowered where memory runs out.
+
+    Shared by the threads of a process. Pickles unlimited.
+    """
+
+    def __init__(self) -> None:
+        self._size: int | None = None
+
+    def of(self, size: int) -> int:
+        return size if self._size is None else min(size, self._size)
+
+    def lower(self, failed: int) -> int:
+        """Half of a size that was too large."""
+        self._size = max(self.of(failed) // 2, 1) if self.of(failed) == failed else self.of(failed)
+        return self._size
+
+    def __reduce__(self) -> tuple[type[BatchLimit], tuple[()]]:
+        return BatchLimit, ()
+
+
+@dataclass(frozen=True)
+class Calls:
+    """How the model is called for one image.
+
+    Parameters
+    ----------
+    value_map
+        Maps results back; None leaves them.
+    """
+
+    model: LoadedModel
+    positions: tuple[Position, ...] = (Position(),)
+    value_map: ValueMap | None = None
+
+    def __call__(self, batch: NDArray[Any]) -> Results:
+        """The results for `(N, C, (Z), Y, X)`, by name."""
+        results = self.model(batch)
+        if len(self.positions) > 1:
+            results = self._averaged(batch, results)
+        if self.value_map is not None:
+            back = self.value_map
+            results = {
+                name: np.swapaxes(back.undo(np.swapaxes(values, 0, 1)), 0, 1)
+                for name, values in results.items()
+            }
+        return results
+
+    def _averaged(self, batch: NDArray[Any], plain: Results) -> Results:
+        """Means over all positions, of floats; one position is held at a time."""
+        totals = {
+            name: values.astype(np.result_type(values.dtype, np.float32))
+            for name, values in plain.items()
+        }
+        for position in self.positions[1:]:
+            turned = self.model(position.apply(batch))
+            for name, total in totals.items():
+                values = position.undo(turned[name])
+                if values.shape != total.shape:
+                    raise ValueError(
+                        f"turned by {position} the result has shape {values.shape}, as it lies "
+                        f"{total.shape}; 'rot90' needs tiles, margins and scales that are the same "
+                        "along Y and X"
+                    )
+                total += values
+        for total in totals.values():
+            total /= len(self.positions)
+        return totals
+
+    def within_memory(
+        self, batch: NDArray[Any], specs: Sequence[Callable[[], Specs]], limit: BatchLimit
+    ) -> Iterator[tuple[slice, Results]]:
+        """The results of a batch, in parts: one, unless memory runs out.
+
+        Raises
+        ------
+        ModelError
+            If the model fails, or a single tile takes more memory than there is.
+        """
+        done = 0
+        while done < len(batch):
+            size = min(limit.of(len(batch)), len(batch) - done)
+            part = slice(done, done + size)
+            results = self._try(batch[part], specs[part])
+            if results is None:
+                release_memory()
+                _log.warning(
+                    "Out of memory with %d tiles in a batch; going on with %d.",
+                    size,
+                    limit.lower(size),
+                )
+                continue
+            yield part, results
+            done += size
+
+    def _try(self, batch: NDArray[Any], specs: Sequence[Callable[[], Specs]]) -> Results | None:
+        """The results; None where memory ran out and a smaller batch may do."""
+        try:
+            return self(batch)
+        except Exception as error:
+            exhausted = is_out_of_memory(error)
+            if exhausted and len(batch) > 1:
+                return None
+            tile = specs[0]()
+            also = f" and {len(specs) - 1} more in its batch" if len(specs) > 1 else ""
+            advice = (
+                " There is too little memory for one tile: give a smaller patch_size, or fewer "
+                "threads."
+                if exhausted
+                else ""
+            )
+            raise ModelError(
+                f"The model failed on the tile at {describe_tile(tile)}{also}, given "
+                f"{batch.dtype} {batch.shape}: {type(error).__name__}: {error}{advice}",
+                tile,
+                error,
+            ) from error
+
+
+def check_results(
+    results: Results, batch_shape: tuple[int, ...], signature: Signature, specs: Callable[[], Specs]
+) -> None:
+    """Refuse what is not as the trial was: other arrays, shapes or dtypes."""
+    names = [output.name for output in signature.outputs]
+    if set(results) != set(names):
+        tile = specs()
+        raise ModelError(
+            f"The model gave {_named(results)} for the tile at {describe_tile(tile)}; on the trial "
+            f"tile it gave {_named(names)}.",
+            tile,
+        )
+    spatial = signature.tile_shape(batch_shape[2:])
+    for output in signature.outputs:
+        values = results[output.name]
+        check_result(values, batch_shape, (batch_shape[0], output.channels, *spatial), specs)
+        if values.dtype != np.dtype(output.dtype):
+            tile = specs()
+            raise ModelError(
+                f"The model gave {values.dtype} for the tile at {describe_tile(tile)}; on the "
+                f"trial tile it gave {output.dtype}. It must always give the same dtype.",
+                tile,
+            )
+
+
+def check_result(
+    values: NDArray[Any],
+    given: tuple[int, ...],
+    needed: tuple[int, ...],
+    specs: Callable[[], Specs],
+) -> None:
+    """Refuse a result of another shape or of a dtype that is no number."""
+    if values.shape != needed:
+        tile = specs()
+        raise ModelError(
+            f"The model gave shape {values.shape} for the tile at {describe_tile(tile)}, given "
+            f"{given}; needed is {needed}: (N, C, (Z), Y, X) with the tile's own spatial shape"
+            f"{'' if needed[2:] == given[2:] else ', scaled, without its margin'}.",
+            tile,
+        )
+    if not is_number(values.dtype):
+        tile = specs()
+        raise ModelError(
+            f"The model gave dtype {values.dtype} for the tile at {describe_tile(tile)}; needed "
+            "are integers, floats of up to 64 bits, or booleans.",
+            tile,
+        )
+
+
+def _named(names: Any) -> str:
+    shown = [name for name in names if name]
+    return f"arrays named {', '.join(shown)}" if shown else "one array"

@@ -1,0 +1,109 @@
+"""What happens to a tile beside the tiling: values in, model, positions, stitching, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ..augmentation import Position, as_augment, positions
+from ..model import SharedModel, Signature
+from ..normalization import Normalization
+from ..probing import Probe
+
+Margin = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """Options of `plan` that say how a tile becomes voxels, checked.
+
+    `scale` and `margin` are None where the trial is to find them out.
+    """
+
+    model: SharedModel
+    input_dtype: np.dtype[Any]
+    stitch: str
+    augment: tuple[str, ...]
+    positions: tuple[Position, ...]
+    post: SharedModel | None
+    normalization: Normalization | None
+    denormalize: bool
+    scale: tuple[Fraction, ...] | None
+    margin: Margin | None
+
+    def __post_init__(self) -> None:
+        if self.normalization is not None and self.input_dtype.kind != "f":
+            raise ValueError(
+                f"input_dtype is {self.input_dtype}; normalised values are no integers: give a "
+                "dtype of floats."
+            )
+        if self.denormalize and self.normalization is None:
+            raise ValueError("denormalize maps back what normalize did; give normalize too.")
+
+    def with_probe(self, probe: Probe) -> Treatment:
+        """Scale and margin from a probe, where they were not given."""
+        if self.says_size or probe.keeps_size:
+            return self
+        return replace(self, scale=probe.scale, margin=probe.margin)
+
+    @property
+    def says_size(self) -> bool:
+        """Whether scale or margin was given."""
+        return self.scale is not None or self.margin is not None
+
+    def check_denormalizes(self, signature: Signature, n_channels: int) -> None:
+        """Refuse to map channels back that have no counterpart in the input.
+
+        Raises
+        ------
+        ValueError
+            If each channel was normalised on its own, and the model gives other channels.
+        """
+        normalization = self.normalization
+        assert normalization is not None
+        n_maps = n_channels if normalization.per_channel else 1
+        if normalization.constants is not None:
+            n_maps = len(normalization.constants.offset)
+        given = [output.channels for output in signature.outputs]
+        if n_maps > 1 and any(channels != n_maps for channels in given):
+            raise ValueError(
+                f"denormalize cannot map {given} channels back: {n_maps} were normalised, each on "
+                "its own. Normalise them together (normalize_per_channel=False), or leave "
+                "denormalize out."
+            )
+
+
+def as_positions(augment: Any, ndim: int) -> tuple[tuple[str, ...], tuple[Position, ...]]:
+    """Which augmentations were asked for, and the positions that they stand for."""
+    kinds = as_augment(augment)
+    return kinds, positions(kinds, ndim)
+
+
+def as_scale(value: Any, ndim: int) -> tuple[Fraction, ...] | None:
+    """Output voxels per input voxel: a number, or one per axis.
+
+    Raises
+    ------
+    ValueError
+        If one is no number above 0.
+    """
+    if value is None:
+        return None
+    entries = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else None
+    try:
+        scale = tuple(
+            Fraction(entry).limit_denominator(1024)
+            for entry in (entries if entries is not None else [value] * ndim)
+        )
+    except (TypeError, ValueError, OverflowError):
+        scale = ()
+    if len(scale) != ndim or any(s <= 0 for s in scale):
+        raise ValueError(
+            f"scale is {value!r}; needed are the output's voxels per voxel of the input, such as 2 "
+            f"or '1/4': one number, or one for each of {ndim} axes."
+        )
+    return scale

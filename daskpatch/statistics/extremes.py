@@ -1,0 +1,40 @@
+"""The smallest and the largest value."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .moments import slices
+
+
+class Extremes:
+    """The smallest and the largest finite value."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._low, self._high = math.inf, -math.inf
+
+    def add(self, values: NDArray[Any]) -> None:
+        for part in slices(values):
+            low, high = part.min(), part.max()
+            if not (np.isfinite(low) and np.isfinite(high)):
+                part = part[np.isfinite(part)]
+                if not len(part):
+                    continue
+                low, high = part.min(), part.max()
+            self._low, self._high = min(self._low, float(low)), max(self._high, float(high))
+            self.count += len(part)
+
+    def merge(self, other: Extremes) -> None:
+        self._low, self._high = min(self._low, other._low), max(self._high, other._high)
+        self.count += other.count
+
+    def found(self) -> tuple[float, float, float]:
+        """The smallest, its distance to the largest, and 0: nothing is off."""
+        if not self.count:
+            return 0.0, 0.0, 0.0
+        return self._low, self._high - self._low, 0.0

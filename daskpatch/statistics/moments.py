@@ -1,0 +1,69 @@
+"""Mean and standard deviation, as exact for 10^12 voxels as for a thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Context, Decimal, localcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SLICE = 2**17
+"""Voxels that are looked at at a time: as float64 they stay in the CPU's cache."""
+
+_DIGITS = Context(prec=60)
+"""Sums of up to 10^12 squares of float64 lose nothing that shows in a float64."""
+
+
+def slices(values: NDArray[Any], size: int = _SLICE) -> Iterator[NDArray[Any]]:
+    """An array's values, some at a time."""
+    flat = values.reshape(-1)
+    for start in range(0, len(flat), size):
+        yield flat[start : start + size]
+
+
+class Moments:
+    """Count, sum and sum of squares.
+
+    Values are summed in float64 as distances from one of them, so that little is lost; what
+    leaves a slice is kept to 60 digits. So the order in which parts are added up does not matter,
+    and the difference of large sums, from which a variance comes, is exact.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sum, self._squares = Decimal(0), Decimal(0)
+
+    def add(self, values: NDArray[Any]) -> None:
+        for part in slices(values):
+            self._add_slice(part.astype(np.float64))
+
+    def _add_slice(self, values: NDArray[np.float64]) -> None:
+        if not np.isfinite(values.sum()):
+            values = values[np.isfinite(values)]
+            if not len(values):
+                return
+        shift = float(values[len(values) // 2])
+        values -= shift
+        total, squares = float(values.sum()), float(np.einsum("i,i->", values, values))
+        with localcontext(_DIGITS):
+            origin, total_, count = Decimal(shift), Decimal(total), len(values)
+            self._sum += count * origin + total_
+            self._squares += Decimal(squares) + 2 * origin * total_ + count * origin * origin
+        self.count += count
+
+    def merge(self, other: Moments) -> None:
+        with localcontext(_DIGITS):
+            self._sum += other._sum
+            self._squares += other._squares
+        self.count += other.count
+
+    def found(self) -> tuple[float, float, float]:
+        """Mean, standard deviation (of the population), and 0: nothing is off."""
+        if not self.count:
+            return 0.0, 0.0, 0.0
+        with localcontext(_DIGITS):
+            mean = self._sum / self.count
+            variance = max(self._squares / self.count - mean * mean, Decimal(0))
+            return float(mean), float(variance.sqrt()), 0.0
