@@ -211,6 +211,7 @@ def plan(
         scale=as_scale(scale, ndim),
         margin=None if margin is None else as_margin(margin, ndim),
     )
+    treatment.check_channels(images[0].data_shape[1])
     check_dtypes(dtype)
     batch = batch_size if batch_size == "auto" else at_least_one("batch_size", batch_size)
     choice = None

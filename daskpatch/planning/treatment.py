@@ -50,6 +50,24 @@ class Treatment:
             return self
         return replace(self, scale=probe.scale, margin=probe.margin)
 
+    def check_channels(self, n_channels: int) -> None:
+        """Refuse constants for other channels than an image has.
+
+        Raises
+        ------
+        ValueError
+            If there are several, and not one per channel.
+        """
+        normalization = self.normalization
+        if normalization is None or normalization.constants is None:
+            return
+        n_constants = len(normalization.constants.offset)
+        if n_constants not in (1, n_channels):
+            raise ValueError(
+                f"normalize has {n_constants} numbers for {n_channels} channel(s); give one, or "
+                "one per channel."
+            )
+
     @property
     def says_size(self) -> bool:
         """Whether scale or margin was given."""

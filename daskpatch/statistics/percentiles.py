@@ -99,6 +99,7 @@ class Percentiles:
 
 def float_keys(values: NDArray[np.float32]) -> Keys:
     """Integers in the order of floats (as IEEE 754 has it, negative ones turned around)."""
+    values = values + np.float32(0)  # there is one zero
     bits = values.view(np.uint32)
     negative = (values.view(np.int32) >> 31).view(np.uint32)
     ordered = bits ^ (negative | np.uint32(1 << 31))
