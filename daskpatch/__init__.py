@@ -30,6 +30,8 @@ from .prediction import plan, predict
 from .probing import Probe, probe
 from .receipts import ClaimedError, FailedBlock, Report, RunFailed
 from .running import Interruption
+from .seams import SeamReport, check_seams
+from .statistics import Statistics
 from .verification import Status, Verification, status, verify
 from .view import View
 
@@ -52,7 +54,9 @@ __all__ = [
     "RandomPatching",
     "Report",
     "RunFailed",
+    "SeamReport",
     "SequentialPatching",
+    "Statistics",
     "Status",
     "TileSpecs",
     "TiledPatching",
@@ -60,6 +64,7 @@ __all__ = [
     "Verification",
     "View",
     "WholeSamplePatching",
+    "check_seams",
     "is_tile_specs",
     "open_image",
     "plan",

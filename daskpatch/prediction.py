@@ -178,9 +178,7 @@ def plan(
         fraction=normalize_fraction,
     )
     known = as_probe(probe)
-    tiling = Tiling(
-        patch_size, overlaps, align, min_size, margin, patching, blends=stitch != "crop"
-    )
+    tiling = Tiling(patch_size, overlaps, align, min_size, patching, blends=stitch != "crop")
     images = _open(source, axes, channels, padding, tiling.n_axes(known), io)
     ndim = len(images[0].data_shape) - 2
     is_series = isinstance(source, list | tuple)

@@ -172,11 +172,24 @@ def test_an_existing_array_of_the_results_size(tmp_path, rng):
     )
     daskpatch.predict(values, finer, array, axes="YX", patch_size=24, overlaps=4, progress=False)
     assert np.allclose(array[...], finer(values[None, None])[0, 0], atol=1e-6)
+    small = zarr.create_array(
+        store=str(tmp_path / "s.zarr"), shape=(48, 48), chunks=(24, 24), dtype="f4"
+    )
     with pytest.raises(ValueError, match=r"prediction's is \(96, 96\)"):
-        small = zarr.create_array(
-            store=str(tmp_path / "s.zarr"), shape=(48, 48), chunks=(24, 24), dtype="f4"
-        )
         daskpatch.plan(values, finer, small, axes="YX", patch_size=24)
+
+
+@pytest.mark.parametrize("model", [valid, coarser, finer])
+def test_a_repair(tmp_path, rng, model):
+    values = rng.normal(size=(61, 52)).astype("f4")
+    out = tmp_path / "o.zarr"
+    options = {"axes": "YX", "patch_size": 32, "overlaps": 8, "chunks": 8, "block_shape": 32}
+    daskpatch.predict(values, model, out, **options, progress=False)
+    before = zarr.open_array(store=str(out))[...]
+    next((out / "c").rglob("0/0")).unlink()
+    found = daskpatch.verify(out, repair=True, model=model, source=values, progress=False)
+    assert found.repaired.done == 1
+    assert np.array_equal(zarr.open_array(store=str(out))[...], before)
 
 
 @st.composite

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -71,9 +71,7 @@ def fill_region(
     limit: BatchLimit,
 ) -> None:
     """`predict_region` into arrays that are there already: boxes of the same samples and space."""
-    value_map = None if prediction.maps is None else prediction.maps[data_idx]
-    back = value_map if prediction.denormalize else None
-    calls = Calls(load(prediction.model), prediction.positions, back)
+    calls = calls_of(prediction, data_idx)
     dims = prediction.outputs[data_idx][parts[0].output]
     spatial = dims.spatial_part(parts[0].region)
     for sample_idx, position in dims.samples_of(parts[0].region):
@@ -81,6 +79,72 @@ def fill_region(
         _Sample(
             prediction, data_idx, sample_idx, spatial, targets, calls, tally, buffers, limit
         ).predict()
+
+
+def stitched_sample(
+    prediction: Prediction, data_idx: int, sample_idx: int, region: Region
+) -> Results:
+    """All that the model gives for a (Z)YX box of one sample, stitched, before `post`: `C(Z)YX`."""
+    results = {
+        output.name: np.empty((output.channels, *region.shape), output.dtype)
+        for output in prediction.signature.outputs
+    }
+    targets = [Destination(name, slice(None), values) for name, values in results.items()]
+    plain = replace(prediction, post=None)
+    _Sample(
+        plain,
+        data_idx,
+        sample_idx,
+        region,
+        targets,
+        calls_of(prediction, data_idx),
+        Tally(),
+        BufferPool(),
+        BatchLimit(),
+    ).predict()
+    return results
+
+
+def predicted_tile(
+    prediction: Prediction, data_idx: int, sample_idx: int, tile: Tile, region: Region
+) -> Results:
+    """What one tile gives for a (Z)YX box of the output that it covers: `C(Z)YX`.
+
+    Raises
+    ------
+    ModelError
+        If the model does not take the tile.
+    """
+    image = prediction.images[data_idx]
+    given = image.extract_patch(sample_idx, None, [t.start for t in tile], sizes(tile))
+    batch = np.empty((1, *given.shape), prediction.input_dtype)
+    normalise(prediction, data_idx, batch[0], given)
+
+    def specs() -> dict[str, Any]:
+        return dict(prediction.grids[data_idx].specs_of(data_idx, sample_idx, tile))
+
+    calls = calls_of(prediction, data_idx)
+    ((_, results),) = calls.within_memory(batch, [specs], BatchLimit())
+    check_results(results, batch.shape, prediction.signature, specs)
+    place = region.slices_within(prediction.signature.given(tile))
+    return {name: values[0][(slice(None), *place)] for name, values in results.items()}
+
+
+def calls_of(prediction: Prediction, data_idx: int) -> Calls:
+    """How the model is called for an image."""
+    value_map = None if prediction.maps is None else prediction.maps[data_idx]
+    back = value_map if prediction.denormalize else None
+    return Calls(load(prediction.model), prediction.positions, back)
+
+
+def normalise(
+    prediction: Prediction, data_idx: int, values: NDArray[Any], given: NDArray[Any]
+) -> None:
+    """Fill what the model is given, `C(Z)YX`, from what was read."""
+    if prediction.maps is None:
+        convert(values, given)
+    else:
+        prediction.maps[data_idx].apply(values, given)
 
 
 def _destination(
@@ -130,19 +194,13 @@ class _Sample:
         specs = [partial(self._specs, tile) for tile in group]
         with self.buffers.lend(shape, prediction.input_dtype) as batch:
             for values, given in zip(batch, cuts, strict=True):
-                self._normalise(values, given)
+                normalise(prediction, self.data_idx, values, given)
             for part, results in self.calls.within_memory(batch, specs, self.limit):
                 given_shape = batch[part].shape
                 check_results(results, given_shape, prediction.signature, specs[part.start])
                 for i, (tile, given) in enumerate(zip(group[part], cuts[part], strict=True)):
                     of_tile = {name: values[i] for name, values in results.items()}
                     self._count(stitcher.add(tile, of_tile), given)
-
-    def _normalise(self, values: NDArray[Any], given: NDArray[Any]) -> None:
-        if self.prediction.maps is None:
-            convert(values, given)
-        else:
-            self.prediction.maps[self.data_idx].apply(values, given)
 
     def _count(self, found: bool, given: NDArray[Any]) -> None:
         """Count a NaN that the model made, or that integers cannot store."""

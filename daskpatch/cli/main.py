@@ -18,6 +18,8 @@ import daskpatch
 
 from ..image import information
 from ..importing import import_attribute, split_name
+from ..model import as_handle
+from ..probing import description_beside, read_description
 from ..running import Interruption
 from .options import RUN_OPTIONS, common_options, plan_options, probe_options, run_options
 from .signals import INTERRUPTED, interruptible, leave_at_once
@@ -134,6 +136,7 @@ def status(output: str, watch: bool, as_json: bool, debug: bool) -> None:  # noq
 @click.argument("output")
 @click.option("--repair", is_flag=True, help="Compute bad blocks again.")
 @click.option("--model", metavar="NAME", help="For the repair: the model of the run.")
+@click.option("--post", metavar="NAME", help="For the repair: as it was given to predict.")
 @click.option("--model-id", help="For the repair: as it was given to predict.")
 @click.option("--threads", type=int, help="Blocks that are read at a time.")
 @click.option("--progress/--no-progress", default=True, help="Show a bar.")
@@ -155,6 +158,29 @@ def probe(model: str, save: str | None, as_json: bool, debug: bool, **options: A
     if save is not None:
         found.save(save)
     click.echo(json.dumps(found.to_dict()) if as_json else repr(found))
+    beside = description_beside(as_handle(model).handle.file)
+    if beside is not None:
+        for line in found.disagreements(read_description(beside)) or ["found as it states"]:
+            click.echo(f"{beside}: {line}", err=True)
+
+
+@cli.command()
+@click.argument("source")
+@plan_options
+@click.option("--places", type=int, default=4, help="Seams along each axis.")
+@click.option("--tolerance", type=float, default=1e-4, help="In standard deviations.")
+@click.option("--seed", type=int, default=0, help="Of the choice of seams.")
+@click.option("--plot", metavar="FILE", help="Also draw what was found.")
+@click.option("--progress/--no-progress", default=True, help="Show a bar.")
+@common_options
+def check(source: str, plot: str | None, as_json: bool, debug: bool, **options: Any) -> int:  # noqa: ARG001
+    """Measure, at a few seams of SOURCE, whether the tiles of a plan would show."""
+    of_check = {name: options.pop(name) for name in ("places", "tolerance", "seed", "progress")}
+    found = daskpatch.check_seams(_plan(source, None, options), **of_check)
+    if plot is not None:
+        found.plot().savefig(plot)
+    click.echo(json.dumps(found.to_dict()) if as_json else str(found))
+    return 0 if found.ok else _RUN_FAILED
 
 
 @cli.command()

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..importing import import_attribute, split_name
@@ -71,6 +72,10 @@ class ImportedModel:
     @property
     def name(self) -> str:
         return f"{self.module}:{self.attribute}"
+
+    @property
+    def file(self) -> Path | None:
+        return Path(self.module) if self.module.endswith(".py") else None
 
     def load(self) -> Callable[[Batch], Any]:
         value = import_attribute(self.module, self.attribute)

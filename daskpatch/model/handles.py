@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
 
@@ -27,6 +28,10 @@ class ModelHandle(Protocol):
 
     def load(self) -> Callable[[Batch], Any]:
         """The model itself: a callable of `(N, C, (Z), Y, X)` arrays."""
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the model is in, where it is in one."""
 
     def nbytes(self) -> int:
         """Bytes of the model's weights; 0 where it does not say."""
@@ -132,6 +137,10 @@ class CallableModel:
         name = getattr(function, "__qualname__", None) or type(function).__qualname__
         module = getattr(function, "__module__", None)
         return f"{module}.{name}" if module else name
+
+    @property
+    def file(self) -> None:
+        return None
 
     def load(self) -> Callable[[Batch], Any]:
         return self.function

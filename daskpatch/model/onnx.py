@@ -38,6 +38,10 @@ class OnnxModel:
     def name(self) -> str:
         return f"OnnxModel({str(self.path)!r})"
 
+    @property
+    def file(self) -> Path:
+        return Path(self.path)
+
     def nbytes(self) -> int:
         return Path(self.path).stat().st_size
 

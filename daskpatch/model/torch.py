@@ -65,6 +65,10 @@ class TorchModel:
         kind = type(self.module_or_path)
         return f"TorchModel({kind.__module__}.{kind.__qualname__})"
 
+    @property
+    def file(self) -> Path | None:
+        return self.module_or_path if isinstance(self.module_or_path, Path) else None
+
     def nbytes(self) -> int:
         if isinstance(self.module_or_path, Path):
             return self.module_or_path.stat().st_size

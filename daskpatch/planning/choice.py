@@ -12,8 +12,9 @@ from dask.utils import format_bytes, format_time
 class Alternative:
     """A tiling, and what a run with it is expected to take.
 
-    `compute_ratio`: voxels computed per voxel of the image; `peak_memory` in bytes, of a worker;
-    `seconds` for the whole run; `reason`: why it was rejected, empty for the one that was not.
+    `compute_ratio`: voxels computed per voxel of the image; `model_memory`: bytes that the model
+    and its tiles take in a worker; `seconds` for the whole run; `reason`: why it was rejected,
+    empty for the one that was not.
     """
 
     patch_size: tuple[int, ...]
@@ -21,7 +22,7 @@ class Alternative:
     batch_size: int
     threads: int
     compute_ratio: float
-    peak_memory: int
+    model_memory: int
     seconds: float
     reason: str = ""
 
@@ -29,7 +30,7 @@ class Alternative:
         text = (
             f"tiles of {self.patch_size}, overlaps {self.overlaps}, batches of {self.batch_size}: "
             f"{self.compute_ratio:.2f} voxels computed per voxel kept, about "
-            f"{format_time(self.seconds)}, {format_bytes(self.peak_memory)}"
+            f"{format_time(self.seconds)}, {format_bytes(self.model_memory)}"
         )
         return f"{text} ({self.reason})" if self.reason else text
 

@@ -11,15 +11,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from functools import reduce
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..axis import AlignedAxis
 from ..image import ImageStack
 from ..patching import as_sizes
-from ..probing import Cost, Probe, probe, with_costs
+from ..probing import (
+    Cost,
+    Probe,
+    description_beside,
+    probe,
+    read_description,
+    with_costs,
+)
 from ..statistics import statistics_of
 from .choice import Alternative, Choice
 from .memory import available_memory
@@ -46,14 +54,27 @@ _LARGER = 1.05
 _SHOWN = 5
 """Alternatives that are told of."""
 
+_HANDY = 16
+"""Larger distances of crops are multiples of it."""
+
+_LOOKED_AT = 300
+"""Tilings that are looked at closely."""
+
 _BLEND_SHARE = 4
 """Tiles that are blended overlap by a quarter at least."""
 
 
 def probed(treatment: Treatment, images: Sequence[ImageStack], known: Probe | None) -> Probe:
-    """What is known of the model, costs included; measured where it is not known yet."""
+    """What is known of the model, costs included; measured where it is not known yet.
+
+    A bioimage.io description beside the model's file is believed.
+    """
+    beside = description_beside(treatment.model.handle.file)
+    if known is None and beside is not None:
+        known = read_description(beside)
+    largest = max(math.prod(image.data_shape[2:]) for image in images)
     if known is not None:
-        return with_costs(known, treatment.model, _SECONDS)
+        return with_costs(known, treatment.model, _SECONDS, largest)
     return probe(
         treatment.model,
         ndim=len(images[0].data_shape) - 2,
@@ -61,6 +82,7 @@ def probed(treatment: Treatment, images: Sequence[ImageStack], known: Probe | No
         sample=_sample(images[len(images) // 2], treatment),
         input_dtype=treatment.input_dtype,
         seconds=_SECONDS,
+        largest=largest,
     )
 
 
@@ -102,6 +124,7 @@ def choose(
         raise ValueError(
             "batch_size 'auto' goes with patch_size, not with patching: give batch_size a number."
         )
+    known.check_input(images[0].data_shape[1], len(images[0].data_shape) - 2)
     search = _Search(
         tiling.with_probe(known),
         batch_size,
@@ -109,6 +132,7 @@ def choose(
         known,
         treatment,
         threads=threads,
+        keeps_threads=request.threads is not None,
         limit=request.memory_limit or available_memory(),
         units=_write_units(known, images, target, request),
     )
@@ -120,7 +144,7 @@ def choose(
                 f"No tile that {known.name} takes has room for its halo of {known.halo} voxels; "
                 "give patch_size and overlaps."
             )
-        least = min(found, key=lambda option: option.peak_memory)
+        least = min(found, key=lambda option: option.model_memory)
         raise MemoryError(
             f"No tiling fits the memory_limit; the least that was found: {least}. Raise it, or "
             "lower threads."
@@ -185,6 +209,7 @@ class _Search:
     known: Probe
     treatment: Treatment
     threads: int
+    keeps_threads: bool
     limit: int
     units: tuple[int, ...] | None
 
@@ -210,9 +235,32 @@ class _Search:
         return as_sizes("align", self.tiling.align, self.known.ndim, least=1)
 
     def alternatives(self) -> Iterator[Alternative]:
+        """The tilings that look the best at a glance, and the smallest one."""
         along = [list(self._sizes(axis)) for axis in range(self.known.ndim)]
-        for sizes in product(*along):
-            yield self._alternative(sizes)
+        if not all(along):
+            return
+        glance = self._glance(along)
+        best = np.argsort(glance, axis=None, kind="stable")[:_LOOKED_AT]
+        smallest = np.argmin(_outer([[size.patch for size in sizes] for sizes in along]))
+        for flat in dict.fromkeys([*best.tolist(), int(smallest)]):
+            at = np.unravel_index(flat, glance.shape)
+            yield self._alternative([sizes[i] for sizes, i in zip(along, at, strict=True)])
+
+    def _glance(self, along: Sequence[Sequence[_Size]]) -> NDArray[np.float64]:
+        """Seconds of all combinations of sizes, roughly: for batches of one."""
+        patch, ratio, tiles = (
+            _outer([[getattr(size, name) for size in sizes] for sizes in along])
+            for name in ("patch", "ratio", "tiles")
+        )
+        logs, speeds = self._speeds(1)
+        per_voxel = np.interp(np.log(patch), logs, speeds) + _VOXEL_SECONDS
+        tiles = tiles * self.n_samples
+        fitting = _SHARE * self.limit / self._bytes((1,), 1) / patch
+        threads = self.threads if self.keeps_threads else np.clip(fitting, 1, self.threads)
+        waves = np.ceil(tiles / threads)
+        voxels = float(math.prod(self.shape)) * self.n_samples * ratio
+        seconds = (voxels * per_voxel / tiles + _TILE_SECONDS) * waves
+        return np.where(fitting < threads, np.inf, seconds)
 
     def _alternative(self, sizes: Sequence[_Size]) -> Alternative:
         patch = tuple(size.patch for size in sizes)
@@ -222,7 +270,7 @@ class _Search:
         batch = self._batch(patch)
         per_thread = self._bytes(patch, batch)
         threads = self.threads
-        while threads > 1 and threads * per_thread > _SHARE * self.limit:
+        while not self.keeps_threads and threads > 1 and threads * per_thread > _SHARE * self.limit:
             threads //= 2
         waves = math.ceil(tiles / threads)  # a tile is computed by one thread
         busy = tiles / (waves * threads)
@@ -235,7 +283,7 @@ class _Search:
             batch_size=batch,
             threads=threads,
             compute_ratio=ratio,
-            peak_memory=int(needed),
+            model_memory=int(needed),
             seconds=seconds,
             reason="too large for memory" if needed > _SHARE * self.limit else "",
         )
@@ -311,7 +359,9 @@ class _Search:
         n, align = self.shape[axis], self.grid[axis]
         unit = self.units[axis] if self.units is not None else 0
         even = {-(-n // (count * align)) * align for count in range(1, 33)}
-        steps = even | {k * align for k in _ladder(n // align)}
+        handy = math.lcm(align, _HANDY)  # chunks will be divisors of it
+        steps = even | {k * align for k in _ladder(min(4 * handy, n) // align)}
+        steps |= {k * handy for k in _ladder(n // handy)}
         if unit:
             cells = {step for step in range(align, unit + 1, align) if unit % step == 0}
             whole = math.lcm(unit, align)
@@ -343,14 +393,16 @@ class _Search:
 
     def _seconds_per_voxel(self, patch: tuple[int, ...], batch: int) -> float:
         """Between the tiles that were measured, on a logarithmic scale; beyond, as the last."""
+        return float(np.interp(math.log(math.prod(patch)), *self._speeds(batch)))
+
+    def _speeds(self, batch: int) -> tuple[list[float], list[float]]:
+        """Logarithms of the voxels of tiles, and seconds per voxel, of batches like this one."""
         points = {
             math.log(math.prod(cost.tile)): 1 / cost.voxels_per_second
             for cost in sorted(self.known.costs, key=lambda cost: -abs(cost.batch - batch))
         }
-        if not points:
-            return 0.0
-        logs = sorted(points)
-        return float(np.interp(math.log(math.prod(patch)), logs, [points[x] for x in logs]))
+        logs = sorted(points or [0.0])
+        return logs, [points.get(x, 0.0) for x in logs]
 
     def _bytes(self, patch: tuple[int, ...], batch: int) -> float:
         """What one thread takes: the model's working memory, tiles in and out, the block."""
@@ -364,12 +416,17 @@ class _Search:
         return voxels * (batch * (working + given) + made)
 
 
+def _outer(values: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """Products of one value from each list, as an array with an axis for each list."""
+    return reduce(np.multiply.outer, [np.asarray(one, float) for one in values])
+
+
 def _ladder(most: int) -> Iterator[int]:
-    """1, 2, 3, … each about an eighth more than the last."""
+    """1, 2, 3, … each about a sixth more than the last."""
     value = 1
     while value <= most:
         yield value
-        value = max(value + 1, value * 9 // 8)
+        value = max(value + 1, value * 7 // 6)
 
 
 def _given(value: Any, n_axes: int, axis: int) -> int | None:

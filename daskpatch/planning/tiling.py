@@ -22,7 +22,6 @@ _DEFAULTS: dict[str, Any] = {
     "overlaps": 0,
     "align": 1,
     "min_size": 1,
-    "margin": 0,
 }
 """What comes to the same as saying nothing."""
 
@@ -43,7 +42,6 @@ class Tiling:
     overlaps: Any
     align: Any
     min_size: Any
-    margin: Any
     patching: Patching | None
     blends: bool = False
 

@@ -49,6 +49,7 @@ def probe(
     input_dtype: Any = "float32",
     patch_size: int | Sequence[int] | None = None,
     seconds: float = 20.0,
+    largest: int | None = None,
 ) -> Probe:
     """Find out how far a model looks, on which grid it works, what it takes and what it costs.
 
@@ -75,8 +76,9 @@ def probe(
         What the model is given.
     patch_size
         A size that the model takes; by default one is looked for.
-    seconds
-        Time for measuring the cost; 0 leaves it out.
+    seconds, largest
+        For measuring the cost: time, and voxels of the largest tile of interest (None: as many as
+        time and memory allow). 0 seconds leave it out.
 
     Raises
     ------
@@ -122,20 +124,20 @@ def probe(
         effect=max(found.effect for found in axes),
         tolerance=limit,
         profiles=tuple(found.profile for found in axes),
-        costs=measure_costs(subject, sizes, tuple(n or 1 for n in aligns), seconds)
+        costs=measure_costs(subject, sizes, tuple(n or 1 for n in aligns), seconds, largest)
         if seconds
         else (),
     )
 
 
-def with_costs(found: Probe, model: Any, seconds: float = 20.0) -> Probe:
-    """The probe with costs measured, where it has none."""
+def with_costs(found: Probe, model: Any, seconds: float, largest: int | None = None) -> Probe:
+    """The probe with costs measured, as `probe` does, where it has none."""
     if found.costs:
         return found
     subject = Subject(
         load(as_handle(model)), found.channels, found.ndim, np.dtype(found.input_dtype)
     )
-    return replace(found, costs=measure_costs(subject, found.sizes, found.grid, seconds))
+    return replace(found, costs=measure_costs(subject, found.sizes, found.grid, seconds, largest))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import html
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
@@ -104,6 +104,34 @@ class Probe:
     def scale(self) -> tuple[Fraction, ...]:
         """Voxels of the result per voxel of the input."""
         return tuple(along.scale for along in self.sizes)
+
+    def disagreements(self, stated: Probe) -> list[str]:
+        """What this probe found that is not as it was stated, by a description or another probe.
+
+        A halo that is larger than needed is no disagreement, nor are more sizes.
+        """
+        found = []
+        for axis, mine, theirs in zip(
+            "ZYX"[-self.ndim :], self._axes(), stated._axes(), strict=True
+        ):
+            halo, align, along = mine
+            other_halo, other_align, other = theirs
+            if halo > other_halo:
+                found.append(f"{axis}: halo {halo} found, {other_halo} stated")
+            if align is None or other_align % align:
+                found.append(f"{axis}: grid of {align} found, {other_align} stated")
+            if (along.scale, along.margin) != (other.scale, other.margin):
+                found.append(
+                    f"{axis}: scale {along.scale} and margin {along.margin} found, {other.scale} "
+                    f"and {other.margin} stated"
+                )
+            if other.smallest < along.smallest:
+                found.append(f"{axis}: sizes from {along.smallest} on, {other.smallest} stated")
+        return found
+
+    def _axes(self) -> Iterator[tuple[int, Any, AxisSizes]]:
+        """Halo, grid and sizes, axis by axis."""
+        return zip(self.halo, self.align, self.sizes, strict=True)
 
     def check_input(self, channels: int, ndim: int) -> None:
         """Refuse images that the probe says nothing about.
@@ -216,27 +244,6 @@ class Probe:
             ("cost", speed),
             ("advice", self.advice),
         ]
-
-
-def as_probe(probe: Any) -> Probe | None:
-    """A probe, or what the file of one says; None is none.
-
-    Raises
-    ------
-    TypeError, ValueError, FileNotFoundError
-        If it is neither.
-    """
-    if probe is None or isinstance(probe, Probe):
-        return probe
-    if isinstance(probe, str | os.PathLike):
-        path = Path(probe)
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no probe at {path}.")
-        return Probe.load(path)
-    raise TypeError(
-        f"probe is a {type(probe).__name__}; needed is a daskpatch.Probe or the path of a saved "
-        "one."
-    )
 
 
 def _restored(values: dict[str, Any]) -> dict[str, Any]:

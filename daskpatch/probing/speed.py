@@ -46,7 +46,11 @@ class Cost:
 
 
 def measure_costs(
-    subject: Subject, sizes: Sequence[AxisSizes], aligns: Shape, budget: float
+    subject: Subject,
+    sizes: Sequence[AxisSizes],
+    aligns: Shape,
+    budget: float,
+    largest: int | None = None,
 ) -> tuple[Cost, ...]:
     """Ever larger tiles and batches, until time or memory would run out.
 
@@ -56,6 +60,8 @@ def measure_costs(
         The model, the sizes that it takes and its grid.
     budget
         Seconds.
+    largest
+        Voxels of a tile after which there is no need for larger ones.
     """
     deadline = time.perf_counter() + budget
     costs: list[Cost] = []
@@ -67,7 +73,7 @@ def measure_costs(
             costs.append(cost)
             if batch > 1 and cost.voxels_per_second < 1.05 * costs[-2].voxels_per_second:
                 break  # larger batches do not help
-        if not costs or costs[-1].tile != tile:
+        if not costs or costs[-1].tile != tile or math.prod(tile) >= (largest or math.inf):
             break
     return tuple(costs)
 

@@ -1,0 +1,31 @@
+"""Probes from wherever they are: values, saved files, descriptions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from .description import is_description, read_description
+from .result import Probe
+
+
+def as_probe(probe: Any) -> Probe | None:
+    """A probe, or what the file of one, or of a description, says; None is none.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        If it is neither.
+    """
+    if probe is None or isinstance(probe, Probe):
+        return probe
+    if isinstance(probe, str | os.PathLike):
+        path = Path(probe)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no probe at {path}.")
+        return read_description(path) if is_description(path) else Probe.load(path)
+    raise TypeError(
+        f"probe is a {type(probe).__name__}; needed is a daskpatch.Probe, or the path of a saved "
+        "one or of an rdf.yaml."
+    )

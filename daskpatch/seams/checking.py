@@ -1,0 +1,224 @@
+"""`check_seams`: the stitched result against larger contexts, at some seams of the user's data."""
+
+from __future__ import annotations
+
+import time
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from ..block import Prediction, stitched_sample
+from ..model import Results
+from ..planning import Plan
+from ..planning.memory import at_least_one
+from ..planning.progress import progress_of
+from .comparison import Comparison, Values, jumps, largest_by_distance, seam_row
+from .places import Place, choose_places
+from .references import References, grid_of, output_region, references, usual_shift
+from .report import SeamReport, verdict_of
+
+_NOISE_FACTOR = 3.0
+
+_NEAR = 0.5
+"""The nearer part of the planes around a seam; those beyond are the control."""
+
+_CONCENTRATED = 4.0
+"""How much larger differences near seams are than inside, where it is the overlap that lacks."""
+
+
+def check_seams(
+    plan: Plan,
+    *,
+    places: int = 4,
+    tolerance: float = 1e-4,
+    seed: int = 0,
+    progress: bool = True,
+) -> SeamReport:
+    """Measure whether the tiles of a plan show in its result, on the plan's own data.
+
+    A few seams are looked at along each axis, where the image has structure. The voxels around
+    them, stitched as the run would stitch them (before `post`), are compared with the same voxels
+    out of one tile about twice as long, and out of such a tile on a shifted grid.
+
+    Parameters
+    ----------
+    plan
+        Of any model and tiling; its output is not needed, nothing is written. Statistics for
+        `normalize` are measured if they are not known yet.
+    places
+        Seams per spatial axis.
+    tolerance
+        Differences up to this many standard deviations of the result count as none.
+    seed
+        Of the choice of seams.
+    progress
+        Whether to show a bar.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
+    ModelError
+        If the model fails.
+
+    Examples
+    --------
+    >>> import numpy as np, daskpatch
+    >>> def smooth(batch):
+    ...     padded = np.pad(batch, ((0, 0), (0, 0), (2, 2), (0, 0)), mode="reflect")
+    ...     return sum(padded[:, :, i : i + batch.shape[2]] for i in range(5)) / 5
+    >>> image = np.random.default_rng(0).normal(size=(200, 80))
+    >>> exact, guessed = (
+    ...     daskpatch.plan(image, smooth, axes="YX", patch_size=64, overlaps=overlap)
+    ...     for overlap in (4, 0)
+    ... )
+    >>> check_seams(exact, progress=False).ok, check_seams(guessed, progress=False).ok
+    (True, False)
+    """
+    count = at_least_one("places", places)
+    if not isinstance(tolerance, Real) or not tolerance >= 0:
+        raise ValueError(f"tolerance is {tolerance!r}; needed is a number, 0 or more.")
+    begin = time.perf_counter()
+    prediction = plan.complete_prediction
+    chosen = [
+        place
+        for axis in range(len(prediction.signature.scale))
+        for place in choose_places(prediction, axis, count, seed)
+    ]
+    comparison, noise, tiles = Comparison(), 0.0, 0.0
+    with progress_of(len(chosen), 0, shown=progress, name="seams") as advance:
+        for number, place in enumerate(chosen):
+            stitched = _stitched(prediction, place)
+            found = references(prediction, place)
+            comparison.add(place, stitched, _both(found))
+            if number == 0:
+                noise = _largest(stitched, _stitched(prediction, place))
+            tiles += _tiles(prediction, place, found)
+            advance(1)
+    return _report(
+        prediction,
+        comparison,
+        chosen,
+        tolerance=float(tolerance),
+        noise=noise / max(comparison.deviations().values(), default=1.0),
+        tiles=tiles,
+        begin=begin,
+    )
+
+
+def _report(
+    prediction: Prediction,
+    comparison: Comparison,
+    chosen: list[Place],
+    *,
+    tolerance: float,
+    noise: float,
+    tiles: float,
+    begin: float,
+) -> SeamReport:
+    differences = comparison.scaled()
+    by_distance = largest_by_distance(prediction, differences)
+    near = max(int(len(by_distance) * _NEAR), 1)
+    inside = float(by_distance[near:].max()) if len(by_distance) > near else 0.0
+    difference = float(by_distance.max())
+    limit = max(tolerance, _NOISE_FACTOR * noise)
+    jump, jump_inside = jumps(prediction, differences)
+    cause = None
+    if noise > tolerance:
+        cause = "random"
+    elif difference > limit:
+        cause = _cause(prediction, differences, difference, inside, limit)
+    grids = prediction.grids[0].axes
+    picture, row = _picture(prediction, differences)
+    verdict = verdict_of(cause, difference, inside, noise, [grid_of(axis) for axis in grids])
+    return SeamReport(
+        ok=cause is None,
+        verdict=verdict if chosen else "No seams: each sample is one tile.",
+        difference=difference,
+        inside=inside,
+        by_distance=tuple(by_distance.tolist()),
+        jump=jump,
+        jump_inside=jump_inside,
+        noise=noise,
+        tolerance=tolerance,
+        limit=limit,
+        cause=cause,
+        places=len(chosen),
+        tiles=tiles,
+        seconds=time.perf_counter() - begin,
+        picture=picture,
+        seam_row=row,
+    )
+
+
+def _stitched(prediction: Prediction, place: Place) -> Results:
+    region = output_region(prediction, place)
+    return stitched_sample(prediction, place.data_idx, place.sample_idx, region)
+
+
+def _both(found: References) -> list[Results]:
+    return [found.plain] if found.shifted is None else [found.plain, found.shifted]
+
+
+def _largest(one: Results, other: Results) -> float:
+    return max(
+        float(np.nan_to_num(np.abs(one[name].astype("f8") - other[name].astype("f8"))).max())
+        for name in one
+    )
+
+
+def _tiles(prediction: Prediction, place: Place, found: References) -> float:
+    """Tiles computed for a place: two (or more, blended) stitched ones and the references."""
+    tiling = prediction.grids[place.data_idx].axes[place.axis]
+    references_ = len(_both(found)) * found.size / tiling.tile(0).size
+    return 2 + references_
+
+
+def _cause(
+    prediction: Prediction,
+    differences: list[tuple[Place, Values]],
+    difference: float,
+    inside: float,
+    limit: float,
+) -> str:
+    """Why the stitched result is another: told by how a shift of the tile changes it.
+
+    A tile on a finer grid than the network's answers a shift by a step of that grid with another
+    result, and a shift by 32 voxels with the same; a global model answers both with another.
+    """
+    place = max(differences, key=lambda pair: float(np.abs(pair[1]).max()))[0]
+    tiling = prediction.grids[place.data_idx].axes[place.axis]
+    by_step = references(prediction, place, must_shift=True)
+    by_stride = references(prediction, place, steps=usual_shift(tiling), must_shift=True)
+    step, stride = map(_shift_effect, (by_step, by_stride))
+    if stride is not None and stride > limit:
+        return "global"
+    if step is not None and step > limit:
+        return "grid"
+    if difference <= _CONCENTRATED * inside and step is None:
+        return "global"
+    return "blend" if prediction.blends else "halo"
+
+
+def _shift_effect(found: References) -> float | None:
+    """What a shift changes, in standard deviations of the result there; None without room."""
+    if found.shifted is None:
+        return None
+    deviation = max(float(np.nanstd(values.astype("f8"))) for values in found.plain.values())
+    return _largest(found.plain, found.shifted) / (deviation or 1.0)
+
+
+def _picture(prediction: Prediction, differences: list[tuple[Place, Values]]) -> tuple[Any, int]:
+    """The worst place's difference in a plane across its seam, which runs along rows."""
+    if not differences:
+        return None, 0
+    place, values = max(differences, key=lambda pair: float(np.abs(pair[1]).max()))
+    worst = np.unravel_index(int(np.abs(values).argmax()), values.shape)
+    spatial = values[worst[0]]
+    other = next(i for i in reversed(range(spatial.ndim)) if i != place.axis)
+    index: list[Any] = [int(i) for i in worst[1:]]
+    index[place.axis] = index[other] = slice(None)
+    plane = spatial[tuple(index)]
+    plane = plane if place.axis < other else plane.T
+    return plane, seam_row(prediction, place)
