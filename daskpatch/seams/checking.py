@@ -15,7 +15,7 @@ from ..planning.memory import at_least_one
 from ..planning.progress import progress_of
 from .comparison import Comparison, Values, jumps, largest_by_distance, seam_row
 from .places import Place, choose_places
-from .references import References, grid_of, output_region, references, usual_shift
+from .references import References, grid_of, output_region, references, shortened
 from .report import SeamReport, verdict_of
 
 _NOISE_FACTOR = 3.0
@@ -182,31 +182,27 @@ def _cause(
     inside: float,
     limit: float,
 ) -> str:
-    """Why the stitched result is another: told by how a shift of the tile changes it.
+    """Why the stitched result is another: told by what else changes it at the worst place.
 
-    A tile on a finer grid than the network's answers a shift by a step of that grid with another
-    result, and a shift by 32 voxels with the same; a global model answers both with another.
+    A global model answers with another result when the tile ends elsewhere, far away; one whose
+    grid is coarser than the tiles' when the tile begins a step of theirs further.
     """
     place = max(differences, key=lambda pair: float(np.abs(pair[1]).max()))[0]
-    tiling = prediction.grids[place.data_idx].axes[place.axis]
-    by_step = references(prediction, place, must_shift=True)
-    by_stride = references(prediction, place, steps=usual_shift(tiling), must_shift=True)
-    step, stride = map(_shift_effect, (by_step, by_stride))
-    if stride is not None and stride > limit:
+    found = references(prediction, place)
+    shorter = shortened(prediction, place, found.size)
+    if shorter is not None and _effect(found.plain, shorter) > limit:
         return "global"
-    if step is not None and step > limit:
+    if found.shifted is not None and _effect(found.plain, found.shifted) > limit:
         return "grid"
-    if difference <= _CONCENTRATED * inside and step is None:
+    if shorter is None and difference <= _CONCENTRATED * inside:
         return "global"
     return "blend" if prediction.blends else "halo"
 
 
-def _shift_effect(found: References) -> float | None:
-    """What a shift changes, in standard deviations of the result there; None without room."""
-    if found.shifted is None:
-        return None
-    deviation = max(float(np.nanstd(values.astype("f8"))) for values in found.plain.values())
-    return _largest(found.plain, found.shifted) / (deviation or 1.0)
+def _effect(one: Results, other: Results) -> float:
+    """The largest difference, in standard deviations of the result there."""
+    deviation = max(float(np.nanstd(values.astype("f8"))) for values in one.values())
+    return _largest(one, other) / (deviation or 1.0)
 
 
 def _picture(prediction: Prediction, differences: list[tuple[Place, Values]]) -> tuple[Any, int]:

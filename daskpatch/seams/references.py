@@ -27,6 +27,9 @@ from .places import Place
 _USUAL = 32
 """What total strides of networks divide."""
 
+_CONTEXT = {2: 128, 3: 64}
+"""Voxels on either side of a place that a larger tile has at least, by the number of axes."""
+
 
 @dataclass(frozen=True)
 class References:
@@ -40,45 +43,45 @@ class References:
     size: int
 
 
-def references(
-    prediction: Prediction, place: Place, *, steps: int = 1, must_shift: bool = False
-) -> References:
+def references(prediction: Prediction, place: Place) -> References:
     """Compute a place in larger tiles.
-
-    Parameters
-    ----------
-    prediction, place
-        What, and where.
-    steps
-        Of how many steps of the grid the shift is.
-    must_shift
-        Whether tiles are made longer for it; else there is none where it would leave little
-        context on one side.
 
     Raises
     ------
     ModelError
         If the model takes no larger tile, nor one of the same size.
     """
-    tiling = prediction.grids[place.data_idx].axes[place.axis]
-    shift = steps * grid_of(tiling)
+    line = _Line.of(prediction, place)
     failure: ModelError | None = None
-    for size in _sizes(tiling, shift if must_shift else 0):
-        starts = list(_starts(tiling, place, size, shift))
+    for size in line.sizes():
+        start = line.centred(size)
+        shifted = line.shifted(start, size)
         try:
-            plain, *others = (_from_tile(prediction, place, start, size) for start in starts)
+            plain = _from_tile(prediction, place, start, size)
+            other = None if shifted is None else _from_tile(prediction, place, shifted, size)
         except ModelError as error:
             failure = failure or error
             continue
-        return References(plain, others[0] if others else None, size)
+        return References(plain, other, size)
     assert failure is not None
     raise failure
 
 
-def usual_shift(tiling: AxisTiling) -> int:
-    """Steps of the grid of a shift that any usual network answers with the same result."""
-    grid = grid_of(tiling)
-    return math.lcm(grid, _USUAL) // grid
+def shortened(prediction: Prediction, place: Place, size: int) -> Results | None:
+    """The place from a tile that begins where the larger one does, and ends earlier.
+
+    None where there is no room for that.
+    """
+    line = _Line.of(prediction, place)
+    start = line.centred(size)
+    cut = math.lcm(line.grid, _USUAL)
+    for shorter in (size - cut, size - line.grid):
+        if start + shorter >= place.region.stop[place.axis] + line.context(start, size) // 2:
+            try:
+                return _from_tile(prediction, place, start, shorter)
+            except ModelError:
+                continue
+    return None
 
 
 def grid_of(tiling: AxisTiling) -> int:
@@ -95,45 +98,59 @@ def _telling(tiling: AxisTiling) -> list[AxisTile]:
     return [tiling.tile(i) for i in sorted({0, *range(min(n, 3)), max(n - 2, 0), n - 1})]
 
 
-def _extent(tiling: AxisTiling) -> tuple[int, int]:
-    """The interval that all tiles cover."""
-    last = tiling.tile(tiling.n_tiles - 1)
-    return tiling.tile(0).start, last.start + last.size
+@dataclass(frozen=True)
+class _Line:
+    """The axis of a place: all tiles lie in [first, end), and begin on a grid from `first` on."""
 
+    first: int
+    end: int
+    grid: int
+    patch: int
+    start: int
+    stop: int
+    least_context: int
 
-def _sizes(tiling: AxisTiling, shift: int) -> Iterator[int]:
-    """Of tiles that the model may take, the largest first; in the end the tiling's own."""
-    patch = tiling.tile(0).size
-    grid = grid_of(tiling)
-    step = math.lcm(grid, _USUAL)
-    step = step if step <= patch else grid
-    start, stop = _extent(tiling)
-    for size in (patch + -(-(patch + 2 * shift) // step) * step, 2 * patch, patch):
-        yield min(size, stop - start)
+    @classmethod
+    def of(cls, prediction: Prediction, place: Place) -> _Line:
+        tiling = prediction.grids[place.data_idx].axes[place.axis]
+        last = tiling.tile(tiling.n_tiles - 1)
+        return cls(
+            first=tiling.tile(0).start,
+            end=last.start + last.size,
+            grid=grid_of(tiling),
+            patch=tiling.tile(0).size,
+            start=place.region.start[place.axis],
+            stop=place.region.stop[place.axis],
+            least_context=_CONTEXT[len(place.tile)],
+        )
 
+    def sizes(self) -> Iterator[int]:
+        """Of tiles that the model may take, the largest first; in the end the tiling's own."""
+        patch, step = self.patch, math.lcm(self.grid, _USUAL)
+        step = step if step <= patch else self.grid
+        wanted = max(2 * patch, self.stop - self.start + 2 * self.least_context)
+        for size in (patch + -(-(wanted - patch) // step) * step, 2 * patch, patch):
+            yield min(size, self.end - self.first)
 
-def _starts(tiling: AxisTiling, place: Place, size: int, shift: int) -> Iterator[int]:
-    """Where tiles of a size begin that hold the place in their middle, on the grid.
+    def centred(self, size: int) -> int:
+        """Where a tile begins that holds the place in its middle."""
+        wanted = (self.start + self.stop - size) // 2 - self.first
+        most = self.end - size - self.first
+        return self.first + min(max(wanted, 0), most) // self.grid * self.grid
 
-    The second one, shifted, has no less than half the context of the first.
-    """
-    first, stop = _extent(tiling)
-    grid = grid_of(tiling)
-    most = (stop - size - first) // grid * grid
-    box = place.region
+    def shifted(self, start: int, size: int) -> int | None:
+        """The same, a step of the grid further, if half of the context is left on either side."""
+        for other in (start + self.grid, start - self.grid):
+            inside = self.first <= other <= self.end - size
+            if inside and 2 * self.context(other, size) >= self.context(start, size):
+                return other
+        return None
 
-    def context(start: int) -> int:
-        """On the narrower side; what reaches the end of the image needs no more."""
-        before = box.start[place.axis] - start if start > first else size
-        behind = start + size - box.stop[place.axis] if start + size < stop else size
-        return min(before, behind)
-
-    plain = first + min(max((place.seam - size // 2 - first) // grid * grid, 0), most)
-    yield plain
-    for start in (plain + shift, plain - shift):
-        if first <= start <= first + most and 2 * context(start) >= min(context(plain), size):
-            yield start
-            return
+    def context(self, start: int, size: int) -> int:
+        """Voxels around the place on the narrower side; at the image's end there are enough."""
+        before = self.start - start if start > self.first else size
+        behind = start + size - self.stop if start + size < self.end else size
+        return min(before, behind, size)
 
 
 def _from_tile(prediction: Prediction, place: Place, start: int, size: int) -> Results:

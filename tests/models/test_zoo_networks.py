@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_probing_networks import CONV, NETS, Attention, UNet, reach_of
+from test_probing_networks import CONV, NETS, Attention, UNet, lively, reach_of
 from torch import nn
 
 import daskpatch
@@ -41,7 +41,7 @@ def tiled_equals_whole(net, found, values, **options):
 @pytest.mark.parametrize(("depth", "ndim", "down", "up"), NETS)
 def test_u_nets(depth, ndim, down, up):
     torch.manual_seed(depth)
-    net = UNet(depth, ndim, down, up).eval()
+    net = lively(UNet(depth, ndim, down, up))
     found = daskpatch.probe(net, ndim=ndim, seconds=1)
     stride, reach = 2**depth, reach_of(depth, up)
     assert found.align == (stride,) * ndim
@@ -71,7 +71,7 @@ def test_convolutions_of_all_kinds(ndim):
         ),
     }
     for net, reach, stride in nets.values():
-        found = daskpatch.probe(net.eval(), ndim=ndim, seconds=0.2)
+        found = daskpatch.probe(lively(net), ndim=ndim, seconds=0.2)
         assert all(reach <= halo <= reach + stride for halo in found.halo)
         assert found.align == (stride,) * ndim
         for shape in sizes_around(24, ndim):
@@ -100,7 +100,7 @@ class ValidUNet(nn.Module):
 @pytest.mark.parametrize("shape", [(101, 97), (65, 64), (30, 200), (41, 13)], ids=str)
 def test_a_valid_u_net(shape, stitch):
     torch.manual_seed(1)
-    net = ValidUNet().eval()
+    net = lively(ValidUNet())
     found = daskpatch.probe(net, ndim=2, seconds=0.2)
     assert found.margin == ((8, 8), (8, 8))
     assert found.align == (2, 2)
@@ -119,9 +119,14 @@ def test_a_valid_u_net(shape, stitch):
 @pytest.mark.parametrize("shape", [(101, 97), (33, 32), (30, 80)], ids=str)
 def test_super_resolution(shape):
     torch.manual_seed(2)
-    net = nn.Sequential(
-        nn.Conv2d(1, 8, 5, padding=2), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1), nn.PixelShuffle(2)
-    ).eval()
+    net = lively(
+        nn.Sequential(
+            nn.Conv2d(1, 8, 5, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(8, 4, 3, padding=1),
+            nn.PixelShuffle(2),
+        )
+    )
     found = daskpatch.probe(net, ndim=2, seconds=0.2)
     assert found.scale == (2, 2)
     assert found.halo == (3, 3)
