@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .. import extras
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SeamReport:
     """What was found at the seams of a plan; made by `check_seams`.
 
@@ -62,8 +62,8 @@ class SeamReport:
     places: int
     tiles: float
     seconds: float
-    picture: NDArray[Any] | None = field(default=None, repr=False, compare=False)
-    seam_row: int = field(default=0, repr=False, compare=False)
+    picture: NDArray[Any] | None = field(default=None, compare=False)
+    seam_row: int = field(default=0, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -86,7 +86,7 @@ class SeamReport:
         figure.suptitle(self.verdict.partition(":")[0])
         return figure
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join([self.verdict, *(f"  {name:<22}{text}" for name, text in self._figures())])
 
     def _repr_html_(self) -> str:
@@ -121,6 +121,7 @@ def _draw_curve(axes: Any, report: SeamReport) -> None:
     axes.set(
         xlabel="distance from the nearest seam (voxels)",
         ylabel="largest difference (standard deviations)",
+        xlim=(-1, len(distances)),
     )
     if not np.nansum(shown):
         axes.text(0.5, 0.5, "no difference at all", ha="center", transform=axes.transAxes)
