@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -12,22 +11,21 @@ from dask.system import CPU_COUNT
 
 from .block import Prediction
 from .dimensions import Dimensions
-from .image import ArrayImage, ImageStack, open_stack, with_io
-from .model import NoIdentityError, Output, Signature, as_handle
+from .image import ImageStack, dimensions_of, open_series
+from .model import NoIdentityError, Output, Signature
 from .normalization import as_normalization
-from .patching import Patching, as_margin, grids_of
+from .patching import Patching, TileGrid, grids_of
 from .planning import Plan
 from .planning.choosing import choose, probed
-from .planning.decision import check_dtypes, decide, number_dtype, stored_outputs
+from .planning.decision import check_dtypes, decide, stored_outputs
 from .planning.memory import as_bytes, at_least_one, available_memory, check_tile
 from .planning.request import Request
 from .planning.target import as_target
-from .planning.tiling import Tiling, check_geometry
-from .planning.treatment import Treatment, as_positions, as_scale
-from .planning.trial import run_trial, trial_tile
+from .planning.tiling import AUTO, Tiling, check_geometry
+from .planning.treatment import Treatment, as_treatment
+from .planning.trial import Trial, run_trial, trial_tile
 from .probing import Probe, as_probe
 from .receipts import Report
-from .stitching import check_stitch
 from .store import check_io
 
 
@@ -170,17 +168,12 @@ def plan(
     (9, array([384., 386., 388., 390.], dtype=float32))
     """
     check_io(io)
-    check_stitch(stitch)
-    normalization = as_normalization(
-        normalize,
-        over=normalize_over,
-        per_channel=normalize_per_channel,
-        fraction=normalize_fraction,
-    )
+    check_dtypes(dtype)
     known = as_probe(probe)
     tiling = Tiling(patch_size, overlaps, align, min_size, patching, blends=stitch != "crop")
-    images = _open(source, axes, channels, padding, tiling.n_axes(known), io)
-    ndim = len(images[0].data_shape) - 2
+    images = open_series(
+        source, axes=axes, channels=channels, padding=padding, ndim=tiling.n_axes(known), io=io
+    )
     is_series = isinstance(source, list | tuple)
     target = (
         None
@@ -195,55 +188,46 @@ def plan(
         memory_limit=None if memory_limit is None else as_bytes(memory_limit),
         io=io,
     )
-    limit = request.memory_limit or available_memory()
-    kinds, in_positions = as_positions(augment, ndim)
-    treatment = Treatment(
-        model=as_handle(model),
-        input_dtype=number_dtype("input_dtype", input_dtype),
+    treatment = as_treatment(
+        model,
+        data_shape=images[0].data_shape,
+        input_dtype=input_dtype,
         stitch=stitch,
-        augment=kinds,
-        positions=in_positions,
-        post=None if post is None else as_handle(post),
-        normalization=normalization,
+        augment=augment,
+        post=post,
+        normalization=as_normalization(
+            normalize,
+            over=normalize_over,
+            per_channel=normalize_per_channel,
+            fraction=normalize_fraction,
+        ),
         denormalize=denormalize,
-        scale=as_scale(scale, ndim),
-        margin=None if margin is None else as_margin(margin, ndim),
+        scale=scale,
+        margin=margin,
     )
-    treatment.check_channels(images[0].data_shape[1])
-    check_dtypes(dtype)
-    batch = batch_size if batch_size == "auto" else at_least_one("batch_size", batch_size)
+    batch = batch_size if batch_size == AUTO else at_least_one("batch_size", batch_size)
     choice = None
-    if tiling.is_auto or batch == "auto":
+    if tiling.is_auto or batch == AUTO:
         known = probed(treatment, images, known)
-        tiling, choice = choose(
-            tiling, batch, images, known, treatment, target, request, threads=threads or CPU_COUNT
-        )
+        tiling, choice = choose(tiling, batch, images, known, treatment, target, request)
         batch = choice.chosen.batch_size
     if known is not None:
-        known.check_input(images[0].data_shape[1], ndim)
+        known.check_input(*images[0].data_shape[1:])
         tiling, treatment = tiling.with_probe(known), treatment.with_probe(known)
-    strategy = tiling.strategy(images, treatment.margin)
-    grids = grids_of(strategy, [image.data_shape for image in images])
-    check_tile(*trial_tile(images, grids), treatment.input_dtype, limit)
     identity = None if output is None else _identity(treatment, model_id)
-    side_by_side = (request.threads or CPU_COUNT) > 1
-    trial = run_trial(images, grids, treatment, side_by_side=side_by_side)
-    if not trial.signature.keeps_size:
-        strategy = tiling.for_signature(images, trial.signature)
-        grids = grids_of(strategy, [image.data_shape for image in images])
-        check_geometry(trial.signature, grids)
+    strategy, trial = _tried(tiling, images, treatment, request)
     stored = stored_outputs(dtype, target, trial)
     prediction = Prediction(
         images=images,
-        grids=grids,
+        grids=_grids(strategy, images),
         model=treatment.model,
         signature=trial.signature,
         stored=stored,
         outputs=_outputs(images, trial.signature, stored),
         input_dtype=treatment.input_dtype,
         batch_size=int(batch),
-        stitch=stitch,
-        positions=in_positions,
+        stitch=treatment.stitch,
+        positions=treatment.positions,
         post=treatment.post,
         denormalize=denormalize,
     )
@@ -307,49 +291,27 @@ def _identity(treatment: Treatment, model_id: str | None) -> str | None:
         return None if model_id is None else f"model_id {model_id}"
 
 
-def _open(
-    source: Any,
-    axes: str | None,
-    channels: Sequence[int] | None,
-    padding: str | float,
-    ndim: int | None,
-    io: str,
-) -> tuple[ImageStack, ...]:
-    """The source's images, for a model of so many spatial axes, where that is known."""
-    sources = list(source) if isinstance(source, list | tuple) else [source]
-    if not sources:
-        raise ValueError("The source is an empty list; give at least one image.")
-    images: list[ImageStack] = []
-    for one in sources:
-        if isinstance(one, ImageStack):
-            if axes is not None or channels is not None or padding != "reflect":
-                raise ValueError(
-                    f"The source {one.source} is opened already; give axes, channels and "
-                    "padding to open_image instead."
-                )
-            images.append(_as_wanted(one, ndim))
-        else:
-            images.append(open_stack(one, axes=axes, channels=channels, padding=padding, ndim=ndim))
-    named = {image.original_axes for image in images}
-    if len(named) > 1 or len({len(image.data_shape) for image in images}) > 1:
-        raise ValueError(
-            "The images of a series must have the same axes; these have "
-            f"{', '.join(sorted(named))}."
-        )
-    return tuple(with_io(image, io) for image in images)
+def _tried(
+    tiling: Tiling, images: tuple[ImageStack, ...], treatment: Treatment, request: Request
+) -> tuple[Patching, Trial]:
+    """The strategy, and what the model gave for one of its tiles.
+
+    Where that has another size than the tile, the strategy is one that allows for it.
+    """
+    strategy = tiling.strategy(images, treatment.margin)
+    grids = _grids(strategy, images)
+    limit = request.memory_limit or available_memory()
+    check_tile(*trial_tile(images, grids), treatment.input_dtype, limit)
+    side_by_side = (request.threads or CPU_COUNT) > 1
+    trial = run_trial(images, grids, treatment, side_by_side=side_by_side)
+    if not trial.signature.keeps_size:
+        strategy = tiling.for_signature(images, trial.signature)
+        check_geometry(trial.signature, _grids(strategy, images))
+    return strategy, trial
 
 
-def _as_wanted(image: ImageStack, ndim: int | None) -> ImageStack:
-    """An opened image for tiles of so many spatial axes: with 2, Z counts samples."""
-    has = len(image.data_shape) - 2
-    if ndim is not None and ndim > has:
-        raise ValueError(
-            f"Tiles have {ndim} spatial axes, the source {image.source} has {has}: its axes are "
-            f"{image.original_axes}. Give {has} sizes."
-        )
-    if isinstance(image, ArrayImage) and ndim is not None:
-        return replace(image, dimensions=replace(image.dimensions, ndim=ndim))
-    return image
+def _grids(strategy: Patching, images: tuple[ImageStack, ...]) -> tuple[TileGrid, ...]:
+    return grids_of(strategy, [image.data_shape for image in images])
 
 
 def _outputs(
@@ -358,17 +320,10 @@ def _outputs(
     """Per image, the dimensions of each array that is stored."""
     return tuple(
         tuple(
-            _dimensions(image).predicted(
+            dimensions_of(image).predicted(
                 output.channels, signature.output_shape(tuple(image.data_shape[2:]))
             )
             for output in stored
         )
         for image in images
     )
-
-
-def _dimensions(image: ImageStack) -> Dimensions:
-    if isinstance(image, ArrayImage):
-        return image.dimensions
-    axes, shape = image.original_axes, tuple(image.original_data_shape)
-    return Dimensions(axes, shape, len(image.data_shape) - 2)

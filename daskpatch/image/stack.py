@@ -162,6 +162,14 @@ class ArrayImage:
         return chosen if self.channels is None else [self.channels[c] for c in chosen]
 
 
+def dimensions_of(image: ImageStack) -> Dimensions:
+    """The named axes of an image's array."""
+    if isinstance(image, ArrayImage):
+        return image.dimensions
+    axes, shape = image.original_axes, tuple(image.original_data_shape)
+    return Dimensions(axes, shape, len(image.data_shape) - 2)
+
+
 def why_not_portable(image: ImageStack) -> str | None:
     """Why another process could not use an image, or None if it could."""
     if isinstance(image, ArrayImage):

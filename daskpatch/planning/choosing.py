@@ -1,27 +1,17 @@
-"""Tile, overlap and batch chosen: the fastest run of those that are exact and fit memory.
-
-A run costs the voxels that its tiles hold, at the speed that the probe measured for tiles of
-that size, and a little for each tile. So few large tiles are good, for their halos are a small
-part of them; tiles that are too large leave threads idle or don't fit; and crops must lie on the
-edges of the output's write units, or tiles are computed once for each block that they touch.
-"""
+"""Tile, overlap and batch left to "auto": chosen from a probe of the model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import reduce
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from dask.system import CPU_COUNT
 
-from ..axis import AlignedAxis
-from ..image import ImageStack
-from ..patching import as_sizes
+from ..image import ImageStack, dimensions_of
 from ..probing import (
-    Cost,
     Probe,
     description_beside,
     probe,
@@ -32,36 +22,17 @@ from ..statistics import statistics_of
 from .choice import Alternative, Choice
 from .memory import available_memory
 from .request import Request
+from .search import Search
 from .target import Target
-from .tiling import AUTO, Tiling
+from .tiling import Tiling
 from .treatment import Treatment
 
 _SECONDS = 10.0
 """For measuring the cost of tiles, where no probe was given."""
 
-_TILE_SECONDS = 3e-4
-"""What a tile takes beside the model: a Python call or ten, and its share of a read."""
-
-_VOXEL_SECONDS = 4e-9
-"""What a computed voxel takes beside the model: decoded, converted, cropped."""
-
-_SHARE = 0.5
-"""Of the memory limit that the model and its batches may take."""
-
-_LARGER = 1.05
-"""A larger batch has to be faster by this."""
 
 _SHOWN = 5
 """Alternatives that are told of."""
-
-_HANDY = 16
-"""Larger distances of crops are multiples of it."""
-
-_LOOKED_AT = 300
-"""Tilings that are looked at closely."""
-
-_BLEND_SHARE = 4
-"""Tiles that are blended overlap by a quarter at least."""
 
 
 def probed(treatment: Treatment, images: Sequence[ImageStack], known: Probe | None) -> Probe:
@@ -108,8 +79,6 @@ def choose(
     treatment: Treatment,
     target: Target | None,
     request: Request,
-    *,
-    threads: int,
 ) -> tuple[Tiling, Choice]:
     """The tiling of the fastest run, and what else there was.
 
@@ -124,14 +93,14 @@ def choose(
         raise ValueError(
             "batch_size 'auto' goes with patch_size, not with patching: give batch_size a number."
         )
-    known.check_input(images[0].data_shape[1], len(images[0].data_shape) - 2)
-    search = _Search(
+    known.check_input(*images[0].data_shape[1:])
+    search = Search(
         tiling.with_probe(known),
         batch_size,
         tuple(images),
         known,
         treatment,
-        threads=threads,
+        threads=request.threads or CPU_COUNT,
         keeps_threads=request.threads is not None,
         limit=request.memory_limit or available_memory(),
         units=_write_units(known, images, target, request),
@@ -178,259 +147,16 @@ def _write_units(
         sizes = target.array.shards or target.array.chunks
     if sizes is None:
         return None
-    n_axes = known.ndim
-    # Spatial axes come last in all but rare orders; there crops need not fit write units.
-    own = (sizes,) * n_axes if isinstance(sizes, int) else tuple(sizes)[-n_axes:]
-    shape = images[0].data_shape[2:]
+    image, shape = images[0], images[0].data_shape[2:]
+    if isinstance(sizes, int):
+        own = (sizes,) * known.ndim
+    else:
+        output = dimensions_of(image).predicted(known.out_channels, shape)
+        if len(sizes) != len(output.axes):
+            return None  # refused when the layout is made
+        own = output.spatial_entries(tuple(sizes))
     units = (
         math.ceil(unit / scale) if unit < n * scale else 0
         for unit, scale, n in zip(own, known.scale, shape, strict=True)
     )
     return tuple(units)
-
-
-@dataclass(frozen=True)
-class _Size:
-    """A tile along one axis: voxels, overlap, computed voxels per voxel kept, tiles."""
-
-    patch: int
-    overlap: int
-    ratio: float
-    tiles: int
-
-
-@dataclass(frozen=True)
-class _Search:
-    """All tilings worth a thought, with what a run of each would take."""
-
-    tiling: Tiling
-    batch_size: int | str
-    images: tuple[ImageStack, ...]
-    known: Probe
-    treatment: Treatment
-    threads: int
-    keeps_threads: bool
-    limit: int
-    units: tuple[int, ...] | None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The largest size along each axis."""
-        return tuple(map(max, zip(*(image.data_shape[2:] for image in self.images), strict=True)))
-
-    @property
-    def n_samples(self) -> int:
-        return sum(image.data_shape[0] for image in self.images)
-
-    @property
-    def why(self) -> str:
-        facts = [f"halo {self.known.halo}", f"on multiples of {self.grid}"]
-        if self.units is not None and any(self.units):
-            facts.append(f"crops on write units of {self.units}")
-        facts.append("the fastest by the probe's speeds" if self.known.costs else "fewest voxels")
-        return f"{', '.join(facts)}. {self.known.advice}"
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        return as_sizes("align", self.tiling.align, self.known.ndim, least=1)
-
-    def alternatives(self) -> Iterator[Alternative]:
-        """The tilings that look the best at a glance, and the smallest one."""
-        along = [list(self._sizes(axis)) for axis in range(self.known.ndim)]
-        if not all(along):
-            return
-        glance = self._glance(along)
-        best = np.argsort(glance, axis=None, kind="stable")[:_LOOKED_AT]
-        smallest = np.argmin(_outer([[size.patch for size in sizes] for sizes in along]))
-        for flat in dict.fromkeys([*best.tolist(), int(smallest)]):
-            at = np.unravel_index(flat, glance.shape)
-            yield self._alternative([sizes[i] for sizes, i in zip(along, at, strict=True)])
-
-    def _glance(self, along: Sequence[Sequence[_Size]]) -> NDArray[np.float64]:
-        """Seconds of all combinations of sizes, roughly: for batches of one."""
-        patch, ratio, tiles = (
-            _outer([[getattr(size, name) for size in sizes] for sizes in along])
-            for name in ("patch", "ratio", "tiles")
-        )
-        logs, speeds = self._speeds(1)
-        per_voxel = np.interp(np.log(patch), logs, speeds) + _VOXEL_SECONDS
-        tiles = tiles * self.n_samples
-        fitting = _SHARE * self.limit / self._bytes((1,), 1) / patch
-        threads = self.threads if self.keeps_threads else np.clip(fitting, 1, self.threads)
-        waves = np.ceil(tiles / threads)
-        voxels = float(math.prod(self.shape)) * self.n_samples * ratio
-        seconds = (voxels * per_voxel / tiles + _TILE_SECONDS) * waves
-        return np.where(fitting < threads, np.inf, seconds)
-
-    def _alternative(self, sizes: Sequence[_Size]) -> Alternative:
-        patch = tuple(size.patch for size in sizes)
-        ratio = math.prod(size.ratio for size in sizes)
-        tiles = math.prod(size.tiles for size in sizes) * self.n_samples
-        voxels = float(math.prod(self.shape)) * self.n_samples * ratio
-        batch = self._batch(patch)
-        per_thread = self._bytes(patch, batch)
-        threads = self.threads
-        while not self.keeps_threads and threads > 1 and threads * per_thread > _SHARE * self.limit:
-            threads //= 2
-        waves = math.ceil(tiles / threads)  # a tile is computed by one thread
-        busy = tiles / (waves * threads)
-        per_voxel = len(self.treatment.positions) * self._seconds_per_voxel(patch, batch)
-        seconds = (voxels * (per_voxel + _VOXEL_SECONDS) + tiles * _TILE_SECONDS) / threads / busy
-        needed = threads * per_thread
-        return Alternative(
-            patch_size=patch,
-            overlaps=tuple(size.overlap for size in sizes),
-            batch_size=batch,
-            threads=threads,
-            compute_ratio=ratio,
-            model_memory=int(needed),
-            seconds=seconds,
-            reason="too large for memory" if needed > _SHARE * self.limit else "",
-        )
-
-    def _sizes(self, axis: int) -> Iterator[_Size]:
-        """Tiles along one axis, each once, those of equal use left out."""
-        n, align = self.shape[axis], self.grid[axis]
-        margin = self.known.margin[axis]
-        least = as_sizes("min_size", self.tiling.min_size, self.known.ndim, least=1)[axis]
-        best: dict[int, _Size] = {}
-        for patch, overlap in self._pairs(axis):
-            if patch < least or overlap >= patch:
-                continue
-            line = AlignedAxis(n, patch, overlap, align, least, margin)
-            tile = line.tile(0)
-            size = _Size(patch, overlap, line.n_tiles * tile.size / n, line.n_tiles)
-            if line.n_tiles not in best or size.ratio < best[line.n_tiles].ratio:
-                best[line.n_tiles] = size
-        yield from best.values()
-
-    def _pairs(self, axis: int) -> Iterator[tuple[int, int]]:
-        """Sizes of tiles with their overlaps, whatever was given kept."""
-        given_patch = _given(self.tiling.patch_size, self.known.ndim, axis)
-        given_overlap = _given(self.tiling.overlaps, self.known.ndim, axis)
-        along, cut = self.known.sizes[axis], sum(self.known.margin[axis])
-        if given_patch is None and along.step == 0:
-            given_patch = along.smallest
-        if given_patch is not None:
-            least = cut + (given_patch - cut) % self.grid[axis] if cut else 0
-            if self.tiling.overlaps == AUTO:
-                given_overlap = self._overlap(axis, given_patch)
-            yield given_patch, least if given_overlap is None else given_overlap
-            return
-        if given_overlap is None:
-            whole = along.at_least(self.shape[axis] + cut)
-            yield whole, cut + (whole - cut) % self.grid[axis]
-        for step in self._steps(axis):
-            if given_overlap is not None:
-                yield step + given_overlap, given_overlap
-            else:
-                yield self._fitted(axis, step)
-
-    def _fitted(self, axis: int, step: int) -> tuple[int, int]:
-        """A tile that keeps `step` voxels, of a size that the model takes."""
-        overlap = self._overlap(axis, step)
-        patch = self.known.sizes[axis].at_least(step + overlap)
-        overlap = self._overlap(axis, patch)
-        patch = self.known.sizes[axis].at_least(step + overlap)
-        return patch, patch - step
-
-    def _overlap(self, axis: int, patch: int) -> int:
-        """Room for the halo on both sides, on the grid; more, where tiles are blended."""
-        grid, margin = self.grid[axis], self.known.margin[axis]
-        sides = self._halo_sides(axis)
-        beyond = max(max(side - m, 0) for side, m in zip(sides, margin, strict=True))
-        if self.treatment.stitch != "crop":
-            beyond = max(beyond, patch // _BLEND_SHARE // 2)
-        overlap = 2 * -(-beyond // grid) * grid + sum(margin)
-        return overlap + (patch - overlap) % grid if sum(margin) else overlap
-
-    def _halo_sides(self, axis: int) -> tuple[int, int]:
-        """Of a tile in all its positions: flips swap sides, turns swap Y and X."""
-        sides = list(self.known.halo_sides)
-        if "rot90" in self.treatment.augment:
-            widest = max(*sides[-1], *sides[-2])
-            sides[-2:] = [(widest, widest)] * 2
-        if "flips" in self.treatment.augment:
-            sides = [(max(side), max(side)) for side in sides]
-        return sides[axis]
-
-    def _steps(self, axis: int) -> list[int]:
-        """Distances of crops: those that cut the axis evenly, or fit the write units."""
-        n, align = self.shape[axis], self.grid[axis]
-        unit = self.units[axis] if self.units is not None else 0
-        even = {-(-n // (count * align)) * align for count in range(1, 33)}
-        handy = math.lcm(align, _HANDY)  # chunks will be divisors of it
-        steps = even | {k * align for k in _ladder(min(4 * handy, n) // align)}
-        steps |= {k * handy for k in _ladder(n // handy)}
-        if unit:
-            cells = {step for step in range(align, unit + 1, align) if unit % step == 0}
-            whole = math.lcm(unit, align)
-            fitting = cells | {k * whole for k in _ladder(n // whole)}
-            steps = fitting or steps
-        return sorted(steps)
-
-    def _batch(self, patch: tuple[int, ...]) -> int:
-        """The smallest batch that is about as fast as any, for tiles like this one."""
-        if self.batch_size != AUTO:
-            return int(self.batch_size)
-        of_tile = self._nearest(patch)
-        best = 1
-        for cost in sorted(of_tile, key=lambda cost: cost.batch):
-            fastest = next(c for c in of_tile if c.batch == best)
-            is_faster = cost.voxels_per_second > _LARGER * fastest.voxels_per_second
-            if is_faster and self.threads * self._bytes(patch, cost.batch) < _SHARE * self.limit:
-                best = cost.batch
-        return best
-
-    def _nearest(self, patch: tuple[int, ...]) -> list[Cost]:
-        """The costs of the tile that was measured whose size is the most like this one's."""
-        voxels = math.prod(patch)
-        tiles = {cost.tile for cost in self.known.costs}
-        if not tiles:
-            return []
-        like = min(tiles, key=lambda tile: abs(math.log(math.prod(tile) / voxels)))
-        return [cost for cost in self.known.costs if cost.tile == like]
-
-    def _seconds_per_voxel(self, patch: tuple[int, ...], batch: int) -> float:
-        """Between the tiles that were measured, on a logarithmic scale; beyond, as the last."""
-        return float(np.interp(math.log(math.prod(patch)), *self._speeds(batch)))
-
-    def _speeds(self, batch: int) -> tuple[list[float], list[float]]:
-        """Logarithms of the voxels of tiles, and seconds per voxel, of batches like this one."""
-        points = {
-            math.log(math.prod(cost.tile)): 1 / cost.voxels_per_second
-            for cost in sorted(self.known.costs, key=lambda cost: -abs(cost.batch - batch))
-        }
-        logs = sorted(points or [0.0])
-        return logs, [points.get(x, 0.0) for x in logs]
-
-    def _bytes(self, patch: tuple[int, ...], batch: int) -> float:
-        """What one thread takes: the model's working memory, tiles in and out, the block."""
-        voxels = math.prod(patch)
-        large = sorted(self.known.costs, key=lambda cost: math.prod(cost.tile) * cost.batch)[-3:]
-        working = max((c.nbytes / (c.batch * math.prod(c.tile)) for c in large), default=0.0)
-        itemsize = np.dtype(self.known.input_dtype).itemsize
-        scale = float(math.prod(self.known.scale))
-        given = self.known.channels * (itemsize + 8)
-        made = self.known.out_channels * np.dtype(self.known.dtype).itemsize * scale * 3
-        return voxels * (batch * (working + given) + made)
-
-
-def _outer(values: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """Products of one value from each list, as an array with an axis for each list."""
-    return reduce(np.multiply.outer, [np.asarray(one, float) for one in values])
-
-
-def _ladder(most: int) -> Iterator[int]:
-    """1, 2, 3, … each about a sixth more than the last."""
-    value = 1
-    while value <= most:
-        yield value
-        value = max(value + 1, value * 7 // 6)
-
-
-def _given(value: Any, n_axes: int, axis: int) -> int | None:
-    """Voxels along one axis; None where none were given."""
-    if value is None or value == AUTO:
-        return None
-    return as_sizes("patch_size or overlaps", value, n_axes, least=0)[axis]

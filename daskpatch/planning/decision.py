@@ -8,11 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 from dask.system import CPU_COUNT
 
 from ..block import Prediction
-from ..conversion import is_number
+from ..conversion import number_dtype
 from ..dimensions import Dimensions
 from ..image import ArrayImage, ImageStack
 from ..model import Output
@@ -135,25 +134,6 @@ def _as_existing(dtype: Any, target: Target, trial: Trial) -> tuple[Output, ...]
             f"dtype is {dtype}, the output array {target.name} has {existing}; leave dtype out."
         )
     return (replace(trial.stored[0], dtype=existing.name),)
-
-
-def number_dtype(name: str, value: Any) -> np.dtype[Any]:
-    """A dtype of numbers.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
-    try:
-        dtype: np.dtype[Any] = np.dtype(value)
-    except TypeError:
-        dtype = np.dtype(object)
-    if value is None or not is_number(dtype):
-        raise ValueError(
-            f"{name} is {value!r}; needed is a dtype of integers, floats (to 64 bits) or booleans."
-        )
-    return dtype
 
 
 def _layout(prediction: Prediction, target: Target | None, request: Request, room: Room) -> Layout:

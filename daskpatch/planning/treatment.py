@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..augmentation import Position, as_augment, positions
-from ..model import SharedModel, Signature
+from ..conversion import number_dtype
+from ..model import SharedModel, Signature, as_handle
 from ..normalization import Normalization
+from ..patching import as_margin
 from ..probing import Probe
+from ..stitching import check_stitch
 
 Margin = tuple[tuple[int, int], ...]
 
@@ -95,10 +98,42 @@ class Treatment:
             )
 
 
-def as_positions(augment: Any, ndim: int) -> tuple[tuple[str, ...], tuple[Position, ...]]:
-    """Which augmentations were asked for, and the positions that they stand for."""
+def as_treatment(
+    model: Any,
+    *,
+    data_shape: tuple[int, ...],
+    input_dtype: Any,
+    stitch: Any,
+    augment: Any,
+    post: Any,
+    normalization: Normalization | None,
+    denormalize: bool,
+    scale: Any,
+    margin: Any,
+) -> Treatment:
+    """The options of `plan` that its docstring describes, for images of an `SC(Z)YX` shape.
+
+    Raises
+    ------
+    ValueError, TypeError, FileNotFoundError
+        If one is not what it needs to be.
+    """
+    n_channels, *spatial = data_shape[1:]
     kinds = as_augment(augment)
-    return kinds, positions(kinds, ndim)
+    treatment = Treatment(
+        model=as_handle(model),
+        input_dtype=number_dtype("input_dtype", input_dtype),
+        stitch=check_stitch(stitch),
+        augment=kinds,
+        positions=positions(kinds, len(spatial)),
+        post=None if post is None else as_handle(post),
+        normalization=normalization,
+        denormalize=denormalize,
+        scale=as_scale(scale, len(spatial)),
+        margin=None if margin is None else as_margin(margin, len(spatial)),
+    )
+    treatment.check_channels(n_channels)
+    return treatment
 
 
 def as_scale(value: Any, ndim: int) -> tuple[Fraction, ...] | None:

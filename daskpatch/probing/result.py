@@ -133,19 +133,19 @@ class Probe:
         """Halo, grid and sizes, axis by axis."""
         return zip(self.halo, self.align, self.sizes, strict=True)
 
-    def check_input(self, channels: int, ndim: int) -> None:
-        """Refuse images that the probe says nothing about.
+    def check_input(self, channels: int, *shape: int) -> None:
+        """Refuse images, by their `C(Z)YX` shape, that the probe says nothing about.
 
         Raises
         ------
         ValueError
             If they have other channels or spatial axes.
         """
-        if (self.channels, self.ndim) != (channels, ndim):
+        if (self.channels, self.ndim) != (channels, len(shape)):
             raise ValueError(
                 f"The probe is of {self.name} with {self.channels} channel(s) and {self.ndim} "
-                f"spatial axes; the source has {channels} and {ndim}. Probe the model anew, or "
-                "open the source otherwise (axes, channels)."
+                f"spatial axes; the source has {channels} and {len(shape)}. Probe the model anew, "
+                "or open the source otherwise (axes, channels)."
             )
 
     @property
