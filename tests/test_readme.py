@@ -23,15 +23,24 @@ def volume(tmp_path, monkeypatch, rng):
     return values
 
 
-def test_the_python_example_runs(volume, capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(example, {})
+def test_the_python_examples_run(volume, capsys):
+    first, second = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names = {}
+    exec(first, names)
     assert np.array_equal(read("predicted.zarr"), volume * np.float32(2))
     assert "at the peak of a worker" in capsys.readouterr().out
+    exec(second, names)
+    out = capsys.readouterr().out
+    assert "chosen: tiles of" in out
+    assert "No seams" in out
 
 
-def test_the_command_line_example_runs(volume):
+def test_the_command_line_examples_run(volume):
     (command,) = re.findall(r"^daskpatch (predict .*)$", README, re.MULTILINE)
+    (check,) = re.findall(r"^daskpatch (check .*)$", README, re.MULTILINE)
+    with pytest.raises(SystemExit) as caught:
+        main(shlex.split(check))
+    assert caught.value.code == 0
     with pytest.raises(SystemExit) as caught:
         main(shlex.split(command))
     assert caught.value.code == 0

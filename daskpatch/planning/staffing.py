@@ -81,12 +81,14 @@ def _check_portable(plan: Plan, target: Target) -> None:
             )
     from ..running.cluster import why_not_sent
 
-    reason = why_not_sent(plan.prediction.model)
-    if reason:
-        raise ValueError(
-            f"The model {plan.model_name} cannot be sent to worker processes ({reason}); name it "
-            "as 'file.py:attribute', which they load themselves, or run with threads (threads=…)."
-        )
+    for what, code in (("model", plan.prediction.model), ("function post", plan.prediction.post)):
+        reason = why_not_sent(code)
+        if code is not None and reason:
+            raise ValueError(
+                f"The {what} {code.handle.name} cannot be sent to worker processes ({reason}); "
+                "name it as 'file.py:attribute', which they load themselves, or run with threads "
+                "(threads=…)."
+            )
     if target.location.lives_in_this_process:
         raise ValueError(
             f"The output {target.name} lives in this process's memory, of which worker processes "

@@ -22,6 +22,7 @@ from ..model import (
     Output,
     Results,
     Signature,
+    is_out_of_memory,
     load,
     restore_threads,
     single_threaded,
@@ -122,9 +123,14 @@ def _timed(
         with peak_memory() as peak:
             results, seconds = _as_a_worker(call) if side_by_side else call()
     except Exception as error:
+        advice = (
+            " There is too little memory for one tile: give a smaller patch_size."
+            if is_out_of_memory(error)
+            else ""
+        )
         raise ModelError(
             f"The model failed on the trial tile ({describe_tile(specs)}), given {batch.dtype} "
-            f"{batch.shape}: {type(error).__name__}: {error}",
+            f"{batch.shape}: {type(error).__name__}: {error}{advice}",
             specs,
             error,
         ) from error

@@ -161,11 +161,11 @@ class _Pass:
 
 def _boxes(image: ImageStack, fraction: float) -> RegularGrid:
     """Whole chunks: single ones where a part is read, else as many as are worth a task."""
-    samples, _, *spatial = image.data_shape
+    samples, n_channels, *spatial = image.data_shape
     shape = tuple(spatial)
     chunks = chunks_of(image) or tuple(min(64, n) for n in shape)
     box = tuple(map(min, chunks, shape))
-    while fraction == 1 and math.prod(box) < _BOX and box != shape:
+    while fraction == 1 and n_channels * math.prod(box) < _BOX and box != shape:
         axis = min((i for i in range(len(box)) if box[i] < shape[i]), key=lambda i: (box[i], -i))
         box = (*box[:axis], min(2 * box[axis], shape[axis]), *box[axis + 1 :])
     return RegularGrid.clipped((samples, *shape), (1, *box))
