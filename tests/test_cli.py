@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +56,60 @@ def test_predict_prints_json(run, stored):
     facts = json.loads(out)
     assert set(daskpatch.Report.__dataclass_fields__) <= set(facts)
     assert facts["plan"]["n_blocks"] == facts["blocks"]
+
+
+def test_predict_normalises_blends_and_makes_labels(run, stored, volume):
+    Path("mine.py").write_text("def bright(block):\n    return (block[0] > 0.5).astype('uint8')\n")
+    code, out, err = run(
+        "predict", stored, "out.zarr", "--model", "example_models:identity", "--patch-size", 24,
+        "--overlaps", 8, "--normalize", "percentile:0,100", "--normalize-over", "series",
+        "--normalize-all-channels", "--stitch", "linear", "--augment", "flips",
+        "--post", "mine.py:bright",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "statistics: 100.0 % done" in err
+    scaled = (volume - volume.min()) / (int(volume.max()) - int(volume.min()))
+    result = read("out.zarr")
+    assert result.dtype == "uint8"
+    certain = np.abs(scaled - 0.5) > 1e-4
+    assert np.array_equal(result[certain], (scaled > 0.5).astype("u1")[certain])
+    code, _, err = run("verify", "out.zarr", "--no-progress")
+    assert code == 0, err
+
+
+def test_predict_writes_several_arrays(run, stored, volume):
+    Path("mine.py").write_text("def model(batch):\n    return {'a': batch * 2, 'b': batch > 9}\n")
+    code, _, err = run(
+        "predict", stored, "out.zarr", "--model", "mine.py:model", "--patch-size", 24
+    )
+    assert code == 0, err
+    assert np.array_equal(read("out.zarr/a"), volume * np.float32(2))
+    assert np.array_equal(read("out.zarr/b"), volume > 9)
+    code, out, _ = run("status", "out.zarr")
+    assert code == 0
+    assert "0 remaining" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--normalize", "percentile:5"], "needed is 'zscore'"),
+        (["--normalize", "mean=a,std=2"], "is no normalisation such as"),
+        (["--normalize", "best"], "'best'"),
+        (["--augment", "turns"], "augment"),
+        (["--scale", "0"], "scale is '0'"),
+        (["--probe", "none.json"], "no probe at none.json"),
+        (["--patch-size", "automatic"], "no integer"),
+        (["--stitch", "mean"], "mean"),
+    ],
+    ids=str,
+)
+def test_new_options_that_do_not_fit(run, stored, tmp_path, options, words):
+    arguments = [] if "--patch-size" in options else ["--patch-size", 16]
+    code, _, err = run("predict", stored, "out.zarr", *MODEL, *arguments, *options)
+    assert code == 2
+    assert words in err
+    assert not (tmp_path / "out.zarr").exists()
 
 
 def test_plan_writes_nothing(run, stored, tmp_path):

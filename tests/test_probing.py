@@ -127,6 +127,21 @@ def test_a_model_of_several_channels():
     assert (found.channels, found.out_channels, found.dtype) == (3, 1, "float64")
 
 
+def test_several_arrays_are_looked_at_together():
+    def both(batch):
+        return {"near": batch, "far": gaussian(batch)}
+
+    found = daskpatch.probe(both, ndim=2, seconds=0)
+    assert (found.halo, found.out_channels) == ((4, 4), 2)
+
+
+def test_no_larger_tiles_are_timed_than_are_of_interest():
+    found = daskpatch.probe(gaussian, ndim=2, seconds=20, largest=20_000)
+    tiles = [cost.tile[0] * cost.tile[1] for cost in found.costs]
+    assert max(tiles) >= 20_000
+    assert sorted(set(tiles))[-2] < 20_000
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float64"])
 def test_the_dtype_that_the_model_is_given(dtype):
     def model(batch):

@@ -40,6 +40,9 @@ _LARGER = 1.05
 _HANDY = 16
 """Larger distances of crops are multiples of it."""
 
+_FAR = 20.0
+"""On the logarithmic scale: further than any tile."""
+
 _LOOKED_AT = 300
 """Tilings that are looked at closely."""
 
@@ -254,13 +257,21 @@ class Search:
         return float(np.interp(math.log(math.prod(patch)), *self._speeds(batch)))
 
     def _speeds(self, batch: int) -> tuple[list[float], list[float]]:
-        """Logarithms of the voxels of tiles, and seconds per voxel, of batches like this one."""
+        """Logarithms of the voxels of tiles, and seconds per voxel, of batches like this one.
+
+        Beyond the largest tile that was measured, speed falls as it did up to there: large tiles
+        leave the CPU's caches behind.
+        """
         points = {
             math.log(math.prod(cost.tile)): 1 / cost.voxels_per_second
             for cost in sorted(self.known.costs, key=lambda cost: -abs(cost.batch - batch))
         }
         logs = sorted(points or [0.0])
-        return logs, [points.get(x, 0.0) for x in logs]
+        speeds = [points.get(x, 0.0) for x in logs]
+        if len(logs) > 1:
+            slope = max((speeds[-1] - speeds[-2]) / (logs[-1] - logs[-2]), 0.0)
+            logs, speeds = [*logs, logs[-1] + _FAR], [*speeds, speeds[-1] + slope * _FAR]
+        return logs, speeds
 
     def _bytes(self, patch: tuple[int, ...], batch: int) -> float:
         """What one thread takes: the model's working memory, tiles in and out, the block."""
