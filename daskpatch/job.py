@@ -9,8 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from .block import BatchLimit, Part, Prediction, Tally, block_grid, block_grids, fill_region
-from .buffers import BufferPool
+from .block import Part, Prediction, Tally, Workspace, block_grid, block_grids, fill_region
 from .model import single_threaded
 from .receipts import Receipt, digest_of
 from .region import Region
@@ -46,8 +45,7 @@ class Job:
     targets: tuple[tuple[StoredArray, ...], ...]
     side_by_side: bool
     abandoned: Flag = field(default_factory=Flag, repr=False)
-    buffers: BufferPool = field(default_factory=BufferPool, repr=False)
-    limit: BatchLimit = field(default_factory=BatchLimit, repr=False)
+    workspace: Workspace = field(default_factory=Workspace, repr=False)
     _ends: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +73,7 @@ class Job:
             parts = [lent.enter_context(part) for part in self._parts(data_idx, region)]
             if self.side_by_side:
                 single_threaded()
-            fill_region(self.prediction, data_idx, parts, tally, self.buffers, self.limit)
+            fill_region(self.prediction, data_idx, parts, self.workspace, tally)
             for part in parts:
                 self._write(data_idx, part)
             digest = digest_of(*(part.values for part in parts))
@@ -102,7 +100,7 @@ class Job:
 
     @contextmanager
     def _part(self, output: int, box: Region) -> Iterator[Part]:
-        with self.buffers.lend(box.shape, self.prediction.dtypes[output]) as values:
+        with self.workspace.buffers.lend(box.shape, self.prediction.dtypes[output]) as values:
             yield Part(output, box, values)
 
     def abandon(self) -> None:

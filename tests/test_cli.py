@@ -60,7 +60,7 @@ def test_predict_prints_json(run, stored):
 
 def test_predict_normalises_blends_and_makes_labels(run, stored, volume):
     Path("mine.py").write_text("def bright(block):\n    return (block[0] > 0.5).astype('uint8')\n")
-    code, out, err = run(
+    code, _, err = run(
         "predict", stored, "out.zarr", "--model", "example_models:identity", "--patch-size", 24,
         "--overlaps", 8, "--normalize", "percentile:0,100", "--normalize-over", "series",
         "--normalize-all-channels", "--stitch", "linear", "--augment", "flips",

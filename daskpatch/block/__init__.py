@@ -1,17 +1,11 @@
 """From a region of the prediction to its voxels: read, tile, batch, model, stitch."""
 
-from .calling import BatchLimit, Calls, check_result
-from .filling import (
-    Part,
-    Tally,
-    fill_region,
-    posted,
-    predict_region,
-    predicted_tile,
-    stitched_sample,
-)
+from .calling import Calls, check_result
+from .filling import Part, fill_region, predict_region, predicted_tile, stitched_sample
+from .posting import posted
 from .prediction import Prediction, block_grid, block_grids, kept_of_last
 from .tiles import Tile, bytes_decoded, cut, needed, needed_along, reaching, span, touching
+from .workspace import BatchLimit, Tally, Workspace
 
 __all__ = [
     "BatchLimit",
@@ -20,6 +14,7 @@ __all__ = [
     "Prediction",
     "Tally",
     "Tile",
+    "Workspace",
     "block_grid",
     "block_grids",
     "bytes_decoded",

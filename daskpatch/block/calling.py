@@ -22,31 +22,11 @@ from ..model import (
 )
 from ..model.errors import describe_tile
 from ..normalization import ValueMap
+from .workspace import BatchLimit
 
 Specs = dict[str, Any]
 
 _log = logging.getLogger("daskpatch")
-
-
-class BatchLimit:
-    """How many tiles a call of the model may have; lowered where memory runs out.
-
-    Shared by the threads of a process. Pickles unlimited.
-    """
-
-    def __init__(self) -> None:
-        self._size: int | None = None
-
-    def of(self, size: int) -> int:
-        return size if self._size is None else min(size, self._size)
-
-    def lower(self, failed: int) -> int:
-        """Half of a size that was too large."""
-        self._size = max(self.of(failed) // 2, 1) if self.of(failed) == failed else self.of(failed)
-        return self._size
-
-    def __reduce__(self) -> tuple[type[BatchLimit], tuple[()]]:
-        return BatchLimit, ()
 
 
 @dataclass(frozen=True)

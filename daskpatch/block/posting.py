@@ -1,0 +1,57 @@
+"""The user's function of a stitched block, applied before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..conversion import store_values
+from ..model import Output, Results
+from .stitching import Destination
+
+
+def posted(post: Callable[[Any], Results], stitched: Results, shape: tuple[int, ...]) -> Results:
+    """What a function makes of stitched arrays `C(Z)YX`, with a channel axis each.
+
+    Raises
+    ------
+    ValueError
+        If it fails, or changes the size.
+    """
+    given = stitched[""] if list(stitched) == [""] else stitched
+    try:
+        made = post(given)
+    except Exception as error:
+        raise ValueError(f"post failed: {type(error).__name__}: {error}") from error
+    named = {
+        name: values[None] if values.ndim == len(shape) else values for name, values in made.items()
+    }
+    for values in named.values():
+        if values.ndim != len(shape) + 1 or values.shape[1:] != shape:
+            raise ValueError(
+                f"post gave shape {values.shape} for a block of {shape}; needed is the block's "
+                "own size, with channels first or without: post sees one block at a time, and "
+                "can change values and channels, not sizes."
+            )
+    return named
+
+
+def store_posted(made: Results, stored: Sequence[Output], targets: Sequence[Destination]) -> None:
+    """Put what `posted` gave where it belongs.
+
+    Raises
+    ------
+    ValueError
+        If it is not as on the trial tile.
+    """
+    channels = {output.name: output.channels for output in stored}
+    for target in targets:
+        values = made.get(target.name)
+        if values is None or len(values) != channels[target.name]:
+            got = "nothing" if values is None else f"{len(values)} channels"
+            array = f" as {target.name}" if target.name else ""
+            raise ValueError(
+                f"post gave {got}{array} for a block of {target.values.shape[1:]}; on the trial "
+                f"tile it gave {channels[target.name]} channels."
+            )
+        store_values(target.values, values[target.channels])

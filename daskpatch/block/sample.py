@@ -1,0 +1,137 @@
+"""One sample of one image, while a region of it is predicted.
+
+```
+region ──▶ the tiles that it needs ──▶ one read of their bounding box (padded)
+       ──▶ batches of tiles ──▶ model ──▶ stitched into place ──▶ post
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..conversion import convert, has_nan
+from ..model import load
+from ..region import Region
+from .calling import Calls, check_results
+from .posting import posted, store_posted
+from .prediction import Prediction
+from .stitching import Blend, Crop, Destination, Stitcher
+from .tiles import Tile, bytes_decoded, cut, grouped, needed, sizes, span
+from .workspace import Tally, Workspace
+
+
+def calls_of(prediction: Prediction, data_idx: int) -> Calls:
+    """How the model is called for an image."""
+    value_map = None if prediction.maps is None else prediction.maps[data_idx]
+    back = value_map if prediction.denormalize else None
+    return Calls(load(prediction.model), prediction.positions, back)
+
+
+def normalise(
+    prediction: Prediction, data_idx: int, values: NDArray[Any], given: NDArray[Any]
+) -> None:
+    """Fill what the model is given, `C(Z)YX`, from what was read."""
+    if prediction.maps is None:
+        convert(values, given)
+    else:
+        prediction.maps[data_idx].apply(values, given)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A (Z)YX region of one sample of one image, while it is predicted."""
+
+    prediction: Prediction
+    data_idx: int
+    sample_idx: int
+    region: Region
+    targets: Sequence[Destination]
+    calls: Calls
+    workspace: Workspace
+    tally: Tally
+
+    def predict(self) -> None:
+        prediction = self.prediction
+        grid = prediction.grids[self.data_idx]
+        ranges = needed(prediction, self.data_idx, self.region)
+        box = span(grid, ranges)
+        patch = self._read(box)
+        tiles = (tuple(grid.tiles(position)) for position in product(*ranges))
+        with self._stitched() as stitcher:
+            for group in grouped(tiles, self.workspace.limit.of(prediction.batch_size)):
+                self._add(group, [cut(patch, box, tile) for tile in group], stitcher)
+                self.tally.tiles += len(group)
+
+    def _read(self, box: Region) -> NDArray[Any]:
+        image = self.prediction.images[self.data_idx]
+        self.tally.bytes_read += bytes_decoded(image, box)
+        return image.extract_patch(self.sample_idx, None, box.start, box.shape)
+
+    def _add(self, group: list[Tile], cuts: list[NDArray[Any]], stitcher: Stitcher) -> None:
+        prediction = self.prediction
+        shape = (len(group), len(cuts[0]), *sizes(group[0]))
+        specs = [partial(self._specs, tile) for tile in group]
+        with self.workspace.buffers.lend(shape, prediction.input_dtype) as batch:
+            for values, given in zip(batch, cuts, strict=True):
+                normalise(prediction, self.data_idx, values, given)
+            for part, results in self.calls.within_memory(batch, specs, self.workspace.limit):
+                given_shape = batch[part].shape
+                check_results(results, given_shape, prediction.signature, specs[part.start])
+                for i, (tile, given) in enumerate(zip(group[part], cuts[part], strict=True)):
+                    of_tile = {name: values[i] for name, values in results.items()}
+                    self._count(stitcher.add(tile, of_tile), given)
+
+    def _count(self, found: bool, given: NDArray[Any]) -> None:
+        """Count a NaN that the model made, or that integers cannot store."""
+        is_stored = all(target.values.dtype.kind == "f" for target in self.targets)
+        if found and (not is_stored or not has_nan(given)):
+            self.tally.nan_tiles += 1
+
+    @contextmanager
+    def _stitched(self) -> Iterator[Stitcher]:
+        """What results are added to; at the end they are in the targets."""
+        if self.prediction.post is None:
+            stitcher = self._stitcher(self.targets)
+            yield stitcher
+            stitcher.finish()
+            return
+        outputs = self.prediction.signature.outputs
+        with ExitStack() as lent:
+            whole = [
+                Destination(
+                    output.name,
+                    slice(None),
+                    lent.enter_context(
+                        self.workspace.buffers.lend(
+                            (output.channels, *self.region.shape), np.dtype(output.dtype)
+                        )
+                    ),
+                )
+                for output in outputs
+            ]
+            stitcher = self._stitcher(whole)
+            yield stitcher
+            stitcher.finish()
+            stitched = {to.name: to.values for to in whole}
+            made = posted(load(self.prediction.post), stitched, self.region.shape)
+            store_posted(made, self.prediction.stored, self.targets)
+
+    def _stitcher(self, destinations: Sequence[Destination]) -> Stitcher:
+        prediction = self.prediction
+        if not prediction.blends:
+            return Crop(prediction.signature, self.region, destinations)
+        step = prediction.grids[self.data_idx].step
+        return Blend(prediction.signature, self.region, destinations, prediction.stitch, step)
+
+    def _specs(self, tile: Tile) -> dict[str, Any]:
+        grid = self.prediction.grids[self.data_idx]
+        return dict(grid.specs_of(self.data_idx, self.sample_idx, tile))

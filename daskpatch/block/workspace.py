@@ -1,0 +1,43 @@
+"""What the blocks of a process share while they are computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..buffers import BufferPool
+
+
+class BatchLimit:
+    """How many tiles a call of the model may have; lowered where memory runs out."""
+
+    def __init__(self) -> None:
+        self._size: int | None = None
+
+    def of(self, size: int) -> int:
+        return size if self._size is None else min(size, self._size)
+
+    def lower(self, failed: int) -> int:
+        """Half of a size that was too large, unless another thread lowered it already."""
+        if self.of(failed) == failed:
+            self._size = max(failed // 2, 1)
+        return self.of(failed)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Buffers that are used again, and the largest batch; shared by threads, travels empty."""
+
+    buffers: BufferPool = field(default_factory=BufferPool)
+    limit: BatchLimit = field(default_factory=BatchLimit)
+
+    def __reduce__(self) -> tuple[type[Workspace], tuple[()]]:
+        return Workspace, ()
+
+
+@dataclass
+class Tally:
+    """What a region cost."""
+
+    tiles: int = 0
+    nan_tiles: int = 0
+    bytes_read: int = 0
