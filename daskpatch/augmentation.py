@@ -27,8 +27,9 @@ class Position:
     flipped: tuple[int, ...] = ()
 
     def apply(self, values: NDArray[Any]) -> NDArray[Any]:
+        """A copy that lies this way: models may work in place."""
         turned = np.rot90(values, self.turns, axes=(-2, -1))
-        return np.ascontiguousarray(np.flip(turned, self.flipped))
+        return np.array(np.flip(turned, self.flipped), order="C")
 
     def undo(self, values: NDArray[Any]) -> NDArray[Any]:
         return np.rot90(np.flip(values, self.flipped), -self.turns, axes=(-2, -1))
@@ -43,7 +44,7 @@ def as_augment(value: Any) -> tuple[str, ...]:
         If it is something else.
     """
     kinds = () if value is None else (value,) if isinstance(value, str) else value
-    if not isinstance(kinds, Sequence) or not set(kinds) <= set(_KINDS):
+    if not isinstance(kinds, Sequence) or not all(kind in _KINDS for kind in kinds):
         raise ValueError(
             f"augment is {value!r}; needed is 'flips', 'rot90', or both: ('flips', 'rot90')."
         )

@@ -31,7 +31,7 @@ def number_dtype(name: str, value: Any) -> np.dtype[Any]:
     """
     try:
         dtype: np.dtype[Any] = np.dtype(value)
-    except TypeError:
+    except (TypeError, ValueError):
         dtype = np.dtype(object)
     if value is None or not is_number(dtype):
         raise ValueError(

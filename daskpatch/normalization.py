@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_LEAST = float(np.finfo(np.float32).tiny)
+"""What values may be divided by at least: float32 holds its inverse."""
+
 _PERCENTILES = (1.0, 99.8)
 """As CSBDeep, StarDist and their kin have it by default."""
 
@@ -97,18 +100,20 @@ def as_normalization(
     ValueError
         If it is nothing that normalises.
     """
-    if normalize is None:
-        return None
     if over not in ("image", "series"):
         raise ValueError(f"normalize_over is {over!r}; needed is 'image' or 'series'.")
     if not _is_number(fraction) or not 0 < fraction <= 1:
         raise ValueError(f"normalize_fraction is {fraction!r}; needed is a number in (0, 1].")
-    settings: Any = {"over": over, "per_channel": bool(per_channel), "fraction": float(fraction)}
+    if not isinstance(per_channel, bool):
+        raise ValueError(f"normalize_per_channel is {per_channel!r}; needed is True or False.")
+    if normalize is None:
+        return None
+    settings: Any = {"over": over, "per_channel": per_channel, "fraction": float(fraction)}
     if isinstance(normalize, Mapping):
         return Normalization("constants", constants=_constants(normalize))
-    if normalize in ("zscore", "minmax", "percentile"):
+    if isinstance(normalize, str) and normalize in ("zscore", "minmax", "percentile"):
         return Normalization(normalize, **settings)
-    if isinstance(normalize, Sequence) and len(normalize) == 3 and normalize[0] == "percentile":
+    if isinstance(normalize, list | tuple) and len(normalize) == 3 and normalize[0] == "percentile":
         return Normalization("percentile", _as_percentiles(*normalize[1:]), **settings)
     raise ValueError(
         f"normalize is {normalize!r}; needed is 'zscore', 'minmax', 'percentile', ('percentile', "
@@ -154,9 +159,10 @@ def _constants(given: Mapping[str, Any]) -> ValueMap:
             "and 'high'."
         )
     _check_same_length(names, offset, scale)
-    if not all(0 < s < np.inf for s in scale):
+    if not all(_LEAST <= s < np.inf for s in scale):
         raise ValueError(
-            f"normalize is {dict(given)!r}; std, or high - low, must be above 0 and finite."
+            f"normalize is {dict(given)!r}; std, or high - low, must be finite and {_LEAST:.2g} at "
+            "least."
         )
     return ValueMap(offset, scale)
 
@@ -171,11 +177,15 @@ def _check_same_length(names: Sequence[str], a: Sequence[float], b: Sequence[flo
 
 def _numbers(value: Any, name: str) -> tuple[float, ...]:
     entries = tuple(value) if np.ndim(value) else (value,)
-    if not entries or not all(_is_number(entry) and np.isfinite(entry) for entry in entries):
+    if not entries or not all(map(_is_finite, entries)):
         raise ValueError(
             f"normalize has {name} {value!r}; needed is a number, or one for each channel."
         )
     return tuple(map(float, entries))
+
+
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and abs(value) <= np.finfo(np.float64).max
 
 
 def _is_number(value: Any) -> bool:

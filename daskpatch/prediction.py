@@ -21,7 +21,7 @@ from .planning.decision import check_dtypes, decide, stored_outputs
 from .planning.memory import as_bytes, at_least_one, available_memory, check_tile
 from .planning.request import Request
 from .planning.target import as_target
-from .planning.tiling import AUTO, Tiling, check_geometry
+from .planning.tiling import Tiling, check_geometry, is_auto
 from .planning.treatment import Treatment, as_treatment
 from .planning.trial import Trial, run_trial, trial_tile
 from .probing import Probe, as_probe
@@ -205,9 +205,9 @@ def plan(
         scale=scale,
         margin=margin,
     )
-    batch = batch_size if batch_size == AUTO else at_least_one("batch_size", batch_size)
+    batch = batch_size if is_auto(batch_size) else at_least_one("batch_size", batch_size)
     choice = None
-    if tiling.is_auto or batch == AUTO:
+    if tiling.is_auto or is_auto(batch):
         known = probed(treatment, images, known)
         tiling, choice = choose(tiling, batch, images, known, treatment, target, request)
         batch = choice.chosen.batch_size
@@ -215,7 +215,7 @@ def plan(
         known.check_input(*images[0].data_shape[1:])
         tiling, treatment = tiling.with_probe(known), treatment.with_probe(known)
     identity = None if output is None else _identity(treatment, model_id)
-    strategy, trial = _tried(tiling, images, treatment, request)
+    strategy, trial = _tried(tiling, images, treatment, request, known)
     stored = stored_outputs(dtype, target, trial)
     prediction = Prediction(
         images=images,
@@ -292,7 +292,11 @@ def _identity(treatment: Treatment, model_id: str | None) -> str | None:
 
 
 def _tried(
-    tiling: Tiling, images: tuple[ImageStack, ...], treatment: Treatment, request: Request
+    tiling: Tiling,
+    images: tuple[ImageStack, ...],
+    treatment: Treatment,
+    request: Request,
+    known: Probe | None,
 ) -> tuple[Patching, Trial]:
     """The strategy, and what the model gave for one of its tiles.
 
@@ -304,6 +308,8 @@ def _tried(
     check_tile(*trial_tile(images, grids), treatment.input_dtype, limit)
     side_by_side = (request.threads or CPU_COUNT) > 1
     trial = run_trial(images, grids, treatment, side_by_side=side_by_side)
+    if known is not None and not treatment.says_size:
+        known.check_sizes(trial.signature.scale, trial.signature.margin)
     if not trial.signature.keeps_size:
         strategy = tiling.for_signature(images, trial.signature)
         check_geometry(trial.signature, _grids(strategy, images))

@@ -19,7 +19,7 @@ _FLOOR = 1e-3
 
 def check_stitch(stitch: Any) -> str:
     """Refuse what is no way to stitch."""
-    if stitch not in STITCHES:
+    if not isinstance(stitch, str) or stitch not in STITCHES:
         raise ValueError(f"stitch is {stitch!r}; needed is 'crop', 'gaussian' or 'linear'.")
     return str(stitch)
 

@@ -199,3 +199,23 @@ def test_urls_that_cannot_be_are_refused_without_their_secrets(url):
 
 def test_file_urls_are_unquoted(tmp_path):
     assert locate(f"file://{tmp_path}/a%20b.zarr").parts == locate(tmp_path / "a b.zarr").parts
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize("ndim", [2, 3, 4, 5])
+def test_boxes_of_many_chunks_along_every_axis_are_stored(tmp_path, rng, io, sharded, ndim):
+    """Chunks whose voxels are contiguous along no axis: with several channels of a volume."""
+    shape, chunks = (4, 2, 20, 30, 20)[-ndim:], (2, 2, 5, 10, 10)[-ndim:]
+    array = zarr.create_array(
+        store=str(tmp_path / "a.zarr"),
+        shape=shape,
+        chunks=chunks,
+        shards=tuple(min(2 * c, n) for c, n in zip(chunks, shape, strict=True))
+        if sharded
+        else None,
+        dtype="uint8",
+    )
+    values = rng.integers(1, 255, shape).astype("uint8")
+    StoredArray(array, io=io).write(tuple(map(slice, shape)), values)
+    assert np.array_equal(zarr.open_array(store=str(tmp_path / "a.zarr"))[...], values)

@@ -45,9 +45,7 @@ class Calls:
 
     def __call__(self, batch: NDArray[Any]) -> Results:
         """The results for `(N, C, (Z), Y, X)`, by name."""
-        results = self.model(batch)
-        if len(self.positions) > 1:
-            results = self._averaged(batch, results)
+        results = self._averaged(batch) if len(self.positions) > 1 else self.model(batch)
         if self.value_map is not None:
             back = self.value_map
             results = {
@@ -56,14 +54,19 @@ class Calls:
             }
         return results
 
-    def _averaged(self, batch: NDArray[Any], plain: Results) -> Results:
+    def _averaged(self, batch: NDArray[Any]) -> Results:
         """Means over all positions, of floats; one position is held at a time."""
+        plain, *others = self.positions
         totals = {
             name: values.astype(np.result_type(values.dtype, np.float32))
-            for name, values in plain.items()
+            for name, values in self.model(plain.apply(batch)).items()
         }
-        for position in self.positions[1:]:
+        for position in others:
             turned = self.model(position.apply(batch))
+            if turned.keys() != totals.keys():
+                raise ValueError(
+                    f"turned by {position} it gives {_named(turned)}, as it lies {_named(totals)}"
+                )
             for name, total in totals.items():
                 values = position.undo(turned[name])
                 if values.shape != total.shape:
@@ -78,9 +81,15 @@ class Calls:
         return totals
 
     def within_memory(
-        self, batch: NDArray[Any], specs: Sequence[Callable[[], Specs]], limit: BatchLimit
+        self,
+        batch: NDArray[Any],
+        fill: Callable[[], None],
+        specs: Sequence[Callable[[], Specs]],
+        limit: BatchLimit,
     ) -> Iterator[tuple[slice, Results]]:
         """The results of a batch, in parts: one, unless memory runs out.
+
+        `fill` fills the batch anew after a call that failed: models may work in place.
 
         Raises
         ------
@@ -94,6 +103,7 @@ class Calls:
             results = self._try(batch[part], specs[part])
             if results is None:
                 release_memory()
+                fill()
                 _log.warning(
                     "Out of memory with %d tiles in a batch; going on with %d.",
                     size,

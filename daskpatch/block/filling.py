@@ -90,13 +90,16 @@ def predicted_tile(
     image = prediction.images[data_idx]
     given = image.extract_patch(sample_idx, None, [t.start for t in tile], sizes(tile))
     batch = np.empty((1, *given.shape), prediction.input_dtype)
-    normalise(prediction, data_idx, batch[0], given)
+
+    def fill() -> None:
+        normalise(prediction, data_idx, batch[0], given)
 
     def specs() -> dict[str, Any]:
         return dict(prediction.grids[data_idx].specs_of(data_idx, sample_idx, tile))
 
     calls = calls_of(prediction, data_idx)
-    ((_, results),) = calls.within_memory(batch, [specs], Workspace().limit)
+    fill()
+    ((_, results),) = calls.within_memory(batch, fill, [specs], Workspace().limit)
     check_results(results, batch.shape, prediction.signature, specs)
     place = region.slices_within(prediction.signature.given(tile))
     return {name: values[0][(slice(None), *place)] for name, values in results.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..conversion import store_values
@@ -23,11 +23,13 @@ def posted(post: Callable[[Any], Results], stitched: Results, shape: tuple[int, 
         made = post(given)
     except Exception as error:
         raise ValueError(f"post failed: {type(error).__name__}: {error}") from error
+    if not made:
+        raise ValueError("post gave no array; needed is one, or a dict or tuple of some.")
     named = {
         name: values[None] if values.ndim == len(shape) else values for name, values in made.items()
     }
     for values in named.values():
-        if values.ndim != len(shape) + 1 or values.shape[1:] != shape:
+        if values.ndim != len(shape) + 1 or values.shape[1:] != shape or not len(values):
             raise ValueError(
                 f"post gave shape {values.shape} for a block of {shape}; needed is the block's "
                 "own size, with channels first or without: post sees one block at a time, and "
@@ -48,10 +50,13 @@ def store_posted(made: Results, stored: Sequence[Output], targets: Sequence[Dest
     for target in targets:
         values = made.get(target.name)
         if values is None or len(values) != channels[target.name]:
-            got = "nothing" if values is None else f"{len(values)} channels"
-            array = f" as {target.name}" if target.name else ""
+            got = _described({name: len(array) for name, array in made.items()})
             raise ValueError(
-                f"post gave {got}{array} for a block of {target.values.shape[1:]}; on the trial "
-                f"tile it gave {channels[target.name]} channels."
+                f"post gave {got} for a block of {target.values.shape[1:]}; on the trial tile it "
+                f"gave {_described(channels)}. It must always give the same."
             )
         store_values(target.values, values[target.channels])
+
+
+def _described(channels: Mapping[str, int]) -> str:
+    return ", ".join(f"{name or 'one array'} of {n} channels" for name, n in channels.items())

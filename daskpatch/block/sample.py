@@ -81,9 +81,14 @@ class Sample:
         shape = (len(group), len(cuts[0]), *sizes(group[0]))
         specs = [partial(self._specs, tile) for tile in group]
         with self.workspace.buffers.lend(shape, prediction.input_dtype) as batch:
-            for values, given in zip(batch, cuts, strict=True):
-                normalise(prediction, self.data_idx, values, given)
-            for part, results in self.calls.within_memory(batch, specs, self.workspace.limit):
+
+            def fill() -> None:
+                for values, given in zip(batch, cuts, strict=True):
+                    normalise(prediction, self.data_idx, values, given)
+
+            fill()
+            parts = self.calls.within_memory(batch, fill, specs, self.workspace.limit)
+            for part, results in parts:
                 given_shape = batch[part].shape
                 check_results(results, given_shape, prediction.signature, specs[part.start])
                 for i, (tile, given) in enumerate(zip(group[part], cuts[part], strict=True)):

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -154,6 +155,7 @@ def verify(output: str, as_json: bool, debug: bool, **options: Any) -> int:  # n
 @common_options
 def probe(model: str, save: str | None, as_json: bool, debug: bool, **options: Any) -> None:  # noqa: ARG001
     """Find out how far MODEL looks, on which grid it works, what it takes and what it costs."""
+    _check_folder(save)
     found = daskpatch.probe(model, **options)
     if save is not None:
         found.save(save)
@@ -176,10 +178,11 @@ def probe(model: str, save: str | None, as_json: bool, debug: bool, **options: A
 def check(source: str, plot: str | None, as_json: bool, debug: bool, **options: Any) -> int:  # noqa: ARG001
     """Measure, at a few seams of SOURCE, whether the tiles of a plan would show."""
     of_check = {name: options.pop(name) for name in ("places", "tolerance", "seed", "progress")}
+    _check_folder(plot)
     found = daskpatch.check_seams(_plan(source, None, options), **of_check)
+    click.echo(json.dumps(found.to_dict()) if as_json else str(found))
     if plot is not None:
         found.plot().savefig(plot)
-    click.echo(json.dumps(found.to_dict()) if as_json else str(found))
     return 0 if found.ok else _RUN_FAILED
 
 
@@ -195,6 +198,12 @@ def demo(folder: str, as_json: bool, debug: bool) -> None:  # noqa: ARG001
         click.echo(json.dumps(result.to_dict()))
         return
     click.echo(str(result))
+
+
+def _check_folder(file: str | None) -> None:
+    """Refuse to write a file where there is no folder, before the work is done."""
+    if file is not None and not Path(file).absolute().parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {Path(file).parent} to write {file} to.")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,6 +10,7 @@ import click
 
 from ..stitching import STITCHES
 from .types import (
+    Dtypes,
     Indices,
     Kinds,
     Normalize,
@@ -76,7 +77,9 @@ _PLAN: list[Callable[[Any], Any]] = [
     click.option("--chunks", type=Sizes(), help="Chunks of the output."),
     click.option("--shards", type=Sizes(), help="Shards of the output."),
     click.option("--block-shape", type=Sizes(), help="What one task computes and writes."),
-    click.option("--dtype", help="The output's dtype; by default the model's."),
+    click.option(
+        "--dtype", type=Dtypes(), help="The output's dtype (or name=dtype,…); else the model's."
+    ),
     click.option("--input-dtype", default="float32", help="What the model is given."),
     click.option("--padding", default="reflect", help="reflect, edge or a number."),
     click.option("--memory-limit", help="For one worker, for example '8 GB'."),
@@ -121,6 +124,7 @@ _PROBE: list[Callable[[Any], Any]] = [
     click.option("--ndim", type=click.IntRange(2, 3), required=True, help="Spatial axes."),
     click.option("--channels", type=click.IntRange(min=1), default=1, help="Of its input."),
     click.option("--sample", metavar="PATH", help="An image that the model is made for."),
+    click.option("--axes", help="The sample's axes, where it does not name them."),
     click.option("--tolerance", type=float, help="In standard deviations of the result.  [1e-6]"),
     click.option("--input-dtype", default="float32", help="What the model is given."),
     click.option("--patch-size", type=Sizes(), help="A size that the model takes."),

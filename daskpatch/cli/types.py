@@ -43,6 +43,20 @@ class Scales(click.ParamType):  # type: ignore[type-arg] # generic in newer clic
         return entries if len(entries) > 1 else value
 
 
+class Dtypes(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """`uint8`, or of several arrays some by name: `prob=float16,labels=uint8`."""
+
+    name = "dtype"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002 (the interface)
+        if not isinstance(value, str) or "=" not in value:
+            return value
+        try:
+            return dict(part.split("=") for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} holds something else than name=dtype", param)
+
+
 class Kinds(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
     """`flips` or `flips,rot90`: checked by `plan`."""
 

@@ -46,6 +46,11 @@ def open_series(
             "The images of a series must have the same axes; these have "
             f"{', '.join(sorted(named))}."
         )
+    if len({image.data_shape[1] for image in images}) > 1:
+        raise ValueError(
+            "The images of a series must have as many channels each; these have "
+            f"{', '.join(str(image.data_shape[1]) for image in images)}. Choose some (channels=…)."
+        )
     return tuple(with_io(image, io) for image in images)
 
 

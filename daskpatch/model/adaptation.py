@@ -17,8 +17,8 @@ from .onnx import OnnxModel
 from .torch import TorchModel
 
 
-def as_handle(model: Any) -> SharedModel:
-    """A handle for a model.
+def as_handle(model: Any, what: str = "model") -> SharedModel:
+    """A handle for a model, or for whatever else is called; `what` it is, for messages.
 
     Accepts a handle (`TorchModel`, `OnnxModel`), a `torch.nn.Module`, any callable,
     `"package.module:attribute"`, `"file.py:attribute"`, or a path that ends in `.onnx`.
@@ -32,28 +32,28 @@ def as_handle(model: Any) -> SharedModel:
     FileNotFoundError
         If it names a file that does not exist.
     """
-    return model if isinstance(model, SharedModel) else SharedModel(_handle(model))
+    return model if isinstance(model, SharedModel) else SharedModel(_handle(model, what))
 
 
-def _handle(model: Any) -> ModelHandle:
+def _handle(model: Any, what: str) -> ModelHandle:
     if isinstance(model, ModelHandle):
         return model
     if isinstance(model, str | os.PathLike):
-        return _named(os.fspath(model))
+        return _named(os.fspath(model), what)
     if _is_torch_module(model):
         return TorchModel(model)
     if callable(model):
         return CallableModel(model)
     raise TypeError(
-        f"The model is a {type(model).__name__}; needed is a callable, a torch.nn.Module, "
+        f"The {what} is a {type(model).__name__}; needed is a callable, a torch.nn.Module, "
         "'package.module:attribute', 'file.py:attribute' or the path of an .onnx file."
     )
 
 
-def _named(name: str) -> ModelHandle:
+def _named(name: str, what: str) -> ModelHandle:
     if name.endswith(".onnx"):
         return OnnxModel(name)
-    return ImportedModel(*split_name(name, "model"))
+    return ImportedModel(*split_name(name, what))
 
 
 def _is_torch_module(model: Any) -> bool:

@@ -91,7 +91,7 @@ def as_margin(value: int | Sequence[Any], n_axes: int) -> Margin:
         If it is something else, or below 0.
     """
     try:
-        entries = value if isinstance(value, Sequence) else (value,) * n_axes
+        entries: Any = value if hasattr(value, "__len__") else (value,) * n_axes
         margin = tuple(_sides(entry) for entry in entries)
     except TypeError:
         margin = ()
@@ -104,7 +104,7 @@ def as_margin(value: int | Sequence[Any], n_axes: int) -> Margin:
 
 
 def _sides(entry: Any) -> tuple[int, int]:
-    if isinstance(entry, Sequence) and len(entry) == 2:
+    if hasattr(entry, "__len__") and len(entry) == 2:
         return operator.index(entry[0]), operator.index(entry[1])
     return (operator.index(entry),) * 2
 

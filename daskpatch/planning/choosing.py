@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 from dask.system import CPU_COUNT
+from numpy.typing import NDArray
 
 from ..image import ImageStack, dimensions_of
 from ..probing import (
@@ -20,6 +22,7 @@ from ..probing import (
 )
 from ..statistics import statistics_of
 from .choice import Alternative, Choice
+from .layout import per_axis
 from .memory import available_memory
 from .request import Request
 from .search import Search
@@ -58,17 +61,25 @@ def probed(treatment: Treatment, images: Sequence[ImageStack], known: Probe | No
 
 
 def _sample(image: ImageStack, treatment: Treatment) -> Any:
-    """The middle of an image, as the model will see it."""
+    """A place of an image where values differ, as the model will see it."""
     shape = image.data_shape[2:]
     side = 256 if len(shape) == 2 else 96
     size = tuple(min(n, side) for n in shape)
-    start = tuple((n - m) // 2 for n, m in zip(shape, size, strict=True))
-    values = image.extract_patch(image.data_shape[0] // 2, None, start, size)
+    places = product(*({0, (n - m) // 2, n - m} for n, m in zip(shape, size, strict=True)))
+    sample_idx = image.data_shape[0] // 2
+    values = max(
+        (image.extract_patch(sample_idx, None, start, size) for start in places), key=_structure
+    )
     if treatment.normalization is None:
         return values
     mapped = np.empty(values.shape, treatment.input_dtype)
     statistics_of(values, treatment.normalization).value_map.apply(mapped, values)
     return mapped
+
+
+def _structure(values: NDArray[Any]) -> float:
+    finite = values[np.isfinite(values)].astype("f8")
+    return float(finite.std()) if finite.size == values.size else 0.0
 
 
 def choose(
@@ -103,20 +114,22 @@ def choose(
         threads=request.threads or CPU_COUNT,
         keeps_threads=request.threads is not None,
         limit=request.memory_limit or available_memory(),
-        units=_write_units(known, images, target, request),
+        units=_write_units(known, images, treatment, target, request),
     )
     found = sorted(search.alternatives(), key=lambda option: option.seconds)
     fitting = [option for option in found if not option.reason]
     if not fitting:
         if not found:
             raise ValueError(
-                f"No tile that {known.name} takes has room for its halo of {known.halo} voxels; "
-                "give patch_size and overlaps."
+                f"No tile fits: patch_size is {tiling.patch_size!r}, overlaps are "
+                f"{tiling.overlaps!r}, and {known.name} has a halo of {known.halo} voxels on "
+                f"multiples of {search.grid}, with tiles of {known.min_size} at least. Leave more "
+                "of them to 'auto', or give tiles larger than their overlaps."
             )
         least = min(found, key=lambda option: option.model_memory)
         raise MemoryError(
             f"No tiling fits the memory_limit; the least that was found: {least}. Raise it, or "
-            "lower threads."
+            "lower threads or batch_size."
         )
     chosen = fitting[0]
     rejected = tuple(_telling(chosen, found))
@@ -139,7 +152,11 @@ def _telling(chosen: Alternative, found: Sequence[Alternative]) -> Iterator[Alte
 
 
 def _write_units(
-    known: Probe, images: Sequence[ImageStack], target: Target | None, request: Request
+    known: Probe,
+    images: Sequence[ImageStack],
+    treatment: Treatment,
+    target: Target | None,
+    request: Request,
 ) -> tuple[int, ...] | None:
     """Voxels of the input per write unit, per spatial axis, where they are given."""
     sizes: Any = request.shards or request.chunks
@@ -148,13 +165,11 @@ def _write_units(
     if sizes is None:
         return None
     image, shape = images[0], images[0].data_shape[2:]
-    if isinstance(sizes, int):
-        own = (sizes,) * known.ndim
-    else:
-        output = dimensions_of(image).predicted(known.out_channels, shape)
-        if len(sizes) != len(output.axes):
-            return None  # refused when the layout is made
-        own = output.spatial_entries(tuple(sizes))
+    made = tuple(math.ceil(n * scale) for n, scale in zip(shape, known.scale, strict=True))
+    output = dimensions_of(image).predicted(known.out_channels, made)
+    if treatment.post is not None and not isinstance(sizes, int) and len(sizes) != len(output.axes):
+        return None  # post may add or drop channels; what does not fit is refused later
+    own = output.spatial_entries(per_axis("chunks or shards", sizes, output))
     units = (
         math.ceil(unit / scale) if unit < n * scale else 0
         for unit, scale, n in zip(own, known.scale, shape, strict=True)

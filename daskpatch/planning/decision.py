@@ -104,11 +104,9 @@ def stored_outputs(dtype: Any, target: Target | None, trial: Trial) -> tuple[Out
     """
     by_name = dict(dtype) if isinstance(dtype, Mapping) else {}
     names = [output.name for output in trial.stored]
-    if unknown := sorted(set(by_name) - set(names)):
-        raise ValueError(
-            f"dtype names {', '.join(map(repr, unknown))}; the model gives "
-            f"{', '.join(map(repr, names)) if names != [''] else 'one array'}."
-        )
+    if unknown := [name for name in by_name if name not in names]:
+        given = ", ".join(map(repr, names)) if names != [""] else "one array: give its dtype alone"
+        raise ValueError(f"dtype names {', '.join(map(repr, unknown))}; the model gives {given}.")
     if target is not None and target.array is not None:
         return _as_existing(by_name.get("", None if by_name else dtype), target, trial)
     wanted = {name: by_name.get(name, None if by_name else dtype) for name in names}

@@ -22,7 +22,7 @@ from ..image import ImageStack
 from ..patching import as_sizes
 from ..probing import Cost, Probe
 from .choice import Alternative
-from .tiling import AUTO, Tiling
+from .tiling import Tiling, is_auto
 from .treatment import Treatment
 
 _TILE_SECONDS = 3e-4
@@ -174,12 +174,12 @@ class Search:
             given_patch = along.smallest
         if given_patch is not None:
             least = cut + (given_patch - cut) % self.grid[axis] if cut else 0
-            if self.tiling.overlaps == AUTO:
+            if is_auto(self.tiling.overlaps):
                 given_overlap = self._overlap(axis, given_patch)
             yield given_patch, least if given_overlap is None else given_overlap
             return
         if given_overlap is None:
-            whole = along.at_least(self.shape[axis] + cut)
+            whole = self._taken(axis, self.shape[axis] + cut)
             yield whole, cut + (whole - cut) % self.grid[axis]
         for step in self._steps(axis):
             if given_overlap is not None:
@@ -189,11 +189,18 @@ class Search:
 
     def _fitted(self, axis: int, step: int) -> tuple[int, int]:
         """A tile that keeps `step` voxels, of a size that the model takes."""
-        overlap = self._overlap(axis, step)
-        patch = self.known.sizes[axis].at_least(step + overlap)
-        overlap = self._overlap(axis, patch)
-        patch = self.known.sizes[axis].at_least(step + overlap)
+        patch = self._taken(axis, step + self._overlap(axis, step))
+        patch = self._taken(axis, step + self._overlap(axis, patch))
         return patch, patch - step
+
+    def _taken(self, axis: int, n: int) -> int:
+        """The smallest tile of n voxels or more that the model takes, and that fits the grid."""
+        along, grid = self.known.sizes[axis], self.grid[axis]
+        size = along.at_least(n)
+        if along.step == 0 or along.margin:
+            return size
+        steps = range(size, size + grid * along.step + 1, along.step)
+        return next((taken for taken in steps if taken % grid == 0), size)
 
     def _overlap(self, axis: int, patch: int) -> int:
         """Room for the halo on both sides, on the grid; more, where tiles are blended."""
@@ -232,7 +239,7 @@ class Search:
 
     def _batch(self, patch: tuple[int, ...]) -> int:
         """The smallest batch that is about as fast as any, for tiles like this one."""
-        if self.batch_size != AUTO:
+        if not is_auto(self.batch_size):
             return int(self.batch_size)
         of_tile = self._nearest(patch)
         best = 1
@@ -300,6 +307,6 @@ def _ladder(most: int) -> Iterator[int]:
 
 def _given(value: Any, n_axes: int, axis: int) -> int | None:
     """Voxels along one axis; None where none were given."""
-    if value is None or value == AUTO:
+    if value is None or is_auto(value):
         return None
     return as_sizes("patch_size or overlaps", value, n_axes, least=0)[axis]

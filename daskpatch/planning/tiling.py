@@ -50,7 +50,7 @@ class Tiling:
             value = getattr(self, name)
             if isinstance(value, str) and value != AUTO:
                 raise ValueError(f"{name} is {value!r}; needed are voxels, or 'auto'.")
-        if _is_auto(self.patch_size) and self.overlaps is None:
+        if is_auto(self.patch_size) and self.overlaps is None:
             object.__setattr__(self, "overlaps", AUTO)
         if self.patching is None:
             if self.patch_size is None:
@@ -73,7 +73,7 @@ class Tiling:
     @property
     def is_auto(self) -> bool:
         """Whether sizes are to be chosen."""
-        return _is_auto(self.patch_size) or _is_auto(self.overlaps)
+        return is_auto(self.patch_size) or is_auto(self.overlaps)
 
     def n_axes(self, probe: Probe | None) -> int | None:
         """How many spatial axes the tiles have, where that is said."""
@@ -94,8 +94,8 @@ class Tiling:
         """The same, with these sizes where they were to be chosen."""
         return replace(
             self,
-            patch_size=patch_size if _is_auto(self.patch_size) else self.patch_size,
-            overlaps=overlaps if _is_auto(self.overlaps) else self.overlaps,
+            patch_size=patch_size if is_auto(self.patch_size) else self.patch_size,
+            overlaps=overlaps if is_auto(self.overlaps) else self.overlaps,
         )
 
     def with_probe(self, probe: Probe) -> Tiling:
@@ -208,5 +208,6 @@ def _check_strategy(patching: Any) -> None:
         )
 
 
-def _is_auto(value: Any) -> bool:
+def is_auto(value: Any) -> bool:
+    """Whether a value is to be chosen."""
     return isinstance(value, str) and value == AUTO

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -44,6 +43,8 @@ class Treatment:
                 f"input_dtype is {self.input_dtype}; normalised values are no integers: give a "
                 "dtype of floats."
             )
+        if not isinstance(self.denormalize, bool):
+            raise ValueError(f"denormalize is {self.denormalize!r}; needed is True or False.")
         if self.denormalize and self.normalization is None:
             raise ValueError("denormalize maps back what normalize did; give normalize too.")
 
@@ -126,7 +127,7 @@ def as_treatment(
         stitch=check_stitch(stitch),
         augment=kinds,
         positions=positions(kinds, len(spatial)),
-        post=None if post is None else as_handle(post),
+        post=None if post is None else as_handle(post, "post"),
         normalization=normalization,
         denormalize=denormalize,
         scale=as_scale(scale, len(spatial)),
@@ -146,13 +147,14 @@ def as_scale(value: Any, ndim: int) -> tuple[Fraction, ...] | None:
     """
     if value is None:
         return None
-    entries = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else None
+    entries = list(value) if np.ndim(value) else [value] * ndim
     try:
         scale = tuple(
-            Fraction(entry).limit_denominator(1024)
-            for entry in (entries if entries is not None else [value] * ndim)
+            Fraction(entry if isinstance(entry, str | Fraction) else float(entry))
+            for entry in entries
         )
-    except (TypeError, ValueError, OverflowError):
+        scale = tuple(entry.limit_denominator(1024) for entry in scale)
+    except (TypeError, ValueError, ArithmeticError):
         scale = ()
     if len(scale) != ndim or any(s <= 0 for s in scale):
         raise ValueError(

@@ -35,7 +35,7 @@ from ..resident import peak_memory
 from ..statistics import statistics_of
 from .treatment import Treatment
 
-_NAME = re.compile(r"(?!zarr\.json$)[^\W_][\w.-]*")
+_NAME = re.compile(r"(?!zarr\.json$)[^\W_][\w.-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,9 @@ def _signature(
         check_result(results[output.name], batch.shape, needed, lambda: specs)
     if not outputs or 0 in spatial:
         raise ModelError(
-            f"The model gave nothing for the trial tile ({describe_tile(specs)}).", specs
+            f"The model gave no voxels for the trial tile ({describe_tile(specs)}). If it cuts a "
+            "margin off its tiles, give that (margin=…), else larger tiles (patch_size, min_size).",
+            specs,
         )
     signature = Signature(outputs, (Fraction(1),) * len(tile), ((0, 0),) * len(tile))
     if treatment.says_size or spatial != tile:
@@ -198,10 +200,16 @@ def _sizes(
     if scale is None:
         assert margin is not None
         scale = tuple(
-            Fraction(m, max(n - a - b, 1))
-            for n, m, (a, b) in zip(tile, spatial, margin, strict=True)
+            _whole_ratio(m, n - a - b) for n, m, (a, b) in zip(tile, spatial, margin, strict=True)
         )
     return scale, margin or ((0, 0),) * len(tile)
+
+
+def _whole_ratio(made: int, given: int) -> Fraction:
+    """Output voxels per input voxel, if one is a multiple of the other; else 1."""
+    if given > 0 and (made % given == 0 or given % made == 0):
+        return Fraction(made, given)
+    return Fraction(1)
 
 
 def _stored(results: Results, signature: Signature, treatment: Treatment) -> tuple[Output, ...]:
@@ -232,8 +240,8 @@ def check_names(outputs: Sequence[Output], giver: str) -> None:
     for output in outputs if len(outputs) > 1 else ():
         if not _NAME.fullmatch(output.name):
             raise ValueError(
-                f"{giver} names an array {output.name!r}; needed are names of letters, digits, "
-                "'-', '_' and '.', that start with a letter or a digit."
+                f"{giver} names an array {output.name!r}; needed are names of up to 200 letters, "
+                "digits, '-', '_' and '.', that start with a letter or a digit."
             )
 
 

@@ -58,7 +58,14 @@ def read_description(path: str | os.PathLike[str]) -> Probe:
         given, made = rdf["inputs"][0], rdf["outputs"][0]
         old = isinstance(given["axes"], str)
         return (_of_letters if old else _of_axes)(str(rdf.get("name", path)), given, made)
-    except (yaml.YAMLError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (
+        yaml.YAMLError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        ArithmeticError,
+    ) as error:
         raise ValueError(
             f"{path} does not state what tiles need ({type(error).__name__}: {error}); needed are "
             "inputs and outputs as in bioimage.io's formats 0.4 and 0.5. Probe the model instead."

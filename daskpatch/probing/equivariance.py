@@ -25,6 +25,9 @@ _NOISE = 1e-5
 """Differences below are rounding, in standard deviations of the result: a convolution sums in
 another order where its data lies elsewhere."""
 
+_STRIDES = (2, 4, 8, 16)
+"""Of models that are global: larger ones have no two multiples among the shifts."""
+
 _SEED = 40
 
 
@@ -58,11 +61,19 @@ def align_of(changes: dict[int, float], *, is_global: bool) -> int | None:
     """The smallest shift that leaves no change, or None if there is none.
 
     A model that looks at all of its tile answers every shift with some change: there it is the
-    smallest shift that leaves no more than the best does, give or take.
+    power of two whose multiples stand out, each with less than half of what any other shift
+    leaves; 1 if none does.
     """
-    least = min(changes.values())
-    limit = max(_NOISE, 3 * least if is_global else 0.0)
-    return next((shift for shift, change in changes.items() if change <= limit), None)
+    exact = next((shift for shift, change in changes.items() if change <= _NOISE), None)
+    if exact is not None or not is_global:
+        return exact
+    return next((stride for stride in _STRIDES if _stands_out(changes, stride)), 1)
+
+
+def _stands_out(changes: dict[int, float], stride: int) -> bool:
+    on = [change for shift, change in changes.items() if shift % stride == 0]
+    off = [change for shift, change in changes.items() if shift % stride]
+    return len(on) > 1 and len(off) > 0 and 2 * max(on) < min(off)
 
 
 def _window(image: Values, axis: int, start: int, n: int) -> Values:

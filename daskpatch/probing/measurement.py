@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import psutil
 
+from ..conversion import is_number, number_dtype
 from ..image import ImageStack, open_stack
 from ..model import as_handle, load
+from ..patching import as_sizes
 from ..resident import peak_memory
 from .equivariance import LARGEST, align_of, measure_shifts, needed_size
 from .influence import GENTLE, STRONG, Profile, effect_of_context, measure_profile
@@ -48,6 +52,7 @@ def probe(
     tolerance: float | None = None,
     input_dtype: Any = "float32",
     patch_size: int | Sequence[int] | None = None,
+    axes: str | None = None,
     seconds: float = 20.0,
     largest: int | None = None,
 ) -> Probe:
@@ -65,10 +70,9 @@ def probe(
     channels
         Of its input.
     sample
-        An image that the model is made for: an array `(C, (Z), Y, X)` or `((Z), Y, X)`, or
-        whatever names its axes: a path, a URL, a Zarr array, an `ImageStack`, of whose first
-        sample the middle is read. It is used beside noise, which then has its mean and standard
-        deviation.
+        An image that the model is made for: an array `(C, (Z), Y, X)` or `((Z), Y, X)`, or a
+        path, a URL, a Zarr array, an `ImageStack`, of whose first sample the middle is read. It is
+        used beside noise, which then has its mean and standard deviation.
     tolerance
         Changes up to this many standard deviations of the result count as none; None: 1e-6.
         0.0 asks for bit equality, which running sums and some convolutions on GPUs do not have.
@@ -76,6 +80,8 @@ def probe(
         What the model is given.
     patch_size
         A size that the model takes; by default one is looked for.
+    axes
+        The sample's, where it does not name them, as in `open_image`.
     seconds, largest
         For measuring the cost: time, and voxels of the largest tile of interest (None: as many as
         time and memory allow). 0 seconds leave it out.
@@ -96,20 +102,37 @@ def probe(
     >>> found.halo, found.align, found.is_global
     ((1, 0), (1, 1), False)
     """
-    if ndim not in _LONGEST:
+    if isinstance(ndim, bool) or ndim not in (2, 3):
         raise ValueError(f"ndim is {ndim!r}; needed is the number of spatial axes: 2 or 3.")
-    if tolerance is not None and not tolerance >= 0:
+    if tolerance is not None and not _is_amount(tolerance):
         raise ValueError(f"tolerance is {tolerance!r}; needed is a number, 0 or more, or None.")
+    if not _is_amount(seconds):
+        raise ValueError(f"seconds is {seconds!r}; needed is a number, 0 or more.")
+    ndim = int(ndim)
+    (channels,) = as_sizes("channels", channels, 1, least=1)
+    if largest is not None:
+        (largest,) = as_sizes("largest", largest, 1, least=1)
+    known = None if patch_size is None else as_sizes("patch_size", patch_size, ndim, least=1)
     handle = as_handle(model)
-    dtype = np.dtype(input_dtype)
-    given = None if sample is None else _as_sample(sample, ndim, channels)
+    dtype = number_dtype("input_dtype", input_dtype)
+    given = None if sample is None else _as_sample(sample, ndim, channels, axes)
     subject = Subject(load(handle), channels, ndim, dtype, given)
-    known = None if patch_size is None else _as_shape(patch_size, ndim)
     taken = find_size(subject, known)
     sizes = measure_sizes(subject, taken)
+    if any(along.scale == 0 for along in sizes):
+        raise ValueError(
+            f"The size of what {handle.handle.name} gives does not follow from its tile's, axis by "
+            "axis, so that tiles cannot be stitched; needed is a model whose result grows with "
+            "its tile."
+        )
     limit = _TOLERANCE if tolerance is None else float(tolerance)
     axes = [_Axis(subject, sizes, axis, limit).measure() for axis in range(ndim)]
     result = subject(subject.noise(taken, 0)[None])
+    if not np.isfinite(result).any():
+        raise ValueError(
+            f"{handle.handle.name} gave no finite value for noise, so nothing can be told from "
+            "it; give a sample of what it is made for (sample=…)."
+        )
     aligns = tuple(found.align for found in axes)
     return Probe(
         name=handle.handle.name,
@@ -237,28 +260,28 @@ def _rounded(sides: tuple[int, int], align: int | None) -> tuple[int, int]:
     return before, behind
 
 
-def _as_sample(sample: Any, ndim: int, channels: int) -> Any:
-    values = sample if isinstance(sample, np.ndarray) else _middle(sample, ndim)
+def _as_sample(sample: Any, ndim: int, channels: int, axes: str | None) -> Any:
+    is_plain = isinstance(sample, np.ndarray) and axes is None
+    values = sample if is_plain else _middle(sample, ndim, axes)
     values = values[None] if values.ndim == ndim else values
     if values.ndim != ndim + 1 or len(values) != channels or values.size == 0:
         raise ValueError(
             f"The sample has shape {values.shape}; needed are {channels} channels and {ndim} "
             f"spatial axes: ({channels}, {'Z, ' if ndim == 3 else ''}Y, X)."
         )
+    if not is_number(values.dtype):
+        raise ValueError(f"The sample has dtype {values.dtype}; needed are numbers.")
     return values
 
 
-def _middle(source: Any, ndim: int) -> Any:
+def _middle(source: Any, ndim: int, axes: str | None) -> Any:
     """The middle of an image, of its first sample."""
-    image = source if isinstance(source, ImageStack) else open_stack(source, ndim=ndim)
+    image = source if isinstance(source, ImageStack) else open_stack(source, axes=axes, ndim=ndim)
     shape = image.data_shape[2:]
     size = tuple(min(n, _ACROSS[ndim] * 4) for n in shape)
     start = tuple((n - m) // 2 for n, m in zip(shape, size, strict=True))
     return image.extract_patch(0, None, start, size)
 
 
-def _as_shape(patch_size: int | Sequence[int], ndim: int) -> Shape:
-    shape = (patch_size,) * ndim if isinstance(patch_size, int) else tuple(patch_size)
-    if len(shape) != ndim or min(shape) < 1:
-        raise ValueError(f"patch_size is {patch_size!r}; needed are {ndim} sizes, 1 or more.")
-    return shape
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= value < math.inf

@@ -12,6 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import extras
 from .influence import Profile
 from .sizes import AxisSizes
@@ -105,6 +107,21 @@ class Probe:
         """Voxels of the result per voxel of the input."""
         return tuple(along.scale for along in self.sizes)
 
+    def check_sizes(self, scale: tuple[Fraction, ...], margin: tuple[tuple[int, int], ...]) -> None:
+        """Refuse a model whose result has another size than the probe says.
+
+        Raises
+        ------
+        ValueError
+            If it has.
+        """
+        if (self.scale, self.margin) != (scale, margin):
+            raise ValueError(
+                f"The probe says that {self.name} gives {_text(self.scale)} voxels per voxel, with "
+                f"margins {self.margin}; on the trial tile the model gave {_text(scale)} and "
+                f"{margin}. It is another model by now: probe it anew."
+            )
+
     def disagreements(self, stated: Probe) -> list[str]:
         """What this probe found that is not as it was stated, by a description or another probe.
 
@@ -191,8 +208,10 @@ class Probe:
             values = json.loads(Path(path).read_text())
             if values["format"] != _FORMAT:
                 raise ValueError(f"it has format {values['format']}, not {_FORMAT}")
-            return cls(**_restored({field.name: values[field.name] for field in fields(cls)}))
-        except (ValueError, KeyError, TypeError) as error:
+            found = cls(**_restored({field.name: values[field.name] for field in fields(cls)}))
+            _check(found)
+            return found
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             raise ValueError(f"{path} is no saved probe: {error}.") from error
 
     def plot(self) -> Any:
@@ -261,6 +280,34 @@ def _restored(values: dict[str, Any]) -> dict[str, Any]:
         ),
         "costs": tuple(Cost(**{**cost, "tile": tuple(cost["tile"])}) for cost in values["costs"]),
     }
+
+
+def _check(probe: Probe) -> None:
+    """Refuse facts that no probe finds."""
+    per_axis = (probe.halo_sides, probe.align, probe.profiles)
+    holds = (
+        probe.ndim in (2, 3)
+        and all(len(values) == probe.ndim for values in per_axis)
+        and all(_is_count(side, 0) for sides in probe.halo_sides for side in sides)
+        and all(align is None or _is_count(align, 1) for align in probe.align)
+        and all(
+            _is_count(along.smallest, 1)
+            and _is_count(along.step, 0)
+            and _is_count(along.margin, 0)
+            and along.scale > 0
+            for along in probe.sizes
+        )
+        and _is_count(probe.channels, 1)
+        and _is_count(probe.out_channels, 1)
+        and all(cost.seconds > 0 and len(cost.tile) == probe.ndim for cost in probe.costs)
+    )
+    np.dtype(probe.input_dtype), np.dtype(probe.dtype)
+    if not holds:
+        raise ValueError("it holds numbers that no model has")
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and value >= least
 
 
 def _text(values: Sequence[Any]) -> str:

@@ -16,8 +16,11 @@ _LIKELY = (32, 64, 128, 48, 96, 192, 256, 16, 8)
 _LARGEST = 320
 """A model that takes no likely size is offered all sizes up to here."""
 
-_FAR = (64, 96, *range(33, 129))
-"""How much further the size is looked at from which the scale is known: 1/32 shows in 64."""
+_PARTS = 32
+"""Of a voxel that a voxel of the result may stand for, or make, at most."""
+
+_FAR = (96, 64, *range(33, 129))
+"""How much further the size is looked at from which the scale is known: 1/3 and 1/32 show in 96."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +92,29 @@ def _sizes_along(subject: Subject, taken: Shape, axis: int) -> AxisSizes:
             break
     else:
         return _only(n, first)
-    scale = Fraction(further - first, longer)
-    margin = max(n - math.floor(first / scale), 0) if scale else 0
+    scale, margin = _simplest_law((n, first), (n + longer, further))
     for step in range(1, longer + 1):
         result = _result_size(subject, taken, axis, n + step)
         if result == math.ceil((n + step - margin) * scale):
             break
     law = AxisSizes(n, step, scale, margin)
     return replace(law, smallest=_smallest(subject, taken, axis, law))
+
+
+def _simplest_law(one: tuple[int, int], other: tuple[int, int]) -> tuple[Fraction, int]:
+    """Scale and margin that explain two sizes with their results, the scale of few parts.
+
+    >>> _simplest_law((32, 11), (96, 32))
+    (Fraction(1, 3), 0)
+    """
+    (n, first), (m, further) = one, other
+    ratio = Fraction(further - first, m - n)
+    for parts in range(1, _PARTS + 1):
+        scale = Fraction(round(ratio * parts), parts)
+        margin = max(n - math.floor(first / scale), 0) if scale else 0
+        if all(math.ceil((size - margin) * scale) == result for size, result in (one, other)):
+            return scale, margin
+    return ratio, max(n - math.floor(first / ratio), 0) if ratio else 0
 
 
 def _only(n: int, result: int) -> AxisSizes:

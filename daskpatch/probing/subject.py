@@ -54,7 +54,7 @@ class Subject:
             If there is too little memory, also on a GPU.
         """
         try:
-            results = self.model(batch)
+            results = self.model(batch.copy())  # it may work in place
         except Exception as error:
             if is_out_of_memory(error):
                 raise MemoryError(str(error)) from error
@@ -74,7 +74,9 @@ class Subject:
         rng = np.random.default_rng(seed)
         shape = (self.channels, *shape)
         if self.sample is not None:
-            mean, deviation = float(self.sample.mean()), float(self.sample.std())
+            finite = self.sample[np.isfinite(self.sample)].astype("f8")
+            mean = float(finite.mean()) if finite.size else 0.0
+            deviation = (float(finite.std()) if finite.size else 0.0) or 1.0
             return self._cast(rng.normal(mean, amplitude * deviation, shape))
         if self.dtype.kind in "iu":
             top = min(_INTEGERS, int(np.iinfo(self.dtype).max))

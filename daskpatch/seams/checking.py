@@ -13,7 +13,15 @@ from ..model import Results
 from ..planning import Plan
 from ..planning.memory import at_least_one
 from ..planning.progress import progress_of
-from .comparison import Comparison, Values, jumps, largest_by_distance, seam_row
+from .comparison import (
+    Comparison,
+    Values,
+    deviation_of,
+    difference_of,
+    jumps,
+    largest_by_distance,
+    seam_row,
+)
 from .places import Place, choose_places
 from .references import References, grid_of, output_region, references, shortened
 from .report import SeamReport, verdict_of
@@ -57,8 +65,8 @@ def check_seams(
 
     Raises
     ------
-    ValueError
-        If an option is out of range.
+    ValueError, TypeError
+        If an option is out of range, or there is no plan.
     ModelError
         If the model fails.
 
@@ -76,7 +84,14 @@ def check_seams(
     >>> check_seams(exact, progress=False).ok, check_seams(guessed, progress=False).ok
     (True, False)
     """
+    if not isinstance(plan, Plan):
+        raise TypeError(
+            f"plan is {plan!r}; needed is what daskpatch.plan gives, for example "
+            "daskpatch.plan(source, model, patch_size=64, overlaps=16)."
+        )
     count = at_least_one("places", places)
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed is {seed!r}; needed is an integer, 0 or more.")
     if not isinstance(tolerance, Real) or not tolerance >= 0:
         raise ValueError(f"tolerance is {tolerance!r}; needed is a number, 0 or more.")
     begin = time.perf_counter()
@@ -162,10 +177,7 @@ def _both(found: References) -> list[Results]:
 
 
 def _largest(one: Results, other: Results) -> float:
-    return max(
-        float(np.nan_to_num(np.abs(one[name].astype("f8") - other[name].astype("f8"))).max())
-        for name in one
-    )
+    return max(float(np.abs(difference_of(one[name], other[name])).max()) for name in one)
 
 
 def _tiles(prediction: Prediction, place: Place, found: References) -> float:
@@ -194,15 +206,14 @@ def _cause(
         return "global"
     if found.shifted is not None and _effect(found.plain, found.shifted) > limit:
         return "grid"
-    if shorter is None and difference <= _CONCENTRATED * inside:
-        return "global"
-    return "blend" if prediction.blends else "halo"
+    if prediction.blends:
+        return "blend"
+    return "global" if shorter is None and difference <= _CONCENTRATED * inside else "halo"
 
 
 def _effect(one: Results, other: Results) -> float:
     """The largest difference, in standard deviations of the result there."""
-    deviation = max(float(np.nanstd(values.astype("f8"))) for values in one.values())
-    return _largest(one, other) / (deviation or 1.0)
+    return _largest(one, other) / max(map(deviation_of, one.values()))
 
 
 def _picture(prediction: Prediction, differences: list[tuple[Place, Values]]) -> tuple[Any, int]:

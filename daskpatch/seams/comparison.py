@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from ..model import Results
 from .places import Place
 
 Values = NDArray[np.float64]
+
+_NO_NUMBER = 1e9
+"""The difference between a number and NaN or infinity."""
 
 
 @dataclass
@@ -32,14 +36,13 @@ class Comparison:
             for name, values in reference.items():
                 expected = values.astype("f8")
                 self._expected.setdefault(name, []).append(expected.ravel())
-                difference = np.nan_to_num(stitched[name].astype("f8") - expected)
+                difference = difference_of(stitched[name], expected)
                 self._differences.append((place, name, difference))
 
     def deviations(self) -> dict[str, float]:
         """The standard deviation of each array, over all places."""
         return {
-            name: float(np.nanstd(np.concatenate(values))) or 1.0
-            for name, values in self._expected.items()
+            name: deviation_of(np.concatenate(values)) for name, values in self._expected.items()
         }
 
     def scaled(self) -> list[tuple[Place, Values]]:
@@ -48,6 +51,21 @@ class Comparison:
         return [
             (place, difference / deviations[name]) for place, name, difference in self._differences
         ]
+
+
+def difference_of(values: NDArray[Any], expected: NDArray[Any]) -> Values:
+    """Their difference in float64; very large where only one of them is a number."""
+    a, b = values.astype("f8"), expected.astype("f8")
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        difference = np.where(same, 0.0, a - b)
+    return np.where(np.isfinite(difference), difference, _NO_NUMBER)
+
+
+def deviation_of(values: NDArray[Any]) -> float:
+    """The standard deviation of the finite values; 1 where that is 0."""
+    finite = values[np.isfinite(values)].astype("f8")
+    return (float(finite.std()) if finite.size else 0.0) or 1.0
 
 
 def largest_by_distance(

@@ -95,4 +95,5 @@ def _structure(prediction: Prediction, place: Place) -> float:
     image = prediction.images[place.data_idx]
     box = place.region
     values = image.extract_patch(place.sample_idx, None, box.start, box.shape)
-    return float(np.nan_to_num(np.std(values.astype("f8"))))
+    finite = values[np.isfinite(values)].astype("f8")
+    return float(finite.std()) if finite.size else 0.0

@@ -237,8 +237,12 @@ class _TensorStore:
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
         # Instead of copying the values tensorstore may refer to them, even after the commit that
         # is waited for here: in its cache, of which the writer has none and which is never read.
+        # Not with more than three axes: tensorstore 0.1.86 then takes chunks whose voxels are not
+        # contiguous for chunks of fill value, and does not store them.
+        refers = values.ndim <= 3
+
         def attempt() -> None:
-            self._writer[box].write(values, can_reference_source_data_indefinitely=True).result()
+            self._writer[box].write(values, can_reference_source_data_indefinitely=refers).result()
 
         with_backoff(attempt, f"Writing {self._folder}")
 
