@@ -131,7 +131,7 @@ def test_a_plan_that_was_looked_at_does_not_measure_again(tmp_path, volume):
     source.read = 0
     plan.run(progress=False)
     assert source.read < 3.5 * volume.size  # halos, and the digest of the source
-    assert plan.statistics is statistics
+    assert plan.statistics == statistics
 
 
 def test_constants_cost_no_read(volume):

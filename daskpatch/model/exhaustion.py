@@ -15,6 +15,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         or "out of memory" in text
         or "can't allocate memory" in text
         or "failed to allocate memory" in text
+        or "status_alloc_failed" in text  # of cuBLAS and cuDNN
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,4 +76,5 @@ class _OnnxCall:
 
     def __call__(self, batch: Batch) -> Any:
         results = self.session.run(self.output_names, {self.input_name: batch})
-        return dict(zip(self.output_names, results, strict=True))
+        names = [re.sub(r"[^\w.-]", "_", name).lstrip("_.-") for name in self.output_names]
+        return dict(zip(names, results, strict=True))

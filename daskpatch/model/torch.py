@@ -81,7 +81,7 @@ class TorchModel:
 
     def load(self) -> Callable[[Batch], Any]:
         torch = extras.load("torch", "TorchModel")
-        device = _resolve(torch, self.device)
+        device = _resolve(torch, self.device, self.module_or_path)
         module = _on_device(_open(torch, self.module_or_path), device)
         call = _TorchCall(torch, module, device, self.autocast)
         return call if device.type == "cpu" else ExclusiveModel(call)
@@ -129,9 +129,14 @@ class _TorchCall:
         return tensor.cpu().numpy()
 
 
-def _resolve(torch: Any, name: str) -> Any:
+def _resolve(torch: Any, name: str, module: Any) -> Any:
+    """The device of a name; for `"auto"` the GPU where a module is, or else the first there is."""
     if name != "auto":
         return torch.device(name)
+    if not isinstance(module, Path):
+        for tensor in module.state_dict().values():
+            if getattr(tensor, "is_cuda", False):
+                return tensor.device
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -159,7 +164,9 @@ def _on_device(module: Any, device: Any) -> Any:
     if type(module).__module__.startswith("torch.fx"):  # an exported program refuses eval()
         return module.to(device)
     tensors = list(module.parameters()) + list(module.buffers())
-    moves = any(t.device.type != device.type for t in tensors)
+    moves = any(
+        t.device.type != device.type or device.index not in (None, t.device.index) for t in tensors
+    )
     if moves or any(part.training for part in module.modules()):
         module = copy.deepcopy(module).eval().to(device)
     return module

@@ -186,5 +186,5 @@ def _check_multiples(
         nearest = f"{above}" if min(below) == 0 and name == "patch_size" else f"{below} or {above}"
         raise ValueError(
             f"{name} {values} must be multiples of {unit_name} = {units}; the nearest that fit "
-            f"are {nearest}."
+            f"are {nearest}. (Of a model that cuts a margin off its tiles, give that: margin=…)"
         )

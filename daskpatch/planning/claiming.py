@@ -12,6 +12,7 @@ from ..block import block_grids
 from ..receipts import (
     FORMAT,
     Claim,
+    ClaimedError,
     Fingerprint,
     Part,
     Record,
@@ -66,19 +67,23 @@ def opened(
     records = _records(plan)
     if not resume:
         target.check()
+        for record in target.earlier_records():
+            refuse_claimed(record, part)
     refuse_claimed(records[0], part)
     fields = check_resumable(plan) if resume else _fingerprints(plan)
     with Claim(records[0], part) as claim:
+        _know_statistics(plan, records, fields, measure, resume=resume)
+        if claim.is_lost:
+            raise ClaimedError(f"{records[0].name} was taken over by another driver meanwhile.")
         if not resume:
             target.clear(plan.prediction)
             for record in records:
                 record.clear()
-        plan = _measured(plan, records, measure)
         for data_idx, record in enumerate(records):
             begun = record.run() or record.begin(_run_document(plan, data_idx, fields[data_idx]))
             plan = _as_begun(plan, begun, fields[data_idx])
         # What another part began with meanwhile counts.
-        plan = _measured(plan, records, measure)
+        _know_statistics(plan, records, fields, measure, resume=True)
         arrays = target.create(
             plan.prediction, plan.layout, provenance=provenance_of(plan), io=plan.request.io
         )
@@ -118,16 +123,26 @@ def check_resumable(plan: Plan) -> list[Fingerprint]:
     return fields
 
 
-def _measured(
-    plan: Plan, records: list[Record], measure: Callable[[], tuple[Statistics, ...]]
-) -> Plan:
-    """The plan with the statistics that its record has, or with new ones."""
+def _know_statistics(
+    plan: Plan,
+    records: list[Record],
+    fields: list[Fingerprint],
+    measure: Callable[[], tuple[Statistics, ...]],
+    *,
+    resume: bool,
+) -> None:
+    """See to it that the plan knows its statistics: those of the record, or of these images."""
     if not plan.measures:
-        return plan
-    recorded = [(record.run() or {}).get("statistics") for record in records]
-    if all(recorded):
-        return plan.with_statistics(tuple(Statistics.from_dict(one or {}) for one in recorded))
-    return plan if plan.statistics_so_far is not None else plan.with_statistics(measure())
+        return
+    runs = [record.run() if resume else None for record in records]
+    recorded = [run["statistics"] for run in runs if run is not None]
+    sources = [one["source"] for one in fields]
+    known = plan.known
+    if len(recorded) == len(records):
+        known.statistics = tuple(map(Statistics.from_dict, recorded))
+    elif known.statistics is None or known.sources not in (None, sources):
+        known.statistics = measure()
+    known.sources = sources
 
 
 def _records(plan: Plan) -> list[Record]:
@@ -159,7 +174,7 @@ def _as_begun(plan: Plan, run: dict[str, Any], fields: Fingerprint) -> Plan:
     if plan.target.array is not None:
         free = ["block_shape"]  # chunks and shards are the array's own
     wanted: dict[str, Any] = {n: tuple(recorded[n]) for n in free if recorded[n] is not None}
-    return plan.replan(replace(plan.request, **wanted)).with_statistics(plan.statistics_so_far)
+    return replace(plan.replan(replace(plan.request, **wanted)), known=plan.known)
 
 
 def _run_document(plan: Plan, data_idx: int, fields: Fingerprint) -> dict[str, Any]:
@@ -176,6 +191,7 @@ def _run_document(plan: Plan, data_idx: int, fields: Fingerprint) -> dict[str, A
         },
         "source": without_secrets(plan.images[data_idx].source),
         "model": plan.model_name,
+        "is_series": plan.is_series,
         "statistics": None if statistics is None else statistics[data_idx],
     }
 

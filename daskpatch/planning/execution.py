@@ -54,7 +54,9 @@ def execute(plan: Plan, options: Options) -> Report:
         raise KeyboardInterrupt("Nothing was written.")
 
     def measure() -> tuple[Statistics, ...]:
-        return plan.measure_statistics(client, n_threads, progress=options.progress)
+        return plan.measure_statistics(
+            client, n_threads, options.interruption, progress=options.progress
+        )
 
     with opened(plan, target, options.share, resume=options.resume, measure=measure) as output:
         return _Execution(output, options, client, n_threads).run()

@@ -16,13 +16,13 @@ from ..image import ImageStack
 from ..model import Signature
 from ..receipts import Report
 from ..running import Interruption
-from ..statistics import Statistics, measure, n_voxels
+from ..statistics import BOX, Statistics, measure, n_voxels
 from ..view import View, as_dask
 from .choice import Choice
 from .cost import Cost
 from .execution import execute
 from .layout import Layout
-from .memory import Memory
+from .memory import Memory, available_memory
 from .options import Options
 from .progress import progress_of
 from .request import Request
@@ -31,6 +31,17 @@ from .summary import as_dict, as_html, as_text
 from .target import Target
 from .treatment import Treatment
 from .trial import Trial
+
+_BYTES_MEASURED = 64
+"""Of the memory limit for each voxel of a box whose statistics are measured: generous."""
+
+
+@dataclass
+class Known:
+    """Statistics, once they are known, and the identities of the images that they are of."""
+
+    statistics: tuple[Statistics, ...] | None = None
+    sources: list[Any] | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,7 +86,7 @@ class Plan:
     io: str
     model_id: str | None
     replan: Callable[[Request], Plan]
-    _measured: list[tuple[Statistics, ...]] = field(default_factory=list)
+    known: Known = field(default_factory=Known)
 
     @property
     def images(self) -> tuple[ImageStack, ...]:
@@ -193,14 +204,9 @@ class Plan:
         OSError
             If an image cannot be read.
         """
-        if self.statistics_so_far is None and self.measures:
-            self.measure_statistics(progress=False)
-        return self.statistics_so_far
-
-    @property
-    def statistics_so_far(self) -> tuple[Statistics, ...] | None:
-        """The statistics, if they are known."""
-        return self._measured[0] if self._measured else None
+        if self.measures and self.known.statistics is None:
+            self.known.statistics = self.measure_statistics(progress=False)
+        return self.known.statistics
 
     @property
     def measures(self) -> bool:
@@ -209,28 +215,31 @@ class Plan:
         return normalization is not None and normalization.constants is None
 
     def measure_statistics(
-        self, client: Any | None = None, threads: int | None = None, *, progress: bool
+        self,
+        client: Any | None = None,
+        threads: int | None = None,
+        interruption: Interruption | None = None,
+        *,
+        progress: bool,
     ) -> tuple[Statistics, ...]:
-        """Read the images, with threads of this process or a client's workers, and remember."""
+        """Read the images, with threads of this process or a client's workers."""
         normalization = self.treatment.normalization
         assert normalization is not None
         total = n_voxels(self.images, normalization)
+        n_threads = threads or self.threads
+        limit = self.request.memory_limit or available_memory()
         with progress_of(total, 0, shown=progress, name="statistics") as advance:
-            found = measure(
+            return measure(
                 self.images,
                 normalization,
-                threads=threads or self.threads,
+                threads=n_threads,
                 client=client,
+                voxels=min(BOX, limit // (_BYTES_MEASURED * n_threads)),
                 advance=advance,
+                interruption=interruption,
             )
-        self._measured[:] = [found]
-        return found
 
-    def with_statistics(self, statistics: tuple[Statistics, ...] | None) -> Plan:
-        """The same plan, where statistics are known already."""
-        return replace(self, _measured=[] if statistics is None else [statistics])
-
-    @cached_property
+    @property
     def complete_prediction(self) -> Prediction:
         """The prediction with all that it takes to compute a block: statistics too."""
         normalization = self.treatment.normalization

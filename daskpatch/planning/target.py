@@ -12,12 +12,13 @@ import numpy as np
 from ..block import Prediction
 from ..dimensions import Dimensions
 from ..image import ArrayImage, ImageStack
-from ..receipts import FOLDER
+from ..receipts import FOLDER, Record
 from ..store import (
     Location,
     Objects,
     Occupant,
     StoredArray,
+    attributes_at,
     check_io_at,
     create_array,
     delete_members,
@@ -104,6 +105,19 @@ class Target:
                 f"{self.name} exists, and the source {self.unlocated} may read from it: its place "
                 "cannot be told. Give another output, or delete it yourself."
             )
+
+    def earlier_records(self) -> list[Record]:
+        """Where a run that wrote something else to this place may have left its claim.
+
+        In the array, or the first of several, or of the first image of a series.
+        """
+        if self.array is not None:
+            return []
+        places = []
+        for image in (self.location, self.location.child("0")):
+            outputs = attributes_at(image).get(_KEY, {}).get("outputs", [])
+            places += [image, *(image.child(name) for name in outputs[:1] if name)]
+        return [Record(place) for place in places]
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse shards where the array would be of Zarr v2, which has none."""

@@ -72,6 +72,28 @@ class Treatment:
                 "one per channel."
             )
 
+    def check_positions(self, signature: Signature) -> None:
+        """Refuse positions in which results would not lie where they belong.
+
+        Raises
+        ------
+        ValueError
+            If flips or turns don't map margins and scales onto themselves.
+        """
+        margin = signature.margin
+        if self.augment and any(abs(before - behind) > 1 for before, behind in margin):
+            raise ValueError(
+                f"augment turns tiles around, and the margin {margin} is not the same on both "
+                "sides; leave augment out."
+            )
+        if "rot90" in self.augment and (
+            signature.scale[-1] != signature.scale[-2] or margin[-1] != margin[-2]
+        ):
+            raise ValueError(
+                f"augment turns Y into X, which have scales {signature.scale[-2:]} and margins "
+                f"{margin[-2:]}; needed are the same. Give augment='flips', or none."
+            )
+
     @property
     def says_size(self) -> bool:
         """Whether scale or margin was given."""

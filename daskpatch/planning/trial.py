@@ -95,6 +95,7 @@ def run_trial(
         Calls(loaded, treatment.positions), batch, dict(specs), side_by_side=side_by_side
     )
     signature = _signature(results, batch, treatment, loaded, dict(specs))
+    treatment.check_positions(signature)
     if treatment.denormalize and value_map is not None:
         treatment.check_denormalizes(signature, len(patch))
         results = {name: value_map.undo(values[0])[None] for name, values in results.items()}
@@ -178,10 +179,32 @@ def _signature(
                 specs,
             )
         signature = Signature(outputs, scale, margin)
+    if treatment.margin is None and treatment.scale is None:
+        _check_rounding(signature, tile, spatial, specs)
     for output in outputs:
         needed = (1, output.channels, *signature.tile_shape(tile))
         check_result(results[output.name], batch.shape, needed, lambda: specs)
     return signature
+
+
+def _check_rounding(
+    signature: Signature, tile: tuple[int, ...], spatial: tuple[int, ...], specs: dict[str, Any]
+) -> None:
+    """Refuse a tile whose size the model rounds down.
+
+    Raises
+    ------
+    ModelError
+        If its result lacks more than those of other sizes.
+    """
+    if spatial != signature.tile_shape(tile):
+        raise ModelError(
+            f"The model gave {spatial} voxels for the trial tile ({describe_tile(specs)}), and for "
+            f"others {', '.join(map(str, signature.scale))} voxels per voxel less margins of "
+            f"{signature.margin}: it rounds this size down. Give patch_size and align as "
+            "multiples of its stride, or min_size where an axis is shorter than the tile.",
+            specs,
+        )
 
 
 def _sizes(

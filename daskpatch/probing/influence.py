@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..differences import deviation_of, difference_of
 from .sizes import AxisSizes
 from .subject import Shape, Subject, Values
 
@@ -103,10 +104,9 @@ def effect_of_context(
 
 def relative_change(one: Values, other: Values, axis: int) -> Values:
     """The largest difference in each plane across an axis, in standard deviations of `one`."""
-    one, other = one.astype("f8"), other.astype("f8")
-    difference = np.abs(np.nan_to_num(other - one))
+    difference = np.abs(difference_of(other, one))
     across = tuple(i for i in range(difference.ndim) if i != axis + 1)
-    change: Values = difference.max(axis=across) / (float(np.nanstd(one)) or 1.0)
+    change: Values = difference.max(axis=across) / deviation_of(one)
     return change
 
 

@@ -119,34 +119,34 @@ def probe(
     subject = Subject(load(handle), channels, ndim, dtype, given)
     taken = find_size(subject, known)
     sizes = measure_sizes(subject, taken)
-    if any(along.scale == 0 for along in sizes):
+    if any(size.scale == 0 for size in sizes):
         raise ValueError(
             f"The size of what {handle.handle.name} gives does not follow from its tile's, axis by "
             "axis, so that tiles cannot be stitched; needed is a model whose result grows with "
             "its tile."
         )
-    limit = _TOLERANCE if tolerance is None else float(tolerance)
-    axes = [_Axis(subject, sizes, axis, limit).measure() for axis in range(ndim)]
     result = subject(subject.noise(taken, 0)[None])
     if not np.isfinite(result).any():
         raise ValueError(
             f"{handle.handle.name} gave no finite value for noise, so nothing can be told from "
             "it; give a sample of what it is made for (sample=…)."
         )
-    aligns = tuple(found.align for found in axes)
+    limit = _TOLERANCE if tolerance is None else float(tolerance)
+    along = [_Axis(subject, sizes, axis, limit).measure() for axis in range(ndim)]
+    aligns = tuple(found.align for found in along)
     return Probe(
         name=handle.handle.name,
         channels=channels,
         input_dtype=dtype.name,
         out_channels=result.shape[1],
         dtype=result.dtype.name,
-        halo_sides=tuple(found.halo_sides for found in axes),
+        halo_sides=tuple(found.halo_sides for found in along),
         align=aligns,
         sizes=sizes,
-        is_global=any(found.is_global for found in axes),
-        effect=max(found.effect for found in axes),
+        is_global=any(found.is_global for found in along),
+        effect=max(found.effect for found in along),
         tolerance=limit,
-        profiles=tuple(found.profile for found in axes),
+        profiles=tuple(found.profile for found in along),
         costs=measure_costs(subject, sizes, tuple(n or 1 for n in aligns), seconds, largest)
         if seconds
         else (),
@@ -284,4 +284,5 @@ def _middle(source: Any, ndim: int, axes: str | None) -> Any:
 
 
 def _is_amount(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= value < math.inf
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and 0 <= float(value) < math.inf

@@ -93,12 +93,27 @@ def _sizes_along(subject: Subject, taken: Shape, axis: int) -> AxisSizes:
     else:
         return _only(n, first)
     scale, margin = _simplest_law((n, first), (n + longer, further))
+    if margin and scale:
+        n, margin = _least_margin(subject, taken, axis, scale)
     for step in range(1, longer + 1):
         result = _result_size(subject, taken, axis, n + step)
         if result == math.ceil((n + step - margin) * scale):
             break
     law = AxisSizes(n, step, scale, margin)
     return replace(law, smallest=_smallest(subject, taken, axis, law))
+
+
+def _least_margin(subject: Subject, taken: Shape, axis: int, scale: Fraction) -> tuple[int, int]:
+    """The size of which least is lost, and how much that is.
+
+    A model that rounds sizes down, as poolings do, loses more of some sizes than of others: what
+    it loses of the best is its margin, and the others are not for tiles.
+    """
+    n = taken[axis]
+    results = ((m, _result_size(subject, taken, axis, m)) for m in range(n, n + _PARTS + 1))
+    lost = {m: math.ceil(m - result / scale) for m, result in results if result is not None}
+    best = min(lost, key=lambda m: (lost[m], m))
+    return best, max(lost[best], 0)
 
 
 def _simplest_law(one: tuple[int, int], other: tuple[int, int]) -> tuple[Fraction, int]:
@@ -142,7 +157,7 @@ def _result_size(subject: Subject, taken: Shape, axis: int, n: int) -> int | Non
     shape = tuple(n if i == axis else m for i, m in enumerate(taken))
     try:
         result = subject(subject.noise(shape, 0)[None])
-    except RefusedError:
+    except (RefusedError, MemoryError):
         return None
     if not np.issubdtype(result.dtype, np.number) and result.dtype != np.bool_:
         return None

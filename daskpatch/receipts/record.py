@@ -204,6 +204,7 @@ def _is_run(run: Any) -> bool:
             run["format"] == FORMAT
             and {"source", "tiling", "treatment", "layout", "input_dtype"} <= fields.keys()
             and fields["source"]["of"] >= 1
+            and isinstance(run["is_series"], bool)
             and {"chunks", "shards", "block_shape"} <= fields["layout"].keys()
             and len(shape) == len(blocks["shape"]) == len(blocks["merge"])
             and all(n > 0 for n in blocks["shape"])

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..block import Prediction
+from ..differences import Values, deviation_of, difference_of
 from ..model import Results
 from .places import Place
-
-Values = NDArray[np.float64]
-
-_NO_NUMBER = 1e9
-"""The difference between a number and NaN or infinity."""
 
 
 @dataclass
@@ -51,21 +46,6 @@ class Comparison:
         return [
             (place, difference / deviations[name]) for place, name, difference in self._differences
         ]
-
-
-def difference_of(values: NDArray[Any], expected: NDArray[Any]) -> Values:
-    """Their difference in float64; very large where only one of them is a number."""
-    a, b = values.astype("f8"), expected.astype("f8")
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    with np.errstate(invalid="ignore"):
-        difference = np.where(same, 0.0, a - b)
-    return np.where(np.isfinite(difference), difference, _NO_NUMBER)
-
-
-def deviation_of(values: NDArray[Any]) -> float:
-    """The standard deviation of the finite values; 1 where that is 0."""
-    finite = values[np.isfinite(values)].astype("f8")
-    return (float(finite.std()) if finite.size else 0.0) or 1.0
 
 
 def largest_by_distance(

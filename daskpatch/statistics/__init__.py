@@ -1,6 +1,6 @@
 """What the values of whole images are like, found in one pass over them, out of core."""
 
-from .measurement import measure, n_voxels, statistics_of
+from .measurement import BOX, measure, n_voxels, statistics_of
 from .result import Statistics
 
-__all__ = ["Statistics", "measure", "n_voxels", "statistics_of"]
+__all__ = ["BOX", "Statistics", "measure", "n_voxels", "statistics_of"]

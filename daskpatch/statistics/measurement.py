@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from ..image import ImageStack, chunks_of
 from ..normalization import Normalization
 from ..region import RegularGrid
-from ..running import Run
+from ..running import Interruption, Run
 from .extremes import Extremes
 from .moments import Moments
 from .percentiles import Percentiles
 from .result import Statistics
 
-_BOX = 2**23
+BOX = 2**23
 """Voxels that are read at a time, where all are read; else a chunk."""
 
 
@@ -47,7 +47,9 @@ def measure(
     *,
     threads: int,
     client: Any | None = None,
+    voxels: int = BOX,
     advance: Callable[[int], None] = lambda _: None,
+    interruption: Interruption | None = None,
 ) -> tuple[Statistics, ...]:
     """The statistics that each image is normalised by; reads every voxel once.
 
@@ -60,15 +62,22 @@ def measure(
         Of what, and what for.
     threads, client
         Who reads: so many threads of this process, or a client's workers.
+    voxels
+        How many are read at a time (channels count), where all are read.
     advance
         Told of the voxels of space and samples that were read.
+    interruption
+        What stops it early, when it is requested.
 
     Raises
     ------
     OSError
         If an image cannot be read.
+    KeyboardInterrupt
+        If it was stopped.
     """
-    job = _Pass(tuple(images), normalization)
+    job = _Pass(tuple(images), normalization, voxels)
+    stop = Interruption() if interruption is None else interruption
     parts = [
         [_fresh(image.data_dtype, normalization) for _ in range(image.data_shape[1])]
         for image in images
@@ -80,14 +89,17 @@ def measure(
         threads=threads,
         client=client,
         retries=2,
+        interruption=stop,
     )
     for outcome in run:
         if outcome.error is not None:
             raise outcome.error
-        data_idx, found, voxels = outcome.result
+        data_idx, found, read = outcome.result
         for total, part in zip(parts[data_idx], found, strict=True):
             total.merge(part)
-        advance(voxels)
+        advance(read)
+    if stop.is_requested:
+        raise KeyboardInterrupt("The statistics were not measured to the end.")
     return _concluded(parts, normalization, job.fractions)
 
 
@@ -125,6 +137,7 @@ class _Pass:
 
     images: tuple[ImageStack, ...]
     normalization: Normalization
+    voxels: int = BOX
 
     grids: tuple[RegularGrid, ...] = field(init=False)
     counts: tuple[int, ...] = field(init=False)
@@ -132,7 +145,7 @@ class _Pass:
 
     def __post_init__(self) -> None:
         fraction = self.normalization.fraction
-        grids = tuple(_boxes(image, fraction) for image in self.images)
+        grids = tuple(_boxes(image, fraction, self.voxels) for image in self.images)
         counts = tuple(max(1, round(fraction * grid.n_cells)) for grid in grids)
         object.__setattr__(self, "grids", grids)
         object.__setattr__(self, "counts", counts)
@@ -159,13 +172,13 @@ class _Pass:
         return data_idx, found, cell.n_voxels
 
 
-def _boxes(image: ImageStack, fraction: float) -> RegularGrid:
+def _boxes(image: ImageStack, fraction: float, voxels: int) -> RegularGrid:
     """Whole chunks: single ones where a part is read, else as many as are worth a task."""
     samples, n_channels, *spatial = image.data_shape
     shape = tuple(spatial)
     chunks = chunks_of(image) or tuple(min(64, n) for n in shape)
     box = tuple(map(min, chunks, shape))
-    while fraction == 1 and n_channels * math.prod(box) < _BOX and box != shape:
+    while fraction == 1 and n_channels * math.prod(box) < voxels and box != shape:
         axis = min((i for i in range(len(box)) if box[i] < shape[i]), key=lambda i: (box[i], -i))
         box = (*box[:axis], min(2 * box[axis], shape[axis]), *box[axis + 1 :])
     return RegularGrid.clipped((samples, *shape), (1, *box))

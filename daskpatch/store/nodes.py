@@ -171,7 +171,7 @@ def enclosing_array(location: Location) -> Location | None:
 
 
 def ensure_group(location: Location, *, attributes: Mapping[str, Any]) -> None:
-    """A group with these attributes, created if need be; its members are left alone."""
+    """A group with these attributes, among others that it has; its members are left alone."""
     if existing_node(location) is None:
         zarr.create_group(
             store=location.store,
@@ -181,7 +181,7 @@ def ensure_group(location: Location, *, attributes: Mapping[str, Any]) -> None:
         )
         return
     group = zarr.open_group(store=location.store, path=location.path, mode="r+")
-    group.attrs.put(dict(attributes))
+    group.attrs.update(dict(attributes))
 
 
 def delete_members(location: Location, keep: Collection[str]) -> None:

@@ -185,7 +185,7 @@ def _compared(image: RecordedImage, boxes: Sequence[Region], digest: int) -> str
         return MISSING
     try:
         values = [
-            array.read(box.slices).astype(array.dtype, copy=False)
+            array.read(box.slices).astype(array.dtype.newbyteorder("="), copy=False)
             for array, box in zip(arrays, boxes, strict=True)
         ]
     except Exception:  # noqa: BLE001 (each codec raises its own)

@@ -37,7 +37,7 @@ def repair_plan(
     sources = _sources(arrays, source)
     shapes = [array.run["fingerprint"]["source"]["data_shape"] for array in arrays]
     planned = plan(
-        sources if began["source"]["of"] > 1 else sources[0],
+        sources if arrays[0].run["is_series"] else sources[0],
         model,
         output,
         patching=patching or _strategy(began["tiling"], shapes),

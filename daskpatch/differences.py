@@ -1,0 +1,32 @@
+"""How much two results differ, where they may hold NaN and infinity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+
+_NO_NUMBER = 1e9
+"""The difference between a number and NaN or infinity."""
+
+
+def difference_of(values: NDArray[Any], expected: NDArray[Any]) -> Values:
+    """Their difference in float64; very large where only one of them is a number.
+
+    >>> difference_of(np.array([1.0, np.nan, np.inf, 2.0]), np.array([0.5, np.nan, np.inf, np.nan]))
+    array([5.e-01, 0.e+00, 0.e+00, 1.e+09])
+    """
+    a, b = values.astype("f8"), expected.astype("f8")
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        difference = np.where(same, 0.0, a - b)
+    return np.where(np.isfinite(difference), difference, _NO_NUMBER)
+
+
+def deviation_of(values: NDArray[Any]) -> float:
+    """The standard deviation of the finite values; 1 where that is 0."""
+    finite = values[np.isfinite(values)].astype("f8")
+    return (float(finite.std()) if finite.size else 0.0) or 1.0
