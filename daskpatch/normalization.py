@@ -161,8 +161,8 @@ def _constants(given: Mapping[str, Any]) -> ValueMap:
     _check_same_length(names, offset, scale)
     if not all(_LEAST <= s < np.inf for s in scale):
         raise ValueError(
-            f"normalize is {dict(given)!r}; std, or high - low, must be finite and {_LEAST:.2g} at "
-            "least."
+            f"normalize is {dict(given)!r}; std, or high - low, must be above 0 ({_LEAST:.2g} at "
+            "least) and finite."
         )
     return ValueMap(offset, scale)
 

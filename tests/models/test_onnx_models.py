@@ -93,3 +93,20 @@ def test_a_graph_with_two_inputs_is_refused(tmp_path, values):
 def test_a_missing_graph_is_named():
     with pytest.raises(FileNotFoundError, match=r"no\.onnx"):
         OnnxModel("no.onnx")
+
+
+def test_a_graph_of_two_outputs_gives_two_arrays(tmp_path, values):
+    shape = ["n", 1, "y", "x"]
+    given = helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
+    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in ("a/b:0", "up")]
+    nodes = [
+        helper.make_node("Neg", ["image"], ["a/b:0"]),
+        helper.make_node("Relu", ["image"], ["up"]),
+    ]
+    graph = helper.make_graph(nodes, "two", [given], outputs)
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=9), tmp_path / "two.onnx")
+    plan = daskpatch.plan(values, tmp_path / "two.onnx", axes="YX", patch_size=32)
+    assert plan.output_names == ("a_b_0", "up")
+    assert np.array_equal(plan.views[0][...], -values)
+    assert np.array_equal(plan.views[1][...], np.maximum(values, 0))

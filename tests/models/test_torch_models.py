@@ -268,9 +268,31 @@ def test_pickled_modules_are_refused(tmp_path, values):
 
 
 def test_a_module_that_gives_no_tensor_is_named(values):
-    class Pair(torch.nn.Module):
+    class Words(torch.nn.Module):
         def forward(self, x):
-            return x, x
+            return "a cat"
 
-    with pytest.raises(daskpatch.ModelError, match="tuple; needed is one tensor"):
-        daskpatch.plan(values, Pair(), axes="YX", patch_size=64)
+    with pytest.raises(daskpatch.ModelError, match="gives a str; needed is a tensor, or a tuple"):
+        daskpatch.plan(values, Words(), axes="YX", patch_size=64)
+
+
+@pytest.mark.parametrize("kind", [tuple, list, dict])
+def test_a_module_may_give_several_tensors(values, kind):
+    class Several(torch.nn.Module):
+        def forward(self, x):
+            made = {"output0": x * 2, "output1": (x > 0).to(torch.bfloat16)}
+            return made if kind is dict else kind(made.values())
+
+    plan = daskpatch.plan(values, Several(), axes="YX", patch_size=64)
+    assert plan.output_names == ("output0", "output1")
+    assert np.array_equal(plan.views[0][...], values * 2)
+    assert np.array_equal(plan.views[1][...], values > 0)
+
+
+def test_a_module_that_works_in_place_is_given_copies(values):
+    class InPlace(torch.nn.Module):
+        def forward(self, x):
+            return x.mul_(2)
+
+    plan = daskpatch.plan(values, InPlace(), axes="YX", patch_size=32, augment="flips")
+    assert np.allclose(plan.view[...], values * 2)
