@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from dask.utils import format_bytes, format_time
 
 from ..store import without_secrets
+from ..tables import html_table, text_table
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -133,15 +133,9 @@ def _chosen(plan: Plan) -> list[tuple[str, str]]:
 
 def as_text(plan: Plan) -> str:
     """A plan for the terminal."""
-    lines = (f"  {name:<8}{value}" for name, value in rows(plan))
-    return "\n".join(["<daskpatch.Plan>", *lines])
+    return text_table("<daskpatch.Plan>", rows(plan), 8)
 
 
 def as_html(plan: Plan) -> str:
     """A plan for a notebook."""
-    cells = "".join(
-        f"<tr><th style='text-align:left'>{escape(name)}</th>"
-        f"<td style='text-align:left'>{escape(value)}</td></tr>"
-        for name, value in rows(plan)
-    )
-    return f"<table><caption><b>daskpatch plan</b></caption>{cells}</table>"
+    return html_table("daskpatch plan", rows(plan))

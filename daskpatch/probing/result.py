@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import os
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import extras
+from ..tables import html_table, text_table
 from .influence import Profile
 from .sizes import AxisSizes
 from .speed import Cost
@@ -234,17 +234,10 @@ class Probe:
         return figure
 
     def __repr__(self) -> str:
-        return "\n".join(
-            [f"Probe of {self.name}", *(f"  {name:<10}{text}" for name, text in self._facts())]
-        )
+        return text_table(f"Probe of {self.name}", self._facts(), 10)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in self._facts()
-        )
-        return f"<table><caption>Probe of {html.escape(self.name)}</caption>{rows}</table>"
+        return html_table(f"Probe of {self.name}", self._facts())
 
     def _facts(self) -> list[tuple[str, str]]:
         best = max(self.costs, key=lambda cost: cost.voxels_per_second, default=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import extras
+from ..tables import html_table, text_table
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,15 +87,10 @@ class SeamReport:
         return figure
 
     def __repr__(self) -> str:
-        return "\n".join([self.verdict, *(f"  {name:<22}{text}" for name, text in self._figures())])
+        return text_table(self.verdict, self._figures(), 22)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in self._figures()
-        )
-        return f"<table><caption><b>{html.escape(self.verdict)}</b></caption>{rows}</table>"
+        return html_table(self.verdict, self._figures())
 
     def _figures(self) -> list[tuple[str, str]]:
         return [

@@ -151,16 +151,15 @@ class Attention(nn.Module):
         return self.last(result.transpose(1, 2).reshape(len(x), 4, *grid))
 
 
-@pytest.mark.parametrize(
-    "net",
-    [
-        nn.Sequential(
-            nn.Conv2d(1, 4, 3, padding=1), nn.InstanceNorm2d(4), nn.Conv2d(4, 1, 3, padding=1)
-        ),
-        Attention(),
-    ],
-    ids=["instance norm", "attention"],
-)
+GLOBAL = {
+    "instance norm": nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.InstanceNorm2d(4), nn.Conv2d(4, 1, 3, padding=1)
+    ),
+    "attention": Attention(),
+}
+
+
+@pytest.mark.parametrize("net", GLOBAL.values(), ids=GLOBAL)
 def test_networks_that_look_at_all_of_their_tile(net):
     found = daskpatch.probe(net.eval(), ndim=2, seconds=0)
     assert found.is_global

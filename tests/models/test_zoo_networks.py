@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_probing_networks import CONV, NETS, Attention, UNet, lively, reach_of
+from test_probing_networks import CONV, GLOBAL, NETS, UNet, lively, reach_of
 from torch import nn
 
 import daskpatch
@@ -140,16 +140,7 @@ def test_super_resolution(shape):
         assert np.abs(plan.view[...] - expected).max() <= 1e-5 * expected.std()
 
 
-@pytest.mark.parametrize(
-    "net",
-    [
-        nn.Sequential(
-            nn.Conv2d(1, 4, 3, padding=1), nn.InstanceNorm2d(4), nn.Conv2d(4, 1, 3, padding=1)
-        ),
-        Attention(),
-    ],
-    ids=["instance norm", "attention"],
-)
+@pytest.mark.parametrize("net", GLOBAL.values(), ids=GLOBAL)
 def test_global_networks_are_reported(net):
     net = net.eval()
     found = daskpatch.probe(net, ndim=2, seconds=0)
