@@ -1,6 +1,7 @@
 """Options that go together, or do not; what earlier mistakes taught."""
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -245,8 +246,6 @@ def test_a_series_has_as_many_channels_everywhere(rng):
 
 
 def test_statistics_take_no_more_memory_than_there_is(tmp_path, rng):
-    import tracemalloc
-
     values = rng.random((64, 256, 256)).astype("f4")
     save(tmp_path / "in.zarr", values, chunks=(16, 64, 64), dimension_names=["z", "y", "x"])
     plan = daskpatch.plan(
@@ -258,6 +257,20 @@ def test_statistics_take_no_more_memory_than_there_is(tmp_path, rng):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20e6
+
+
+@pytest.mark.parametrize("kind", ["zscore", "minmax", "percentile"])
+def test_the_plan_knows_the_memory_of_statistics(tmp_path, rng, kind):
+    values = rng.random((256, 256, 256)).astype("f4")
+    save(tmp_path / "in.zarr", values, chunks=(16, 64, 64), dimension_names=["z", "y", "x"])
+    options = {"patch_size": 32, "threads": 2, "io": "zarr"}
+    plain = daskpatch.plan(tmp_path / "in.zarr", np.positive, **options)
+    plan = daskpatch.plan(tmp_path / "in.zarr", np.positive, **options, normalize=kind)
+    tracemalloc.start()
+    _ = plan.statistics
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert plain.peak_memory < peak < plan.peak_memory < 3 * peak
 
 
 def test_the_measuring_of_statistics_can_be_interrupted(tmp_path):

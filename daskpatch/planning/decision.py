@@ -16,6 +16,7 @@ from ..dimensions import Dimensions
 from ..image import ArrayImage, ImageStack
 from ..model import Output
 from ..patching import Patching
+from ..statistics import box_voxels, bytes_needed
 from ..store import StoredArray, tensorstore_opens
 from .choice import Choice
 from .cost import cost_of
@@ -49,7 +50,12 @@ def decide(
         room = _room(prediction, trial, limit, threads, has_cache=has_cache)
         layout = _layout(prediction, target, request, room)
         memory = memory_of(
-            prediction, layout, threads=threads, working=trial.working_bytes, has_cache=has_cache
+            prediction,
+            layout,
+            threads=threads,
+            working=trial.working_bytes,
+            statistics=_statistics_bytes(prediction, treatment, limit, threads),
+            has_cache=has_cache,
         )
         if memory.peak <= limit or threads == 1 or request.threads is not None:
             break
@@ -83,6 +89,17 @@ def decide(
             model_id=model_id,
         ),
     )
+
+
+def _statistics_bytes(
+    prediction: Prediction, treatment: Treatment, limit: int, threads: int
+) -> int:
+    """What the pass over the images takes, where values are normalised by what they are like."""
+    normalization = treatment.normalization
+    if normalization is None or normalization.constants is not None:
+        return 0
+    voxels = box_voxels(limit, threads)
+    return bytes_needed(prediction.images, normalization, voxels=voxels, threads=threads)
 
 
 def check_dtypes(dtype: Any) -> None:

@@ -31,7 +31,7 @@ class Memory:
     Per thread: `source` (decoded chunks in flight), `box` (the input of a block), `batches` (in
     and out), `working` (what the model needed beyond these on the trial tile), `block` (the
     output, twice: the back end copies it; and what is blended or given to `post`). Per process:
-    `cache` and `model`. `knob` says in words what to turn.
+    `cache` and `model`; before the run, `statistics`. `knob` says in words what to turn.
     """
 
     threads: int
@@ -42,6 +42,7 @@ class Memory:
     block: int
     cache: int
     model: int
+    statistics: int
     knob: str
 
     @property
@@ -50,11 +51,18 @@ class Memory:
 
     @property
     def peak(self) -> int:
-        return int(_ALLOWANCE * (self.threads * self.per_thread + self.cache) + self.model)
+        run = self.threads * self.per_thread + self.cache
+        return int(_ALLOWANCE * max(run, self.statistics) + self.model)
 
 
 def memory_of(
-    prediction: Prediction, layout: Layout, *, threads: int, working: int, has_cache: bool
+    prediction: Prediction,
+    layout: Layout,
+    *,
+    threads: int,
+    working: int,
+    statistics: int,
+    has_cache: bool,
 ) -> Memory:
     """The memory of a run: of each part, what the image that needs most of it needs."""
     kinds = {
@@ -75,6 +83,7 @@ def memory_of(
         block=block,
         cache=min(CACHE_BYTES, _decoded_bytes(prediction)) if has_cache else 0,
         model=prediction.model.handle.nbytes(),
+        statistics=statistics,
         knob=smaller if tile_is_larger else "give smaller block_shape and chunks",
     )
 

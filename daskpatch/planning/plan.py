@@ -16,7 +16,7 @@ from ..image import ImageStack
 from ..model import Signature
 from ..receipts import Report
 from ..running import Interruption
-from ..statistics import BOX, Statistics, measure, n_voxels
+from ..statistics import Statistics, box_voxels, measure, n_voxels
 from ..view import View, as_dask
 from .choice import Choice
 from .cost import Cost
@@ -31,9 +31,6 @@ from .summary import as_dict, as_html, as_text
 from .target import Target
 from .treatment import Treatment
 from .trial import Trial
-
-_BYTES_MEASURED = 64
-"""Of the memory limit for each voxel of a box whose statistics are measured: generous."""
 
 
 @dataclass
@@ -234,7 +231,7 @@ class Plan:
                 normalization,
                 threads=n_threads,
                 client=client,
-                voxels=min(BOX, limit // (_BYTES_MEASURED * n_threads)),
+                voxels=box_voxels(limit, n_threads),
                 advance=advance,
                 interruption=interruption,
             )

@@ -1,6 +1,13 @@
 """What the values of whole images are like, found in one pass over them, out of core."""
 
-from .measurement import BOX, measure, n_voxels, statistics_of
+from .measurement import box_voxels, bytes_needed, measure, n_voxels, statistics_of
 from .result import Statistics
 
-__all__ = ["BOX", "Statistics", "measure", "n_voxels", "statistics_of"]
+__all__ = [
+    "Statistics",
+    "box_voxels",
+    "bytes_needed",
+    "measure",
+    "n_voxels",
+    "statistics_of",
+]

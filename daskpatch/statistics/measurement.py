@@ -22,6 +22,12 @@ from .moments import Moments
 from .percentiles import Percentiles
 from .result import Statistics
 
+_BYTES_PER_VOXEL = 64
+"""Of the limit for each voxel of a box: several times what it takes."""
+
+_SLICES = 2**22
+"""Bytes of the slices of a box that are looked at at a time."""
+
 BOX = 2**23
 """Voxels that are read at a time, where all are read; else a chunk."""
 
@@ -101,6 +107,29 @@ def measure(
     if stop.is_requested:
         raise KeyboardInterrupt("The statistics were not measured to the end.")
     return _concluded(parts, normalization, job.fractions)
+
+
+def box_voxels(limit: int, threads: int) -> int:
+    """Voxels that may be read at a time, channels included, for a limit of bytes."""
+    return max(min(BOX, limit // (_BYTES_PER_VOXEL * threads)), 1)
+
+
+def bytes_needed(
+    images: Sequence[ImageStack], normalization: Normalization, *, voxels: int, threads: int
+) -> int:
+    """What a measurement holds at its peak: a box for each thread, slices of it, and counts."""
+    needed = 0
+    for image in images:
+        n_channels, itemsize = image.data_shape[1], image.data_dtype.itemsize
+        boxes = _boxes(image, normalization.fraction, voxels)
+        busy = min(threads, boxes.n_cells)
+        chunk = math.prod(chunks_of(image) or (0,))
+        box = n_channels * (math.prod(boxes.largest) + 2 * chunk) * itemsize
+        counts = 0
+        if normalization.kind == "percentile":
+            counts = 2 * n_channels * Percentiles(image.data_dtype, (0, 100)).nbytes
+        needed = max(needed, busy * (box + counts + _SLICES))
+    return needed
 
 
 def statistics_of(values: NDArray[Any], normalization: Normalization) -> Statistics:

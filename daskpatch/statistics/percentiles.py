@@ -35,6 +35,11 @@ class Percentiles:
         self._counts = np.zeros(0, np.int64)
 
     @property
+    def nbytes(self) -> int:
+        """Of the counts, at most."""
+        return 8 * (2**16 if self._is_exact else 2 ** (32 - _DROPPED))
+
+    @property
     def count(self) -> int:
         return int(self._counts.sum())
 
