@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from ..axis import AlignedAxis
 from ..image import ImageStack
 from ..patching import as_sizes
-from ..probing import Cost, Probe
+from ..probing import Probe
 from .choice import Alternative
+from .expense import Expense
 from .tiling import Tiling, is_auto
 from .treatment import Treatment
 
@@ -39,9 +40,6 @@ _LARGER = 1.05
 
 _HANDY = 16
 """Larger distances of crops are multiples of it."""
-
-_FAR = 20.0
-"""On the logarithmic scale: further than any tile."""
 
 _LOOKED_AT = 300
 """Tilings that are looked at closely."""
@@ -113,10 +111,9 @@ class Search:
             _outer([[getattr(size, name) for size in sizes] for sizes in along])
             for name in ("patch", "ratio", "tiles")
         )
-        logs, speeds = self._speeds(1)
-        per_voxel = np.interp(np.log(patch), logs, speeds) + _VOXEL_SECONDS
+        per_voxel = self._expense.seconds_per_voxel(patch, 1) + _VOXEL_SECONDS
         tiles = tiles * self.n_samples
-        fitting = _SHARE * self.limit / self._bytes((1,), 1) / patch
+        fitting = _SHARE * self.limit / self._expense.nbytes((1,), 1) / patch
         threads = self.threads if self.keeps_threads else np.clip(fitting, 1, self.threads)
         waves = np.ceil(tiles / threads)
         voxels = float(math.prod(self.shape)) * self.n_samples * ratio
@@ -129,13 +126,14 @@ class Search:
         tiles = math.prod(size.tiles for size in sizes) * self.n_samples
         voxels = float(math.prod(self.shape)) * self.n_samples * ratio
         batch = self._batch(patch)
-        per_thread = self._bytes(patch, batch)
+        per_thread = self._expense.nbytes(patch, batch)
         threads = self.threads
         while not self.keeps_threads and threads > 1 and threads * per_thread > _SHARE * self.limit:
             threads //= 2
         waves = math.ceil(tiles / threads)  # a tile is computed by one thread
         busy = tiles / (waves * threads)
-        per_voxel = len(self.treatment.positions) * self._seconds_per_voxel(patch, batch)
+        per_voxel = float(self._expense.seconds_per_voxel(math.prod(patch), batch))
+        per_voxel *= len(self.treatment.positions)
         seconds = (voxels * (per_voxel + _VOXEL_SECONDS) + tiles * _TILE_SECONDS) / threads / busy
         needed = threads * per_thread
         return Alternative(
@@ -158,7 +156,8 @@ class Search:
         for patch, overlap in self._pairs(axis):
             if patch < least or overlap >= patch:
                 continue
-            line = AlignedAxis(n, patch, overlap, align, least, margin)
+            front = 0 if self.tiling.blends else None
+            line = AlignedAxis(n, patch, overlap, align, least, margin, front)
             tile = line.tile(0)
             size = Size(patch, overlap, line.n_tiles * tile.size / n, line.n_tiles)
             if line.n_tiles not in best or size.ratio < best[line.n_tiles].ratio:
@@ -241,55 +240,16 @@ class Search:
         """The smallest batch that is about as fast as any, for tiles like this one."""
         if not is_auto(self.batch_size):
             return int(self.batch_size)
-        of_tile = self._nearest(patch)
-        best = 1
-        for cost in sorted(of_tile, key=lambda cost: cost.batch):
-            fastest = next(c for c in of_tile if c.batch == best)
-            is_faster = cost.voxels_per_second > _LARGER * fastest.voxels_per_second
-            if is_faster and self.threads * self._bytes(patch, cost.batch) < _SHARE * self.limit:
-                best = cost.batch
+        best, speed = 1, 0.0
+        for cost in self._expense.measured_like(patch):
+            fits = self.threads * self._expense.nbytes(patch, cost.batch) < _SHARE * self.limit
+            if cost.batch == 1 or (fits and cost.voxels_per_second > _LARGER * speed):
+                best, speed = cost.batch, cost.voxels_per_second
         return best
 
-    def _nearest(self, patch: tuple[int, ...]) -> list[Cost]:
-        """The costs of the tile that was measured whose size is the most like this one's."""
-        voxels = math.prod(patch)
-        tiles = {cost.tile for cost in self.known.costs}
-        if not tiles:
-            return []
-        like = min(tiles, key=lambda tile: abs(math.log(math.prod(tile) / voxels)))
-        return [cost for cost in self.known.costs if cost.tile == like]
-
-    def _seconds_per_voxel(self, patch: tuple[int, ...], batch: int) -> float:
-        """Between the tiles that were measured, on a logarithmic scale; beyond, as the last."""
-        return float(np.interp(math.log(math.prod(patch)), *self._speeds(batch)))
-
-    def _speeds(self, batch: int) -> tuple[list[float], list[float]]:
-        """Logarithms of the voxels of tiles, and seconds per voxel, of batches like this one.
-
-        Beyond the largest tile that was measured, speed falls as it did up to there: large tiles
-        leave the CPU's caches behind.
-        """
-        points = {
-            math.log(math.prod(cost.tile)): 1 / cost.voxels_per_second
-            for cost in sorted(self.known.costs, key=lambda cost: -abs(cost.batch - batch))
-        }
-        logs = sorted(points or [0.0])
-        speeds = [points.get(x, 0.0) for x in logs]
-        if len(logs) > 1:
-            slope = max((speeds[-1] - speeds[-2]) / (logs[-1] - logs[-2]), 0.0)
-            logs, speeds = [*logs, logs[-1] + _FAR], [*speeds, speeds[-1] + slope * _FAR]
-        return logs, speeds
-
-    def _bytes(self, patch: tuple[int, ...], batch: int) -> float:
-        """What one thread takes: the model's working memory, tiles in and out, the block."""
-        voxels = math.prod(patch)
-        large = sorted(self.known.costs, key=lambda cost: math.prod(cost.tile) * cost.batch)[-3:]
-        working = max((c.nbytes / (c.batch * math.prod(c.tile)) for c in large), default=0.0)
-        itemsize = np.dtype(self.known.input_dtype).itemsize
-        scale = float(math.prod(self.known.scale))
-        given = self.known.channels * (itemsize + 8)
-        made = self.known.out_channels * np.dtype(self.known.dtype).itemsize * scale * 3
-        return voxels * (batch * (working + given) + made)
+    @property
+    def _expense(self) -> Expense:
+        return Expense(self.known)
 
 
 def _outer(values: Sequence[Sequence[float]]) -> NDArray[np.float64]:
