@@ -95,7 +95,8 @@ def check_seams(
         for place in choose_places(prediction, axis, count, seed)
     ]
     comparison, noise, tiles = Comparison(), 0.0, 0.0
-    with progress_of(len(chosen), 0, shown=progress, name="seams") as advance:
+    total = sum(place.region.n_voxels for place in chosen)
+    with progress_of(total, 0, shown=progress, name="seams") as advance:
         for number, place in enumerate(chosen):
             stitched = _stitched(prediction, place)
             found = references(prediction, place)
@@ -103,7 +104,7 @@ def check_seams(
             if number == 0:
                 noise = _largest(stitched, _stitched(prediction, place))
             tiles += _tiles(prediction, place, found)
-            advance(1)
+            advance(place.region.n_voxels)
     return _report(
         prediction,
         comparison,
