@@ -59,6 +59,11 @@ class LoadedModel:
     def __call__(self, given: Any) -> Results:
         return as_results(self._call(given))
 
+    @property
+    def fixed_size(self) -> tuple[int, ...] | None:
+        """The spatial size of the only tiles that the model takes, where it says so."""
+        return getattr(self._call, "fixed_size", None)
+
 
 def as_results(result: Any) -> Results:
     """An array, a tuple or a mapping of arrays by name: those of a tuple are numbered.
@@ -158,6 +163,10 @@ class ExclusiveModel:
 
     call: Callable[[Batch], Any]
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def fixed_size(self) -> tuple[int, ...] | None:
+        return getattr(self.call, "fixed_size", None)
 
     def __call__(self, batch: Batch) -> Any:
         with self.lock:

@@ -63,7 +63,13 @@ class OnnxModel:
         inputs = session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(f"{self.path} has {len(inputs)} inputs; needed is one, the image.")
-        call = _OnnxCall(session, inputs[0].name, [out.name for out in session.get_outputs()])
+        spatial = inputs[0].shape[2:]
+        call = _OnnxCall(
+            session,
+            inputs[0].name,
+            [out.name for out in session.get_outputs()],
+            tuple(spatial) if all(isinstance(n, int) for n in spatial) else None,
+        )
         on_gpu = session.get_providers()[0] != "CPUExecutionProvider"
         return ExclusiveModel(call) if on_gpu else call
 
@@ -73,6 +79,7 @@ class _OnnxCall:
     session: Any
     input_name: str
     output_names: list[str]
+    fixed_size: tuple[int, ...] | None
 
     def __call__(self, batch: Batch) -> Any:
         results = self.session.run(self.output_names, {self.input_name: batch})

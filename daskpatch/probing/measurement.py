@@ -117,6 +117,7 @@ def probe(
     dtype = number_dtype("input_dtype", input_dtype)
     given = None if sample is None else _as_sample(sample, ndim, channels, axes)
     subject = Subject(load(handle), channels, ndim, dtype, given)
+    known = subject.model.fixed_size if known is None else known
     taken = find_size(subject, known)
     sizes = measure_sizes(subject, taken)
     if any(size.scale == 0 for size in sizes):

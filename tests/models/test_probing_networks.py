@@ -1,5 +1,6 @@
 """The probe on networks whose reach and stride follow from their layers."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -75,6 +76,7 @@ NETS = [
     *((depth, 2, "pooled", "transposed") for depth in (1, 2, 3, 4)),
     *((2, 2, down, up) for down in ("pooled", "strided") for up in ("nearest", "smooth")),
     (1, 3, "pooled", "transposed"),
+    (1, 3, "pooled", "smooth"),
     (2, 3, "strided", "nearest"),
 ]
 
@@ -179,7 +181,12 @@ def test_a_static_onnx_graph_has_one_size(tmp_path):
     )
     opset = helper.make_opsetid("", 17)
     save(helper.make_model(graph, opset_imports=[opset], ir_version=9), tmp_path / "static.onnx")
-    with pytest.raises(ValueError, match="patch_size"):
-        daskpatch.probe(str(tmp_path / "static.onnx"), ndim=2, seconds=0)
-    found = daskpatch.probe(str(tmp_path / "static.onnx"), ndim=2, patch_size=(48, 64), seconds=0)
+    found = daskpatch.probe(str(tmp_path / "static.onnx"), ndim=2, seconds=0.2)
     assert [(along.smallest, along.step) for along in found.sizes] == [(48, 0), (64, 0)]
+    values = np.random.default_rng(0).normal(size=(101, 30)).astype("f4")
+    plan = daskpatch.plan(
+        values, str(tmp_path / "static.onnx"), axes="YX", patch_size="auto", probe=found
+    )
+    assert np.array_equal(plan.view[...], np.maximum(values, 0))
+    with pytest.raises(ValueError, match="patch_size"):
+        daskpatch.probe(str(tmp_path / "static.onnx"), ndim=2, patch_size=32, seconds=0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_probing_networks import CONV, GLOBAL, NETS, UNet, lively, reach_of
+from test_probing_networks import CONV, GLOBAL, NETS, TRANSPOSED, UNet, lively, reach_of
 from torch import nn
 
 import daskpatch
@@ -68,6 +68,11 @@ def test_convolutions_of_all_kinds(ndim):
             ),
             5,
             1,
+        ),
+        "strided": (
+            nn.Sequential(conv(1, 4, 4, stride=4), TRANSPOSED[ndim](4, 1, 4, stride=4)),
+            3,
+            4,
         ),
     }
     for net, reach, stride in nets.values():
