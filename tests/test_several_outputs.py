@@ -143,6 +143,15 @@ def test_blended_and_augmented(values):
         assert np.allclose(view[...], expected, atol=1e-5)
 
 
+def test_an_array_named_as_the_chunks_of_another_were(tmp_path, values):
+    out = tmp_path / "o.zarr"
+    options = {**TILES, "overwrite": True, "progress": False}
+    daskpatch.predict(values, np.negative, out, **options)
+    daskpatch.predict(values, lambda b: {"c": b * 3, "d": b}, out, **options)
+    assert np.array_equal(read(out / "c"), values * 3)
+    assert sorted(p.name for p in (out / "c").iterdir()) == [".daskpatch", "c", "zarr.json"]
+
+
 def test_an_array_is_no_place_for_several(tmp_path, values):
     array = zarr.create_array(
         store=str(tmp_path / "a.zarr"), shape=values.shape, chunks=(16,) * 3, dtype="f4"

@@ -190,6 +190,8 @@ def _clear(place: Location, wanted: Tree) -> None:
             delete_metadata(place)
     elif there is not None:
         Objects(place).delete_all(but=wanted or [FOLDER])
+        for name, inside in wanted.items():  # chunks may lie under such a name, too
+            Objects(place.child(name)).delete_all(but=inside or [FOLDER])
     for name, inside in wanted.items():
         _clear(place.child(name), inside)
 
