@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from .result import Probe
 from .sizes import AxisSizes, find_size, measure_sizes
 from .speed import measure_costs
 from .subject import RefusedError, Shape, Subject
+
+_log = logging.getLogger("daskpatch")
 
 _TOLERANCE = 1e-6
 """Standard deviations of the result: what float32 sums differ by."""
@@ -133,7 +136,12 @@ def probe(
             "it; give a sample of what it is made for (sample=…)."
         )
     limit = _TOLERANCE if tolerance is None else float(tolerance)
-    along = [_Axis(subject, sizes, axis, limit).measure() for axis in range(ndim)]
+    along = []
+    for axis, name in enumerate("ZYX"[-ndim:]):
+        _log.info("probing %s along %s", handle.handle.name, name)
+        along.append(_Axis(subject, sizes, axis, limit).measure())
+    if seconds:
+        _log.info("timing tiles of %s, for up to %g s", handle.handle.name, seconds)
     aligns = tuple(found.align for found in along)
     return Probe(
         name=handle.handle.name,
