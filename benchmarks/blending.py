@@ -65,7 +65,7 @@ def compared(job: str, smoke: bool, folder: Path, features: int) -> list[dict[st
     rows = []
     for stitch in STITCHES:
         planned = plan(job, source, output, stitch, features)
-        peak = in_fresh_process("blending", job, source, output, stitch, features)["peak"]
+        facts = in_fresh_process("blending", job, source, output, stitch, features)
         rows.append(
             {
                 "job": job,
@@ -74,8 +74,8 @@ def compared(job: str, smoke: bool, folder: Path, features: int) -> list[dict[st
                 "of them at blocks' edges": planned.compute_ratio / planned.tile_ratio - 1,
                 "seconds": float(np.median(figures[stitch])),
                 "of crop": ratio(figures, stitch, "crop"),
-                "peak MB": peak / 1e6,
-                "plan MB": planned.peak_memory / 1e6,
+                "peak MB": facts["peak"] / 1e6,
+                "plan MB": facts["plan"] / 1e6,
             }
         )
     return rows
@@ -86,7 +86,7 @@ def main(job: str, source: str, output: str, stitch: str, features: str) -> None
     planned = plan(job, Path(source), Path(output), stitch, int(features))
     with PeakMemory() as memory:
         planned.run(progress=False)
-    print(json.dumps({"peak": memory.peak}))
+    print(json.dumps({"peak": memory.peak, "plan": planned.peak_memory}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The automatic choice of tiles against common defaults and a brute-force sweep: a 3-D U-Net.
 
-`difference` is the largest one from the whole image's result, in its standard deviations: the
+`difference` is the largest one from the whole image's result, in its standard deviations: some
 common defaults have seams. The sweep is over tilings that are exact.
 """
 
