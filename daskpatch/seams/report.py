@@ -87,7 +87,7 @@ class SeamReport:
         return figure
 
     def __repr__(self) -> str:
-        return text_table(self.verdict, self._figures(), 22)
+        return text_table(self.verdict, self._figures(), 24)
 
     def _repr_html_(self) -> str:
         return html_table(self.verdict, self._figures())
@@ -139,6 +139,8 @@ def verdict_of(
 ) -> str:
     """What was found and what to do, in words."""
     off = f"the stitched result is off by up to {difference:.2g} of its standard deviation"
+    if cause is None and difference == 0:
+        return "No seams: the stitched result is exactly what a larger context gives."
     if cause is None:
         return (
             "No seams: the stitched result is what a larger context gives, to within "
