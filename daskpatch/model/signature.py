@@ -36,8 +36,6 @@ class Signature:
 
     Examples
     --------
-    >>> Signature.same_size(Output(2, "float32"), ndim=2).output_shape((30, 40))
-    (30, 40)
     >>> Signature((Output(1, "float32"),), (Fraction(1, 4),), ((0, 0),)).output_shape((30,))
     (8,)
     """
@@ -45,10 +43,6 @@ class Signature:
     outputs: tuple[Output, ...]
     scale: tuple[Fraction, ...]
     margin: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def same_size(cls, output: Output, ndim: int) -> Signature:
-        return cls((output,), (Fraction(1),) * ndim, ((0, 0),) * ndim)
 
     def with_dtypes(self, dtypes: Mapping[str, str]) -> Signature:
         """The same, where outputs have other dtypes, by name."""

@@ -18,7 +18,7 @@ from .outputs import RecordedImage, recorded_images
 
 def repair_plan(
     output: Any,
-    arrays: Sequence[RecordedImage],
+    images: Sequence[RecordedImage],
     model: Any,
     *,
     source: Any | None,
@@ -33,11 +33,11 @@ def repair_plan(
     ValueError
         If source, tiling or model is not what the run began with.
     """
-    began = arrays[0].run["fingerprint"]
-    sources = _sources(arrays, source)
-    shapes = [array.run["fingerprint"]["source"]["data_shape"] for array in arrays]
+    began = images[0].run["fingerprint"]
+    sources = _sources(images, source)
+    shapes = [image.run["fingerprint"]["source"]["data_shape"] for image in images]
     planned = plan(
-        sources if arrays[0].run["is_series"] else sources[0],
+        sources if images[0].run["is_series"] else sources[0],
         model,
         output,
         patching=patching or _strategy(began["tiling"], shapes),
@@ -62,24 +62,24 @@ def _options(treatment: dict[str, Any]) -> dict[str, Any]:
 
 def mend(planned: Plan, output: Any, bad: Sequence[int], *, progress: bool) -> Report:
     """Drop the receipts of bad blocks, and resume: what has no receipt is computed."""
-    arrays = recorded_images(output, read_only=False)
-    with Claim(arrays[0].record, Part()):
-        for array in arrays:
-            array.record.drop([index for index in bad if index in array.blocks])
+    images = recorded_images(output, read_only=False)
+    with Claim(images[0].record, Part()):
+        for image in images:
+            image.record.drop([index for index in bad if index in image.blocks])
     return planned.run(resume=True, progress=progress)
 
 
-def _sources(arrays: Sequence[RecordedImage], source: Any | None) -> list[Any]:
-    given = source if isinstance(source, list | tuple) else [source] * len(arrays)
-    return [_source(array, one) for array, one in zip(arrays, given, strict=True)]
+def _sources(images: Sequence[RecordedImage], source: Any | None) -> list[Any]:
+    given = source if isinstance(source, list | tuple) else [source] * len(images)
+    return [_source(image, one) for image, one in zip(images, given, strict=True)]
 
 
-def _source(array: RecordedImage, given: Any | None) -> Any:
-    facts = array.run["fingerprint"]["source"]
+def _source(image: RecordedImage, given: Any | None) -> Any:
+    facts = image.run["fingerprint"]["source"]
     found = facts["where"] if given is None else given
     if isinstance(found, str) and found == "memory":
         raise ValueError(
-            f"The source {array.run['source']} was no stored array; pass it to the repair: source=…"
+            f"The source {image.run['source']} was no stored array; pass it to the repair: source=…"
         )
     return open_stack(
         found,

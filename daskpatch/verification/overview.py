@@ -52,13 +52,13 @@ class Status:
 
     def block_map(self, data_idx: int = 0) -> NDArray[np.uint8]:
         """Blocks of one image along the output's axes: 0 remaining, 1 done, 2 failed."""
-        array, done = self._parts[data_idx]
-        states = np.full(array.grid.n_cells, REMAINING, np.uint8)
-        states[done["index"].astype(int) - array.first] = DONE
+        image, done = self._parts[data_idx]
+        states = np.full(image.grid.n_cells, REMAINING, np.uint8)
+        states[done["index"].astype(int) - image.first] = DONE
         for failure in self.failed_blocks:
-            if failure.index in array.blocks:
-                states[failure.index - array.first] = FAILED
-        return states.reshape(array.grid.counts)
+            if failure.index in image.blocks:
+                states[failure.index - image.first] = FAILED
+        return states.reshape(image.grid.counts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -96,7 +96,7 @@ def status(output: Any) -> Status:
     Parameters
     ----------
     output
-        Path, URL or store of the array, or of the group of a series.
+        Path, URL or store of the array, or of the group of a series or of several arrays.
 
     Raises
     ------
@@ -114,12 +114,12 @@ def status(output: Any) -> Status:
     >>> status(store).remaining
     0
     """
-    arrays = recorded_images(output)
-    parts = tuple((array, _known(array)) for array in arrays)
-    failures = [f for array, done in parts for f in array.record.failures(done).values()]
+    images = recorded_images(output)
+    parts = tuple((image, _known(image)) for image in images)
+    failures = [f for image, done in parts for f in image.record.failures(done).values()]
     rows = np.concatenate([done for _, done in parts])
-    total = sum(array.grid.n_cells for array in arrays)
-    drivers = _drivers(arrays[0])
+    total = sum(image.grid.n_cells for image in images)
+    drivers = _drivers(images[0])
     rate = _rate(rows)
     return Status(
         done=len(rows),
@@ -133,17 +133,17 @@ def status(output: Any) -> Status:
     )
 
 
-def _known(array: RecordedImage) -> Receipts:
+def _known(image: RecordedImage) -> Receipts:
     """The receipts of blocks that there are."""
-    done = array.record.receipts()
-    blocks = array.blocks
+    done = image.record.receipts()
+    blocks = image.blocks
     inside: Receipts = done[(done["index"] >= blocks.start) & (done["index"] < blocks.stop)]
     return inside
 
 
-def _drivers(array: RecordedImage) -> tuple[str, ...]:
+def _drivers(image: RecordedImage) -> tuple[str, ...]:
     try:
-        return tuple(str(holder) for holder in holders(array.record).values() if holder.is_alive)
+        return tuple(str(holder) for holder in holders(image.record).values() if holder.is_alive)
     except ClaimedError as error:  # one that cannot be read
         return (str(error),)
 
