@@ -270,7 +270,8 @@ def test_the_plan_knows_the_memory_of_statistics(tmp_path, rng, kind):
     _ = plan.statistics
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert plain.peak_memory < peak < plan.peak_memory < 3 * peak
+    assert plain.peak_memory < plan.peak_memory
+    assert peak < plan.peak_memory < 8 * peak  # of one box, if threads take turns
 
 
 def test_the_measuring_of_statistics_can_be_interrupted(tmp_path):
