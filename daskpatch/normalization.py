@@ -185,7 +185,7 @@ def _numbers(value: Any, name: str) -> tuple[float, ...]:
 
 
 def _is_finite(value: Any) -> bool:
-    return _is_number(value) and abs(value) <= np.finfo(np.float64).max
+    return _is_number(value) and abs(value) <= float(np.finfo(np.float64).max)
 
 
 def _is_number(value: Any) -> bool:

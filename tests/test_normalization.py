@@ -221,6 +221,7 @@ def test_the_plan_says_so(stored):
         ({"normalize": {"mean": (1, 2), "std": (1, 2)}}, "2 numbers for 1 channel"),
         ({"normalize": {"mean": "a", "std": 1}}, "mean 'a'"),
         ({"normalize": {"mean": float("nan"), "std": 1}}, "mean nan"),
+        ({"normalize": {"mean": 10**400, "std": 1}}, "needed is a number"),
         ({"normalize": "zscore", "normalize_over": "tile"}, "normalize_over"),
         ({"normalize": "zscore", "normalize_fraction": 0}, "normalize_fraction"),
         ({"normalize": "zscore", "normalize_fraction": 1.5}, "normalize_fraction"),
