@@ -20,7 +20,7 @@ from measuring import PeakMemory, alternated, in_fresh_process, ratio, seconds
 from volumes import CHUNKS, create, microscopy
 
 import daskpatch
-from daskpatch.region import RegularGrid
+from daskpatch.geometry import RegularGrid
 from daskpatch.store import StoredArray
 
 HALO = (8, 16, 16)

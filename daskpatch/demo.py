@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import extras
+from .geometry import Region
 from .prediction import plan
-from .region import Region
 from .store import create_array, find_array, locate
 
 _SIGMA = 12.0

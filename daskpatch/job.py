@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from .block import Part, Prediction, Tally, Workspace, block_grid, block_grids, fill_region
+from .geometry import Region
 from .model import single_threaded
 from .receipts import Receipt, digest_of
-from .region import Region
 from .store import StoredArray
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from dask.system import CPU_COUNT
 
 from .block import Prediction
-from .dimensions import Dimensions
+from .geometry import Dimensions
 from .image import ImageStack, dimensions_of, open_series
 from .model import NoIdentityError, Output, Signature
 from .normalization import as_normalization

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .block import Prediction, block_grid, predict_region, touching
-from .dimensions import Dimensions
-from .region import Region
+from .geometry import Dimensions, Region
 
 
 class _Piece(NamedTuple):

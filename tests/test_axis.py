@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskpatch.axis import AlignedAxis, AxisTile, TableAxis, TiledAxis, WholeAxis
+from daskpatch.geometry import AlignedAxis, AxisTile, TableAxis, TiledAxis, WholeAxis
 
 
 @st.composite

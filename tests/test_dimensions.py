@@ -5,8 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from daskpatch.dimensions import Dimensions, check_axes
-from daskpatch.region import Region
+from daskpatch.geometry import Dimensions, Region, check_axes
 
 SIZES = {"S": 2, "T": 3, "C": 4, "Z": 5, "Y": 6, "X": 7}
 

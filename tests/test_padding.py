@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daskpatch.geometry import Region
 from daskpatch.padding import check_padding, read_padded, source_indices
-from daskpatch.region import Region
 
 
 @st.composite

@@ -16,7 +16,7 @@ from volumes import save
 import daskpatch
 from daskpatch import TiledPatching, WholeSamplePatching
 from daskpatch.block import block_grid, span, touching
-from daskpatch.dimensions import Dimensions
+from daskpatch.geometry import Dimensions
 from daskpatch.planning.layout import Room, choose_layout, nearest
 from daskpatch.planning.memory import available_memory
 

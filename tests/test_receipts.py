@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskpatch.backoff import with_backoff, with_backoff_async
+from daskpatch.geometry import RegularGrid
 from daskpatch.planning.ledger import without
 from daskpatch.receipts import FailedBlock, Journal, Part, Receipt, Record, digest_of
 from daskpatch.receipts.fingerprint import differences
 from daskpatch.receipts.segments import FULL, as_rows, decode, encode, latest
-from daskpatch.region import RegularGrid
 from daskpatch.store import Objects, locate
 
 

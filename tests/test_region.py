@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskpatch.region import Region, RegularGrid, unravel
+from daskpatch.geometry import Region, RegularGrid, unravel
 
 shapes = st.lists(
     st.tuples(st.integers(1, 12), st.integers(1, 14), st.booleans()), min_size=1, max_size=3

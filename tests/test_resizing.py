@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import daskpatch
 from daskpatch import AlignedPatching, TiledPatching
-from daskpatch.axis import AlignedAxis
+from daskpatch.geometry import AlignedAxis
 
 
 def finer(batch):

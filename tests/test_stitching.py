@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import daskpatch
 from daskpatch import TiledPatching
-from daskpatch.axis import AlignedAxis, TiledAxis
 from daskpatch.block import reaching
+from daskpatch.geometry import AlignedAxis, TiledAxis
 from daskpatch.stitching import weights
 
 

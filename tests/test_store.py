@@ -8,7 +8,7 @@ import pytest
 import zarr
 from volumes import save
 
-from daskpatch.region import RegularGrid
+from daskpatch.geometry import RegularGrid
 from daskpatch.store import StoredArray, check_io, locate
 
 BACKENDS = ["zarr", "tensorstore"]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry import Region
 from ..model import Results
-from ..region import Region
 from .calling import check_results
 from .prediction import Prediction
 from .sample import Sample, calls_of, normalise

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..augmentation import Position
-from ..dimensions import Dimensions
+from ..geometry import Dimensions, RegularGrid
 from ..image import ImageStack
 from ..model import Output, SharedModel, Signature
 from ..normalization import ValueMap
 from ..patching import TileGrid
-from ..region import RegularGrid
 
 
 @dataclass(frozen=True)

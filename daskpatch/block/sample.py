@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..conversion import convert, has_nan
+from ..geometry import Region
 from ..model import load
-from ..region import Region
 from .calling import Calls, check_results
 from .posting import posted, store_posted
 from .prediction import Prediction

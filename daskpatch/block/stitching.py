@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..conversion import has_nan, store_values
+from ..geometry import Region
 from ..model import Results, Signature
-from ..region import Region
 from ..stitching import weights
 from .tiles import Tile
 

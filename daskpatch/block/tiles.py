@@ -8,10 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..axis import AxisTile, AxisTiling
+from ..geometry import AxisTile, AxisTiling, Region
 from ..image import ImageStack, chunks_of
 from ..patching import TileGrid
-from ..region import Region
 from .prediction import Prediction
 
 Tile = tuple[AxisTile, ...]
@@ -44,7 +43,7 @@ def touching(grid: TileGrid, region: Region) -> tuple[range, ...]:
 def reaching(tiling: AxisTiling, start: int, stop: int, margin: tuple[int, int]) -> range:
     """The tiles whose results cover a voxel of an interval, cropped away or not; O(log n).
 
-    >>> from daskpatch.axis import AlignedAxis
+    >>> from daskpatch.geometry import AlignedAxis
     >>> reaching(AlignedAxis(100, 16, 8), 16, 24, (0, 0))
     range(1, 4)
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..region import Region, RegularGrid
+from ..geometry import Region, RegularGrid
 from ..store import StoredArray
 from .stack import ArrayImage, ImageStack, chunks_of
 

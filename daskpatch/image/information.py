@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..dimensions import check_axes
+from ..geometry import check_axes
 from ..store import members_of, without_secrets
 from .opening import find
 

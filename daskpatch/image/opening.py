@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dimensions import Dimensions, check_axes, example_axes
+from ..geometry import Dimensions, check_axes, example_axes
 from ..padding import check_padding
 from ..store import StoredArray, find_array, is_stored
 from .arraylike import ArrayLike

@@ -10,9 +10,8 @@ import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dimensions import Dimensions
+from ..geometry import Dimensions, Region
 from ..padding import Padding, read_padded
-from ..region import Region
 from ..store import StoredArray
 from .arraylike import ArrayLike
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ..axis import AxisTile
-from ..region import Region
+from ..geometry import AxisTile, Region
 
 
 @dataclass(frozen=True, slots=True)

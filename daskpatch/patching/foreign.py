@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
-from ..axis import AxisTile, TableAxis
+from ..geometry import AxisTile, TableAxis
 from .grid import TileGrid
 from .tiling import TileStrategy
 from .types import Patching, TileSpecs, is_tile_specs

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import sub
 
-from ..axis import AxisTile, AxisTiling
-from ..region import unravel
+from ..geometry import AxisTile, AxisTiling, unravel
 from .types import TileSpecs
 
 
@@ -16,7 +15,7 @@ from .types import TileSpecs
 class TileGrid:
     """Samples slowest, then the tiles of a sample in C order.
 
-    >>> from daskpatch.axis import TiledAxis
+    >>> from daskpatch.geometry import TiledAxis
     >>> TileGrid(2, (TiledAxis(12, 6, 2), TiledAxis(6, 6, 2))).find(4)
     (1, (1, 0))
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..axis import TiledAxis
+from ..geometry import TiledAxis
 from .grid import TileGrid
 from .sequence import Offsets, SpecSequence, Strategy
 from .tiling import sizes_of_patches

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..axis import AlignedAxis, AxisTiling, TiledAxis, WholeAxis
+from ..geometry import AlignedAxis, AxisTiling, TiledAxis, WholeAxis
 from .checks import (
     Shapes,
     as_margin,

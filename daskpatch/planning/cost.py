@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..axis import AxisTiling
 from ..block import Prediction, block_grid, needed_along
-from ..dimensions import Dimensions
+from ..geometry import AxisTiling, Dimensions
 from ..image import chunks_of
 
 _ENDS, _INSIDE = 16, 64

@@ -12,7 +12,7 @@ from dask.system import CPU_COUNT
 
 from ..block import Prediction
 from ..conversion import number_dtype
-from ..dimensions import Dimensions
+from ..geometry import Dimensions
 from ..image import ArrayImage, ImageStack
 from ..model import Output
 from ..patching import Patching

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..dimensions import Dimensions
+from ..geometry import Dimensions
 
 _CHUNK = {2: 512, 3: 64}
 """Voxels along a spatial axis that a chunk should have."""

@@ -14,9 +14,9 @@ import psutil
 from dask.utils import format_bytes, parse_bytes
 
 from ..block import Prediction, block_grid, bytes_decoded, needed, span
+from ..geometry import Region
 from ..image import ImageStack, chunks_of
 from ..model import Output
-from ..region import Region
 from ..store import CACHE_BYTES
 from .layout import Layout
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..block import Prediction
-from ..dimensions import Dimensions
+from ..geometry import Dimensions
 from ..image import ImageStack
 from ..model import Signature
 from ..receipts import Report

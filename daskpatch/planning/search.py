@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..axis import AlignedAxis
+from ..geometry import AlignedAxis
 from ..image import ImageStack
 from ..patching import as_sizes
 from ..probing import Probe

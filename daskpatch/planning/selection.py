@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..block import Prediction, block_grids
-from ..dimensions import Dimensions
+from ..geometry import Dimensions, Region, RegularGrid
 from ..receipts import Part
-from ..region import Region, RegularGrid
 from .cost import visiting_order
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..block import Prediction
-from ..dimensions import Dimensions
+from ..geometry import Dimensions
 from ..image import ArrayImage, ImageStack
 from ..receipts import FOLDER, Record
 from ..store import (

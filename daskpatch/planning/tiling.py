@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..axis import AxisTile, AxisTiling, TableAxis
+from ..geometry import AxisTile, AxisTiling, TableAxis
 from ..image import ImageStack
 from ..model import Signature
 from ..patching import AlignedPatching, Patching, TileGrid, as_margin, as_sizes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..block import Prediction, Tile
-from ..region import Region
+from ..geometry import Region
 
 _WIDTH = 32
 """Voxels on either side of a seam that are compared, at most."""

@@ -18,10 +18,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..axis import AxisTile, AxisTiling, TableAxis
 from ..block import Prediction, predicted_tile
+from ..geometry import AxisTile, AxisTiling, Region, TableAxis
 from ..model import ModelError, Results
-from ..region import Region
 from .places import Place
 
 _USUAL = 32

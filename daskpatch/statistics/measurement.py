@@ -13,9 +13,9 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry import RegularGrid
 from ..image import ImageStack, chunks_of
 from ..normalization import Normalization
-from ..region import RegularGrid
 from ..running import Interruption, Run
 from .extremes import Extremes
 from .moments import Moments

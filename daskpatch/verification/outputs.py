@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..dimensions import Dimensions
+from ..geometry import Dimensions, Region, RegularGrid
 from ..receipts import Record
-from ..region import Region, RegularGrid
 from ..store import Location, StoredArray, attributes_at, existing_array, locate
 
 
