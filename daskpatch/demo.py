@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import extras
 from .geometry import Region
 from .prediction import plan
 from .store import create_array, find_array, locate
+from .support import load_extra
 
 _SIGMA = 12.0
 """Grey values of the noise that is added; the denoiser is told."""
@@ -46,7 +46,7 @@ def denoise(batch: NDArray[Any]) -> NDArray[Any]:
 
     A sigma estimated from each tile would differ between tiles, and show as seams.
     """
-    restoration = extras.load("skimage.restoration", "The demo")
+    restoration = load_extra("skimage.restoration", "The demo")
     return np.stack(
         [
             restoration.denoise_nl_means(
@@ -74,8 +74,8 @@ def run_demo(folder: str | Path, *, progress: bool = True) -> DemoResult:
     FileExistsError
         If the folder holds something that is not of an earlier demo.
     """
-    data = extras.load("skimage.data", "The demo")
-    extras.load("matplotlib.figure", "The demo")
+    data = load_extra("skimage.data", "The demo")
+    load_extra("matplotlib.figure", "The demo")
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     noisy, denoised = place / "noisy.zarr", place / "denoised.zarr"
@@ -113,7 +113,7 @@ def _add_noise(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _draw(path: Path, images: dict[str, NDArray[Any]], difference: NDArray[Any]) -> None:
-    figure = extras.load("matplotlib.figure", "The demo").Figure(
+    figure = load_extra("matplotlib.figure", "The demo").Figure(
         figsize=(12, 5), layout="constrained"
     )
     axes = figure.subplots(1, 3)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import extras
+from ..support import load_extra
 from .handles import Batch, ExclusiveModel
 from .identity import identity_of_file
 
@@ -50,7 +50,7 @@ class OnnxModel:
         return identity_of_file(Path(self.path))
 
     def load(self) -> Callable[[Batch], Any]:
-        onnxruntime = extras.load("onnxruntime", "OnnxModel")
+        onnxruntime = load_extra("onnxruntime", "OnnxModel")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import extras
+from ..support import load_extra
 from .handles import Batch, ExclusiveModel
 from .identity import identity_of_file, identity_of_value
 
@@ -80,7 +80,7 @@ class TorchModel:
         return f"{digest}:{self.autocast}"
 
     def load(self) -> Callable[[Batch], Any]:
-        torch = extras.load("torch", "TorchModel")
+        torch = load_extra("torch", "TorchModel")
         device = _resolve(torch, self.device, self.module_or_path)
         module = _on_device(_open(torch, self.module_or_path), device)
         call = _TorchCall(torch, module, device, self.autocast)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dask.utils import format_bytes, format_time
 
 from ..store import without_secrets
-from ..tables import html_table, text_table
+from ..support import html_table, text_table
 
 if TYPE_CHECKING:
     from .plan import Plan

@@ -31,8 +31,8 @@ from ..model.errors import describe_tile
 from ..patching import TileGrid
 from ..probing.sizes import measure_sizes
 from ..probing.subject import Subject
-from ..resident import peak_memory
 from ..statistics import statistics_of
+from ..support import peak_memory
 from .treatment import Treatment
 
 _NAME = re.compile(r"(?!zarr\.json$)[^\W_][\w.-]{0,199}")

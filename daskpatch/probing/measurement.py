@@ -17,7 +17,7 @@ from ..conversion import is_number, number_dtype
 from ..image import ImageStack, open_stack
 from ..model import as_handle, load
 from ..patching import as_sizes
-from ..resident import peak_memory
+from ..support import peak_memory
 from .equivariance import LARGEST, align_of, measure_shifts, needed_size
 from .influence import GENTLE, STRONG, Profile, effect_of_context, measure_profile
 from .result import Probe

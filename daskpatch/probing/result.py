@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import extras
-from ..tables import html_table, text_table
+from ..support import html_table, load_extra, text_table
 from .influence import Profile
 from .sizes import AxisSizes
 from .speed import Cost
@@ -216,7 +215,7 @@ class Probe:
 
     def plot(self) -> Any:
         """Influence against distance, a line for each axis and side, as a matplotlib figure."""
-        figure = extras.load("matplotlib.figure", "Probe.plot").Figure(layout="constrained")
+        figure = load_extra("matplotlib.figure", "Probe.plot").Figure(layout="constrained")
         axes = figure.subplots()
         names = "ZYX"[-self.ndim :]
         for name, profile in zip(names, self.profiles, strict=True):

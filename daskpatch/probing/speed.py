@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 
 from ..model import restore_threads, single_threaded
-from ..resident import peak_memory
+from ..support import peak_memory
 from .sizes import AxisSizes
 from .subject import RefusedError, Shape, Subject, Values
 

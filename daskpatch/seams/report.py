@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import extras
-from ..tables import html_table, text_table
+from ..support import html_table, load_extra, text_table
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,7 +76,7 @@ class SeamReport:
 
     def plot(self) -> Any:
         """Difference against distance, and a picture of the worst seam, as a matplotlib figure."""
-        figure = extras.load("matplotlib.figure", "SeamReport.plot").Figure(
+        figure = load_extra("matplotlib.figure", "SeamReport.plot").Figure(
             figsize=(10, 4), layout="constrained"
         )
         curve, image = figure.subplots(1, 2, width_ratios=(3, 2))

@@ -13,8 +13,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from .. import extras
 from ..backoff import with_backoff
+from ..support import is_installed, load_extra
 from .location import Location, locate
 from .objects import Objects
 from .patience import PatientStore
@@ -176,7 +176,7 @@ def _open_backend(array: zarr.Array[Any], io: str) -> Backend:
 
 def tensorstore_opens(folder: Path | None) -> bool:
     """Whether tensorstore is there for an array in this folder (None: elsewhere)."""
-    return folder is not None and extras.is_installed("tensorstore")
+    return folder is not None and is_installed("tensorstore")
 
 
 def check_io_at(io: str, location: Location) -> None:
@@ -196,7 +196,7 @@ def check_io_at(io: str, location: Location) -> None:
             f"io='tensorstore' opens arrays in local folders, and {location.name} is not one; use "
             "io='auto' or io='zarr'."
         )
-    extras.load("tensorstore", "io='tensorstore'")
+    load_extra("tensorstore", "io='tensorstore'")
 
 
 class _ZarrPython:
@@ -247,12 +247,12 @@ class _TensorStore:
         with_backoff(attempt, f"Writing {self._folder}")
 
     def _open(self, cache_bytes: int) -> Any:
-        tensorstore = extras.load("tensorstore", "io='tensorstore'")
+        tensorstore = load_extra("tensorstore", "io='tensorstore'")
         return tensorstore.open(self._spec, open=True, context=_context(cache_bytes)).result()
 
 
 @lru_cache(maxsize=2)
 def _context(cache_bytes: int) -> Any:
     """One cache of decoded chunks for all arrays of this process."""
-    tensorstore = extras.load("tensorstore", "io='tensorstore'")
+    tensorstore = load_extra("tensorstore", "io='tensorstore'")
     return tensorstore.Context({"cache_pool": {"total_bytes_limit": cache_bytes}})

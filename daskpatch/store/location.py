@@ -19,7 +19,7 @@ from zarr.storage import (
     WrapperStore,
 )
 
-from .. import extras
+from ..support import load_extra
 
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
 
@@ -151,7 +151,7 @@ def _locate_url(url: str, *, read_only: bool) -> Location:
             f"{without_secrets(url)} has scheme {parts.scheme!r}; needed is file or one of "
             f"{', '.join(_SCHEMES)}, or open the store yourself and pass it."
         )
-    obstore = extras.load("obstore.store", f"Reading or writing {parts.scheme}:// URLs")
+    obstore = load_extra("obstore.store", f"Reading or writing {parts.scheme}:// URLs")
     # Whoever names an unencrypted endpoint wants it used.
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "") if parts.scheme.startswith("s3") else url
     options = {"allow_http": True} if endpoint.startswith("http://") else {}

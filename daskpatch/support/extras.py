@@ -21,7 +21,7 @@ def is_installed(package: str) -> bool:
     return find_spec(package) is not None
 
 
-def load(module: str, purpose: str) -> Any:
+def load_extra(module: str, purpose: str) -> Any:
     """Import an optional module.
 
     Raises
