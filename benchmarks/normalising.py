@@ -16,9 +16,9 @@ from volumes import microscopy
 
 import daskpatch
 from daskpatch import open_image
-from daskpatch.normalization import Normalization
 from daskpatch.statistics import measure
 from daskpatch.statistics.measurement import _Pass
+from daskpatch.values import Normalization
 
 THREADS = 2
 SHAPES = {False: (512, 1024, 1024), True: (128, 256, 256)}

@@ -13,7 +13,6 @@ from .block import Prediction
 from .geometry import Dimensions
 from .image import ImageStack, dimensions_of, open_series
 from .model import NoIdentityError, Output, Signature
-from .normalization import as_normalization
 from .patching import Patching, TileGrid, grids_of
 from .planning import Plan
 from .planning.choosing import choose, probed
@@ -27,6 +26,7 @@ from .planning.trial import Trial, run_trial, trial_tile
 from .probing import Probe, as_probe
 from .receipts import Report
 from .store import check_io
+from .values import as_normalization
 
 
 def plan(
@@ -106,7 +106,7 @@ def plan(
         Tiles per call of the model, or `"auto"`. Where memory runs out in a run, it is lowered.
     stitch
         `"crop"`: each voxel from the tile in whose crop it lies. `"gaussian"`, `"linear"`: from
-        all tiles that cover it, weighted (see `daskpatch.stitching.weights`).
+        all tiles that cover it, weighted (see `daskpatch.values.weights.weights`).
     augment
         `"flips"`, `"rot90"` or both: tiles are predicted in all these positions, and the results
         turned back and averaged. Flips are along all axes, turns in the plane of Y and X.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskpatch.conversion import has_nan, store_values
+from daskpatch.values import has_nan, store_values
 
 
 def stored(values, dtype):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskpatch.geometry import Region
-from daskpatch.padding import check_padding, read_padded, source_indices
+from daskpatch.values import check_padding, read_padded, source_indices
 
 
 @st.composite

@@ -8,10 +8,10 @@ from hypothesis.extra import numpy as hnp
 from volumes import save
 
 from daskpatch import open_image
-from daskpatch.normalization import Normalization
 from daskpatch.statistics import Statistics, measure, statistics_of
 from daskpatch.statistics.moments import Moments
 from daskpatch.statistics.percentiles import float_edges, float_keys
+from daskpatch.values import Normalization
 
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int64", "float32", "float64"]
 

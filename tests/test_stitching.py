@@ -14,7 +14,7 @@ import daskpatch
 from daskpatch import TiledPatching
 from daskpatch.block import reaching
 from daskpatch.geometry import AlignedAxis, TiledAxis
-from daskpatch.stitching import weights
+from daskpatch.values import weights
 
 
 def per_tile(batch):

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..augmentation import Position
-from ..conversion import is_number
 from ..model import (
     LoadedModel,
     ModelError,
@@ -21,7 +19,7 @@ from ..model import (
     release_memory,
 )
 from ..model.errors import describe_tile
-from ..normalization import ValueMap
+from ..values import Position, ValueMap, is_number
 from .workspace import BatchLimit
 
 Specs = dict[str, Any]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..conversion import store_values
 from ..model import Output, Results
+from ..values import store_values
 from .stitching import Destination
 
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..augmentation import Position
 from ..geometry import Dimensions, RegularGrid
 from ..image import ImageStack
 from ..model import Output, SharedModel, Signature
-from ..normalization import ValueMap
 from ..patching import TileGrid
+from ..values import Position, ValueMap
 
 
 @dataclass(frozen=True)

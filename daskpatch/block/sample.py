@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..conversion import convert, has_nan
 from ..geometry import Region
 from ..model import load
+from ..values import convert, has_nan
 from .calling import Calls, check_results
 from .posting import posted, store_posted
 from .prediction import Prediction

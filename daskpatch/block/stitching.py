@@ -9,10 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..conversion import has_nan, store_values
 from ..geometry import Region
 from ..model import Results, Signature
-from ..stitching import weights
+from ..values import has_nan, store_values, weights
 from .tiles import Tile
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..stitching import STITCHES
+from ..values import STITCHES
 from .types import (
     Dtypes,
     Indices,

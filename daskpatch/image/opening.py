@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..geometry import Dimensions, check_axes, example_axes
-from ..padding import check_padding
 from ..store import StoredArray, find_array, is_stored
+from ..values import check_padding
 from .arraylike import ArrayLike
 from .stack import ArrayImage
 

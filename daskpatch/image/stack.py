@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Dimensions, Region
-from ..padding import Padding, read_padded
 from ..store import StoredArray
+from ..values import Padding, read_padded
 from .arraylike import ArrayLike
 
 

@@ -11,13 +11,13 @@ from typing import Any
 from dask.system import CPU_COUNT
 
 from ..block import Prediction
-from ..conversion import number_dtype
 from ..geometry import Dimensions
 from ..image import ArrayImage, ImageStack
 from ..model import Output
 from ..patching import Patching
 from ..statistics import box_voxels, bytes_needed
 from ..store import StoredArray, tensorstore_opens
+from ..values import number_dtype
 from .choice import Choice
 from .cost import cost_of
 from .layout import Layout, Room, choose_layout

@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..augmentation import Position, as_augment, positions
-from ..conversion import number_dtype
 from ..model import SharedModel, Signature, as_handle
-from ..normalization import Normalization
 from ..patching import as_margin
 from ..probing import Probe
-from ..stitching import check_stitch
+from ..values import Normalization, Position, as_augment, check_stitch, number_dtype, positions
 
 Margin = tuple[tuple[int, int], ...]
 

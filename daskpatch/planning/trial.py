@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..block import Calls, check_result, posted
-from ..conversion import convert, is_number
 from ..image import ImageStack
 from ..model import (
     LoadedModel,
@@ -33,6 +32,7 @@ from ..probing.sizes import measure_sizes
 from ..probing.subject import Subject
 from ..statistics import statistics_of
 from ..support import peak_memory
+from ..values import convert, is_number
 from .treatment import Treatment
 
 _NAME = re.compile(r"(?!zarr\.json$)[^\W_][\w.-]{0,199}")

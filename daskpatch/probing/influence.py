@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..differences import deviation_of, difference_of
+from ..values import deviation_of, difference_of
 from .sizes import AxisSizes
 from .subject import Shape, Subject, Values
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import psutil
 
-from ..conversion import is_number, number_dtype
 from ..image import ImageStack, open_stack
 from ..model import as_handle, load
 from ..patching import as_sizes
 from ..support import peak_memory
+from ..values import is_number, number_dtype
 from .equivariance import LARGEST, align_of, measure_shifts, needed_size
 from .influence import GENTLE, STRONG, Profile, effect_of_context, measure_profile
 from .result import Probe

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..conversion import convert
 from ..model import LoadedModel, is_out_of_memory
+from ..values import convert
 
 Values = NDArray[Any]
 Shape = tuple[int, ...]

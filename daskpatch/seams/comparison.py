@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..block import Prediction
-from ..differences import Values, deviation_of, difference_of
 from ..model import Results
+from ..values import Values, deviation_of, difference_of
 from .places import Place
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..geometry import RegularGrid
 from ..image import ImageStack, chunks_of
-from ..normalization import Normalization
 from ..running import Interruption, Run
+from ..values import Normalization
 from .extremes import Extremes
 from .moments import Moments
 from .percentiles import Percentiles

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..normalization import ValueMap
+from ..values import ValueMap
 
 
 @dataclass(frozen=True, slots=True)

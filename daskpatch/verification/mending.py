@@ -7,12 +7,12 @@ from typing import Any
 
 from .. import patching as strategies
 from ..image import open_stack
-from ..normalization import options_of
 from ..patching import TileStrategy
 from ..planning import Plan
 from ..planning.claiming import check_resumable
 from ..prediction import plan
 from ..receipts import Claim, Part, Report
+from ..values import options_of
 from .outputs import RecordedImage, recorded_images
 
 

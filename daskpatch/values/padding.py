@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Region
+from ..geometry import Region
 
 Padding = str | float
 Read = Callable[[Region], NDArray[np.generic]]
