@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from daskpatch.buffers import BufferPool
+from daskpatch.block import BufferPool
 
 
 def test_what_comes_back_is_lent_again():

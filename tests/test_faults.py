@@ -26,7 +26,7 @@ TILES = {"patch_size": 16, "overlaps": 4, "chunks": 12, "block_shape": 12}
 @pytest.fixture(autouse=True)
 def short_delays(monkeypatch):
     monkeypatch.setattr("daskpatch.planning.ledger._FLUSH_SECONDS", 0.1)
-    monkeypatch.setattr("daskpatch.backoff.DELAYS", (0.01, 0.02, 0.05))
+    monkeypatch.setattr("daskpatch.store.backoff.DELAYS", (0.01, 0.02, 0.05))
 
 
 @pytest.fixture

@@ -11,13 +11,12 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskpatch.backoff import with_backoff, with_backoff_async
 from daskpatch.geometry import RegularGrid
 from daskpatch.planning.ledger import without
 from daskpatch.receipts import FailedBlock, Journal, Part, Receipt, Record, digest_of
 from daskpatch.receipts.fingerprint import differences
 from daskpatch.receipts.segments import FULL, as_rows, decode, encode, latest
-from daskpatch.store import Objects, locate
+from daskpatch.store import Objects, locate, with_backoff, with_backoff_async
 
 
 def receipt(index, finished=0.0, digest=7):
@@ -188,7 +187,7 @@ def test_failures_are_forgotten_when_the_block_is_done(tmp_path):
 
 @pytest.fixture
 def short_delays(monkeypatch):
-    monkeypatch.setattr("daskpatch.backoff.DELAYS", (0.0, 0.0))
+    monkeypatch.setattr("daskpatch.store.backoff.DELAYS", (0.0, 0.0))
 
 
 class Failing:

@@ -1,5 +1,6 @@
 """From a region of the prediction to its voxels: read, tile, batch, model, stitch."""
 
+from .buffers import BufferPool
 from .calling import Calls, check_result
 from .filling import Part, fill_region, predict_region, predicted_tile, stitched_sample
 from .posting import posted
@@ -9,6 +10,7 @@ from .workspace import BatchLimit, Tally, Workspace
 
 __all__ = [
     "BatchLimit",
+    "BufferPool",
     "Calls",
     "Part",
     "Prediction",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..buffers import BufferPool
+from .buffers import BufferPool
 
 
 class BatchLimit:

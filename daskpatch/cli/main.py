@@ -18,8 +18,7 @@ import click
 import daskpatch
 
 from ..image import information
-from ..importing import import_attribute, split_name
-from ..model import as_handle
+from ..model import as_handle, import_attribute, split_name
 from ..probing import description_beside, read_description
 from ..running import Interruption
 from .options import RUN_OPTIONS, common_options, plan_options, probe_options, run_options

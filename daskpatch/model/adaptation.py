@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..importing import import_attribute, split_name
 from .handles import Batch, CallableModel, ModelHandle, SharedModel
 from .identity import identity_of_file, identity_of_module
+from .importing import import_attribute, split_name
 from .onnx import OnnxModel
 from .torch import TorchModel
 

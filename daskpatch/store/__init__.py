@@ -1,6 +1,7 @@
 """Zarr stores: where arrays lie, how they are found, created, read and written."""
 
 from .arrays import CACHE_BYTES, StoredArray, check_io, check_io_at, tensorstore_opens
+from .backoff import with_backoff, with_backoff_async
 from .finding import FoundArray, find_array, is_stored, members_of
 from .location import Location, locate, without_secrets
 from .nodes import (
@@ -42,5 +43,7 @@ __all__ = [
     "members_of",
     "occupant",
     "tensorstore_opens",
+    "with_backoff",
+    "with_backoff_async",
     "without_secrets",
 ]

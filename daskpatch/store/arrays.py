@@ -13,8 +13,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ..backoff import with_backoff
 from ..support import is_installed, load_extra
+from .backoff import with_backoff
 from .location import Location, locate
 from .objects import Objects
 from .patience import PatientStore

@@ -13,7 +13,7 @@ from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, WrapperStore
 
-from ..backoff import with_backoff
+from .backoff import with_backoff
 from .location import Location
 
 T = TypeVar("T")

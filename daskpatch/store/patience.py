@@ -9,7 +9,7 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, Store
 from zarr.storage import WrapperStore
 
-from ..backoff import with_backoff_async
+from .backoff import with_backoff_async
 
 T = TypeVar("T")
 
