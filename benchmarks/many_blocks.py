@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 from distributed import Client, LocalCluster
 
-from daskpatch.running import Run
+from daskpatch.engine import Run
 
 BLOCKS = {False: 100_000, True: 2_000}
 

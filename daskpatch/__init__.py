@@ -10,6 +10,7 @@ plan.run()                 # write everything
 
 from importlib.metadata import version as _version
 
+from .engine import Interruption
 from .image import ImageStack, open_image
 from .model import ModelError, OnnxModel, TorchModel
 from .patching import (
@@ -29,7 +30,6 @@ from .planning import Plan
 from .prediction import plan, predict
 from .probing import Probe, probe
 from .receipts import ClaimedError, FailedBlock, Report, RunFailed
-from .running import Interruption
 from .seams import SeamReport, check_seams
 from .statistics import Statistics
 from .verification import Status, Verification, status, verify

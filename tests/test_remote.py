@@ -146,7 +146,7 @@ def test_an_interrupted_run_on_s3_with_two_worker_processes_is_resumed(s3, volum
     monkeypatch.setattr("daskpatch.planning.ledger._FLUSH_SECONDS", 0.1)
     from distributed import Client, LocalCluster
 
-    from daskpatch.running import Interruption
+    from daskpatch.engine import Interruption
 
     put(f"{s3}/in.zarr", volume)
     source, out = f"{s3}/in.zarr", f"{s3}/out.zarr"

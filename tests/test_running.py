@@ -13,8 +13,7 @@ from example_models import double, fails
 from volumes import read, save
 
 import daskpatch
-from daskpatch.running import TASKS_PER_THREAD, Interruption, Run
-from daskpatch.running.jobs import run_registered
+from daskpatch.engine import TASKS_PER_THREAD, Interruption, Run, run_registered
 
 
 def test_results_come_from_every_index():
@@ -195,7 +194,7 @@ def test_the_job_leaves_the_workers_when_the_run_ends(tmp_path, cube, processes)
     )
 
     def jobs():
-        from daskpatch.running import jobs
+        from daskpatch.engine import jobs
 
         return len(jobs._jobs)
 

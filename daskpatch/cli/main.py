@@ -17,10 +17,10 @@ import click
 
 import daskpatch
 
+from ..engine import Interruption
 from ..image import information
 from ..model import as_handle, import_attribute, split_name
 from ..probing import description_beside, read_description
-from ..running import Interruption
 from .options import RUN_OPTIONS, common_options, plan_options, probe_options, run_options
 from .signals import INTERRUPTED, interruptible, leave_at_once
 
@@ -282,7 +282,7 @@ def _client(
     if address is None and workers is None:
         yield None
         return
-    from ..running.cluster import connect, local_workers
+    from ..engine.cluster import connect, local_workers
 
     if workers is not None:
         opened = local_workers(workers, options.pop("threads"))

@@ -14,7 +14,7 @@ from types import FrameType
 
 import click
 
-from ..running import Interruption
+from ..engine import Interruption
 
 INTERRUPTED = 130
 """The exit code of a shell for what Ctrl-C ended."""

@@ -13,15 +13,14 @@ from uuid import uuid4
 
 import numpy as np
 
+from ..engine import Done, NoWorkersError, Run, progress_of
 from ..job import Job, WriteError
 from ..model import ModelError, restore_threads
 from ..receipts import FailedBlock, Receipt, Report, RunFailed, Totals
-from ..running import Done, NoWorkersError, Run
 from ..statistics import Statistics
 from .claiming import Opened, opened
 from .ledger import without
 from .options import Options
-from .progress import progress_of
 from .selection import Selection
 from .staffing import check_staff, staff
 

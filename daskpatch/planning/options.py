@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from ..engine import Interruption
 from ..receipts import Part
-from ..running import Interruption
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..block import Prediction
+from ..engine import Interruption, progress_of
 from ..geometry import Dimensions
 from ..image import ImageStack
 from ..model import Signature
 from ..receipts import Report
-from ..running import Interruption
 from ..statistics import Statistics, box_voxels, measure, n_voxels
 from ..view import View, as_dask
 from .choice import Choice
@@ -24,7 +24,6 @@ from .execution import execute
 from .layout import Layout
 from .memory import Memory, available_memory
 from .options import Options
-from .progress import progress_of
 from .request import Request
 from .selection import Selection
 from .summary import as_dict, as_html, as_text

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dask.utils import parse_bytes
 
+from ..engine import active_client, has_other_processes
 from ..image import why_not_portable
-from ..running import active_client, has_other_processes
 from .memory import at_least_one, available_memory, check_memory
 from .target import Target
 
@@ -63,7 +63,7 @@ def check_staff(
         memory = replace(plan.memory, threads=n_threads)
         check_memory(memory, limit or available_memory(), "the memory_limit")
     if client is not None and resources:
-        from ..running.cluster import check_resources
+        from ..engine.cluster import check_resources
 
         check_resources(client, resources)
     if client is not None and has_other_processes(client):
@@ -79,7 +79,7 @@ def _check_portable(plan: Plan, target: Target) -> None:
                 f"The source {image.source} cannot be used by worker processes: {reason}, or run "
                 "with threads (threads=…)."
             )
-    from ..running.cluster import why_not_sent
+    from ..engine.cluster import why_not_sent
 
     for what, code in (("model", plan.prediction.model), ("function post", plan.prediction.post)):
         reason = why_not_sent(code)

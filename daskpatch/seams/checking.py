@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..block import Prediction, stitched_sample
+from ..engine import progress_of
 from ..model import Results
 from ..planning import Plan
 from ..planning.memory import at_least_one
-from ..planning.progress import progress_of
 from ..values import Values, deviation_of, difference_of
 from .comparison import Comparison, jumps, largest_by_distance, seam_row
 from .places import Place, choose_places

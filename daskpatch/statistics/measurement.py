@@ -13,9 +13,9 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import Interruption, Run
 from ..geometry import RegularGrid
 from ..image import ImageStack, chunks_of
-from ..running import Interruption, Run
 from ..values import Normalization
 from .extremes import Extremes
 from .moments import Moments

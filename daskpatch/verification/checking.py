@@ -12,11 +12,10 @@ from uuid import uuid4
 import numpy as np
 from dask.system import CPU_COUNT
 
+from ..engine import Run, progress_of
 from ..geometry import Region
 from ..planning.memory import at_least_one
-from ..planning.progress import progress_of
 from ..receipts import Receipts, Report, digest_of
-from ..running import Run
 from ..store import Objects
 from .mending import mend, repair_plan
 from .outputs import RecordedImage, recorded_images

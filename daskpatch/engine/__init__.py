@@ -1,6 +1,7 @@
-"""Runs of many small tasks: threads or a cluster, one loop."""
+"""Many small tasks run on threads or a cluster, in one loop that knows nothing of images."""
 
 from .interruption import Interruption
+from .progress import progress_of
 from .window import Done, Run, active_client, has_other_processes
 from .workers import TASKS_PER_THREAD, NoWorkersError
 
@@ -12,4 +13,5 @@ __all__ = [
     "Run",
     "active_client",
     "has_other_processes",
+    "progress_of",
 ]
