@@ -11,7 +11,7 @@ from measuring import alternated, ratio, seconds
 from volumes import microscopy
 
 import daskpatch
-from daskpatch.engine import local_workers
+from daskpatch.engine.cluster import local_workers
 
 
 def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:

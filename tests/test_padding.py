@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskpatch.geometry import Region
-from daskpatch.values import check_padding, read_padded, source_indices
+from daskpatch.values import check_padding, read_padded
+from daskpatch.values.padding import source_indices
 
 
 @st.composite

@@ -13,7 +13,8 @@ from example_models import double, fails
 from volumes import read, save
 
 import daskpatch
-from daskpatch.engine import TASKS_PER_THREAD, Interruption, Run, run_registered
+from daskpatch.engine import TASKS_PER_THREAD, Interruption, Run
+from daskpatch.engine.jobs import run_registered
 
 
 def test_results_come_from_every_index():
