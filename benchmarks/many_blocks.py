@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 from distributed import Client, LocalCluster
 
-from daskpatch.engine import Run
+from daskpatch.engine import Window
 
 BLOCKS = {False: 100_000, True: 2_000}
 
@@ -27,7 +27,7 @@ def run(smoke: bool) -> list[dict[str, Any]]:
     ):
         # The scheduler lives in this process.
         process = psutil.Process()
-        job = Run(nothing, range(total), key="nothing", threads=1, client=client)
+        job = Window(nothing, range(total), key="nothing", threads=1, client=client)
         early = 0
         begin = time.perf_counter()
         for count, _ in enumerate(job, start=1):

@@ -75,8 +75,8 @@ def overhead(smoke: bool, folder: Path) -> dict[str, float]:
 
     def without() -> float:
         with (
-            patch("daskpatch.job.digest_of", lambda _: 0),
-            patch("daskpatch.planning.ledger.Ledger.add", _forget),
+            patch("daskpatch.running.job.digest_of", lambda _: 0),
+            patch("daskpatch.running.ledger.Ledger.add", _forget),
         ):
             return with_receipts()
 

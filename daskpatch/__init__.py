@@ -10,9 +10,11 @@ plan.run()                 # write everything
 
 from importlib.metadata import version as _version
 
+from .deciding import Limits, Tiles
 from .engine import Interruption
-from .image import ImageStack, open_image
-from .model import ModelError, OnnxModel, TorchModel
+from .image import ImageStack, Source, open_image
+from .model import Model, ModelError, OnnxModel, TorchModel
+from .output import Output
 from .patching import (
     AlignedPatching,
     FixedPatching,
@@ -26,12 +28,13 @@ from .patching import (
     WholeSamplePatching,
     is_tile_specs,
 )
-from .planning import Plan
-from .prediction import plan, predict
+from .planning import Plan, plan, predict
 from .probing import Probe, probe
 from .receipts import ClaimedError, FailedBlock, Report, RunFailed
+from .running import Run
 from .seams import SeamReport, check_seams
-from .statistics import Statistics
+from .support import Pacing
+from .values import Normalize, Statistics
 from .verification import Status, Verification, status, verify
 from .view import View
 
@@ -45,21 +48,29 @@ __all__ = [
     "FixedRandomPatching",
     "ImageStack",
     "Interruption",
+    "Limits",
+    "Model",
     "ModelError",
+    "Normalize",
     "OnnxModel",
+    "Output",
+    "Pacing",
     "PatchSpecs",
     "Patching",
     "Plan",
     "Probe",
     "RandomPatching",
     "Report",
+    "Run",
     "RunFailed",
     "SeamReport",
     "SequentialPatching",
+    "Source",
     "Statistics",
     "Status",
     "TileSpecs",
     "TiledPatching",
+    "Tiles",
     "TorchModel",
     "Verification",
     "View",

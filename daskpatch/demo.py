@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import Region
-from .prediction import plan
+from .planning import plan
 from .store import create_array, find_array, locate
 from .support import load_extra
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import daskpatch
-from daskpatch.values import as_augment, positions
+from daskpatch.model import as_augment, positions
 
 
 def lopsided(batch):

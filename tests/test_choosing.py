@@ -7,8 +7,8 @@ from example_models import gaussian
 
 import daskpatch
 from daskpatch import Probe
-from daskpatch.cli.main import main
-from daskpatch.probing import AxisSizes, Cost, Profile
+from daskpatch.cli import main
+from daskpatch.probing import AxisSizes, CallCost, Profile
 
 
 def probe_of(ndim=3, *, halo=8, align=1, step=1, smallest=1, costs=(), **others):
@@ -36,7 +36,9 @@ def probe_of(ndim=3, *, halo=8, align=1, step=1, smallest=1, costs=(), **others)
 def steady(ndim=3, per_second=1e6, bytes_per_voxel=100, batches=(1,)):
     """As fast for tiles of any size."""
     return tuple(
-        Cost((n,) * ndim, batch, batch * n**ndim / per_second, batch * n**ndim * bytes_per_voxel)
+        CallCost(
+            (n,) * ndim, batch, batch * n**ndim / per_second, batch * n**ndim * bytes_per_voxel
+        )
         for n in (32, 64, 128)
         for batch in batches
     )
@@ -100,7 +102,7 @@ def test_memory_bounds_the_tile():
 def test_tiles_that_are_fast_are_preferred():
     """Where large tiles are ten times slower a voxel, small ones win, halo and all."""
     slow = tuple(
-        Cost((n,) * 3, 1, n**3 / speed, n**3) for n, speed in ((64, 1e6), (96, 1e6), (128, 1e5))
+        CallCost((n,) * 3, 1, n**3 / speed, n**3) for n, speed in ((64, 1e6), (96, 1e6), (128, 1e5))
     )
     assert max(chosen((512, 512, 512), probe_of(costs=slow)).tile_shape) <= 128
     assert max(chosen((512, 512, 512), probe_of(costs=steady())).tile_shape) > 128
@@ -108,18 +110,18 @@ def test_tiles_that_are_fast_are_preferred():
 
 def test_the_batch_is_as_large_as_helps():
     costs = tuple(
-        Cost((n,) * 3, b, b * n**3 / (1e6 * min(b, 4)), b * n**3)
+        CallCost((n,) * 3, b, b * n**3 / (1e6 * min(b, 4)), b * n**3)
         for n in (32, 64, 128)
         for b in (1, 2, 4, 8)
     )
     plan = chosen((256, 256, 256), probe_of(costs=costs), batch_size="auto")
-    assert plan.prediction.batch_size == 4
+    assert plan.to_dict()["batch_size"] == 4
     steady_ = chosen((256, 256, 256), probe_of(costs=steady(batches=(1, 2, 4))), batch_size="auto")
-    assert steady_.prediction.batch_size == 1
+    assert steady_.to_dict()["batch_size"] == 1
     fixed = chosen(
         (256, 256, 256), probe_of(costs=costs), batch_size="auto", patch_size=64, overlaps=16
     )
-    assert (fixed.tile_shape, fixed.prediction.batch_size) == ((64,) * 3, 4)
+    assert (fixed.tile_shape, fixed.to_dict()["batch_size"]) == ((64,) * 3, 4)
 
 
 def test_what_is_given_stays():

@@ -17,7 +17,8 @@ from click import Option
 from volumes import read, save
 
 import daskpatch
-from daskpatch.cli.main import cli, main
+from daskpatch.cli import main
+from daskpatch.cli.commands import cli
 
 
 @pytest.fixture
@@ -188,14 +189,11 @@ def test_every_parameter_of_plan_and_run_has_a_flag():
     import inspect
 
     flags = {p.name for p in cli.commands["predict"].params if isinstance(p, Option)}
-    wanted = set(inspect.signature(daskpatch.plan).parameters) - {"source", "output"}
-    wanted |= set(inspect.signature(daskpatch.Plan.run).parameters) - {
-        "self",
-        "client",
-        "interruption",
-    }
-    assert wanted <= flags
-    assert {"scheduler", "as_json", "debug"} <= flags
+    wanted = set(inspect.signature(daskpatch.predict).parameters)
+    values = {"source", "output", "tiles", "limits", "run"}
+    in_python_only = {"client", "interruption", "pacing"}
+    its_own = {"scheduler", "workers", "grace", "as_json", "debug"}
+    assert flags == wanted - values - in_python_only | its_own
 
 
 def test_info(run, stored, tmp_path, volume):

@@ -131,7 +131,7 @@ def test_a_probe_checks_it(written, halo, words):
 
 
 def test_the_command_line_checks_it(written, tmp_path, capsys):
-    from daskpatch.cli.main import main
+    from daskpatch.cli import main
 
     written(SMOOTH.replace("HALO", "2"))
     (tmp_path / "net.py").write_text("from example_models import gaussian\n")

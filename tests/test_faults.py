@@ -22,11 +22,7 @@ import daskpatch
 
 TILES = {"patch_size": 16, "overlaps": 4, "chunks": 12, "block_shape": 12}
 
-
-@pytest.fixture(autouse=True)
-def short_delays(monkeypatch):
-    monkeypatch.setattr("daskpatch.planning.ledger._FLUSH_SECONDS", 0.1)
-    monkeypatch.setattr("daskpatch.store.backoff.DELAYS", (0.01, 0.02, 0.05))
+FAST = daskpatch.Pacing(flush=0.1, delays=(0.01, 0.02, 0.05))
 
 
 @pytest.fixture
@@ -52,7 +48,8 @@ def whole(stored, tmp_path):
 
 
 def predict(source, output, model=gaussian, **options):
-    return daskpatch.predict(source, model, output, progress=False, **{**TILES, **options})
+    options = {**TILES, "pacing": FAST, **options}
+    return daskpatch.predict(source, model, output, progress=False, **options)
 
 
 def slowly(batch):
@@ -365,7 +362,7 @@ def test_a_source_that_cannot_be_read_any_more_stops_the_run(stored, tmp_path):
         if chunk.is_file():
             chunk.write_bytes(b"not a chunk")
     with pytest.raises((daskpatch.RunFailed, OSError), match="could not be read"):
-        planned.run(progress=False)
+        planned.run(progress=False, pacing=FAST)
 
 
 @pytest.mark.parametrize("io", ["zarr", "tensorstore"])
@@ -389,7 +386,7 @@ def test_a_torn_shard_of_an_earlier_run_is_replaced(stored, tmp_path, whole, io,
             stored, gaussian, read_write(out), block_shape=24, io=io, patch_size=16, overlaps=4
         )
         shards[0].write_bytes(shards[0].read_bytes()[:100])
-        planned.run(progress=False)
+        planned.run(progress=False, pacing=FAST)
         assert "Replaced torn chunks or shards" in caplog.text
         np.testing.assert_array_equal(read(out), whole)
 
@@ -487,7 +484,7 @@ def test_an_interruption_before_the_run_leaves_the_output_alone(stored, tmp_path
     interruption.request()
     planned = daskpatch.plan(stored, gaussian, out, overwrite=True, **TILES)
     with pytest.raises(KeyboardInterrupt, match="Nothing was written"):
-        planned.run(progress=False, interruption=interruption)
+        planned.run(progress=False, pacing=FAST, interruption=interruption)
     assert daskpatch.verify(out, progress=False).ok
 
 
@@ -551,7 +548,7 @@ def test_an_interrupted_library_call_returns_at_once_and_writes_no_more(
     thread.start()
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        planned.run(client=client, progress=False)
+        planned.run(client=client, progress=False, pacing=FAST)
     assert time.monotonic() - begin < 10
     thread.join()
     armed.unlink()

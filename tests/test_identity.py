@@ -12,7 +12,7 @@ import pytest
 from volumes import save
 
 from daskpatch.image import identity_of_image, open_image
-from daskpatch.model import NoIdentityError, as_handle
+from daskpatch.model import NoIdentityError, shared_model
 from daskpatch.model.identity import identity_of_value
 
 SCALE = 2.0
@@ -131,15 +131,15 @@ def test_it_is_the_same_in_every_process():
 def test_a_named_model_is_its_file(tmp_path):
     path = tmp_path / "model.py"
     path.write_text("def model(x): return x\ndef other(x): return x\n")
-    before = as_handle(f"{path}:model").handle.identity()
-    assert as_handle(f"{path}:other").handle.identity() != before
+    before = shared_model(f"{path}:model").handle.identity()
+    assert shared_model(f"{path}:other").handle.identity() != before
     path.write_text("def model(x): return x + 1\n")
-    assert as_handle(f"{path}:model").handle.identity() != before
+    assert shared_model(f"{path}:model").handle.identity() != before
 
 
 def test_a_module_that_is_not_there_has_none():
     with pytest.raises((NoIdentityError, ImportError)):
-        as_handle("no.such.module:model").handle.identity()
+        shared_model("no.such.module:model").handle.identity()
 
 
 # Images

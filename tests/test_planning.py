@@ -15,18 +15,20 @@ from volumes import save
 
 import daskpatch
 from daskpatch import TiledPatching, WholeSamplePatching
-from daskpatch.block import block_grid, span, touching
+from daskpatch.block import block_grid, bounding_box, touching
+from daskpatch.deciding import Selection, available_memory
 from daskpatch.geometry import Dimensions
-from daskpatch.planning.layout import Room, choose_layout, nearest
-from daskpatch.planning.memory import available_memory
+from daskpatch.output import BlockBudget, choose_layout
+from daskpatch.output.layout import nearest
+from daskpatch.planning import prediction_of
 
-ROOMY = Room(
+ROOMY = BlockBudget(
     seconds_per_voxel=1e-6, bytes_per_voxel=10, bytes_per_thread=1e9, threads=2, has_cache=True
 )
 
 
 def layout(axes, shape, step, **options):
-    options = {"chunks": None, "shards": None, "block_shape": None, "room": ROOMY} | options
+    options = {"chunks": None, "shards": None, "block_shape": None, "budget": ROOMY} | options
     ndim = len(step)
     return choose_layout(Dimensions(axes, shape, ndim), step, **options)
 
@@ -56,14 +58,14 @@ def test_every_write_unit_belongs_to_one_block(data):
     shape = tuple(data.draw(st.integers(1, 300)) for _ in range(3))
     step = tuple(data.draw(st.integers(1, 130)) for _ in range(3))
     shards = data.draw(st.none() | st.integers(1, 80))
-    room = Room(
+    budget = BlockBudget(
         seconds_per_voxel=data.draw(st.sampled_from([1e-9, 1e-5])),
         bytes_per_voxel=10,
         bytes_per_thread=data.draw(st.sampled_from([1e5, 1e9])),
         threads=2,
         has_cache=data.draw(st.booleans()),
     )
-    made = layout("ZYX", shape, step, shards=shards, room=room)
+    made = layout("ZYX", shape, step, shards=shards, budget=budget)
     for unit, block, chunk in zip(made.write_unit, made.block_shape, made.chunks, strict=True):
         assert block % unit == 0
         assert unit % chunk == 0
@@ -82,14 +84,14 @@ def test_blocks_are_larger_where_no_cache_serves_their_halo():
         (2000, 2000, 2000),
         (64, 128, 128),
         **options,
-        room=dataclasses.replace(ROOMY, seconds_per_voxel=1e-9),
+        budget=dataclasses.replace(ROOMY, seconds_per_voxel=1e-9),
     )
     uncached = layout(
         "ZYX",
         (2000, 2000, 2000),
         (64, 128, 128),
         **options,
-        room=dataclasses.replace(ROOMY, seconds_per_voxel=1e-9, has_cache=False),
+        budget=dataclasses.replace(ROOMY, seconds_per_voxel=1e-9, has_cache=False),
     )
     assert math.prod(uncached.block_shape) == 2 * math.prod(cached.block_shape)
 
@@ -102,8 +104,8 @@ def test_small_samples_share_a_block():
 
 
 def test_blocks_shrink_with_memory():
-    tight = Room(1e-9, 10, 2e6, 2, True)
-    assert math.prod(layout("ZYX", (2000,) * 3, (64,) * 3, room=tight).block_shape) * 10 <= 3e6
+    tight = BlockBudget(1e-9, 10, 2e6, 2, True)
+    assert math.prod(layout("ZYX", (2000,) * 3, (64,) * 3, budget=tight).block_shape) * 10 <= 3e6
 
 
 def test_steps_that_do_not_fit_give_way_to_write_units():
@@ -221,7 +223,7 @@ def test_another_shape_or_dtype_in_the_middle_names_tile_and_shapes():
 def counted(plan):
     """Voxels computed and chunks touched, by brute force over blocks and tiles."""
     computed = read = 0
-    prediction = plan.prediction
+    prediction = prediction_of(plan)
     image, grid = prediction.images[0], prediction.grids[0]
     blocks = block_grid(prediction, 0, plan.block_shape)
     dims = prediction.primary[0]
@@ -231,7 +233,7 @@ def counted(plan):
         computed += math.prod(
             sum(axis.tile(i).size for i in r) for axis, r in zip(grid.axes, ranges, strict=True)
         )
-        box = span(grid, ranges)
+        box = bounding_box(grid, ranges)
         read += math.prod(
             min(-(-min(b, n) // c) * c, n) - max(a, 0) // c * c
             for a, b, n, c in zip(
@@ -299,7 +301,8 @@ def test_a_plan_costs_the_same_at_any_size():
     assert made.n_tiles == 4167**3
     assert made.n_blocks > 10**6
     assert made.compute_ratio == pytest.approx((32 / 24) ** 3, rel=1e-2)
-    assert next(iter(made.selection)) == 0
+    selection = Selection.everything(prediction_of(made), made.block_shape)
+    assert next(iter(selection)) == 0
 
 
 def test_a_plan_says_what_will_happen(stored, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import zarr
 from volumes import read, save
 
-from daskpatch.cli.main import main
+from daskpatch.cli import main
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskpatch.geometry import RegularGrid
-from daskpatch.planning.ledger import without
 from daskpatch.receipts import FailedBlock, Journal, Part, Receipt, Record, digest_of
 from daskpatch.receipts.fingerprint import differences
 from daskpatch.receipts.segments import FULL, as_rows, decode, encode, latest
-from daskpatch.store import Objects, locate, with_backoff, with_backoff_async
+from daskpatch.running.ledger import without
+from daskpatch.store import BACK_ENDS, Objects, locate, with_backoff, with_backoff_async
 
 
 def receipt(index, finished=0.0, digest=7):
@@ -89,7 +89,7 @@ def test_a_digest_is_of_the_bytes_in_c_order(rng, order, dtype):
 def test_differences_are_the_innermost_fields():
     one = {"a": {"b": [1, 2], "c": None}, "d": 1}
     other = {"a": {"b": (1, 2), "c": 3}, "e": 2}
-    assert differences(one, other) == [("a.c", None, 3), ("d", 1, None), ("e", None, 2)]
+    assert list(differences(one, other)) == [("a.c", None, 3), ("d", 1, None), ("e", None, 2)]
 
 
 # Stores
@@ -185,11 +185,6 @@ def test_failures_are_forgotten_when_the_block_is_done(tmp_path):
 # Patience
 
 
-@pytest.fixture
-def short_delays(monkeypatch):
-    monkeypatch.setattr("daskpatch.store.backoff.DELAYS", (0.0, 0.0))
-
-
 class Failing:
     def __init__(self, times, error):
         self.times, self.error, self.calls = times, error, 0
@@ -214,10 +209,11 @@ class Failing:
         (1, ValueError("UNAVAILABLE: away"), 2),
     ],
 )
-def test_a_call_is_tried_again_while_that_may_help(short_delays, times, error, calls):
+def test_a_call_is_tried_again_while_that_may_help(times, error, calls):
+    delays, lasts = (0.0, 0.0), BACK_ENDS["tensorstore"].lasts
     for attempt in (
-        lambda failing: with_backoff(failing, "Trying"),
-        lambda failing: asyncio.run(with_backoff_async(failing.later, "Trying")),
+        lambda failing: with_backoff(failing, "Trying", delays, lasts),
+        lambda failing: asyncio.run(with_backoff_async(failing.later, "Trying", delays, lasts)),
     ):
         failing = Failing(times, error)
         if calls is None:

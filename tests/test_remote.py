@@ -142,8 +142,7 @@ def test_what_is_not_there_is_named(http):
         daskpatch.open_image(f"{http}/missing.zarr")
 
 
-def test_an_interrupted_run_on_s3_with_two_worker_processes_is_resumed(s3, volume, monkeypatch):
-    monkeypatch.setattr("daskpatch.planning.ledger._FLUSH_SECONDS", 0.1)
+def test_an_interrupted_run_on_s3_with_two_worker_processes_is_resumed(s3, volume):
     from distributed import Client, LocalCluster
 
     from daskpatch.engine import Interruption
@@ -160,7 +159,12 @@ def test_an_interrupted_run_on_s3_with_two_worker_processes_is_resumed(s3, volum
         planned = daskpatch.plan(source, slow, out, model_id="m", **options)
         stop.start()
         with pytest.raises(KeyboardInterrupt):
-            planned.run(client=client, progress=False, interruption=interruption)
+            planned.run(
+                client=client,
+                progress=False,
+                interruption=interruption,
+                pacing=daskpatch.Pacing(flush=0.1),
+            )
         stop.join()
         before = daskpatch.status(out)
         assert 0 < before.done < before.total

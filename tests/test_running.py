@@ -13,12 +13,12 @@ from example_models import double, fails
 from volumes import read, save
 
 import daskpatch
-from daskpatch.engine import TASKS_PER_THREAD, Interruption, Run
+from daskpatch.engine import TASKS_PER_THREAD, Interruption, Window
 from daskpatch.engine.jobs import run_registered
 
 
 def test_results_come_from_every_index():
-    done = list(Run(lambda i: i * i, range(50), key="squares", threads=3))
+    done = list(Window(lambda i: i * i, range(50), key="squares", threads=3))
     assert sorted(d.index for d in done) == list(range(50))
     assert all(d.result == d.index**2 and d.error is None for d in done)
     with pytest.raises(KeyError):
@@ -33,7 +33,7 @@ def test_no_more_than_a_few_tasks_are_taken_from_the_indices():
             taken.append(i)
             yield i
 
-    run = iter(Run(lambda i: i, indices(), key="window", threads=2))
+    run = iter(Window(lambda i: i, indices(), key="window", threads=2))
     next(run)
     assert len(taken) <= 2 * TASKS_PER_THREAD + 2
     run.close()
@@ -49,7 +49,7 @@ def test_a_task_that_fails_is_tried_again_then_set_aside_and_the_others_go_on():
             raise ValueError(f"{i}")
         return i
 
-    run = Run(job, range(100), key="fails", threads=2, retries=2)
+    run = Window(job, range(100), key="fails", threads=2, retries=2)
     done = list(run)
     assert [(d.index, str(d.error)) for d in done if d.error] == [(3, "3")]
     assert sorted(d.index for d in done) == list(range(100))
@@ -63,7 +63,9 @@ def test_a_lasting_error_is_not_tried_again():
         tries[i] += 1
         raise OSError("gone")
 
-    done = list(Run(job, range(3), key="lasting", threads=1, retries=5, is_lasting=lambda _: True))
+    done = list(
+        Window(job, range(3), key="lasting", threads=1, retries=5, is_lasting=lambda _: True)
+    )
     assert len(done) == 3
     assert set(tries.values()) == {1}
 
@@ -78,7 +80,7 @@ def test_an_interrupted_run_ends_what_runs_and_begins_nothing():
         ended.append(i)
         return i
 
-    run = Run(job, range(1000), key="interrupted", threads=2, interruption=interruption)
+    run = Window(job, range(1000), key="interrupted", threads=2, interruption=interruption)
     for n, _ in enumerate(run):
         if n == 3:
             interruption.request()
@@ -90,14 +92,14 @@ def test_after_the_grace_running_tasks_are_not_waited_for():
     interruption = Interruption(grace=0.2)
     interruption.request()
     release = threading.Event()
-    run = Run(lambda i: release.wait(10), [1], key="grace", threads=1, interruption=interruption)
+    run = Window(lambda i: release.wait(10), [1], key="grace", threads=1, interruption=interruption)
     assert list(run) == []
     release.set()
 
 
 def test_threads_run_side_by_side():
     barrier = threading.Barrier(3, timeout=10)
-    done = list(Run(lambda i: barrier.wait(), range(3), key="barrier", threads=3))
+    done = list(Window(lambda i: barrier.wait(), range(3), key="barrier", threads=3))
     assert all(d.error is None for d in done)
 
 

@@ -10,7 +10,7 @@ from volumes import save
 
 import daskpatch
 from daskpatch import TiledPatching
-from daskpatch.cli.main import main
+from daskpatch.cli import main
 
 
 def pooled(batch):

@@ -32,7 +32,7 @@ def array(request, tmp_path, volume):
 
 def test_boxes_are_read(array, io, volume):
     stored = StoredArray(array, io=io)
-    assert stored.backend_name == io
+    assert stored.back_end.name == io
     for box in (np.s_[0:37, 0:61, 0:53], np.s_[3:4, 10:31, 50:53]):
         values = stored.read(box)
         assert values.dtype == volume.dtype
@@ -95,13 +95,13 @@ def test_what_is_written_elsewhere_is_seen(array, io):
 
 
 def test_auto_takes_tensorstore_for_folders_and_zarr_elsewhere(array):
-    assert StoredArray(array).backend_name == "tensorstore"
+    assert StoredArray(array).back_end.name == "tensorstore"
     memory = zarr.create_array(
         store=zarr.storage.MemoryStore(), shape=(4,), dtype="u1", chunks=(4,)
     )
-    assert StoredArray(memory).backend_name == "zarr"
+    assert StoredArray(memory).back_end.name == "zarr"
     with pytest.raises(ValueError, match="local folders"):
-        StoredArray(memory, io="tensorstore").backend  # noqa: B018
+        StoredArray(memory, io="tensorstore").back_end  # noqa: B018
 
 
 def test_auto_takes_zarr_for_what_tensorstore_does_not_know(tmp_path):
@@ -109,7 +109,7 @@ def test_auto_takes_zarr_for_what_tensorstore_does_not_know(tmp_path):
     from numcodecs import Delta
 
     array = save(tmp_path / "d.zarr", values, chunks=(3, 4), zarr_format=2, filters=[Delta("u2")])
-    assert StoredArray(array).backend_name == "zarr"
+    assert StoredArray(array).back_end.name == "zarr"
     assert np.array_equal(StoredArray(array).read(np.s_[0:3, 0:4]), values)
 
 

@@ -10,7 +10,7 @@ from example_models import double, gaussian
 from volumes import read, save
 
 import daskpatch
-from daskpatch.cli.main import _run
+from daskpatch.cli.commands import _run
 
 TILES = {"patch_size": 16, "overlaps": 4, "chunks": 12, "block_shape": 24}
 

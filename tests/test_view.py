@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import daskpatch
 from daskpatch.block import block_grid
+from daskpatch.planning import prediction_of
 
 VALUES = np.arange(3 * 2 * 23 * 31, dtype="f4").reshape(3, 2, 23, 31)
 
@@ -119,7 +120,7 @@ def test_the_dask_array_has_one_task_per_block():
     graph = plan.array.__dask_graph__()
     assert plan.array.npartitions == plan.n_blocks
     assert len(dict(graph)) == plan.n_blocks + 1  # and the view, once
-    sizes = [block_grid(plan.prediction, 0, plan.block_shape).sizes(axis) for axis in range(4)]
+    sizes = [block_grid(prediction_of(plan), 0, plan.block_shape).sizes(axis) for axis in range(4)]
     assert plan.array.chunks == tuple(sizes)
 
 

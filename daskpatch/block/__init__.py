@@ -2,35 +2,17 @@
 
 from .buffers import BufferPool
 from .calling import Calls, check_result
-from .filling import Part, fill_region, predict_region, predicted_tile, stitched_sample
+from .coverage import (
+    Tile,
+    bounding_box,
+    bytes_decoded,
+    needed_along,
+    needed_tiles,
+    reaching,
+    tile_view,
+    touching,
+)
+from .filling import OutputBox, fill_region, predict_region, predicted_tile, stitched_sample
 from .posting import posted
-from .prediction import Prediction, block_grid, block_grids, kept_of_last
-from .tiles import Tile, bytes_decoded, cut, needed, needed_along, reaching, span, touching
+from .recipe import Prediction, Recipe, block_grid, block_grids, kept_of_last
 from .workspace import BatchLimit, Tally, Workspace
-
-__all__ = [
-    "BatchLimit",
-    "BufferPool",
-    "Calls",
-    "Part",
-    "Prediction",
-    "Tally",
-    "Tile",
-    "Workspace",
-    "block_grid",
-    "block_grids",
-    "bytes_decoded",
-    "check_result",
-    "cut",
-    "fill_region",
-    "kept_of_last",
-    "needed",
-    "needed_along",
-    "posted",
-    "predict_region",
-    "predicted_tile",
-    "reaching",
-    "span",
-    "stitched_sample",
-    "touching",
-]

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from ..model import (
     LoadedModel,
     ModelError,
+    Position,
     Results,
     Signature,
+    describe_tile,
     is_out_of_memory,
     release_memory,
 )
-from ..model.errors import describe_tile
-from ..values import Position, ValueMap, is_number
+from ..support import holds_numbers
+from ..values import ValueMap
 from .workspace import BatchLimit
 
 Specs = dict[str, Any]
@@ -175,7 +177,7 @@ def check_result(
             f"{'' if needed[2:] == given[2:] else ', scaled, without its margin'}.",
             tile,
         )
-    if not is_number(values.dtype):
+    if not holds_numbers(values.dtype):
         tile = specs()
         raise ModelError(
             f"The model gave dtype {values.dtype} for the tile at {describe_tile(tile)}; needed "

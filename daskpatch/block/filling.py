@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from ..geometry import Region
 from ..model import Results
 from .calling import check_results
-from .prediction import Prediction
+from .coverage import Tile, tile_sizes
+from .recipe import Prediction
 from .sample import Sample, calls_of, normalise
 from .stitching import Destination
-from .tiles import Tile, sizes
 from .workspace import Tally, Workspace
 
 
 @dataclass(frozen=True)
-class Part:
+class OutputBox:
     """A box of one of the stored arrays, and where its voxels go."""
 
     output: int
@@ -39,24 +39,24 @@ def predict_region(
         If the model fails on a tile, or gives another shape or a dtype that cannot be stored.
     """
     values = np.empty(region.shape, prediction.dtypes[output])
-    part = Part(output, region, values)
-    fill_region(prediction, data_idx, [part], Workspace(), Tally())
+    box = OutputBox(output, region, values)
+    fill_region(prediction, data_idx, [box], Workspace(), Tally())
     return values
 
 
 def fill_region(
     prediction: Prediction,
     data_idx: int,
-    parts: Sequence[Part],
+    boxes: Sequence[OutputBox],
     workspace: Workspace,
     tally: Tally,
 ) -> None:
     """`predict_region` into arrays that are there already: boxes of the same samples and space."""
     calls = calls_of(prediction, data_idx)
-    dims = prediction.outputs[data_idx][parts[0].output]
-    spatial = dims.spatial_part(parts[0].region)
-    for sample_idx, position in dims.samples_of(parts[0].region):
-        targets = [_destination(prediction, data_idx, part, position) for part in parts]
+    dims = prediction.outputs[data_idx][boxes[0].output]
+    spatial = dims.spatial_part(boxes[0].region)
+    for sample_idx, position in dims.samples_of(boxes[0].region):
+        targets = [_destination(prediction, data_idx, box, position) for box in boxes]
         Sample(
             prediction, data_idx, sample_idx, spatial, targets, calls, workspace, tally
         ).predict()
@@ -88,7 +88,7 @@ def predicted_tile(
         If the model does not take the tile.
     """
     image = prediction.images[data_idx]
-    given = image.extract_patch(sample_idx, None, [t.start for t in tile], sizes(tile))
+    given = image.extract_patch(sample_idx, None, [t.start for t in tile], tile_sizes(tile))
     batch = np.empty((1, *given.shape), prediction.input_dtype)
 
     def fill() -> None:
@@ -106,10 +106,10 @@ def predicted_tile(
 
 
 def _destination(
-    prediction: Prediction, data_idx: int, part: Part, position: tuple[int, ...]
+    prediction: Prediction, data_idx: int, box: OutputBox, position: tuple[int, ...]
 ) -> Destination:
-    """One sample's place in a part."""
-    dims = prediction.outputs[data_idx][part.output]
-    values: Any = dims.canonical(part.values)
-    name = prediction.stored[part.output].name
-    return Destination(name, dims.channel_part(part.region), values[position])
+    """One sample's place in a box."""
+    dims = prediction.outputs[data_idx][box.output]
+    values: Any = dims.canonical(box.values)
+    name = prediction.stored[box.output].name
+    return Destination(name, dims.channel_part(box.region), values[position])

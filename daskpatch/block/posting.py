@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..model import Output, Results
+from ..model import OutputArray, Results
 from ..values import store_values
 from .stitching import Destination
 
@@ -38,7 +38,9 @@ def posted(post: Callable[[Any], Results], stitched: Results, shape: tuple[int, 
     return named
 
 
-def store_posted(made: Results, stored: Sequence[Output], targets: Sequence[Destination]) -> None:
+def store_posted(
+    made: Results, stored: Sequence[OutputArray], targets: Sequence[Destination]
+) -> None:
     """Put what `posted` gave where it belongs.
 
     Raises

@@ -22,17 +22,25 @@ from ..geometry import Region
 from ..model import load
 from ..values import convert, has_nan
 from .calling import Calls, check_results
+from .coverage import (
+    Tile,
+    batches,
+    bounding_box,
+    bytes_decoded,
+    needed_tiles,
+    tile_sizes,
+    tile_view,
+)
 from .posting import posted, store_posted
-from .prediction import Prediction
+from .recipe import Prediction
 from .stitching import Blend, Crop, Destination, Stitcher
-from .tiles import Tile, bytes_decoded, cut, grouped, needed, sizes, span
 from .workspace import Tally, Workspace
 
 
 def calls_of(prediction: Prediction, data_idx: int) -> Calls:
     """How the model is called for an image."""
     value_map = None if prediction.maps is None else prediction.maps[data_idx]
-    back = value_map if prediction.denormalize else None
+    back = value_map if prediction.normalize.undo else None
     return Calls(load(prediction.model), prediction.positions, back)
 
 
@@ -62,13 +70,13 @@ class Sample:
     def predict(self) -> None:
         prediction = self.prediction
         grid = prediction.grids[self.data_idx]
-        ranges = needed(prediction, self.data_idx, self.region)
-        box = span(grid, ranges)
+        ranges = needed_tiles(prediction, self.data_idx, self.region)
+        box = bounding_box(grid, ranges)
         patch = self._read(box)
         tiles = (tuple(grid.tiles(position)) for position in product(*ranges))
         with self._stitched() as stitcher:
-            for group in grouped(tiles, self.workspace.limit.of(prediction.batch_size)):
-                self._add(group, [cut(patch, box, tile) for tile in group], stitcher)
+            for group in batches(tiles, self.workspace.limit.of(prediction.batch_size)):
+                self._add(group, [tile_view(patch, box, tile) for tile in group], stitcher)
                 self.tally.tiles += len(group)
 
     def _read(self, box: Region) -> NDArray[Any]:
@@ -78,7 +86,7 @@ class Sample:
 
     def _add(self, group: list[Tile], cuts: list[NDArray[Any]], stitcher: Stitcher) -> None:
         prediction = self.prediction
-        shape = (len(group), len(cuts[0]), *sizes(group[0]))
+        shape = (len(group), len(cuts[0]), *tile_sizes(group[0]))
         specs = [partial(self._specs, tile) for tile in group]
         with self.workspace.buffers.lend(shape, prediction.input_dtype) as batch:
 

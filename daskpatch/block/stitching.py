@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..geometry import Region
 from ..model import Results, Signature
 from ..values import has_nan, store_values, weights
-from .tiles import Tile
+from .coverage import Tile
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any
 
-import cloudpickle
 import dask
-from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlugin, rpc
+from distributed import Client as DaskClient
+from distributed import KilledWorker, LocalCluster, Security, WorkerPlugin, rpc
 
 from .jobs import Job, forget, register
-from .workers import TASKS_PER_THREAD, NoWorkersError
+from .workers import TASKS_PER_THREAD, Client, NoWorkersError
 
 _COUNT_EVERY = 1.0
 """Seconds between two looks at the workers: each is a question to the scheduler."""
@@ -44,7 +44,7 @@ class Cluster:
     """
 
     def __init__(
-        self, client: Any, *, resources: Mapping[str, float] | None, patience: float
+        self, client: Client, *, resources: Mapping[str, float] | None, patience: float
     ) -> None:
         self._client = client
         self._resources = dict(resources or {})
@@ -91,7 +91,7 @@ class Cluster:
         return count_slots(self._client, self._resources)
 
 
-def check_resources(client: Any, resources: Mapping[str, float]) -> None:
+def check_resources(client: Client, resources: Mapping[str, float]) -> None:
     """Refuse resources that no worker offers.
 
     Raises
@@ -107,7 +107,7 @@ def check_resources(client: Any, resources: Mapping[str, float]) -> None:
         )
 
 
-def count_slots(client: Any, resources: Mapping[str, float]) -> int:
+def count_slots(client: Client, resources: Mapping[str, float]) -> int:
     """Tasks that can run at a time, each of which takes so much of a worker's resources."""
     if not resources:
         return sum(client.nthreads().values())
@@ -121,8 +121,9 @@ def _fitting(worker: Mapping[str, Any], resources: Mapping[str, float]) -> int:
     return min([int(worker["nthreads"]), *shares])
 
 
-def connect(address: str) -> Any:
-    """A client of the scheduler at an address.
+@contextmanager
+def connected(address: str) -> Iterator[Client]:
+    """A client of the scheduler at an address, for the time of a `with` block.
 
     Raises
     ------
@@ -141,7 +142,8 @@ def connect(address: str) -> Any:
         raise ValueError(
             f"At {address} answers a {kind} of dask; needed is the scheduler's address."
         )
-    return Client(address, timeout="10s", set_as_default=False)
+    with DaskClient(address, timeout="10s", set_as_default=False) as client:
+        yield client
 
 
 async def _kind_of_server(address: str) -> str:
@@ -152,7 +154,7 @@ async def _kind_of_server(address: str) -> str:
 
 
 @contextmanager
-def local_workers(n_workers: int, threads: int | None) -> Iterator[Any]:
+def local_workers(n_workers: int, threads: int | None) -> Iterator[Client]:
     """A client of worker processes on this machine, for the time of a `with` block.
 
     `threads` are of each; by default the processors are shared out.
@@ -167,19 +169,10 @@ def local_workers(n_workers: int, threads: int | None) -> Iterator[Any]:
             processes=True,
             dashboard_address=":0",
         ) as cluster,
-        Client(cluster, set_as_default=False) as client,
+        DaskClient(cluster, set_as_default=False) as client,
     ):
         client.register_plugin(DeafToSignals())
         yield client
-
-
-def why_not_sent(value: Any) -> str | None:
-    """Why a value cannot be sent to workers, or None if it can."""
-    try:
-        cloudpickle.dumps(value)
-    except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
-        return f"{type(error).__name__}: {error}"
-    return None
 
 
 class DeafToSignals(WorkerPlugin):  # type: ignore[misc]

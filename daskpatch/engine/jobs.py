@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import cloudpickle  # dask's and distributed's own way to send things
+
 Job = Callable[[int], Any]
 
 
@@ -16,6 +18,15 @@ class Abandonable(Protocol):
 
     def abandon(self) -> None:
         """Let no task that still runs leave anything behind."""
+
+
+def why_not_sent(value: object) -> str | None:
+    """Why a value cannot be sent to workers, or None if it can."""
+    try:
+        cloudpickle.dumps(value)
+    except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 _jobs: dict[str, Job] = {}

@@ -16,13 +16,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from ..support import DEFAULT_PACING
 from .interruption import Interruption
 from .jobs import Job, forget, register, run_registered
-from .workers import NoWorkersError, Threads, Workers
-
-_PULSE = 0.5
-"""Seconds after which the loop looks around, also when no task ended."""
-
+from .workers import Client, NoWorkersError, Threads, Workers
 
 _GONE = "The client was closed, or its scheduler is gone"
 
@@ -36,24 +33,25 @@ class Done:
     error: BaseException | None
 
 
-def active_client() -> Any | None:
+def active_client() -> Client | None:
     """The current `dask.distributed` client; distributed is not imported for it."""
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return None
     try:
-        return distributed.Client.current()
+        client: Client = distributed.Client.current()
+        return client
     except ValueError:
         return None
 
 
-def has_other_processes(client: Any) -> bool:
+def has_other_processes(client: Client) -> bool:
     """Whether some worker does not live in this process."""
     return any(not address.startswith("inproc://") for address in client.nthreads())
 
 
 @dataclass
-class Run:
+class Window:
     """A job over block indices; iterating runs it, and yields tasks in the order they end.
 
     A task that fails is tried again `retries` times, unless `is_lasting` says of its error that
@@ -65,7 +63,7 @@ class Run:
     Attributes
     ----------
     on_pulse
-        Called whenever the loop looks around: twice a second at least.
+        Called whenever the loop looks around: every `pulse` seconds at least.
     retried
         Tries after a failure, so far.
     """
@@ -74,13 +72,14 @@ class Run:
     indices: Iterable[int]
     key: str
     threads: int
-    client: Any | None = None
+    client: Client | None = None
     retries: int = 0
     is_lasting: Callable[[BaseException], bool] = lambda _: False
     resources: Mapping[str, float] | None = None
     patience: float = 600.0
     interruption: Interruption = field(default_factory=Interruption)
     on_pulse: Callable[[], None] = lambda: None
+    pulse: float = DEFAULT_PACING.pulse
     retried: int = 0
 
     def __iter__(self) -> Generator[Done, None, None]:
@@ -130,7 +129,7 @@ class Run:
                     _fill(pending, workers, task, following, window())
                 if not pending:
                     return
-                for future in wait(pending, _PULSE, FIRST_COMPLETED).done:
+                for future in wait(pending, self.pulse, FIRST_COMPLETED).done:
                     index = pending.pop(future)
                     error = _error_of(future)
                     if error is not None and workers.is_gone():
@@ -181,7 +180,7 @@ def _fill(
 
 
 @contextmanager
-def _registered(job: Job, key: str, client: Any | None) -> Iterator[None]:
+def _registered(job: Job, key: str, client: Client | None) -> Iterator[None]:
     """Make a job known under a key here and, once, in every worker process of a cluster."""
     with ExitStack() as stack:
         register(key, job)

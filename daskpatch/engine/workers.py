@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 TASKS_PER_THREAD = 2
 """One that runs and one that waits, so that no thread is ever idle."""
+
+
+class Client(Protocol):
+    """What is used of a `dask.distributed.Client`; distributed is not imported for it."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def dashboard_link(self) -> str: ...
+    def nthreads(self) -> Mapping[str, int]: ...
+    def scheduler_info(self, n_workers: int = ...) -> Mapping[str, Any]: ...
+    def get_executor(self, **options: Any) -> Executor: ...
+    def register_plugin(self, plugin: Any) -> Any: ...
+    def unregister_worker_plugin(self, name: str) -> Any: ...
 
 
 class Workers(Protocol):

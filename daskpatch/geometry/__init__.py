@@ -1,20 +1,24 @@
 """Boxes, axes and 1-D tilings: arithmetic, nothing else."""
 
-from .axis import AlignedAxis, AxisTile, AxisTiling, TableAxis, TiledAxis, WholeAxis
+from .axis import (
+    AlignedAxis,
+    AxisTile,
+    AxisTiling,
+    TableAxis,
+    TiledAxis,
+    WholeAxis,
+    representatives,
+)
 from .dimensions import Dimensions, check_axes, example_axes
+from .per_axis import (
+    Margin,
+    Ratio,
+    Scale,
+    Sides,
+    Sizes,
+    as_margin,
+    as_scale,
+    as_sizes,
+    plain_sizes,
+)
 from .region import Region, RegularGrid, unravel
-
-__all__ = [
-    "AlignedAxis",
-    "AxisTile",
-    "AxisTiling",
-    "Dimensions",
-    "Region",
-    "RegularGrid",
-    "TableAxis",
-    "TiledAxis",
-    "WholeAxis",
-    "check_axes",
-    "example_axes",
-    "unravel",
-]

@@ -7,7 +7,7 @@ partition `[0, size)` exactly. A tile may exceed the axis; what lies outside is 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -236,3 +236,17 @@ class TableAxis:
 
     def touching(self, start: int, stop: int) -> range:
         return range(bisect_right(self._stops, start), bisect_right(self._stops, stop - 1) + 1)
+
+
+def representatives(tiling: AxisTiling) -> Sequence[AxisTile]:
+    """Tiles that stand for all: some of an arithmetic tiling, every tile of a table.
+
+    The first three and the last two tell all starts, sizes and crops.
+
+    >>> [tile.start for tile in representatives(AlignedAxis(100, 16, 8))]
+    [0, 4, 12, 44, 76, 84]
+    """
+    if isinstance(tiling, TableAxis):
+        return tiling.tiles
+    n = tiling.n_tiles
+    return [tiling.tile(i) for i in sorted({*range(min(n, 3)), n // 2, max(n - 2, 0), n - 1})]

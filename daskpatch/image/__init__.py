@@ -1,29 +1,18 @@
 """Image stacks: any array, seen as S C (Z) Y X."""
 
-from .identity import SAMPLES, identity_of_image
-from .information import information
+from .arraylike import IndexedArray
+from .content import SAMPLES, identity_of_image
+from .facts import information
 from .opening import open_image, open_stack
-from .series import open_series
+from .source import Source, SourceLike, SourceWords
 from .stack import (
     ArrayImage,
     ImageStack,
+    LocatedImage,
+    back_end_of,
     chunks_of,
     dimensions_of,
+    is_at_hand,
+    location_of,
     why_not_portable,
-    with_io,
 )
-
-__all__ = [
-    "SAMPLES",
-    "ArrayImage",
-    "ImageStack",
-    "chunks_of",
-    "dimensions_of",
-    "identity_of_image",
-    "information",
-    "open_image",
-    "open_series",
-    "open_stack",
-    "why_not_portable",
-    "with_io",
-]

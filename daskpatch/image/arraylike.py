@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
@@ -12,11 +12,22 @@ PORTABLE_BYTES = 1_000_000
 """The largest NumPy array that is sent to other processes."""
 
 
+@runtime_checkable
+class IndexedArray(Protocol):
+    """An array of any kind: NumPy's, Dask's, or your own."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
 class ArrayLike:
     """An array-like, read in boxes; the counterpart of `StoredArray`."""
 
-    def __init__(self, array: Any) -> None:
-        self.array = array
+    def __init__(self, array: IndexedArray) -> None:
+        self.array: Any = array
         self.shape: tuple[int, ...] = tuple(int(n) for n in array.shape)
         self.dtype: np.dtype[Any] = np.dtype(array.dtype)
 
@@ -28,6 +39,11 @@ class ArrayLike:
             return None
         return tuple(max(c) if isinstance(c, tuple) else int(c) for c in chunks)
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether it is there already, and not computed when it is read."""
+        return isinstance(self.array, np.ndarray)
+
     def read(self, box: tuple[slice, ...]) -> NDArray[np.generic]:
         values = self.array[box]
         if hasattr(values, "compute"):
@@ -37,7 +53,7 @@ class ArrayLike:
 
     def why_not_portable(self) -> str | None:
         """Why another process could not use this array, or None if it could."""
-        if isinstance(self.array, np.ndarray) and self.array.nbytes > PORTABLE_BYTES:
+        if self.is_in_memory and self.array.nbytes > PORTABLE_BYTES:
             return (
                 f"it is a NumPy array of {self.array.nbytes / 1e6:.0f} MB in this process; "
                 "save it as Zarr first"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..geometry import Dimensions, check_axes, example_axes
-from ..store import StoredArray, find_array, is_stored
+from ..store import StoredArray, StoreLike, find_array, is_stored
 from ..values import check_padding
-from .arraylike import ArrayLike
+from .arraylike import ArrayLike, IndexedArray
 from .stack import ArrayImage
 
 _NAMES = {
@@ -25,7 +25,7 @@ _NAMES = {
 
 
 def open_image(
-    source: Any,
+    source: StoreLike | IndexedArray,
     *,
     axes: str | None = None,
     channels: Sequence[int] | None = None,
@@ -71,7 +71,7 @@ def open_image(
 
 
 def open_stack(
-    source: Any,
+    source: StoreLike | IndexedArray,
     *,
     axes: str | None = None,
     channels: Sequence[int] | None = None,

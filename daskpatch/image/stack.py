@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Dimensions, Region
-from ..store import StoredArray
+from ..store import BackEnd, Location, StoredArray
 from ..values import Padding, read_padded
 from .arraylike import ArrayLike
 
@@ -51,6 +51,48 @@ class ImageStack(Protocol):
         patch_size: Sequence[int],
     ) -> NDArray[np.generic]:
         """A patch as `C(Z)YX`, padded where it lies outside the image."""
+
+
+@runtime_checkable
+class LocatedImage(ImageStack, Protocol):
+    """An image that also says how it is stored, which makes plans better; ours are.
+
+    Attributes
+    ----------
+    dimensions
+        The array's named axes.
+    chunk_shape
+        The (Z)YX part of what is decoded at once; None where there are no chunks.
+    location
+        Where it is stored; None where it is computed, or in this process's memory.
+    back_end
+        What reads it; None where that is no Zarr array.
+    is_at_hand
+        Whether reading is all that a box costs: a Dask array computes it.
+    """
+
+    @property
+    def dimensions(self) -> Dimensions: ...
+    @property
+    def chunk_shape(self) -> tuple[int, ...] | None: ...
+    @property
+    def location(self) -> Location | None: ...
+    @property
+    def back_end(self) -> BackEnd | None: ...
+    @property
+    def is_at_hand(self) -> bool: ...
+
+    def why_not_portable(self) -> str | None:
+        """Why another process could not use this image, or None if it could."""
+
+    def with_ndim(self, ndim: int) -> ImageStack:
+        """The same image for tiles of so many spatial axes: with 2, Z counts samples."""
+
+    def with_io(self, io: str) -> ImageStack:
+        """The same image, read through a back end."""
+
+    def with_delays(self, delays: tuple[float, ...]) -> ImageStack:
+        """The same image, waited for as long."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,9 +171,32 @@ class ArrayImage:
         axes = "SCZYX" if self.dimensions.ndim == 3 else "SCYX"
         return f"<daskpatch.ImageStack {axes} {self.data_shape} {self.data_dtype} of {self.source}>"
 
+    @property
+    def location(self) -> Location | None:
+        return self.array.location if isinstance(self.array, StoredArray) else None
+
+    @property
+    def back_end(self) -> BackEnd | None:
+        return self.array.back_end if isinstance(self.array, StoredArray) else None
+
+    @property
+    def is_at_hand(self) -> bool:
+        return isinstance(self.array, StoredArray) or self.array.is_in_memory
+
     def why_not_portable(self) -> str | None:
-        """Why another process could not use this image, or None if it could."""
         return self.array.why_not_portable()
+
+    def with_ndim(self, ndim: int) -> ArrayImage:
+        return replace(self, dimensions=replace(self.dimensions, ndim=ndim))
+
+    def with_io(self, io: str) -> ArrayImage:
+        array = self.array
+        return replace(self, array=array.with_io(io) if isinstance(array, StoredArray) else array)
+
+    def with_delays(self, delays: tuple[float, ...]) -> ArrayImage:
+        if not isinstance(self.array, StoredArray):
+            return self
+        return replace(self, array=self.array.with_delays(delays))
 
     def _read(
         self, sample_idx: int, channels: slice, region: Region, shape: tuple[int, ...]
@@ -163,7 +228,7 @@ class ArrayImage:
 
 def dimensions_of(image: ImageStack) -> Dimensions:
     """The named axes of an image's array."""
-    if isinstance(image, ArrayImage):
+    if isinstance(image, LocatedImage):
         return image.dimensions
     axes, shape = image.original_axes, tuple(image.original_data_shape)
     return Dimensions(axes, shape, len(image.data_shape) - 2)
@@ -171,7 +236,7 @@ def dimensions_of(image: ImageStack) -> Dimensions:
 
 def why_not_portable(image: ImageStack) -> str | None:
     """Why another process could not use an image, or None if it could."""
-    if isinstance(image, ArrayImage):
+    if isinstance(image, LocatedImage):
         return image.why_not_portable()
     try:
         cloudpickle.dumps(image)
@@ -182,14 +247,22 @@ def why_not_portable(image: ImageStack) -> str | None:
 
 def chunks_of(image: ImageStack) -> tuple[int, ...] | None:
     """The (Z)YX part of what is decoded at once, where an image has chunks."""
-    return image.chunk_shape if isinstance(image, ArrayImage) else None
+    return image.chunk_shape if isinstance(image, LocatedImage) else None
 
 
-def with_io(image: ImageStack, io: str) -> ImageStack:
-    """The same image read through the named back end, where it is a Zarr array."""
-    if isinstance(image, ArrayImage) and isinstance(image.array, StoredArray):
-        return replace(image, array=image.array.with_io(io))
-    return image
+def location_of(image: ImageStack) -> Location | None:
+    """Where an image is stored, where that can be told."""
+    return image.location if isinstance(image, LocatedImage) else None
+
+
+def back_end_of(image: ImageStack) -> BackEnd | None:
+    """What reads an image; None where it is no Zarr array."""
+    return image.back_end if isinstance(image, LocatedImage) else None
+
+
+def is_at_hand(image: ImageStack) -> bool:
+    """Whether reading is all that a box of an image costs."""
+    return isinstance(image, LocatedImage) and image.is_at_hand
 
 
 def _runs(channels: Sequence[int]) -> list[slice]:

@@ -16,9 +16,12 @@ from .importing import import_attribute, split_name
 from .onnx import OnnxModel
 from .torch import TorchModel
 
+ModelLike = Callable[[Batch], object] | ModelHandle | SharedModel | str | os.PathLike[str]
+"""What is called: see `shared_model`."""
 
-def as_handle(model: Any, what: str = "model") -> SharedModel:
-    """A handle for a model, or for whatever else is called; `what` it is, for messages.
+
+def shared_model(model: ModelLike, what: str = "model") -> SharedModel:
+    """A model that is loaded once per process, or whatever else is called; `what`, for messages.
 
     Accepts a handle (`TorchModel`, `OnnxModel`), a `torch.nn.Module`, any callable,
     `"package.module:attribute"`, `"file.py:attribute"`, or a path that ends in `.onnx`.
@@ -35,7 +38,7 @@ def as_handle(model: Any, what: str = "model") -> SharedModel:
     return model if isinstance(model, SharedModel) else SharedModel(_handle(model, what))
 
 
-def _handle(model: Any, what: str) -> ModelHandle:
+def _handle(model: ModelLike, what: str) -> ModelHandle:
     if isinstance(model, ModelHandle):
         return model
     if isinstance(model, str | os.PathLike):
@@ -56,7 +59,7 @@ def _named(name: str, what: str) -> ModelHandle:
     return ImportedModel(*split_name(name, what))
 
 
-def _is_torch_module(model: Any) -> bool:
+def _is_torch_module(model: object) -> bool:
     """Whether it is a module, without importing torch: then nobody could have made one."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
@@ -84,7 +87,7 @@ class ImportedModel:
                 f"{self.name} is a class; give a function or an instance, for example a line "
                 f"model = {self.attribute}() in the module, and :model."
             )
-        return as_handle(value).handle.load()
+        return shared_model(value).handle.load()
 
     def nbytes(self) -> int:
         return 0

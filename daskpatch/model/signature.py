@@ -10,7 +10,7 @@ from ..geometry import AxisTile, Region
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class OutputArray:
     """One array that a model gives; of several, each has a name."""
 
     channels: int
@@ -35,11 +35,11 @@ class Signature:
 
     Examples
     --------
-    >>> Signature((Output(1, "float32"),), (Fraction(1, 4),), ((0, 0),)).output_shape((30,))
+    >>> Signature((OutputArray(1, "float32"),), (Fraction(1, 4),), ((0, 0),)).output_shape((30,))
     (8,)
     """
 
-    outputs: tuple[Output, ...]
+    outputs: tuple[OutputArray, ...]
     scale: tuple[Fraction, ...]
     margin: tuple[tuple[int, int], ...]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+
+from ..geometry import Margin
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -42,33 +43,6 @@ def as_shapes(data_shapes: Sequence[Sequence[int]]) -> Shapes:
     return shapes
 
 
-def as_sizes(name: str, value: int | Sequence[int], n_axes: int, least: int) -> tuple[int, ...]:
-    """One int per spatial axis; a single number serves for all.
-
-    Raises
-    ------
-    ValueError
-        If the length is wrong, an entry is not an integer, or below `least`.
-    """
-    try:
-        sizes = (operator.index(value),) * n_axes  # type: ignore[arg-type]
-    except TypeError:
-        try:
-            sizes = tuple(map(operator.index, value))  # type: ignore[arg-type]
-        except TypeError:
-            raise ValueError(
-                f"{name} is {value!r}; needed is an integer, or one for each of {n_axes} axes."
-            ) from None
-    if len(sizes) != n_axes:
-        raise ValueError(
-            f"{name} is {sizes}, {len(sizes)} numbers for {n_axes} spatial axes; give "
-            f"{n_axes} numbers, or one for all."
-        )
-    if min(sizes) < least:
-        raise ValueError(f"{name} is {sizes}; every entry must be at least {least}.")
-    return sizes
-
-
 def check_overlaps(patch_size: tuple[int, ...], overlaps: tuple[int, ...]) -> None:
     """Refuse overlaps that leave no step between patches."""
     if any(o >= p for p, o in zip(patch_size, overlaps, strict=True)):
@@ -76,37 +50,6 @@ def check_overlaps(patch_size: tuple[int, ...], overlaps: tuple[int, ...]) -> No
             f"overlaps {overlaps} must be smaller than patch_size {patch_size} along every axis; "
             "lower the overlap or use a larger patch."
         )
-
-
-Margin = tuple[tuple[int, int], ...]
-"""Voxels per side, per spatial axis."""
-
-
-def as_margin(value: int | Sequence[Any], n_axes: int) -> Margin:
-    """Two ints per spatial axis, before and behind; one number serves for both, or for all.
-
-    Raises
-    ------
-    ValueError
-        If it is something else, or below 0.
-    """
-    try:
-        entries: Any = value if hasattr(value, "__len__") else (value,) * n_axes
-        margin = tuple(_sides(entry) for entry in entries)
-    except TypeError:
-        margin = ()
-    if len(margin) != n_axes or any(min(sides) < 0 for sides in margin):
-        raise ValueError(
-            f"margin is {value!r}; needed is a number of voxels, 0 or more, or for each of "
-            f"{n_axes} axes a number or a pair (before, behind)."
-        )
-    return margin
-
-
-def _sides(entry: Any) -> tuple[int, int]:
-    if hasattr(entry, "__len__") and len(entry) == 2:
-        return operator.index(entry[0]), operator.index(entry[1])
-    return (operator.index(entry),) * 2
 
 
 def check_alignment(

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .checks import as_shapes, as_sizes
+from ..geometry import as_sizes
+from .checks import as_shapes
 from .sequence import Offsets, Strategy
 from .types import PatchSpecs
 

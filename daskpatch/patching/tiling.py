@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..geometry import AlignedAxis, AxisTiling, TiledAxis, WholeAxis
+from ..geometry import (
+    AlignedAxis,
+    AxisTiling,
+    TiledAxis,
+    WholeAxis,
+    as_margin,
+    as_sizes,
+)
 from .checks import (
     Shapes,
-    as_margin,
     as_shapes,
-    as_sizes,
     check_alignment,
     check_front,
     check_margin,

@@ -1,5 +1,4 @@
-"""Plans: layout, memory, cost, output; decided before the first block is computed."""
+"""Plans and the verbs that make them: what is decided, and what can be done with it."""
 
-from .plan import Plan
-
-__all__ = ["Plan"]
+from .plans import Plan, check_resumable, passes_of, prediction_of
+from .verbs import plan, predict

@@ -24,8 +24,8 @@ from typing import Any
 
 import yaml
 
+from .findings import Probe
 from .influence import Profile
-from .result import Probe
 from .sizes import AxisSizes
 
 _NAMES = ("rdf.yaml", "bioimageio.yaml", "rdf.yml", "bioimageio.yml")

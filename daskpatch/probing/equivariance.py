@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 from .influence import relative_change
+from .probed_model import ProbedModel, Shape, Values
 from .sizes import AxisSizes
-from .subject import Shape, Subject, Values
 
 LARGEST = 32
 """The largest shift that is tried, in voxels."""
@@ -37,7 +37,7 @@ def needed_size(reach: tuple[int, int]) -> int:
 
 
 def measure_shifts(
-    subject: Subject, shape: Shape, axis: int, sizes: AxisSizes, reach: tuple[int, int]
+    subject: ProbedModel, shape: Shape, axis: int, sizes: AxisSizes, reach: tuple[int, int]
 ) -> dict[int, float]:
     """The change of the result that each shift leaves, from 1 on, to the first that leaves none."""
     n = shape[axis]

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..values import deviation_of, difference_of
+from .probed_model import ProbedModel, Shape, Values
 from .sizes import AxisSizes
-from .subject import Shape, Subject, Values
 
 GENTLE = (1.0,)
 """Amplitudes of the noise in the plane: like the rest of the image."""
@@ -65,7 +65,7 @@ def _larger(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def measure_profile(
-    subject: Subject,
+    subject: ProbedModel,
     shape: Shape,
     axis: int,
     sizes: AxisSizes,
@@ -86,7 +86,7 @@ def measure_profile(
 
 
 def effect_of_context(
-    subject: Subject, shape: Shape, axis: int, sizes: AxisSizes, halo: int
+    subject: ProbedModel, shape: Shape, axis: int, sizes: AxisSizes, halo: int
 ) -> float:
     """The largest change in the middle when all beyond the halo is changed."""
     middle = shape[axis] // 2
@@ -111,7 +111,7 @@ def relative_change(one: Values, other: Values, axis: int) -> Values:
 
 
 def _changed(
-    subject: Subject, image: Values, axis: int, plane: int, amplitudes: Sequence[float]
+    subject: ProbedModel, image: Values, axis: int, plane: int, amplitudes: Sequence[float]
 ) -> Iterator[Values]:
     """The image with other noise in a plane."""
     place = _along(axis, slice(plane, plane + 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .description import is_description, read_description
-from .result import Probe
+from .findings import Probe
 
 
 def as_probe(probe: Any) -> Probe | None:

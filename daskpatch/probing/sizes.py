@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from .subject import RefusedError, Shape, Subject
+from .probed_model import ProbedModel, RefusedError, Shape
 
 _LIKELY = (32, 64, 128, 48, 96, 192, 256, 16, 8)
 _LARGEST = 320
@@ -48,7 +48,7 @@ class AxisSizes:
         return self.smallest + max(-(-(n - self.smallest) // self.step), 0) * self.step
 
 
-def find_size(subject: Subject, known: Shape | None) -> Shape:
+def find_size(subject: ProbedModel, known: Shape | None) -> Shape:
     """Some size that the model takes: `known`, where it is given, else a cube.
 
     Raises
@@ -77,12 +77,12 @@ def _cubes(ndim: int) -> Iterable[Shape]:
         yield (n,) * ndim
 
 
-def measure_sizes(subject: Subject, taken: Shape) -> tuple[AxisSizes, ...]:
+def measure_sizes(subject: ProbedModel, taken: Shape) -> tuple[AxisSizes, ...]:
     """The sizes along each axis, starting from one that the model takes."""
     return tuple(_sizes_along(subject, taken, axis) for axis in range(subject.ndim))
 
 
-def _sizes_along(subject: Subject, taken: Shape, axis: int) -> AxisSizes:
+def _sizes_along(subject: ProbedModel, taken: Shape, axis: int) -> AxisSizes:
     n = taken[axis]
     first = _result_size(subject, taken, axis, n)
     assert first is not None, "a size that the model takes"
@@ -103,7 +103,9 @@ def _sizes_along(subject: Subject, taken: Shape, axis: int) -> AxisSizes:
     return replace(law, smallest=_smallest(subject, taken, axis, law))
 
 
-def _least_margin(subject: Subject, taken: Shape, axis: int, scale: Fraction) -> tuple[int, int]:
+def _least_margin(
+    subject: ProbedModel, taken: Shape, axis: int, scale: Fraction
+) -> tuple[int, int]:
     """The size of which least is lost, and how much that is.
 
     A model that rounds sizes down, as poolings do, loses more of some sizes than of others: what
@@ -138,7 +140,7 @@ def _only(n: int, result: int) -> AxisSizes:
     return AxisSizes(n, 0, Fraction(1), n - result)
 
 
-def _smallest(subject: Subject, taken: Shape, axis: int, law: AxisSizes) -> int:
+def _smallest(subject: ProbedModel, taken: Shape, axis: int, law: AxisSizes) -> int:
     """By bisection: a model that takes a size takes the larger ones, step by step."""
 
     def is_taken(n: int) -> bool:
@@ -152,7 +154,7 @@ def _smallest(subject: Subject, taken: Shape, axis: int, law: AxisSizes) -> int:
     )
 
 
-def _result_size(subject: Subject, taken: Shape, axis: int, n: int) -> int | None:
+def _result_size(subject: ProbedModel, taken: Shape, axis: int, n: int) -> int | None:
     """Voxels of the result along the axis for n voxels; None if the model refuses them."""
     shape = tuple(n if i == axis else m for i, m in enumerate(taken))
     try:

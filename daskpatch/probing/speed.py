@@ -16,8 +16,8 @@ import psutil
 
 from ..model import restore_threads, single_threaded
 from ..support import peak_memory
+from .probed_model import ProbedModel, RefusedError, Shape, Values
 from .sizes import AxisSizes
-from .subject import RefusedError, Shape, Subject, Values
 
 _BATCHES = (1, 2, 4, 8)
 
@@ -29,7 +29,7 @@ _SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class CallCost:
     """One call of the model: `seconds` and `nbytes` (its working memory) for a batch of tiles.
 
     On a CPU it is a call with one thread, as blocks side by side make it.
@@ -46,12 +46,12 @@ class Cost:
 
 
 def measure_costs(
-    subject: Subject,
+    subject: ProbedModel,
     sizes: Sequence[AxisSizes],
     aligns: Shape,
     budget: float,
     largest: int | None = None,
-) -> tuple[Cost, ...]:
+) -> tuple[CallCost, ...]:
     """Ever larger tiles and batches, until time or memory would run out.
 
     Parameters
@@ -64,7 +64,7 @@ def measure_costs(
         Voxels of a tile after which there is no need for larger ones.
     """
     deadline = time.perf_counter() + budget
-    costs: list[Cost] = []
+    costs: list[CallCost] = []
     for tile in _tiles(sizes, aligns):
         for batch in _BATCHES:
             cost = _cost(subject, tile, batch, deadline, _like(costs, tile))
@@ -78,7 +78,7 @@ def measure_costs(
     return tuple(costs)
 
 
-def _like(costs: Sequence[Cost], tile: Shape) -> Cost | None:
+def _like(costs: Sequence[CallCost], tile: Shape) -> CallCost | None:
     """The last measurement that a guess of the next can start from."""
     same = [cost for cost in costs if cost.tile == tile]
     return same[-1] if same else costs[-1] if costs else None
@@ -103,8 +103,8 @@ def _tiles(sizes: Sequence[AxisSizes], aligns: Shape) -> Iterator[Shape]:
 
 
 def _cost(
-    subject: Subject, tile: Shape, batch: int, deadline: float, like: Cost | None
-) -> Cost | None:
+    subject: ProbedModel, tile: Shape, batch: int, deadline: float, like: CallCost | None
+) -> CallCost | None:
     """A measurement, or None where there is no time or memory for it."""
     free = _free_memory()
     if like is not None:
@@ -123,10 +123,10 @@ def _cost(
             seconds = min(seconds, *(_timed(subject, given)[0] for _ in range(2)))
     except (RefusedError, MemoryError):
         return None
-    return Cost(tile, batch, seconds, nbytes)
+    return CallCost(tile, batch, seconds, nbytes)
 
 
-def _timed(subject: Subject, batch: Values) -> tuple[float, int]:
+def _timed(subject: ProbedModel, batch: Values) -> tuple[float, int]:
     """Seconds of one call, and its working memory."""
 
     def call() -> tuple[float, int]:

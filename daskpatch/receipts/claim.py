@@ -21,15 +21,9 @@ from uuid import uuid4
 import psutil
 
 from ..store import Objects
-from .record import Part, Record
+from .record import CLAIMS, Part, Record
 
-HEARTBEAT = 10.0
-"""Seconds between two signs of life."""
-
-SILENCE = 60.0
-"""Seconds without one after which the holder on another host counts as dead."""
-
-_FOLDER = "claims/"
+_FOLDER = f"{CLAIMS}/"
 
 _log = logging.getLogger("daskpatch")
 
@@ -71,11 +65,13 @@ class Holder:
     def part(self) -> Part:
         return Part(self.number, self.of)
 
-    @property
-    def is_alive(self) -> bool:
-        """On this host whether the process exists, elsewhere whether it gives signs of life."""
+    def is_alive(self, silence: float) -> bool:
+        """On this host whether the process exists, elsewhere whether it gives signs of life.
+
+        A process that hangs still exists: only its own host can tell that from one that is gone.
+        """
         if (self.host, self.namespace) != (platform.node(), _namespace()):
-            return time.time() - self.heartbeat < SILENCE
+            return time.time() - self.heartbeat < silence
         try:
             started = psutil.Process(self.process).create_time()
         except psutil.NoSuchProcess:
@@ -128,9 +124,12 @@ class Claim:
             _log.warning("The claim on %s could not be taken back: %s", self._record.name, error)
 
     def _take(self) -> None:
+        # Only the creation of an object is atomic in a store: a lock, a rename or a comparison is
+        # not in all of them. So the right to write is the object of the next number, and whoever
+        # finds a living one beside it afterwards gives its own back.
         part = self._holder.part
         there = holders(self._record)
-        _refuse(there, part, self._record.name)
+        _refuse(there, part, self._record)
         mine = [name for name in there if name.startswith(f"{_FOLDER}{part.name}/")]
         number = max((int(Path(name).stem) + 1 for name in mine), default=1)
         self._name = f"{_FOLDER}{part.name}/{number:06d}.json"
@@ -142,14 +141,17 @@ class Claim:
         # Whoever created a claim of another part or number meanwhile sees this one, or is seen.
         others = {n: h for n, h in holders(self._record).items() if n != self._name}
         try:
-            _refuse(others, part, self._record.name)
+            _refuse(others, part, self._record)
         except ClaimedError:
             self._documents.delete(self._name)
             raise
         for name, holder in others.items():
-            if not holder.is_alive and not holder.part.works_beside(part):
+            if not self._lives(holder) and not holder.part.works_beside(part):
                 self._documents.delete(name)
                 self.taken_over += 1
+
+    def _lives(self, holder: Holder) -> bool:
+        return holder.is_alive(self._record.pacing.silence)
 
     def _is_mine(self) -> bool:
         there = _read(self._documents, self._name)
@@ -159,14 +161,14 @@ class Claim:
         return json.dumps(asdict(self._holder)).encode()
 
     def _renew_often(self) -> None:
-        while not self._ended.wait(HEARTBEAT):
+        while not self._ended.wait(self._record.pacing.heartbeat):
             try:
                 self._renew()
             except Exception:  # noqa: BLE001 (a store that is away: others see no sign of life)
                 continue
 
     def _renew(self) -> None:
-        others = [h for n, h in holders(self._record).items() if n != self._name and h.is_alive]
+        others = [h for n, h in holders(self._record).items() if n != self._name and self._lives(h)]
         mine = self._holder.part
         if not self._is_mine() or not all(other.part.works_beside(mine) for other in others):
             self.is_lost = True
@@ -192,15 +194,16 @@ def refuse_claimed(record: Record, part: Part) -> None:
     ClaimedError
         If one has; it is named.
     """
-    _refuse(holders(record), part, record.name)
+    _refuse(holders(record), part, record)
 
 
-def _refuse(there: dict[str, Holder], part: Part, name: str) -> None:
+def _refuse(there: dict[str, Holder], part: Part, record: Record) -> None:
+    silence = record.pacing.silence
     for holder in there.values():
-        if holder.is_alive and not holder.part.works_beside(part):
+        if holder.is_alive(silence) and not holder.part.works_beside(part):
             raise ClaimedError(
-                f"{name} is being written by {holder}. Wait for it, or end it and resume "
-                f"(another host's claim lapses after {SILENCE:.0f} s without a sign of life)."
+                f"{record.name} is being written by {holder}. Wait for it, or end it and resume "
+                f"(another host's claim lapses after {silence:.0f} s without a sign of life)."
             )
 
 

@@ -1,20 +1,14 @@
-"""What a run depends on, and how two runs differ."""
+"""How two runs differ."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
 
-Fingerprint = dict[str, Any]
-"""JSON values by field; whatever changes the result of a block changes one of them."""
-
-
-def as_json(value: Any) -> Any:
-    """A value as it comes back from JSON: tuples are lists."""
-    return json.loads(json.dumps(value))
+from .document import Fingerprint, Json, as_json
 
 
-def check_same(recorded: Fingerprint, current: Fingerprint, name: str) -> None:
+def check_same(recorded: Fingerprint | Json, current: Fingerprint | Json, name: str) -> None:
     """Refuse to go on with a run that began otherwise.
 
     Raises
@@ -22,7 +16,7 @@ def check_same(recorded: Fingerprint, current: Fingerprint, name: str) -> None:
     ValueError
         If fields differ; it lists them, with both values.
     """
-    differing = differences(recorded, current)
+    differing = list(differences(as_json(recorded), as_json(current)))
     if not differing:
         return
     lines = "; ".join(
@@ -34,24 +28,22 @@ def check_same(recorded: Fingerprint, current: Fingerprint, name: str) -> None:
     )
 
 
-def differences(recorded: Any, current: Any, field: str = "") -> list[tuple[str, Any, Any]]:
+def differences(
+    recorded: object, current: object, field: str = ""
+) -> Iterator[tuple[str, object, object]]:
     """The innermost fields that differ, with both values; fields without a name are skipped.
 
-    >>> differences({"tiling": {"align": 1}, "a": 0}, {"tiling": {"align": 4}, "a": 0})
+    >>> list(differences({"tiling": {"align": 1}, "a": 0}, {"tiling": {"align": 4}, "a": 0}))
     [('tiling.align', 1, 4)]
     """
     if isinstance(recorded, dict) and isinstance(current, dict):
-        return [
-            found
-            for key in sorted({*recorded, *current})
-            for found in differences(
-                recorded.get(key), current.get(key), ".".join(filter(None, (field, key)))
-            )
-        ]
-    same = as_json(recorded) == as_json(current)
-    return [] if same else [(field, recorded, current)]
+        for key in sorted({*recorded, *current}):
+            inner = ".".join(filter(None, (field, key)))
+            yield from differences(recorded.get(key), current.get(key), inner)
+    elif as_json(recorded) != as_json(current):
+        yield field, recorded, current
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}…"

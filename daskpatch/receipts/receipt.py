@@ -44,6 +44,11 @@ class FailedBlock:
         return f"block {self.index} failed{place}: {' '.join(self.error.split())}"
 
 
+def digest_of_bytes(content: bytes) -> int:
+    """CRC32C of bytes."""
+    return int(crc32c(content))
+
+
 def digest_of(*arrays: NDArray[Any]) -> int:
     """CRC32C of the bytes of arrays in C order, one after the other (RFC 3720, appendix B.4).
 

@@ -6,6 +6,9 @@
     receipts/part-1-of-1/00000000       segments of a part's log
     failures/part-1-of-1.json           blocks that a part set aside
     claims/part-1-of-1/000001.json      who works on a part
+    passes/NAME/                        the same of a further pass, save for claims, and
+        left/00000007                   what a block leaves beside its receipt
+        end.json                        what the pass found in the end
 ```
 """
 
@@ -13,14 +16,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from ..store import Location, Objects
+from ..support import DEFAULT_PACING, Pacing
+from .document import Document, decode_document, encode_document
 from .receipt import FailedBlock, Receipt
 from .segments import DTYPE, FULL, Receipts, as_rows, decode, encode, latest
 
@@ -29,8 +33,11 @@ FOLDER = ".daskpatch"
 
 RUN = "run.json"
 
-FORMAT = 1
-"""Of all documents under the folder."""
+END = "end.json"
+
+PASSES = "passes"
+
+CLAIMS = "claims"
 
 _READERS = 16
 
@@ -62,45 +69,86 @@ class Part:
 
 
 class Record:
-    """Run document, receipts and failures of one output array."""
+    """Run document, receipts and failures of one pass over one output array.
 
-    def __init__(self, location: Location) -> None:
+    Parameters
+    ----------
+    location
+        The array's, inside whose prefix the record lies.
+    name
+        Of a further pass; empty for the prediction.
+    """
+
+    def __init__(
+        self, location: Location, name: str = "", *, pacing: Pacing = DEFAULT_PACING
+    ) -> None:
         self.name = location.name
-        self.documents = Objects(location.child(FOLDER))
+        self.location = location
+        self.pass_name = name
+        self.pacing = pacing
+        folder = location.child(FOLDER)
+        if name:
+            folder = folder.child(PASSES).child(name)
+        self.documents = Objects(folder, delays=pacing.delays)
 
-    def run(self) -> dict[str, Any] | None:
-        """The run document, or None where there is none.
+    def document(self) -> Document | None:
+        """What the pass was begun with, or None where there is nothing.
 
         Raises
         ------
         ValueError
-            If it cannot be understood.
+            If it cannot be understood; the field that is wrong is named.
         """
         content = self.documents.read(RUN)
         if content is None:
             return None
         try:
-            run: dict[str, Any] = json.loads(content)
-        except ValueError:
-            run = {}
-        if not _is_run(run):
+            return decode_document(content)
+        except ValueError as error:
+            inside = f"{PASSES}/{self.pass_name}/" if self.pass_name else ""
             raise ValueError(
-                f"The record of {self.name} ({FOLDER}/{RUN}) is broken, or of another version of "
-                "daskpatch. Without it nothing can be resumed or verified; overwrite=True starts "
-                "anew."
-            )
-        return run
+                f"The record of {self.name} ({FOLDER}/{inside}{RUN}) is broken, or of another "
+                f"version of daskpatch: {error}. Without it nothing can be resumed or verified; "
+                "overwrite=True starts anew."
+            ) from error
 
-    def begin(self, run: dict[str, Any]) -> dict[str, Any]:
-        """Store a run document unless there is one; the one that is there then."""
-        self.documents.create(RUN, json.dumps(run, indent=1).encode())
-        there = self.run()
+    def begin(self, document: Document) -> Document:
+        """Store a document unless there is one; the one that is there then."""
+        self.documents.create(RUN, encode_document(document))
+        there = self.document()
         assert there is not None
         return there
 
-    def clear(self) -> None:
-        """Forget the run and its receipts; claims stay."""
-        self.documents.delete_all(but=["claims"])
+    def clear(self, *, keep: Collection[str] = ()) -> None:
+        """Forget the run, its receipts and its further passes, save for some; claims stay."""
+        self.documents.delete_all(but=[CLAIMS, PASSES])
+        for name in self.passes():
+            if name not in keep:
+                Record(self.location, name, pacing=self.pacing).documents.delete_all(but=())
+
+    def passes(self) -> list[str]:
+        """The names of further passes that were begun."""
+        found = (name.split("/") for name in self.documents.names(f"{PASSES}/"))
+        return sorted({parts[1] for parts in found if parts[2:] == [RUN]})
+
+    def leave(self, index: int, content: bytes) -> None:
+        """Store what a block leaves beside its receipt."""
+        self.documents.write(_left(index), content)
+
+    def left(self, index: int) -> bytes | None:
+        """What a block left."""
+        return self.documents.read(_left(index))
+
+    def conclude(self, end: bytes) -> bytes:
+        """Store what the pass found in the end, unless that is there; what is there then."""
+        self.documents.create(END, end)
+        there = self.end()
+        assert there is not None
+        return there
+
+    def end(self) -> bytes | None:
+        """What the pass found in the end; None before that."""
+        return self.documents.read(END)
 
     def receipts(self) -> Receipts:
         """One receipt per finished block, of all parts, by ascending index."""
@@ -195,23 +243,8 @@ def _number(segment: str) -> int | None:
     return int(stem) if stem.isdecimal() else None
 
 
-def _is_run(run: Any) -> bool:
-    """Whether a run document has what resume, status and verify take from it."""
-    try:
-        fields, blocks = run["fingerprint"], run["blocks"]
-        shape = next(iter(fields["output"].values()))["shape"]
-        return bool(
-            run["format"] == FORMAT
-            and {"source", "tiling", "treatment", "layout", "input_dtype"} <= fields.keys()
-            and fields["source"]["of"] >= 1
-            and isinstance(run["is_series"], bool)
-            and {"chunks", "shards", "block_shape"} <= fields["layout"].keys()
-            and len(shape) == len(blocks["shape"]) == len(blocks["merge"])
-            and all(n > 0 for n in blocks["shape"])
-            and blocks["first"] >= 0
-        )
-    except (TypeError, KeyError, AttributeError):
-        return False
+def _left(index: int) -> str:
+    return f"left/{index:08d}"
 
 
 def _failures(documents: Objects, name: str) -> list[FailedBlock]:

@@ -34,6 +34,8 @@ class Report:
         Bytes of the blocks, before compression.
     nan_tiles
         Tiles that gave NaN where their input had none, or whose NaN was stored as 0.
+    unfinished
+        What a part could not begin, because other parts are not done; else empty.
     """
 
     blocks: int
@@ -47,6 +49,7 @@ class Report:
     retried: int = 0
     taken_over: int = 0
     failed_blocks: tuple[FailedBlock, ...] = ()
+    unfinished: str = ""
 
     @property
     def done(self) -> int:
@@ -68,6 +71,7 @@ class Report:
             + (f"; {self.skipped} blocks were done before" if self.skipped else "")
             + (f"; {self.nan_tiles} tiles gave NaN" if self.nan_tiles else "")
             + (f"; {self.failed} blocks failed" if self.failed else "")
+            + (f"; {self.unfinished}" if self.unfinished else "")
         )
 
 
@@ -77,6 +81,8 @@ class Totals:
     def __init__(self) -> None:
         self.blocks = self.tiles = self.nan_tiles = self.voxels = 0
         self.bytes_read = self.bytes_written = 0
+        self.skipped = self.retried = 0
+        self.seconds = 0.0
 
     def add(self, receipt: Receipt) -> None:
         self.blocks += 1
@@ -86,7 +92,14 @@ class Totals:
         self.bytes_read += receipt.bytes_read
         self.bytes_written += receipt.bytes_written
 
-    def report(self, seconds: float, **others: Any) -> Report:
+    def report(
+        self,
+        *,
+        taken_over: int = 0,
+        failed_blocks: tuple[FailedBlock, ...] = (),
+        unfinished: str = "",
+    ) -> Report:
+        seconds = self.seconds
         return Report(
             blocks=self.blocks,
             tiles=self.tiles,
@@ -95,7 +108,11 @@ class Totals:
             bytes_read=self.bytes_read,
             bytes_written=self.bytes_written,
             nan_tiles=self.nan_tiles,
-            **others,
+            skipped=self.skipped,
+            retried=self.retried,
+            taken_over=taken_over,
+            failed_blocks=failed_blocks,
+            unfinished=unfinished,
         )
 
 

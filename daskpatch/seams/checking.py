@@ -11,13 +11,13 @@ import numpy as np
 from ..block import Prediction, stitched_sample
 from ..engine import progress_of
 from ..model import Results
-from ..planning import Plan
-from ..planning.memory import at_least_one
+from ..planning import Plan, prediction_of
+from ..support import as_count
 from ..values import Values, deviation_of, difference_of
 from .comparison import Comparison, jumps, largest_by_distance, seam_row
 from .places import Place, choose_places
 from .references import References, grid_of, output_region, references, shortened
-from .report import SeamReport, verdict_of
+from .verdict import SeamReport, verdict_of
 
 _NOISE_FACTOR = 3.0
 
@@ -82,13 +82,13 @@ def check_seams(
             f"plan is {plan!r}; needed is what daskpatch.plan gives, for example "
             "daskpatch.plan(source, model, patch_size=64, overlaps=16)."
         )
-    count = at_least_one("places", places)
+    count = as_count("places", places)
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed is {seed!r}; needed is an integer, 0 or more.")
     if not isinstance(tolerance, Real) or not tolerance >= 0:
         raise ValueError(f"tolerance is {tolerance!r}; needed is a number, 0 or more.")
     begin = time.perf_counter()
-    prediction = plan.complete_prediction
+    prediction = prediction_of(plan)
     chosen = [
         place
         for axis in range(len(prediction.signature.scale))

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..block import Prediction, Tile
 from ..geometry import Region
+from ..values import finite_mean_and_deviation
 
 _WIDTH = 32
 """Voxels on either side of a seam that are compared, at most."""
@@ -95,5 +96,4 @@ def _structure(prediction: Prediction, place: Place) -> float:
     image = prediction.images[place.data_idx]
     box = place.region
     values = image.extract_patch(place.sample_idx, None, box.start, box.shape)
-    finite = values[np.isfinite(values)].astype("f8")
-    return float(finite.std()) if finite.size else 0.0
+    return finite_mean_and_deviation(values)[1]

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..block import Prediction, predicted_tile
-from ..geometry import AxisTile, AxisTiling, Region, TableAxis
+from ..geometry import AxisTile, AxisTiling, Region, representatives
 from ..model import ModelError, Results
 from .places import Place
 
@@ -85,16 +85,8 @@ def shortened(prediction: Prediction, place: Place, size: int) -> Results | None
 
 def grid_of(tiling: AxisTiling) -> int:
     """The largest number of voxels that divides the distances of all tiles' starts."""
-    starts = [tile.start for tile in _telling(tiling)]
+    starts = [tile.start for tile in representatives(tiling)]
     return math.gcd(*(b - starts[0] for b in starts[1:])) or tiling.step
-
-
-def _telling(tiling: AxisTiling) -> list[AxisTile]:
-    """Tiles whose starts tell all starts: of an arithmetic tiling the first three and the last."""
-    if isinstance(tiling, TableAxis):
-        return list(tiling.tiles)
-    n = tiling.n_tiles
-    return [tiling.tile(i) for i in sorted({0, *range(min(n, 3)), max(n - 2, 0), n - 1})]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,15 @@ class Extremes:
     def merge(self, other: Extremes) -> None:
         self._low, self._high = min(self._low, other._low), max(self._high, other._high)
         self.count += other.count
+
+    def state(self) -> list[Any]:
+        """Count, low and high."""
+        return [self.count, self._low, self._high]
+
+    def merge_state(self, state: Sequence[Any]) -> None:
+        count, low, high = state
+        self.count += count
+        self._low, self._high = min(self._low, low), max(self._high, high)
 
     def found(self) -> tuple[float, float, float]:
         """The smallest, its distance to the largest, and 0: nothing is off."""

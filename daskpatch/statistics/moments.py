@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Context, Decimal, localcontext
 from typing import Any
 
@@ -14,6 +14,10 @@ _SLICE = 2**17
 
 _DIGITS = Context(prec=60)
 """Sums of up to 10^12 squares of float64 lose nothing that shows in a float64."""
+
+
+_ROUNDING = Decimal("1e-50")
+"""Of a mean of squares: values that differ at all differ by more, for they are float64."""
 
 
 def slices(values: NDArray[Any], size: int = _SLICE) -> Iterator[NDArray[Any]]:
@@ -59,11 +63,25 @@ class Moments:
             self._squares += other._squares
         self.count += other.count
 
+    def state(self) -> list[Any]:
+        """Count, sum and sum of squares, the sums as text: none of their digits is lost."""
+        return [self.count, str(self._sum), str(self._squares)]
+
+    def merge_state(self, state: Sequence[Any]) -> None:
+        count, total, squares = state
+        with localcontext(_DIGITS):
+            self._sum += Decimal(total)
+            self._squares += Decimal(squares)
+        self.count += count
+
     def found(self) -> tuple[float, float, float]:
         """Mean, standard deviation (of the population), and 0: nothing is off."""
         if not self.count:
             return 0.0, 0.0, 0.0
         with localcontext(_DIGITS):
             mean = self._sum / self.count
-            variance = max(self._squares / self.count - mean * mean, Decimal(0))
+            square = self._squares / self.count
+            variance = square - mean * mean
+            if variance < _ROUNDING * square:
+                variance = Decimal(0)
             return float(mean), float(variance.sqrt()), 0.0

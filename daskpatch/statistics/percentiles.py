@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -53,6 +54,16 @@ class Percentiles:
     def merge(self, other: Percentiles) -> None:
         if len(other._counts):
             self._add(other._first, other._counts)
+
+    def state(self) -> list[Any]:
+        """The first key, and counts from there on: few of them are large, so they are deflated."""
+        return [self._first, zlib.compress(self._counts.astype("<i8").tobytes(), 1)]
+
+    def merge_state(self, state: Sequence[Any]) -> None:
+        first, counts = state
+        values = np.frombuffer(zlib.decompress(counts), "<i8").astype(np.int64)
+        if len(values):
+            self._add(first, values)
 
     def found(self) -> tuple[float, float, float]:
         """The low percentile, its distance to the high one, and the error of either."""

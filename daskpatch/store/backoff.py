@@ -8,10 +8,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from ..support import DEFAULT_PACING
+
 T = TypeVar("T")
 
-DELAYS = (0.2, 1.0, 5.0, 20.0)
-"""Seconds before each new try."""
+DELAYS = DEFAULT_PACING.delays
+
+Lasts = Callable[[Exception], bool]
+"""Whether an error would come again, however long one waits."""
 
 _LASTING = (
     PermissionError,
@@ -23,41 +27,45 @@ _LASTING = (
 _log = logging.getLogger("daskpatch")
 
 
-def is_lasting(error: Exception) -> bool:
-    """Whether waiting would not help: no permission, no such place, broken data.
-
-    tensorstore names the kind of each of its `ValueError`s in front of the text.
-    """
-    if isinstance(error, _LASTING):
-        return True
-    kinds = ("DATA_LOSS", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "PERMISSION_DENIED")
-    return isinstance(error, ValueError) and str(error).startswith(kinds)
+def lasts_anywhere(error: Exception) -> bool:
+    """Whether waiting would not help: no permission, no such place."""
+    return isinstance(error, _LASTING)
 
 
-def with_backoff(call: Callable[[], T], what: str) -> T:
+def with_backoff(
+    call: Callable[[], T],
+    what: str,
+    delays: tuple[float, ...] = DELAYS,
+    lasts: Lasts = lasts_anywhere,
+) -> T:
     """The result of a call, tried again after each delay while it fails; then its last error.
 
     >>> with_backoff(lambda: 7, "Counting")
     7
     """
-    for delay in DELAYS:
+    for delay in delays:
         try:
             return call()
         except Exception as error:
-            if is_lasting(error):
+            if lasts(error):
                 raise
             _say(what, error, delay)
         time.sleep(delay)
     return call()
 
 
-async def with_backoff_async(call: Callable[[], Awaitable[T]], what: str) -> T:
+async def with_backoff_async(
+    call: Callable[[], Awaitable[T]],
+    what: str,
+    delays: tuple[float, ...] = DELAYS,
+    lasts: Lasts = lasts_anywhere,
+) -> T:
     """`with_backoff` for a coroutine function."""
-    for delay in DELAYS:
+    for delay in delays:
         try:
             return await call()
         except Exception as error:
-            if is_lasting(error):
+            if lasts(error):
                 raise
             _say(what, error, delay)
         await asyncio.sleep(delay)

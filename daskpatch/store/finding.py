@@ -15,6 +15,9 @@ from .location import locate
 from .nodes import existing_node, members_of_group, open_node
 from .ome import is_ome, ome_level
 
+StoreLike = str | os.PathLike[str] | zarr.Array[Any] | zarr.Group | Store | StorePath
+"""What names an array or a group in a store."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoundArray:

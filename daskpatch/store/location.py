@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,25 @@ class Location:
     def child(self, name: str) -> Location:
         path = f"{self.path}/{name}" if self.path else name
         return Location(self.store, path, f"{self.name}/{name}")
+
+    def path_from(self, other: Location) -> str:
+        """The way here from another place of the store; empty where they are the same.
+
+        >>> locate("a.zarr").path_from(locate("b.zarr"))
+        '../a.zarr'
+        """
+        path = posixpath.relpath("/".join(self.parts), "/".join(other.parts))
+        return "" if path == "." else path
+
+    def at(self, path: str) -> Location:
+        """The place at the end of such a way."""
+        place = self
+        for name in filter(None, path.split("/")):
+            around = place.parent if name == ".." else place.child(name)
+            if around is None:
+                raise ValueError(f"There is no place {path} from {self.name}.")
+            place = around
+        return place
 
     def contains(self, other: Location) -> bool:
         """Whether the other place is this one or lies inside it."""

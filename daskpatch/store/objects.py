@@ -13,7 +13,7 @@ from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, WrapperStore
 
-from .backoff import with_backoff
+from .backoff import DELAYS, with_backoff
 from .location import Location
 
 T = TypeVar("T")
@@ -22,12 +22,12 @@ T = TypeVar("T")
 class Objects:
     """Objects of bytes by name, under a place in a store.
 
-    A store that does not answer is asked again for a while, if `patient`.
+    A store that does not answer is asked again after each of the `delays`.
     """
 
-    def __init__(self, location: Location, *, patient: bool = True) -> None:
+    def __init__(self, location: Location, *, delays: tuple[float, ...] = DELAYS) -> None:
         self.location = location
-        self._patient = patient
+        self.delays = delays
         self._store = _own(location.store)
         self._prefix = f"{location.path}/" if location.path else ""
 
@@ -107,9 +107,7 @@ class Objects:
                 _wait(self._store.delete_dir(key))
 
     def _insist(self, attempt: Callable[[], T], what: str) -> T:
-        if not self._patient:
-            return attempt()
-        return with_backoff(attempt, f"{what} in {self.location.name}")
+        return with_backoff(attempt, f"{what} in {self.location.name}", self.delays)
 
 
 def _buffer(content: bytes) -> Any:

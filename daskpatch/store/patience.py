@@ -9,7 +9,7 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, Store
 from zarr.storage import WrapperStore
 
-from .backoff import with_backoff_async
+from .backoff import DELAYS, with_backoff_async
 
 T = TypeVar("T")
 
@@ -20,8 +20,12 @@ class PatientStore(WrapperStore[Store]):
     A box has many chunks: with one call in twenty failing, few boxes would ever be read at once.
     """
 
+    def __init__(self, store: Store, delays: tuple[float, ...] = DELAYS) -> None:
+        super().__init__(store)
+        self._delays = delays
+
     def _with_store(self, store: Store) -> PatientStore:
-        return type(self)(store)
+        return type(self)(store, self._delays)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -38,4 +42,5 @@ class PatientStore(WrapperStore[Store]):
         await self._insist("Deleting", key, lambda: self._store.delete(key))
 
     async def _insist(self, what: str, key: str, call: Callable[[], Awaitable[T]]) -> T:
-        return await with_backoff_async(call, f"{what} {key} in {type(self._store).__name__}")
+        where = f"{what} {key} in {type(self._store).__name__}"
+        return await with_backoff_async(call, where, self._delays)

@@ -1,7 +1,48 @@
-"""Small things that serve all rooms: optional packages, tables of facts, memory in use."""
+"""Small things that serve all rooms: options, checks, optional packages, tables, memory in use."""
 
+from .checks import (
+    as_count,
+    as_dtype,
+    as_flag,
+    as_optional_count,
+    holds_numbers,
+    is_integer,
+    is_number,
+    need,
+)
 from .extras import is_installed, load_extra
+from .options import (
+    Declaration,
+    Options,
+    changed,
+    declarations,
+    option,
+    recorded,
+    refuse_unknown,
+    required,
+    restored,
+    taken,
+    with_signature,
+    words_of,
+)
+from .pacing import DEFAULT_PACING, Pacing
+from .parsing import (
+    DTYPES,
+    FILE,
+    INDICES,
+    INTEGER,
+    KINDS,
+    NAME,
+    NORMALIZATION,
+    NUMBER,
+    REGION,
+    RESOURCES,
+    SCALES,
+    SECONDS,
+    SHARE,
+    SIZES,
+    SIZES_OR_AUTO,
+    Parser,
+)
 from .resident import peak_memory
 from .tables import html_table, text_table
-
-__all__ = ["html_table", "is_installed", "load_extra", "peak_memory", "text_table"]

@@ -16,30 +16,6 @@ def has_nan(values: NDArray[Any]) -> bool:
     return values.dtype.kind == "f" and bool(np.isnan(values.min()))
 
 
-def is_number(dtype: np.dtype[Any]) -> bool:
-    """Whether values of a dtype can be stored: booleans, integers, floats of up to 64 bits."""
-    return dtype.kind in "biuf" and dtype.itemsize <= 8
-
-
-def number_dtype(name: str, value: Any) -> np.dtype[Any]:
-    """A dtype of numbers.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
-    try:
-        dtype: np.dtype[Any] = np.dtype(value)
-    except (TypeError, ValueError):
-        dtype = np.dtype(object)
-    if value is None or not is_number(dtype):
-        raise ValueError(
-            f"{name} is {value!r}; needed is a dtype of integers, floats (to 64 bits) or booleans."
-        )
-    return dtype
-
-
 def store_values(target: NDArray[Any], values: NDArray[Any]) -> bool:
     """Copy values into an array of the stored dtype; whether there was a NaN among them.
 

@@ -26,7 +26,16 @@ def difference_of(values: NDArray[Any], expected: NDArray[Any]) -> Values:
     return np.where(np.isfinite(difference), difference, _NO_NUMBER)
 
 
-def deviation_of(values: NDArray[Any]) -> float:
-    """The standard deviation of the finite values; 1 where that is 0."""
+def finite_mean_and_deviation(values: NDArray[Any]) -> tuple[float, float]:
+    """Mean and standard deviation of the finite values; 0 where there are none.
+
+    >>> finite_mean_and_deviation(np.array([1.0, 3.0, np.nan]))
+    (2.0, 1.0)
+    """
     finite = values[np.isfinite(values)].astype("f8")
-    return (float(finite.std()) if finite.size else 0.0) or 1.0
+    return (float(finite.mean()), float(finite.std())) if finite.size else (0.0, 0.0)
+
+
+def deviation_of(values: NDArray[Any]) -> float:
+    """The standard deviation of the finite values, to divide by: 1 where it is 0."""
+    return finite_mean_and_deviation(values)[1] or 1.0

@@ -1,14 +1,15 @@
-"""Values moved and stretched, the same way everywhere in an image."""
+"""How values are normalised: the same way everywhere in an image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from numbers import Real
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..support import NORMALIZATION, NUMBER, Options, as_flag, is_number, need, option
+from .value_map import ValueMap
 
 _LEAST = float(np.finfo(np.float32).tiny)
 """What values may be divided by at least: float32 holds its inverse."""
@@ -16,129 +17,202 @@ _LEAST = float(np.finfo(np.float32).tiny)
 _PERCENTILES = (1.0, 99.8)
 """As CSBDeep, StarDist and their kin have it by default."""
 
+Numbers = float | Sequence[float]
+"""One number for all channels, or one for each."""
 
-@dataclass(frozen=True, slots=True)
-class ValueMap:
-    """`(x - offset) / scale`, with one number for all channels or one for each.
-
-    >>> ValueMap((2.0,), (4.0,)).undo(np.float32([[0.5]]))
-    array([[4.]], dtype=float32)
-    """
-
-    offset: tuple[float, ...]
-    scale: tuple[float, ...]
-
-    def apply(self, target: NDArray[Any], values: NDArray[Any]) -> None:
-        """Map `C(Z)YX` values into an array of floats; differences are taken in float64."""
-        for channel, (given, mapped) in enumerate(zip(values, target, strict=True)):
-            offset, scale = self._of(channel)
-            np.subtract(given, offset, out=mapped, dtype=np.float64, casting="unsafe")
-            np.divide(mapped, scale, out=mapped, dtype=mapped.dtype, casting="unsafe")
-
-    def undo(self, results: NDArray[Any]) -> NDArray[Any]:
-        """The inverse, of `(C, …)`; a new array."""
-        mapped = np.empty(results.shape, np.result_type(results.dtype, np.float32))
-        for channel, (given, restored) in enumerate(zip(results, mapped, strict=True)):
-            offset, scale = self._of(channel)
-            np.multiply(given, scale, out=restored, dtype=np.float64, casting="unsafe")
-            np.add(restored, offset, out=restored, dtype=np.float64, casting="unsafe")
-        return mapped
-
-    def _of(self, channel: int) -> tuple[float, float]:
-        at = channel if len(self.offset) > 1 else 0
-        return self.offset[at], self.scale[at]
+NormalizeLike = (
+    Literal["zscore", "minmax", "percentile"]
+    | tuple[Literal["percentile"], float, float]
+    | Mapping[str, Numbers]
+    | ValueMap
+)
+"""What values are normalised by, as the user says it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Normalization:
-    """How images are to be normalised.
-
-    Attributes
-    ----------
-    kind
-        `"zscore"`, `"percentile"`, `"minmax"` or `"constants"`.
-    percentiles
-        The low one, which becomes 0, and the high one, which becomes 1.
-    constants
-        For the last kind: what is applied; None where it is to be measured.
-    over
-        What statistics are of: each `"image"`, or all of the `"series"`.
-    per_channel
-        Whether each channel has its own.
-    fraction
-        Of the image that is read for them.
-    """
-
-    kind: str
-    percentiles: tuple[float, float] = _PERCENTILES
-    constants: ValueMap | None = None
-    over: str = "image"
-    per_channel: bool = True
-    fraction: float = 1.0
-
-    def __str__(self) -> str:
-        names = {
-            "zscore": "zscore",
-            "minmax": "minmax",
-            "percentile": "percentile {:g} to {:g}".format(*self.percentiles),
-            "constants": "constants given",
-        }
-        if self.kind == "constants":
-            return names[self.kind]
-        text = f"{names[self.kind]} of the whole {self.over}"
-        text += ", each channel" if self.per_channel else ", all channels"
-        return text if self.fraction == 1 else f"{text}, {self.fraction:.3g} of it read"
-
-
-def as_normalization(
-    normalize: Any, *, over: str, per_channel: bool, fraction: float
-) -> Normalization | None:
-    """What was asked for, checked.
-
-    Raises
-    ------
-    ValueError
-        If it is nothing that normalises.
-    """
-    if over not in ("image", "series"):
-        raise ValueError(f"normalize_over is {over!r}; needed is 'image' or 'series'.")
-    if not _is_number(fraction) or not 0 < fraction <= 1:
-        raise ValueError(f"normalize_fraction is {fraction!r}; needed is a number in (0, 1].")
-    if not isinstance(per_channel, bool):
-        raise ValueError(f"normalize_per_channel is {per_channel!r}; needed is True or False.")
-    if normalize is None:
-        return None
-    settings: Any = {"over": over, "per_channel": per_channel, "fraction": float(fraction)}
+def _as_kind(name: str, normalize: object) -> object:  # noqa: ARG001 (the interface of a check)
+    """The normal form: a name, percentiles with their name, or a map of constants."""
+    if normalize is None or isinstance(normalize, ValueMap):
+        return normalize
     if isinstance(normalize, Mapping):
-        return Normalization("constants", constants=_constants(normalize))
-    if isinstance(normalize, str) and normalize in ("zscore", "minmax", "percentile"):
-        return Normalization(normalize, **settings)
+        return _constants(normalize)
+    if isinstance(normalize, str) and normalize in ("zscore", "minmax"):
+        return normalize
+    if isinstance(normalize, str) and normalize == "percentile":
+        return (normalize, *_PERCENTILES)
     if isinstance(normalize, list | tuple) and len(normalize) == 3 and normalize[0] == "percentile":
-        return Normalization("percentile", _as_percentiles(*normalize[1:]), **settings)
+        return ("percentile", *_as_percentiles(*normalize[1:]))
     raise ValueError(
         f"normalize is {normalize!r}; needed is 'zscore', 'minmax', 'percentile', ('percentile', "
         "low, high), {'mean': …, 'std': …} or {'low': …, 'high': …}."
     )
 
 
-def options_of(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of `plan` that a normalisation, as plain values, was made from."""
-    normalize: Any = recorded["kind"]
-    if normalize == "percentile":
-        normalize = ("percentile", *recorded["percentiles"])
-    elif normalize == "constants":
+def _check_over(name: str, over: object) -> object:
+    need(over in ("image", "series"), name, over, "'image' or 'series'")
+    return over
+
+
+def _check_fraction(name: str, fraction: Any) -> float:
+    need(is_number(fraction) and 0 < fraction <= 1, name, fraction, "a number in (0, 1]")
+    return float(fraction)
+
+
+def _restored_kind(recorded: Mapping[str, Any]) -> object:
+    if recorded["kind"] == "percentile":
+        return ("percentile", *recorded["percentiles"])
+    if recorded["kind"] == "constants":
         constants = recorded["constants"]
-        normalize = {"mean": constants["offset"], "std": constants["scale"]}
-    return {
-        "normalize": normalize,
-        "normalize_over": recorded["over"],
-        "normalize_per_channel": recorded["per_channel"],
-        "normalize_fraction": recorded["fraction"],
-    }
+        return ValueMap(tuple(constants["offset"]), tuple(constants["scale"]))
+    return recorded["kind"]
+
+
+@dataclass(frozen=True, repr=False)
+class Normalize(Options):
+    """How values are mapped before the model sees them.
+
+    Parameters
+    ----------
+    kind
+        `"zscore"`, `"minmax"`, `"percentile"` (1 to 99.8) or `("percentile", low, high)`, whose
+        statistics are measured once; or constants, which are not: `{"mean": …, "std": …}` or
+        `{"low": …, "high": …}`, numbers or one per channel. None leaves values as they are.
+    over, per_channel, fraction
+        Statistics of each `"image"` or of the whole `"series"`; of each channel or of all
+        together; and the share of the chunks that is read for them.
+    undo
+        Whether the model's results are mapped back.
+
+    Raises
+    ------
+    ValueError
+        If it is nothing that normalises.
+
+    Examples
+    --------
+    >>> Normalize("percentile", fraction=0.1)
+    Normalize(kind=('percentile', 1.0, 99.8), fraction=0.1)
+    """
+
+    kind: NormalizeLike | None = option(
+        None,
+        word=None,
+        flag="--normalize",
+        parser=NORMALIZATION,
+        check=_as_kind,
+        guard="treatment.normalize",
+        record=lambda normalize: normalize.to_dict(),
+        restore=_restored_kind,
+        say=lambda normalize, _: normalize.told(),
+        help="zscore, minmax, percentile, percentile:1,99.8, mean=3,std=2 or low=0,high=4095; "
+        "constants for each channel as mean=3:4,std=2:2.",
+        example="minmax",
+    )
+    over: Literal["image", "series"] = option(
+        "image",
+        word="normalize_over",
+        parser=("image", "series"),
+        check=_check_over,
+        shows_in="treatment.normalize.over",
+        restore=lambda recorded: recorded,
+        help="What its statistics are of.",
+        example="series",
+    )
+    per_channel: bool = option(
+        True,
+        word="normalize_per_channel",
+        flag="--normalize-per-channel/--normalize-all-channels",
+        check=as_flag,
+        shows_in="treatment.normalize.per_channel",
+        restore=lambda recorded: recorded,
+        help="Statistics of each channel, or of all together.",
+        example=False,
+    )
+    fraction: float = option(
+        1.0,
+        word="normalize_fraction",
+        parser=NUMBER,
+        check=_check_fraction,
+        shows_in="treatment.normalize.fraction",
+        restore=lambda recorded: recorded,
+        help="The share that is read for them.",
+        example=0.5,
+    )
+    undo: bool = option(
+        False,
+        word="denormalize",
+        check=as_flag,
+        guard="treatment.denormalize",
+        help="Map the model's results back.",
+        example=True,
+    )
+
+    def _check(self) -> None:
+        if self.undo and self.kind is None:
+            raise ValueError("denormalize maps back what normalize did; give normalize too.")
+
+    @property
+    def name(self) -> str:
+        """`"zscore"`, `"minmax"`, `"percentile"` or `"constants"`."""
+        if isinstance(self.kind, ValueMap):
+            return "constants"
+        return str(self.kind[0] if isinstance(self.kind, tuple) else self.kind)
+
+    @property
+    def percentiles(self) -> tuple[float, float]:
+        """The low one, which becomes 0, and the high one, which becomes 1."""
+        return self.kind[1:] if isinstance(self.kind, tuple) else _PERCENTILES
+
+    @property
+    def constants(self) -> ValueMap | None:
+        """What is applied, where it need not be measured."""
+        return self.kind if isinstance(self.kind, ValueMap) else None
+
+    @property
+    def measures(self) -> bool:
+        """Whether it needs statistics."""
+        return self.kind is not None and self.constants is None
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """Plain values, ready for JSON; None where nothing is normalised."""
+        if self.kind is None:
+            return None
+        return {
+            "kind": self.name,
+            "percentiles": self.percentiles,
+            "constants": None if self.constants is None else asdict(self.constants),
+            "over": self.over,
+            "per_channel": self.per_channel,
+            "fraction": self.fraction,
+        }
+
+    def told(self) -> str:
+        """A line of the plan's text."""
+        if self.kind is None:
+            return ""
+        return f"values normalised: {self}{', mapped back afterwards' if self.undo else ''}"
+
+    def __str__(self) -> str:
+        if self.constants is not None:
+            return "constants given"
+        name = self.name
+        if name == "percentile":
+            name = "percentile {:g} to {:g}".format(*self.percentiles)
+        text = f"{name} of the whole {self.over}"
+        text += ", each channel" if self.per_channel else ", all channels"
+        return text if self.fraction == 1 else f"{text}, {self.fraction:.3g} of it read"
+
+
+class NormalizeWords(TypedDict, total=False):
+    """The flat words of `Normalize`."""
+
+    normalize_over: Literal["image", "series"]
+    normalize_per_channel: bool
+    normalize_fraction: float
+    denormalize: bool
 
 
 def _as_percentiles(low: Any, high: Any) -> tuple[float, float]:
-    if not (_is_number(low) and _is_number(high) and 0 <= low < high <= 100):
+    if not (is_number(low) and is_number(high) and 0 <= low < high <= 100):
         raise ValueError(
             f"percentiles are {low!r} and {high!r}; needed are two numbers, 0 <= low < high <= 100."
         )
@@ -185,8 +259,4 @@ def _numbers(value: Any, name: str) -> tuple[float, ...]:
 
 
 def _is_finite(value: Any) -> bool:
-    return _is_number(value) and abs(value) <= float(np.finfo(np.float64).max)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return is_number(value) and abs(value) <= float(np.finfo(np.float64).max)

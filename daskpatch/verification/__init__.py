@@ -2,5 +2,3 @@
 
 from .checking import Verification, verify
 from .overview import Status, status
-
-__all__ = ["Status", "Verification", "status", "verify"]

@@ -5,20 +5,23 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from dask.system import CPU_COUNT
 
-from ..engine import Run, progress_of
+from ..deciding import TilesLike
+from ..engine import Window, progress_of
 from ..geometry import Region
-from ..planning.memory import at_least_one
-from ..receipts import Receipts, Report, digest_of
-from ..store import Objects
+from ..image import SourceLike
+from ..model import ModelLike
+from ..receipts import Receipts, Report, digest_of, digest_of_bytes
+from ..store import Objects, StoreLike
+from ..support import as_count
 from .mending import mend, repair_plan
-from .outputs import RecordedImage, recorded_images
+from .outputs import RecordedBlocks, recorded_run
 
 NEVER_WRITTEN, MISSING, CHANGED, CORRUPT = "never written", "missing", "changed", "corrupt"
 
@@ -38,6 +41,8 @@ class Verification:
         gone), `changed` (other voxels than were written) or `corrupt` (cannot be read).
     total
         Blocks of the output.
+    passes
+        The same of each further pass, by name.
     repaired
         The report of the run that mended them, or None.
     """
@@ -46,6 +51,7 @@ class Verification:
     bad: tuple[int, ...]
     reasons: dict[int, str]
     total: int
+    passes: dict[str, Verification] = field(default_factory=dict)
     repaired: Report | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,12 +61,15 @@ class Verification:
             "bad": list(self.bad),
             "reasons": {str(index): reason for index, reason in self.reasons.items()},
             "total": self.total,
+            "passes": {name: found.to_dict() for name, found in self.passes.items()},
             "repaired": None if self.repaired is None else self.repaired.to_dict(),
         }
 
     def __str__(self) -> str:
         if not self.bad:
-            return f"all {self.total:,} blocks are as they were written"
+            lines = [f"all {self.total:,} blocks are as they were written"]
+            lines += [f"{name}: {found}" for name, found in self.passes.items() if not found.ok]
+            return "\n".join(lines)
         counts = Counter(self.reasons.values())
         kinds = ", ".join(f"{count} {reason}" for reason, count in counts.items())
         shown = ", ".join(map(str, self.bad[:20])) + (", …" if len(self.bad) > 20 else "")
@@ -69,13 +78,13 @@ class Verification:
 
 
 def verify(
-    output: Any,
+    output: StoreLike,
     *,
     repair: bool = False,
-    model: Any | None = None,
-    source: Any | None = None,
-    patching: Any | None = None,
-    post: Any | None = None,
+    model: ModelLike | None = None,
+    source: SourceLike | Sequence[SourceLike] | None = None,
+    patching: TilesLike | None = None,
+    post: ModelLike | None = None,
     model_id: str | None = None,
     threads: int | None = None,
     progress: bool = True,
@@ -119,68 +128,85 @@ def verify(
     """
     if repair and model is None:
         raise ValueError("A repair needs the model: the one that the run began with.")
-    images = recorded_images(output)
-    n_threads = CPU_COUNT if threads is None else at_least_one("threads", threads)
+    run = recorded_run(output)
+    n_threads = CPU_COUNT if threads is None else as_count("threads", threads)
     planned = None
-    if repair:  # refused before everything is read
+    if repair and model is not None:  # refused before everything is read
         planned = repair_plan(
             output,
-            images,
+            run,
             model,
             source=source,
             patching=patching,
             post=post,
             model_id=model_id,
         )
-    reasons = _reasons(images, n_threads, progress=progress)
-    bad = tuple(sorted(reasons))
-    repaired = mend(planned, output, bad, progress=progress) if planned and bad else None
-    total = sum(image.grid.n_cells for image in images)
-    return Verification(not bad, bad, {i: reasons[i] for i in bad}, total, repaired)
+    found = _check(run.blocks[: len(run.images)], n_threads, progress=progress)
+    passes = {
+        name: _check([b for b in run.others if b.name == name], n_threads, progress=progress)
+        for name in sorted({blocks.name for blocks in run.others})
+    }
+    repaired = None
+    if planned is not None and found.bad:
+        repaired = mend(planned, output, found.bad, progress=progress)
+    ok = found.ok and all(one.ok for one in passes.values())
+    return replace(found, ok=ok, passes=passes, repaired=repaired)
 
 
-def _reasons(images: Sequence[RecordedImage], threads: int, *, progress: bool) -> dict[int, str]:
-    """Why blocks are bad, by index."""
-    check = _Check(images)
-    blocks = (index for image in images for index in image.blocks)
-    run = Run(check, blocks, key=f"daskpatch-verify-{uuid4().hex}", threads=threads)
+def _check(recorded: Sequence[RecordedBlocks], threads: int, *, progress: bool) -> Verification:
+    """The blocks of one pass compared with their receipts."""
+    check = _Comparison(recorded)
+    indices = (index for blocks in recorded for index in blocks.indices)
+    window = Window(check, indices, key=f"daskpatch-verify-{uuid4().hex}", threads=threads)
     reasons: dict[int, str] = {}
-    total = sum(image.grid.n_voxels_before(image.grid.n_cells) for image in images)
+    total = sum(blocks.grid.n_voxels_before(blocks.grid.n_cells) for blocks in recorded)
     with progress_of(total, 0, shown=progress) as advance:
-        for outcome in run:
+        for outcome in window:
             if outcome.error is not None:
                 raise outcome.error
             reason, voxels = outcome.result
             advance(voxels)
             if reason is not None:
                 reasons[outcome.index] = reason
-    return reasons
+    bad = tuple(sorted(reasons))
+    n_blocks = sum(blocks.grid.n_cells for blocks in recorded)
+    return Verification(not bad, bad, {i: reasons[i] for i in bad}, n_blocks)
 
 
 @dataclass
-class _Check:
+class _Comparison:
     """A block's index in, why it is bad (or None) and its voxels out."""
 
-    images: Sequence[RecordedImage]
+    recorded: Sequence[RecordedBlocks]
     receipts: list[Receipts] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.receipts = [image.record.receipts() for image in self.images]
-        self._firsts = [image.first for image in self.images]
+        self.receipts = [blocks.record.receipts() for blocks in self.recorded]
+        self._firsts = [blocks.first for blocks in self.recorded]
 
     def __call__(self, index: int) -> tuple[str | None, int]:
         at = bisect_right(self._firsts, index) - 1
-        image, receipts = self.images[at], self.receipts[at]
-        voxels = image.grid.cell(index - image.first).n_voxels
+        blocks, receipts = self.recorded[at], self.receipts[at]
+        voxels = blocks.grid.cell(index - blocks.first).n_voxels
         row = int(np.searchsorted(receipts["index"], np.uint64(index)))
         if row == len(receipts) or receipts["index"][row] != index:
             return NEVER_WRITTEN, voxels
-        return _compared(image, image.boxes(index), int(receipts["digest"][row])), voxels
+        digest = int(receipts["digest"][row])
+        if not blocks.arrays:
+            return _compared_bytes(blocks, index, digest), voxels
+        return _compared(blocks, blocks.boxes(index), digest), voxels
 
 
-def _compared(image: RecordedImage, boxes: Sequence[Region], digest: int) -> str | None:
-    arrays = [array for array in image.arrays if array is not None]
-    if len(arrays) < len(image.arrays):
+def _compared_bytes(blocks: RecordedBlocks, index: int, digest: int) -> str | None:
+    left = blocks.record.left(index)
+    if left is None:
+        return MISSING
+    return None if digest_of_bytes(left) == digest else CHANGED
+
+
+def _compared(blocks: RecordedBlocks, boxes: Sequence[Region], digest: int) -> str | None:
+    arrays = [array for array in blocks.arrays if array is not None]
+    if len(arrays) < len(blocks.arrays):
         return MISSING
     try:
         values = [
@@ -193,7 +219,7 @@ def _compared(image: RecordedImage, boxes: Sequence[Region], digest: int) -> str
         return None
     gone = not all(
         Objects(place).exists(key)
-        for place, array, box in zip(image.locations, arrays, boxes, strict=True)
+        for place, array, box in zip(blocks.locations, arrays, boxes, strict=True)
         for key, _ in array.units(box.slices)
     )
     return MISSING if gone else CHANGED

@@ -6,97 +6,100 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import patching as strategies
-from ..image import open_stack
-from ..patching import TileStrategy
-from ..planning import Plan
-from ..planning.claiming import check_resumable
-from ..prediction import plan
-from ..receipts import Claim, Part, Report
-from ..values import options_of
-from .outputs import RecordedImage, recorded_images
+from ..deciding import Tiles, TilesLike
+from ..image import ImageStack, SourceLike, open_stack
+from ..model import Model, ModelLike
+from ..output import Output
+from ..patching import Patching, TileStrategy
+from ..planning import Plan, check_resumable, plan
+from ..receipts import Claim, Fingerprint, Json, Part, Report, as_json
+from ..store import StoreLike
+from ..support import restored
+from ..values import Normalize
+from .outputs import RecordedImage, RecordedRun, recorded_run
 
 
 def repair_plan(
-    output: Any,
-    images: Sequence[RecordedImage],
-    model: Any,
+    output: StoreLike,
+    run: RecordedRun,
+    model: ModelLike,
     *,
-    source: Any | None,
-    patching: Any | None,
-    post: Any | None,
+    source: SourceLike | Sequence[SourceLike] | None,
+    patching: TilesLike | None,
+    post: ModelLike | None,
     model_id: str | None,
 ) -> Plan:
     """The plan that bad blocks are computed with again: the one that the run began with.
+
+    The options that voxels depend on are restored as their declarations say; those that a record
+    cannot hold (model, `post`, a strategy from elsewhere) are given.
 
     Raises
     ------
     ValueError
         If source, tiling or model is not what the run began with.
     """
-    began = images[0].run["fingerprint"]
-    sources = _sources(images, source)
-    shapes = [image.run["fingerprint"]["source"]["data_shape"] for image in images]
+    first = run.images[0].document
+    began = as_json(first.fingerprint)
+    sources = _sources(run.images, source)
+    shapes = [image.document.fingerprint.source.data_shape for image in run.images]
+    tiles = patching or _strategy(first.fingerprint, shapes)
     planned = plan(
-        sources if images[0].run["is_series"] else sources[0],
-        model,
-        output,
-        patching=patching or _strategy(began["tiling"], shapes),
-        input_dtype=began["input_dtype"],
-        dtype={name: output["dtype"] for name, output in began["output"].items()},
-        model_id=model_id,
-        post=post,
-        **_options(began["treatment"]),
+        sources if first.is_series else sources[0],
+        Model(model, id=model_id, **restored(Model, began)),
+        Output(output, **{**_of_output(began), "post": post}),
+        tiles=Tiles(patching=tiles),
+        normalize=Normalize(**restored(Normalize, began)),
     )
     check_resumable(planned)
     return planned
 
 
-def _options(treatment: dict[str, Any]) -> dict[str, Any]:
-    """The options of `plan` that a treatment was made from."""
-    names = ("stitch", "augment", "denormalize", "scale", "margin")
-    options = {name: treatment[name] for name in names if name in treatment}
-    if "normalize" in treatment:
-        options |= options_of(treatment["normalize"])
-    return options
+def _of_output(began: Json) -> dict[str, Any]:
+    """The layout is taken from the record when the run is resumed."""
+    return restored(Output, began)
 
 
-def mend(planned: Plan, output: Any, bad: Sequence[int], *, progress: bool) -> Report:
+def mend(planned: Plan, output: StoreLike, bad: Sequence[int], *, progress: bool) -> Report:
     """Drop the receipts of bad blocks, and resume: what has no receipt is computed."""
-    images = recorded_images(output, read_only=False)
-    with Claim(images[0].record, Part()):
-        for image in images:
-            image.record.drop([index for index in bad if index in image.blocks])
+    run = recorded_run(output, read_only=False)
+    with Claim(run.images[0].record, Part()):
+        for image in run.images:
+            image.record.drop([index for index in bad if index in image.blocks.indices])
     return planned.run(resume=True, progress=progress)
 
 
-def _sources(images: Sequence[RecordedImage], source: Any | None) -> list[Any]:
-    given = source if isinstance(source, list | tuple) else [source] * len(images)
+def _sources(
+    images: Sequence[RecordedImage], source: SourceLike | Sequence[SourceLike] | None
+) -> list[ImageStack]:
+    given: Any = source if isinstance(source, list | tuple) else [source] * len(images)
     return [_source(image, one) for image, one in zip(images, given, strict=True)]
 
 
-def _source(image: RecordedImage, given: Any | None) -> Any:
-    facts = image.run["fingerprint"]["source"]
-    found = facts["where"] if given is None else given
+def _source(image: RecordedImage, given: Any | None) -> ImageStack:
+    facts = image.document.fingerprint.source
+    found = facts.where if given is None else given
     if isinstance(found, str) and found == "memory":
         raise ValueError(
-            f"The source {image.run['source']} was no stored array; pass it to the repair: source=…"
+            f"The source {image.document.source} was no stored array; pass it to the repair: "
+            "source=…"
         )
     return open_stack(
         found,
-        axes=facts["axes"],
-        channels=facts["channels"],
-        padding=facts["padding"],
-        ndim=len(facts["data_shape"]) - 2,
+        axes=facts.axes,
+        channels=facts.channels,
+        padding="reflect" if facts.padding is None else facts.padding,
+        ndim=len(facts.data_shape) - 2,
     )
 
 
-def _strategy(tiling: dict[str, Any], shapes: list[list[int]]) -> Any:
-    kind: Any = getattr(strategies, tiling["strategy"], object)
+def _strategy(began: Fingerprint, shapes: Sequence[Sequence[int]]) -> Patching:
+    name = began.tiling["strategy"]
+    kind: Any = getattr(strategies, name, object)
     if not issubclass(kind, TileStrategy):
         raise ValueError(
-            f"The tiling {tiling['strategy']} is not daskpatch's own; pass it to the repair: "
-            "patching=…"
+            f"The tiling {name} is not daskpatch's own; pass it to the repair: patching=…"
         )
-    arguments = {name: value for name, value in tiling.items() if name != "strategy"}
-    made: Any = kind
-    return made(shapes, **arguments)
+    arguments = {key: value for key, value in began.tiling.items() if key != "strategy"}
+    made: Patching = kind(shapes, **arguments)
+    return made

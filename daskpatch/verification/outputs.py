@@ -1,86 +1,160 @@
-"""The arrays of an output with their records."""
+"""The arrays of an output with the records of their passes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from ..geometry import Dimensions, Region, RegularGrid
-from ..receipts import Record
-from ..store import Location, StoredArray, attributes_at, existing_array, locate
+from ..receipts import PassDocument, Record, RunDocument
+from ..store import (
+    Location,
+    StoredArray,
+    StoreLike,
+    attributes_at,
+    existing_array,
+    locate,
+)
+
+PREDICTION = "prediction"
 
 
 @dataclass(frozen=True)
-class RecordedImage:
-    """One image's output of a run: its arrays, None before they are created.
+class RecordedBlocks:
+    """The blocks of one pass over one image's arrays (or over none).
 
-    `first` is the flat index of its first block, `grid` the blocks of its first array, `run` its
-    run document.
+    `arrays` holds None for those that are not created yet; `first` is the flat index of the first
+    block, `grid` the blocks of the first array; `leaves` says that blocks leave bytes instead.
     """
 
+    name: str
+    record: Record
     locations: tuple[Location, ...]
     arrays: tuple[StoredArray | None, ...]
-    record: Record
-    run: dict[str, Any]
     dimensions: tuple[Dimensions, ...]
     grid: RegularGrid
     first: int
 
     @property
-    def blocks(self) -> range:
+    def indices(self) -> range:
         return range(self.first, self.first + self.grid.n_cells)
+
+    @property
+    def is_prediction(self) -> bool:
+        return self.name == PREDICTION
 
     def boxes(self, index: int) -> list[Region]:
         """A block's box in each array."""
         region = self.grid.cell(index - self.first)
+        if not self.dimensions:
+            return [region] * len(self.arrays)
         primary, *others = self.dimensions
         return [region, *(dims.counterpart(primary, region) for dims in others)]
 
 
-def recorded_images(output: Any, *, read_only: bool = True) -> list[RecordedImage]:
-    """What a run writes for its images: one, or those of a series.
+@dataclass(frozen=True)
+class RecordedImage:
+    """One image's output of a run, and what it was begun with."""
+
+    document: RunDocument
+    blocks: RecordedBlocks
+
+    @property
+    def record(self) -> Record:
+        return self.blocks.record
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """All that a run writes for its images, one or those of a series."""
+
+    images: tuple[RecordedImage, ...]
+    others: tuple[RecordedBlocks, ...]
+
+    @property
+    def blocks(self) -> list[RecordedBlocks]:
+        """Of the prediction, image by image, then of further passes."""
+        return [*(image.blocks for image in self.images), *self.others]
+
+
+def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
+    """What a run wrote, by its records.
 
     Raises
     ------
     FileNotFoundError
         If there is no record of a run.
+    ValueError
+        If one cannot be understood.
     """
     # Read-only, what is not there is not made.
     location = locate(output, read_only=read_only)
     folder = location.local_path
     if folder is not None and folder.is_file():
         raise FileNotFoundError(f"{location.name} is a file; name the output of a run, a folder.")
+    images = _images(location)
+    return RecordedRun(images, tuple(_further(location, images)))
+
+
+def _images(location: Location) -> tuple[RecordedImage, ...]:
     alone = _recorded(location)
     if alone is not None:
-        return [alone]
+        return (alone,)
     first = _recorded(location.child("0"))
     if first is None:
         raise FileNotFoundError(
             f"{location.name} has no record of a daskpatch run; name the output of one: the array, "
             "or the group of a series or of several arrays."
         )
-    count = first.run["fingerprint"]["source"]["of"]
+    count = first.document.fingerprint.source.of
     others = [_recorded(location.child(str(i))) for i in range(1, count)]
-    return [first, *(other for other in others if other is not None)]
+    return (first, *(other for other in others if other is not None))
 
 
 def _recorded(location: Location) -> RecordedImage | None:
     """What is at the place of an image: an array with a record, or a group of several."""
-    place = next((p for p in _places(location) if Record(p).run() is not None), None)
-    if place is None:
-        return None
-    record = Record(place)
-    run = record.run()
-    assert run is not None
-    outputs = run["fingerprint"]["output"]
-    ndim = len(run["fingerprint"]["source"]["data_shape"]) - 2
-    dimensions = tuple(Dimensions(o["axes"], tuple(o["shape"]), ndim) for o in outputs.values())
+    for place in _places(location):
+        record = Record(place)
+        document = record.document()
+        if isinstance(document, RunDocument):
+            return _of_document(location, record, document)
+    return None
+
+
+def _of_document(location: Location, record: Record, document: RunDocument) -> RecordedImage:
+    outputs = document.fingerprint.output
+    ndim = len(document.fingerprint.source.data_shape) - 2
+    dimensions = tuple(Dimensions(o.axes, o.shape, ndim) for o in outputs.values())
     locations = tuple(location.child(name) if name else location for name in outputs)
-    blocks = run["blocks"]
-    grid = RegularGrid(dimensions[0].shape, tuple(blocks["shape"]), tuple(blocks["merge"]))
-    arrays = tuple(map(existing_array, locations))
-    return RecordedImage(locations, arrays, record, run, dimensions, grid, blocks["first"])
+    blocks = RecordedBlocks(
+        name=PREDICTION,
+        record=record,
+        locations=locations,
+        arrays=tuple(map(existing_array, locations)),
+        dimensions=dimensions,
+        grid=document.blocks.grid(dimensions[0].shape),
+        first=document.blocks.first,
+    )
+    return RecordedImage(document, blocks)
+
+
+def _further(location: Location, images: tuple[RecordedImage, ...]) -> Iterator[RecordedBlocks]:
+    """The blocks of further passes, whose records lie beside those of the images."""
+    for image in images:
+        for name in image.record.passes():
+            record = Record(image.record.location, name)
+            document = record.document()
+            if isinstance(document, PassDocument):
+                places = tuple(location.at(array.path) for array in document.arrays)
+                yield RecordedBlocks(
+                    name=name,
+                    record=record,
+                    locations=places,
+                    arrays=tuple(map(existing_array, places)),
+                    dimensions=(),
+                    grid=document.blocks.grid(document.of),
+                    first=document.blocks.first,
+                )
 
 
 def _places(location: Location) -> Iterator[Location]:

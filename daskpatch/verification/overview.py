@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,7 +11,8 @@ from dask.utils import format_time
 from numpy.typing import NDArray
 
 from ..receipts import ClaimedError, FailedBlock, Receipts, holders
-from .outputs import RecordedImage, recorded_images
+from ..store import StoreLike
+from .outputs import RecordedBlocks, RecordedImage, recorded_run
 
 _RECENT = 300.0
 """Seconds up to the last receipt over which the rate is taken."""
@@ -35,6 +37,8 @@ class Status:
         Those that were set aside: `FailedBlock`s.
     drivers
         Who works on the output, in words.
+    passes
+        Done and total blocks of each further pass, by name.
     """
 
     done: int
@@ -44,7 +48,8 @@ class Status:
     seconds_left: float | None
     failed_blocks: tuple[FailedBlock, ...]
     drivers: tuple[str, ...]
-    _parts: tuple[tuple[RecordedImage, Receipts], ...] = field(repr=False)
+    passes: dict[str, tuple[int, int]]
+    _images: tuple[tuple[RecordedBlocks, Receipts], ...] = field(repr=False)
 
     @property
     def remaining(self) -> int:
@@ -52,13 +57,13 @@ class Status:
 
     def block_map(self, data_idx: int = 0) -> NDArray[np.uint8]:
         """Blocks of one image along the output's axes: 0 remaining, 1 done, 2 failed."""
-        image, done = self._parts[data_idx]
-        states = np.full(image.grid.n_cells, REMAINING, np.uint8)
-        states[done["index"].astype(int) - image.first] = DONE
+        blocks, done = self._images[data_idx]
+        states = np.full(blocks.grid.n_cells, REMAINING, np.uint8)
+        states[done["index"].astype(int) - blocks.first] = DONE
         for failure in self.failed_blocks:
-            if failure.index in image.blocks:
-                states[failure.index - image.first] = FAILED
-        return states.reshape(image.grid.counts)
+            if failure.index in blocks.indices:
+                states[failure.index - blocks.first] = FAILED
+        return states.reshape(blocks.grid.counts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -70,6 +75,7 @@ class Status:
             "voxels_per_second": self.voxels_per_second,
             "seconds_left": self.seconds_left,
             "drivers": list(self.drivers),
+            "passes": {name: list(counts) for name, counts in self.passes.items()},
             "failed_blocks": [asdict(failure) for failure in self.failed_blocks],
         }
 
@@ -85,12 +91,17 @@ class Status:
             )
         if self.remaining and not self.drivers:
             lines.append("nobody works on it")
+        lines += [
+            f"{name}: {done:,} of {total:,} blocks done"
+            for name, (done, total) in self.passes.items()
+            if done < total
+        ]
         lines += [f"being written by {driver}" for driver in self.drivers]
         lines += map(str, self.failed_blocks)
         return "\n".join(lines)
 
 
-def status(output: Any) -> Status:
+def status(output: StoreLike) -> Status:
     """How far the run that writes an output is, here or elsewhere; reads its records only.
 
     Parameters
@@ -114,12 +125,12 @@ def status(output: Any) -> Status:
     >>> status(store).remaining
     0
     """
-    images = recorded_images(output)
-    parts = tuple((image, _known(image)) for image in images)
-    failures = [f for image, done in parts for f in image.record.failures(done).values()]
+    run = recorded_run(output)
+    parts = tuple((image.blocks, _receipts(image.blocks)) for image in run.images)
+    failures = [f for blocks, done in parts for f in blocks.record.failures(done).values()]
     rows = np.concatenate([done for _, done in parts])
-    total = sum(image.grid.n_cells for image in images)
-    drivers = _drivers(images[0])
+    total = sum(blocks.grid.n_cells for blocks, _ in parts)
+    drivers = _drivers(run.images[0])
     rate = _rate(rows)
     return Status(
         done=len(rows),
@@ -129,21 +140,32 @@ def status(output: Any) -> Status:
         seconds_left=_seconds_left(rows, total - len(rows) - len(failures), rate, bool(drivers)),
         failed_blocks=tuple(sorted(failures, key=lambda failure: failure.index)),
         drivers=drivers,
-        _parts=parts,
+        passes=_of_passes(run.others),
+        _images=parts,
     )
 
 
-def _known(image: RecordedImage) -> Receipts:
+def _of_passes(others: Sequence[RecordedBlocks]) -> dict[str, tuple[int, int]]:
+    """Done and total blocks of each further pass, of all images together."""
+    counts: dict[str, tuple[int, int]] = {}
+    for blocks in others:
+        done, total = counts.get(blocks.name, (0, 0))
+        counts[blocks.name] = done + len(_receipts(blocks)), total + blocks.grid.n_cells
+    return counts
+
+
+def _receipts(blocks: RecordedBlocks) -> Receipts:
     """The receipts of blocks that there are."""
-    done = image.record.receipts()
-    blocks = image.blocks
-    inside: Receipts = done[(done["index"] >= blocks.start) & (done["index"] < blocks.stop)]
+    done, indices = blocks.record.receipts(), blocks.indices
+    inside: Receipts = done[(done["index"] >= indices.start) & (done["index"] < indices.stop)]
     return inside
 
 
 def _drivers(image: RecordedImage) -> tuple[str, ...]:
+    record = image.record
+    silence = record.pacing.silence
     try:
-        return tuple(str(holder) for holder in holders(image.record).values() if holder.is_alive)
+        return tuple(str(each) for each in holders(record).values() if each.is_alive(silence))
     except ClaimedError as error:  # one that cannot be read
         return (str(error),)
 

@@ -1,0 +1,107 @@
+"""Which tiles a region needs, and what they read."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..geometry import AxisTile, AxisTiling, Region
+from ..image import ImageStack, chunks_of
+from ..patching import TileGrid
+from .recipe import Recipe
+
+Tile = tuple[AxisTile, ...]
+
+
+def needed_tiles(recipe: Recipe, data_idx: int, region: Region) -> tuple[range, ...]:
+    """Per axis, the tiles that a (Z)YX region of the output is made of."""
+    inside = recipe.signature.input_region(region)
+    return tuple(
+        needed_along(recipe, data_idx, axis, start, stop)
+        for axis, (start, stop) in enumerate(zip(inside.start, inside.stop, strict=True))
+    )
+
+
+def needed_along(recipe: Recipe, data_idx: int, axis: int, start: int, stop: int) -> range:
+    """The tiles that an interval of the input along one axis is predicted from."""
+    tiling = recipe.grids[data_idx].axes[axis]
+    if recipe.blends:
+        return reaching(tiling, start, stop, recipe.signature.margin[axis])
+    return tiling.touching(start, stop)
+
+
+def touching(grid: TileGrid, region: Region) -> tuple[range, ...]:
+    """Per axis, the tiles that keep voxels of a (Z)YX region of the input."""
+    return tuple(
+        axis.touching(a, b) for axis, a, b in zip(grid.axes, region.start, region.stop, strict=True)
+    )
+
+
+def reaching(tiling: AxisTiling, start: int, stop: int, margin: tuple[int, int]) -> range:
+    """The tiles whose results cover a voxel of an interval, cropped away or not; O(log n).
+
+    >>> from daskpatch.geometry import AlignedAxis
+    >>> reaching(AlignedAxis(100, 16, 8), 16, 24, (0, 0))
+    range(1, 4)
+    """
+    before, behind = margin
+
+    def end(index: int) -> int:
+        tile = tiling.tile(index)
+        return tile.start + tile.size - behind
+
+    def begin(index: int) -> int:
+        return tiling.tile(index).start + before
+
+    indices = range(tiling.n_tiles)
+    return range(bisect_right(indices, start, key=end), bisect_left(indices, stop, key=begin))
+
+
+def bounding_box(grid: TileGrid, ranges: tuple[range, ...]) -> Region:
+    """The smallest box that holds these tiles whole; it may exceed the image."""
+    extents = [
+        _extent([axis.tile(i) for i in indices])
+        for axis, indices in zip(grid.axes, ranges, strict=True)
+    ]
+    return Region(tuple(a for a, _ in extents), tuple(b for _, b in extents))
+
+
+def _extent(tiles: list[AxisTile]) -> tuple[int, int]:
+    return min(t.start for t in tiles), max(t.start + t.size for t in tiles)
+
+
+def tile_view(patch: NDArray[Any], box: Region, tile: Tile) -> NDArray[Any]:
+    """A tile's view of the `C(Z)YX` patch that holds `box`."""
+    region = Region(tuple(t.start for t in tile), tuple(t.start + t.size for t in tile))
+    return patch[(slice(None), *region.slices_within(box))]
+
+
+def batches(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:
+    """At most `size` tiles at a time, all of the same shape."""
+    group: list[Tile] = []
+    for tile in tiles:
+        if group and (len(group) == size or tile_sizes(group[0]) != tile_sizes(tile)):
+            yield group
+            group = []
+        group.append(tile)
+    if group:
+        yield group
+
+
+def tile_sizes(tile: Tile) -> tuple[int, ...]:
+    return tuple(t.size for t in tile)
+
+
+def bytes_decoded(image: ImageStack, box: Region) -> int:
+    """Bytes of the source's chunks that a (Z)YX box touches, for all channels of a sample."""
+    channels, spatial = image.data_shape[1], image.data_shape[2:]
+    start = tuple(min(max(a, 0), n) for a, n in zip(box.start, spatial, strict=True))
+    stop = tuple(max(min(b, n), a) for b, n, a in zip(box.stop, spatial, start, strict=True))
+    inside = Region(start, stop)
+    chunks = chunks_of(image)
+    if chunks is not None and inside.n_voxels:
+        inside = inside.rounded_out(chunks, spatial)
+    return inside.n_voxels * channels * image.data_dtype.itemsize

@@ -1,0 +1,138 @@
+"""How a series of images becomes its prediction: the recipe, and the prediction that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ..geometry import Dimensions, RegularGrid
+from ..image import ImageStack
+from ..model import OutputArray, Position, SharedModel, Signature
+from ..patching import TileGrid
+from ..values import Normalize, Statistics, ValueMap
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that is decided about the voxels of a prediction: enough for geometry and for costs.
+
+    Attributes
+    ----------
+    stored
+        What is stored: one entry per array, in the dtype that is stored.
+    outputs
+        Per image, the dimensions of each of these arrays. Blocks are counted in the first one's.
+    stitch
+        How tiles meet: `"crop"`, or the name of the weights that they are blended with.
+    positions
+        In which tiles are predicted: more than one for test-time augmentation.
+    post
+        What makes the stored arrays of the stitched ones; None where they are the same.
+    normalize
+        How values are mapped before the model, and whether results are mapped back.
+    """
+
+    images: tuple[ImageStack, ...]
+    grids: tuple[TileGrid, ...]
+    model: SharedModel
+    signature: Signature
+    stored: tuple[OutputArray, ...]
+    outputs: tuple[tuple[Dimensions, ...], ...]
+    input_dtype: np.dtype[Any]
+    batch_size: int
+    stitch: str = "crop"
+    positions: tuple[Position, ...] = (Position(),)
+    post: SharedModel | None = None
+    normalize: Normalize = Normalize()
+
+    @property
+    def primary(self) -> tuple[Dimensions, ...]:
+        """Per image, the dimensions of the first array."""
+        return tuple(arrays[0] for arrays in self.outputs)
+
+    @property
+    def dtypes(self) -> tuple[np.dtype[Any], ...]:
+        """What is stored, per array."""
+        return tuple(np.dtype(output.dtype) for output in self.stored)
+
+    @property
+    def stored_itemsize(self) -> int:
+        """Bytes that a voxel takes in all arrays, per channel of the first."""
+        channels = self.stored[0].channels
+        sizes = (output.channels * np.dtype(output.dtype).itemsize for output in self.stored)
+        return -(-sum(sizes) // channels)
+
+    @property
+    def blends(self) -> bool:
+        """Whether a voxel comes from all tiles that reach it, not from one."""
+        return self.stitch != "crop"
+
+    def prediction(self, statistics: Sequence[Statistics] | None = None) -> Prediction:
+        """The prediction, once there is all that it takes.
+
+        Raises
+        ------
+        ValueError
+            If values are normalised by what images are like, and `statistics` are not given.
+        """
+        constants = self.normalize.constants
+        maps: tuple[ValueMap, ...] | None = None
+        if constants is not None:
+            maps = (constants,) * len(self.images)
+        elif self.normalize.measures:
+            if statistics is None:
+                raise ValueError("Images are normalised by their statistics; measure them first.")
+            maps = tuple(found.value_map for found in statistics)
+        return Prediction(**{f.name: getattr(self, f.name) for f in fields(Recipe)}, maps=maps)
+
+
+@dataclass(frozen=True)
+class Prediction(Recipe):
+    """A recipe with all that it takes: what a region of any image is predicted from.
+
+    Made by `Recipe.prediction`, which no recipe without its statistics passes.
+
+    Attributes
+    ----------
+    maps
+        Per image, how its values are normalised; None where they are not.
+    """
+
+    maps: tuple[ValueMap, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.maps is None and self.normalize.kind is not None:
+            raise ValueError(
+                "Values are normalised, and nothing says by what; see Recipe.prediction."
+            )
+
+
+def block_grids(recipe: Recipe, block_shape: tuple[int, ...]) -> tuple[RegularGrid, ...]:
+    """The blocks of every image of a series."""
+    return tuple(
+        block_grid(recipe, data_idx, block_shape) for data_idx in range(len(recipe.images))
+    )
+
+
+def block_grid(recipe: Recipe, data_idx: int, block_shape: tuple[int, ...]) -> RegularGrid:
+    """The blocks of one image.
+
+    A last block that only the end of the last tile touches joins the one before: its voxels
+    come out of a tile that is computed there anyway.
+    """
+    dims, grid = recipe.outputs[data_idx][0], recipe.grids[data_idx]
+    starts = dims.spread(-1, -1, kept_of_last(recipe.signature, grid))
+    merge = tuple(
+        0 <= start < size // block * block
+        for start, size, block in zip(starts, dims.shape, block_shape, strict=True)
+    )
+    return RegularGrid(dims.shape, block_shape, merge)
+
+
+def kept_of_last(signature: Signature, grid: TileGrid) -> tuple[int, ...]:
+    """Where the crop of the last tile lands along each spatial axis."""
+    tile = tuple(axis.tile(axis.n_tiles - 1) for axis in grid.axes)
+    return signature.kept(tile).start

@@ -1,0 +1,162 @@
+"""Flags: derived from the declarations of options, and those that are the command line's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..deciding import KINDS
+from ..running import Run
+from ..support import (
+    FILE,
+    INTEGER,
+    NAME,
+    NUMBER,
+    SECONDS,
+    SIZES,
+    Declaration,
+    Options,
+    Parser,
+    declarations,
+    words_of,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+Flag = Callable[[Any], Any]
+
+RUN_WORDS = tuple(word for word, told in words_of(Run).items() if told.flag is not None)
+
+
+class Text(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """What a parser makes of text; its `ValueError` is the user's."""
+
+    def __init__(self, parser: Parser) -> None:
+        self.name = parser.metavar
+        self._parse = parser.parse
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def flags_of(kind: type[Options]) -> list[Flag]:
+    """A flag for each option of a kind of values that has one."""
+    found = (_flag(declared) for declared in declarations(kind).values())
+    return [flag for flag in found if flag is not None]
+
+
+def _flag(declared: Declaration) -> Flag | None:
+    name = declared.flag_name()
+    if name is None:
+        return None
+    parameter = declared.word or _parameter(name)
+    shown: dict[str, Any] = {"help": declared.help}
+    if declared.is_required:
+        shown["required"] = True
+    elif declared.default is not None:
+        shown["default"] = declared.default
+    if isinstance(declared.parser, tuple):
+        shown["type"] = click.Choice(declared.parser)
+    elif declared.parser is not None:
+        shown["type"] = Text(declared.parser)
+    return click.option(name, parameter, **shown)
+
+
+def _parameter(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
+
+
+_WORKERS: list[Flag] = [
+    click.option("--scheduler", metavar="ADDRESS", help="A dask.distributed scheduler to run on."),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Run on so many processes; --threads are of each.",
+    ),
+    click.option(
+        "--grace",
+        type=Text(SECONDS),
+        default=60.0,
+        help="Seconds that running blocks have after Ctrl-C.",
+    ),
+]
+
+_PROBE: list[Flag] = [
+    click.option("--ndim", type=click.IntRange(2, 3), required=True, help="Spatial axes."),
+    click.option("--channels", type=click.IntRange(min=1), default=1, help="Of its input."),
+    click.option("--sample", metavar="PATH", help="An image that the model is made for."),
+    click.option("--axes", help="The sample's axes, where it does not name them."),
+    click.option(
+        "--tolerance", type=Text(NUMBER), help="In standard deviations of the result.  [1e-6]"
+    ),
+    click.option("--input-dtype", default="float32", help="What the model is given."),
+    click.option("--patch-size", type=Text(SIZES), help="A size that the model takes."),
+    click.option("--seconds", type=Text(SECONDS), default=20.0, help="For measuring the cost."),
+    click.option("--save", type=Text(FILE), help="Also write the probe, as JSON."),
+]
+
+_CHECK: list[Flag] = [
+    click.option("--places", type=Text(INTEGER), default=4, help="Seams along each axis."),
+    click.option("--tolerance", type=Text(NUMBER), default=1e-4, help="In standard deviations."),
+    click.option("--seed", type=Text(INTEGER), default=0, help="Of the choice of seams."),
+    click.option("--plot", type=Text(FILE), help="Also draw what was found."),
+    click.option("--progress/--no-progress", default=True, help="Show a bar."),
+]
+
+_VERIFY: list[Flag] = [
+    click.option("--repair", is_flag=True, help="Compute bad blocks again."),
+    click.option("--model", type=Text(NAME), help="For the repair: the model of the run."),
+    click.option("--post", type=Text(NAME), help="For the repair: as it was given to predict."),
+    click.option("--model-id", help="For the repair: as it was given to predict."),
+    click.option("--threads", type=Text(INTEGER), help="Blocks that are read at a time."),
+    click.option("--progress/--no-progress", default=True, help="Show a bar."),
+]
+
+_COMMON: list[Flag] = [
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    click.option("--debug", is_flag=True, help="Show tracebacks."),
+]
+
+
+def plan_flags(command: F) -> F:
+    """Every option of `daskpatch.plan`."""
+    return _with(command, [flag for kind in KINDS for flag in flags_of(kind)])
+
+
+def run_flags(command: F) -> F:
+    """Every option of `Plan.run`, and who runs it."""
+    return _with(command, [*flags_of(Run), *_WORKERS])
+
+
+def probe_flags(command: F) -> F:
+    """Every option of `daskpatch.probe`."""
+    return _with(command, _PROBE)
+
+
+def check_flags(command: F) -> F:
+    """Every option of `daskpatch.check_seams`."""
+    return _with(command, _CHECK)
+
+
+def verify_flags(command: F) -> F:
+    """Every option of `daskpatch.verify`."""
+    return _with(command, _VERIFY)
+
+
+def common_flags(command: F) -> F:
+    """What every command has."""
+    return _with(command, _COMMON)
+
+
+def _with(command: F, flags: list[Flag]) -> F:
+    for flag in reversed(flags):
+        command = flag(command)
+    return command

@@ -1,0 +1,15 @@
+"""What is decided about a run before its first block, as data."""
+
+from .agreement import check_geometry
+from .choice import Candidate, Choice
+from .cost import Cost, cost_of
+from .decided import Decided
+from .decision import decide, decide_anew
+from .limits import Limits, LimitsWords, available_memory
+from .memory import Memory, check_memory
+from .plan_options import KINDS, PlanOptions, PlanWords
+from .selection import Selection
+from .strategy import strategy_of
+from .summary import as_dict, as_html, as_text
+from .tiles import Tiles, TilesLike, TilesWords, is_auto
+from .trial import Trial

@@ -1,0 +1,127 @@
+"""What options must agree on: with each other, with the images, and with what the model gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..geometry import AxisTile, Dimensions, representatives
+from ..model import Model, Signature
+from ..output import Layout
+from ..patching import TileGrid
+from ..values import Normalize
+
+
+def check_values(model: Model, normalize: Normalize, n_channels: int) -> None:
+    """Refuse a model of integers for normalised values, and constants for other channels.
+
+    Raises
+    ------
+    ValueError
+        If they don't go together.
+    """
+    if normalize.kind is not None and model.dtype.kind != "f":
+        raise ValueError(
+            f"input_dtype is {model.dtype}; normalised values are no integers: give a "
+            "dtype of floats."
+        )
+    if normalize.constants is None:
+        return
+    n_constants = len(normalize.constants.offset)
+    if n_constants not in (1, n_channels):
+        raise ValueError(
+            f"normalize has {n_constants} numbers for {n_channels} channel(s); give one, or "
+            "one per channel."
+        )
+
+
+def check_positions(model: Model, signature: Signature) -> None:
+    """Refuse positions in which results would not lie where they belong.
+
+    Raises
+    ------
+    ValueError
+        If flips or turns don't map margins and scales onto themselves.
+    """
+    margin, augment = signature.margin, model.augment or ()
+    if augment and any(abs(before - behind) > 1 for before, behind in margin):
+        raise ValueError(
+            f"augment turns tiles around, and the margin {margin} is not the same on both "
+            "sides; leave augment out."
+        )
+    if "rot90" in augment and (
+        signature.scale[-1] != signature.scale[-2] or margin[-1] != margin[-2]
+    ):
+        raise ValueError(
+            f"augment turns Y into X, which have scales {signature.scale[-2:]} and margins "
+            f"{margin[-2:]}; needed are the same. Give augment='flips', or none."
+        )
+
+
+def check_undo(normalize: Normalize, signature: Signature, n_channels: int) -> None:
+    """Refuse to map channels back that have no counterpart in the input.
+
+    Raises
+    ------
+    ValueError
+        If each channel was normalised on its own, and the model gives other channels.
+    """
+    n_maps = n_channels if normalize.per_channel else 1
+    if normalize.constants is not None:
+        n_maps = len(normalize.constants.offset)
+    given = [output.channels for output in signature.outputs]
+    if n_maps > 1 and any(channels != n_maps for channels in given):
+        raise ValueError(
+            f"denormalize cannot map {given} channels back: {n_maps} were normalised, each on "
+            "its own. Normalise them together (normalize_per_channel=False), or leave "
+            "denormalize out."
+        )
+
+
+def check_geometry(signature: Signature, grids: Sequence[TileGrid]) -> None:
+    """Refuse tiles whose crops the model's results don't cover, or cut through output voxels.
+
+    Raises
+    ------
+    ValueError
+        At the first one.
+    """
+    for grid in grids:
+        for axis, tiling in enumerate(grid.axes):
+            for tile in representatives(tiling):
+                _check_tile(signature, axis, tile, tiling.size)
+
+
+def check_channels(dims: Dimensions, layout: Layout) -> None:
+    """Refuse blocks that share out the channels of one of several arrays.
+
+    Raises
+    ------
+    ValueError
+        If they do.
+    """
+    block = layout.block_shape[dims.axes.index("C")]
+    if block < dims.n_channels:
+        raise ValueError(
+            f"block_shape {layout.block_shape} holds {block} of {dims.n_channels} channels; where "
+            "the model gives several arrays, a block takes all channels of each."
+        )
+
+
+def _check_tile(signature: Signature, axis: int, tile: AxisTile, size: int) -> None:
+    scale, (before, behind) = signature.scale[axis], signature.margin[axis]
+    first, end = tile.start + before, tile.start + tile.size - behind
+    if tile.keep_start < first or tile.keep_stop > end:
+        raise ValueError(
+            f"The model cuts {before} and {behind} voxels off its tiles along spatial axis {axis}: "
+            f"of [{tile.start}, {tile.start + tile.size}) it gives [{first}, {end}), and the "
+            f"tiling keeps [{tile.keep_start}, {tile.keep_stop}). Give patch_size and overlaps "
+            "instead of patching, or an AlignedPatching with this margin."
+        )
+    edges = [first, tile.keep_start, *([tile.keep_stop] if tile.keep_stop < size else [])]
+    if any((edge * scale).denominator > 1 for edge in edges):
+        raise ValueError(
+            f"The model gives {scale} voxels per voxel along spatial axis {axis}: tiles and their "
+            f"crops must begin on multiples of {scale.denominator}, and one begins at {first} and "
+            f"keeps [{tile.keep_start}, {tile.keep_stop}). Give align={scale.denominator}, or "
+            "patch_size and overlaps instead of patching."
+        )

@@ -1,0 +1,273 @@
+"""From what the trial showed to what is decided: arrays, layout, cost, memory, threads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..block import Recipe
+from ..geometry import Dimensions
+from ..image import ImageStack, LocatedImage, back_end_of, dimensions_of
+from ..model import OutputArray, Signature
+from ..output import BlockBudget, Layout, Output, Target, check_fits, choose_layout
+from ..patching import Patching, grids_of
+from ..statistics import box_voxels, bytes_needed
+from ..store import BackEnd, back_end_at
+from ..support import as_dtype
+from .agreement import check_channels
+from .choice import Choice
+from .cost import cost_of
+from .decided import Decided
+from .memory import check_memory, memory_of, stitched_bytes
+from .plan_options import PlanOptions
+from .trial import Trial
+
+
+def decide(
+    options: PlanOptions,
+    images: tuple[ImageStack, ...],
+    patching: Patching,
+    trial: Trial,
+    *,
+    target: Target | None,
+    choice: Choice | None,
+    identity: str | None,
+) -> Decided:
+    """Layout, cost and memory, from what the trial showed. Costs the same at any size.
+
+    Raises
+    ------
+    ValueError
+        If options don't fit the output.
+    MemoryError
+        If the peak is above the limit; the knob to turn is named.
+    """
+    recipe = _recipe(options, images, patching, trial, target)
+    back_end = _back_end(images, target, options.limits.io)
+    limit, threads = options.limits.nbytes, options.limits.n_threads
+    while True:
+        budget = _budget(recipe, trial, limit, threads, has_cache=back_end.cache_bytes > 0)
+        layout = _layout(recipe, target, options.output, budget)
+        memory = memory_of(
+            recipe,
+            layout,
+            threads=threads,
+            working=trial.working_bytes,
+            statistics=_statistics_bytes(recipe, limit, threads),
+            cache_bytes=back_end.cache_bytes,
+        )
+        if memory.peak <= limit or threads == 1 or options.limits.threads is not None:
+            break
+        threads = max(threads // 2, 1)
+    check_memory(memory, limit, "the memory_limit")
+    if target is not None:
+        target.check_layout(layout)
+    return Decided(
+        options=_filled(options, trial.signature),
+        recipe=recipe,
+        patching=patching,
+        layout=layout,
+        memory=memory,
+        cost=cost_of(recipe, layout.block_shape),
+        trial=trial,
+        target=target,
+        choice=choice,
+        back_end=back_end,
+        identity=identity,
+    )
+
+
+def decide_anew(decided: Decided, options: PlanOptions, target: Target | None) -> Decided:
+    """The same, for another output or other limits: the trial holds, nothing is read."""
+    images = decided.images
+    if options.limits.io != decided.options.limits.io:
+        images = tuple(
+            image.with_io(options.limits.io) if isinstance(image, LocatedImage) else image
+            for image in images
+        )
+    identity = decided.identity
+    if identity is None and target is not None:
+        identity = options.identity()
+    return decide(
+        options,
+        images,
+        decided.patching,
+        decided.trial,
+        target=target,
+        choice=decided.choice,
+        identity=identity,
+    )
+
+
+def _filled(options: PlanOptions, signature: Signature) -> PlanOptions:
+    """Options with what the trial found, where that matters to a later run."""
+    if signature.keeps_size:
+        return replace(options, model=replace(options.model, scale=None, margin=None))
+    found = replace(options.model, scale=signature.scale, margin=signature.margin)
+    return replace(options, model=found)
+
+
+def _recipe(
+    options: PlanOptions,
+    images: tuple[ImageStack, ...],
+    patching: Patching,
+    trial: Trial,
+    target: Target | None,
+) -> Recipe:
+    shapes = [image.data_shape for image in images]
+    stored = _stored(options.output.dtype, target, trial)
+    batch_size = options.tiles.batch_size
+    assert not isinstance(batch_size, str), "chosen by now"
+    return Recipe(
+        images=images,
+        grids=grids_of(patching, shapes),
+        model=options.model.shared,
+        signature=trial.signature,
+        stored=stored,
+        outputs=_outputs(images, trial.signature, stored),
+        input_dtype=options.model.dtype,
+        batch_size=batch_size,
+        stitch=options.output.stitch,
+        positions=options.model.positions(len(shapes[0]) - 2),
+        post=options.output.function,
+        normalize=options.normalize,
+    )
+
+
+def _outputs(
+    images: tuple[ImageStack, ...], signature: Signature, stored: tuple[OutputArray, ...]
+) -> tuple[tuple[Dimensions, ...], ...]:
+    """Per image, the dimensions of each array that is stored."""
+    return tuple(
+        tuple(
+            dimensions_of(image).predicted(
+                output.channels, signature.output_shape(tuple(image.data_shape[2:]))
+            )
+            for output in stored
+        )
+        for image in images
+    )
+
+
+def _statistics_bytes(recipe: Recipe, limit: int, threads: int) -> int:
+    """What the pass over the images takes, where values are normalised by what they are like."""
+    if not recipe.normalize.measures:
+        return 0
+    voxels = box_voxels(limit, threads)
+    return bytes_needed(recipe.images, recipe.normalize, voxels=voxels, threads=threads)
+
+
+def _stored(dtype: Any, target: Target | None, trial: Trial) -> tuple[OutputArray, ...]:
+    """What is stored: in the dtype that was asked for, or an existing array's, or as it comes.
+
+    `dtype` is one for all arrays, or some by name.
+
+    Raises
+    ------
+    ValueError
+        If it names no array, or is not that of an existing array.
+    """
+    by_name = dict(dtype) if isinstance(dtype, Mapping) else {}
+    names = [output.name for output in trial.stored]
+    if unknown := [name for name in by_name if name not in names]:
+        given = ", ".join(map(repr, names)) if names != [""] else "one array: give its dtype alone"
+        raise ValueError(f"dtype names {', '.join(map(repr, unknown))}; the model gives {given}.")
+    if target is not None and target.array is not None:
+        return _as_existing(by_name.get("", None if by_name else dtype), target, trial)
+    wanted = {name: by_name.get(name, None if by_name else dtype) for name in names}
+    return tuple(
+        output
+        if wanted[output.name] is None
+        else replace(output, dtype=as_dtype("dtype", wanted[output.name]).name)
+        for output in trial.stored
+    )
+
+
+def _as_existing(dtype: Any, target: Target, trial: Trial) -> tuple[OutputArray, ...]:
+    assert target.array is not None
+    if len(trial.stored) > 1:
+        names = ", ".join(output.name for output in trial.stored)
+        raise ValueError(
+            f"The model gives several arrays ({names}), which are written to a group; give a path, "
+            "a URL or a store as output, not an array."
+        )
+    existing = target.array.dtype
+    if dtype is not None and as_dtype("dtype", dtype) != existing:
+        raise ValueError(
+            f"dtype is {dtype}, the output array {target.name} has {existing}; leave dtype out."
+        )
+    return (replace(trial.stored[0], dtype=existing.name),)
+
+
+def _layout(recipe: Recipe, target: Target | None, output: Output, budget: BlockBudget) -> Layout:
+    dims = _largest(recipe.primary)
+    chunks, shards = output.chunks, output.shards
+    if target is not None and target.array is not None:
+        if chunks is not None or shards is not None:
+            raise ValueError(
+                f"chunks and shards are those of the output array {target.name}; leave them out."
+            )
+        check_fits(target.array, dims, target.name)
+        chunks, shards = target.array.chunks, target.array.shards
+    layout = choose_layout(
+        dims,
+        _steps(recipe),
+        chunks=chunks,
+        shards=shards,
+        block_shape=output.block_shape,
+        budget=budget,
+    )
+    if len(recipe.stored) > 1 and "C" in dims.axes:
+        check_channels(dims, layout)
+    return layout
+
+
+def _budget(
+    recipe: Recipe, trial: Trial, limit: int, threads: int, *, has_cache: bool
+) -> BlockBudget:
+    """What a block may take: half of a thread's share of the memory."""
+    largest = max(image.data_dtype.itemsize for image in recipe.images)
+    scale = float(math.prod(recipe.signature.scale))
+    channels = recipe.stored[0].channels
+    stored = 2.0 * recipe.stored_itemsize + stitched_bytes(recipe) / channels
+    return BlockBudget(
+        seconds_per_voxel=trial.seconds / math.prod(trial.tile_shape) / scale / channels,
+        bytes_per_voxel=stored + largest / scale,
+        bytes_per_thread=limit / 2 / threads,
+        threads=threads,
+        has_cache=has_cache,
+        shared=_shared(recipe),
+    )
+
+
+def _shared(recipe: Recipe) -> tuple[int, ...]:
+    """Output voxels per axis that blended blocks compute beyond their own: whole tiles."""
+    if not recipe.blends:
+        return (0,) * len(recipe.signature.scale)
+    grid = recipe.grids[len(recipe.grids) // 2]
+    middle = tuple(grid.tiles([n // 2 for n in grid.counts]))
+    overlap = recipe.signature.overlap(middle, grid.step)
+    step = recipe.signature.output_shape(grid.step)
+    return tuple(-(-o // s) * s for o, s in zip(overlap, step, strict=True))
+
+
+def _largest(outputs: tuple[Dimensions, ...]) -> Dimensions:
+    """Axes of a series with the largest size along each: one layout serves all images."""
+    shape = tuple(map(max, zip(*(dims.shape for dims in outputs), strict=True)))
+    return replace(outputs[0], shape=shape)
+
+
+def _steps(recipe: Recipe) -> tuple[int, ...]:
+    """Distance of neighbouring crops in the output, per spatial axis."""
+    steps = (recipe.signature.output_shape(grid.step) for grid in recipe.grids)
+    return tuple(map(max, zip(*steps, strict=True)))
+
+
+def _back_end(images: tuple[ImageStack, ...], target: Target | None, io: str) -> BackEnd:
+    """The back end that reads the first image; where it is no Zarr array, the one that writes."""
+    reading = back_end_of(images[0])
+    if reading is not None:
+        return reading
+    return back_end_at(io, None if target is None else target.location)

@@ -1,0 +1,103 @@
+"""What a run may take of the machine: the option of that name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import psutil
+from dask.system import CPU_COUNT
+from dask.utils import parse_bytes
+
+from ..store import BACK_ENDS, check_io
+from ..support import INTEGER, Options, as_optional_count, option
+
+
+def _as_bytes(name: str, value: int | float | str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = 0 if value == "" else int(parse_bytes(value))
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        number = 0
+    if number < 1:
+        raise ValueError(f"{name} is {value!r}; needed are bytes, for example '8 GB'.")
+    return number
+
+
+@dataclass(frozen=True, repr=False)
+class Limits(Options):
+    """What a run may take of the machine; nothing of this changes a voxel.
+
+    Parameters
+    ----------
+    memory
+        Bytes, or text such as `"8 GB"`, for one worker; by default what the machine has.
+    threads
+        Blocks in work at a time; by default one per processor.
+    io
+        `"auto"`, or the name of a back end: `"zarr"` or `"tensorstore"`.
+
+    Raises
+    ------
+    ValueError
+        If one is not what it needs to be.
+
+    Examples
+    --------
+    >>> Limits("8 GB", threads=2)
+    Limits(memory=8000000000, threads=2)
+    """
+
+    memory: int | float | str | None = option(
+        None,
+        word="memory_limit",
+        check=_as_bytes,
+        help="For one worker, for example '8 GB'.",
+        example="4 GB",
+    )
+    threads: int | None = option(
+        None,
+        parser=INTEGER,
+        check=as_optional_count,
+        help="Blocks in work at a time.",
+        example=1,
+    )
+    io: str = option(
+        "auto",
+        parser=("auto", *BACK_ENDS),
+        check=lambda _, io: check_io(io),
+        help="What reads and writes.",
+        example="zarr",
+    )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that one worker may take."""
+        return available_memory() if self.memory is None else int(self.memory)
+
+    @property
+    def n_threads(self) -> int:
+        """Blocks in work at a time, where nothing else limits them."""
+        return self.threads or CPU_COUNT
+
+
+class LimitsWords(TypedDict, total=False):
+    """The flat words of `Limits`."""
+
+    memory_limit: int | float | str | None
+    threads: int | None
+    io: str
+
+
+def available_memory() -> int:
+    """Bytes that this machine has for us: its memory, or its control group's limit."""
+    total = int(psutil.virtual_memory().total)
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        limit = Path("/sys/fs/cgroup") / name
+        try:
+            total = min(total, int(limit.read_text()))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return total

@@ -1,0 +1,190 @@
+"""What one worker will hold at its peak, and what the machine has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from dask.utils import format_bytes
+
+from ..block import Recipe, block_grid, bounding_box, bytes_decoded, needed_tiles
+from ..geometry import Region, representatives
+from ..image import ImageStack, chunks_of
+from ..model import OutputArray
+from ..output import Layout
+from ..patching import TileGrid
+
+_ALLOWANCE = 1.25
+"""Allocators keep more than they hand out: measured, benchmarks/results.md (memory)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes at the peak of one worker, beyond what its process holds when idle.
+
+    Per thread: `source` (decoded chunks in flight), `box` (the input of a block), `batches` (in
+    and out), `working` (what the model needed beyond these on the trial tile), `block` (the
+    output, twice: the back end copies it; and what is blended or given to `post`). Per process:
+    `cache` and `model`; before the run, `statistics`. `knob` says in words what to turn.
+    """
+
+    threads: int
+    source: int
+    box: int
+    batches: int
+    working: int
+    block: int
+    cache: int
+    model: int
+    statistics: int
+    knob: str
+
+    @property
+    def per_thread(self) -> int:
+        return self.source + self.box + self.batches + self.working + self.block
+
+    @property
+    def peak(self) -> int:
+        run = self.threads * self.per_thread + self.cache
+        return int(_ALLOWANCE * max(run, self.statistics) + self.model)
+
+
+def memory_of(
+    recipe: Recipe,
+    layout: Layout,
+    *,
+    threads: int,
+    working: int,
+    statistics: int,
+    cache_bytes: int,
+) -> Memory:
+    """The memory of a run: of each part, what the image that needs most of it needs.
+
+    `cache_bytes` are what the back end keeps of decoded chunks; 0 where it keeps none.
+    """
+    kinds = {
+        (image.data_shape, str(image.data_dtype), chunks_of(image)): data_idx
+        for data_idx, image in enumerate(recipe.images)
+    }
+    parts = [_per_thread(recipe, layout, i, has_cache=cache_bytes > 0) for i in kinds.values()]
+    source, box, batches, block = (max(part[i] for part in parts) for i in range(4))
+    working = recipe.batch_size * working
+    smaller = "lower batch_size" if recipe.batch_size > 1 else "give a smaller patch_size"
+    tile_is_larger = batches + working > source + block
+    return Memory(
+        threads=threads,
+        source=source,
+        box=box,
+        batches=batches,
+        working=working,
+        block=block,
+        cache=min(cache_bytes, _decoded_bytes(recipe)),
+        model=recipe.model.handle.nbytes(),
+        statistics=statistics,
+        knob=smaller if tile_is_larger else "give smaller block_shape and chunks",
+    )
+
+
+def _per_thread(
+    recipe: Recipe, layout: Layout, data_idx: int, *, has_cache: bool
+) -> tuple[int, int, int, int]:
+    """Bytes of source chunks in flight, of the input box, of the batches, of the output."""
+    image, signature = recipe.images[data_idx], recipe.signature
+    channels, itemsize = image.data_shape[1], image.data_dtype.itemsize
+    dims = recipe.primary[data_idx]
+    largest = block_grid(recipe, data_idx, layout.block_shape).largest
+    box = block_box(recipe, data_idx, largest)
+    tile = _largest_tile(recipe.grids[data_idx])
+    # Chunks of a box that is being read stay in the cache, also beyond its limit.
+    in_flight = 2 * math.prod(chunks_of(image) or (0,)) * itemsize
+    if has_cache:
+        in_flight = bytes_decoded(image, box)
+    # A back end encodes whole units, also where they reach beyond the image.
+    written = math.prod(map(max, largest, layout.write_unit)) + math.prod(largest)
+    results = _bytes_per_voxel(signature.outputs)
+    result = results * math.prod(signature.tile_shape(tile))
+    batch = math.prod(tile) * channels * recipe.input_dtype.itemsize
+    if len(recipe.positions) > 1:
+        batch, result = 2 * batch, 3 * result  # turned, and turned back, and their sums
+    return (
+        in_flight,
+        box.n_voxels * channels * itemsize,
+        recipe.batch_size * (batch + result),
+        written * recipe.stored_itemsize
+        + math.prod(dims.spatial_entries(largest)) * stitched_bytes(recipe),
+    )
+
+
+def _bytes_per_voxel(outputs: Iterable[OutputArray]) -> int:
+    return sum(output.channels * np.dtype(output.dtype).itemsize for output in outputs)
+
+
+def stitched_bytes(recipe: Recipe) -> int:
+    """Bytes per voxel of a block that hold what is not stored as it comes from the model."""
+    outputs = recipe.signature.outputs
+    held = 0
+    if recipe.blends:  # sums and weights in float64
+        held += 8 * (1 + sum(output.channels for output in outputs))
+    if recipe.post is not None:
+        held += _bytes_per_voxel(outputs) + _bytes_per_voxel(recipe.stored)
+    return held
+
+
+def check_tile(
+    image: ImageStack, tile: tuple[int, ...], input_dtype: np.dtype[Any], limit: int
+) -> None:
+    """Refuse a tile that does not fit even alone, before it is read.
+
+    Raises
+    ------
+    MemoryError
+        If reading it and handing it to the model takes more than the limit.
+    """
+    needed = math.prod(tile) * image.data_shape[1]
+    needed *= image.data_dtype.itemsize + 2 * input_dtype.itemsize
+    if needed > limit:
+        raise MemoryError(
+            f"One tile of {tile} takes {format_bytes(needed)} (read, converted, predicted), the "
+            f"memory_limit is {format_bytes(limit)}: give a smaller patch_size."
+        )
+
+
+def block_box(recipe: Recipe, data_idx: int, block: tuple[int, ...]) -> Region:
+    """The input box of a block in the middle of an image: with a halo on every side."""
+    dims = recipe.primary[data_idx]
+    grid = recipe.grids[data_idx]
+    start, stop = [], []
+    for size, length in zip(dims.spatial_shape, dims.spatial_entries(block), strict=True):
+        begin = size // 2 // length * length
+        begin = begin if begin + length <= size else 0
+        start.append(begin)
+        stop.append(min(begin + length, size))
+    return bounding_box(grid, needed_tiles(recipe, data_idx, Region(tuple(start), tuple(stop))))
+
+
+def _largest_tile(grid: TileGrid) -> tuple[int, ...]:
+    return tuple(max(tile.size for tile in representatives(axis)) for axis in grid.axes)
+
+
+def _decoded_bytes(recipe: Recipe) -> int:
+    return sum(math.prod(image.data_shape) * image.data_dtype.itemsize for image in recipe.images)
+
+
+def check_memory(memory: Memory, limit: int, what: str) -> None:
+    """Refuse what cannot fit.
+
+    Raises
+    ------
+    MemoryError
+        If the peak is above the limit; the message says which knob to turn.
+    """
+    if memory.peak <= limit:
+        return
+    fewer = "lower threads or " if memory.threads > 1 else ""
+    raise MemoryError(
+        f"The plan needs {format_bytes(memory.peak)} per worker with {memory.threads} threads, "
+        f"{what} is {format_bytes(limit)}: {fewer}{memory.knob}."
+    )

@@ -1,0 +1,73 @@
+"""All options of a plan, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..image import Source, SourceWords
+from ..model import Model, ModelWords, NoIdentityError
+from ..output import Output, OutputWords
+from ..probing import Probe
+from ..support import Options, refuse_unknown, taken
+from ..values import Normalize, NormalizeWords
+from .limits import Limits, LimitsWords
+from .tiles import Tiles, TilesWords
+
+KINDS: tuple[type[Options], ...] = (Source, Model, Output, Tiles, Normalize, Limits)
+
+
+class PlanWords(SourceWords, ModelWords, OutputWords, TilesWords, NormalizeWords, LimitsWords):
+    """The flat words of all options of a plan."""
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What was asked for: a value of each kind."""
+
+    source: Source
+    model: Model
+    output: Output
+    tiles: Tiles
+    normalize: Normalize
+    limits: Limits
+
+    @classmethod
+    def of(cls, verb: str, words: dict[str, Any], **given: Any) -> PlanOptions:
+        """Values as they were given, or made from plain things and flat words.
+
+        Raises
+        ------
+        TypeError
+            If a value comes with a flat word of it, or there is no such word.
+        """
+        words = dict(words)
+        made = cls(
+            source=taken(Source, given["source"], words, "source"),
+            model=taken(Model, given["model"], words, "model"),
+            output=taken(Output, given["output"], words, "output"),
+            tiles=taken(Tiles, given["tiles"], words, "tiles", plain="patching"),
+            normalize=taken(Normalize, given["normalize"], words, "normalize"),
+            limits=taken(Limits, given["limits"], words, "limits"),
+        )
+        refuse_unknown(words, verb, *KINDS)
+        return made
+
+    def with_probe(self, probe: Probe) -> PlanOptions:
+        """What a probe says, where nothing was said."""
+        model = self.model
+        if not (model.says_size or probe.keeps_size):
+            model = replace(model, scale=probe.scale, margin=probe.margin)
+        return replace(self, model=model, tiles=self.tiles.with_probe(probe))
+
+    def identity(self) -> str | None:
+        """What tells model and `post` from others in a later run; None if nothing does."""
+        model_id = self.model.id
+        try:
+            function = self.output.function
+            post = "" if function is None else f" post {function.handle.identity()}"
+            if model_id is not None:
+                return f"model_id {model_id}{post}"
+            return f"{self.model.shared.handle.identity()}{post}"
+        except NoIdentityError:
+            return None if model_id is None else f"model_id {model_id}"

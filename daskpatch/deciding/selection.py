@@ -1,0 +1,161 @@
+"""Which blocks a run is over: all of them, or those that touch a region."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any
+
+from ..block import Recipe, block_grids
+from ..geometry import Region, RegularGrid
+from ..receipts import Part
+from .cost import visiting_order
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A product of ranges of blocks for each image; nothing is listed.
+
+    Iterates over flat block indices, images one after another, the last axis of `order`
+    fastest; over a `share` of them, where there is one, in C order. Voxels along the axis
+    `channels` of each grid don't count.
+    """
+
+    grids: tuple[RegularGrid, ...]
+    channels: tuple[int | None, ...]
+    ranges: tuple[tuple[range, ...], ...]
+    order: tuple[int, ...]
+    share: range | None = None
+
+    @classmethod
+    def of(
+        cls,
+        grids: tuple[RegularGrid, ...],
+        channels: tuple[int | None, ...] | None = None,
+        order: tuple[int, ...] | None = None,
+    ) -> Selection:
+        """All blocks of some grids, by default in C order."""
+        ranges = tuple(tuple(map(range, grid.counts)) for grid in grids)
+        return cls(
+            grids,
+            (None,) * len(grids) if channels is None else channels,
+            ranges,
+            tuple(range(len(grids[0].shape))) if order is None else order,
+        )
+
+    @classmethod
+    def everything(cls, recipe: Recipe, block_shape: tuple[int, ...]) -> Selection:
+        """All blocks of a prediction."""
+        channels = tuple(
+            dims.axes.index("C") if "C" in dims.axes else None for dims in recipe.primary
+        )
+        order = visiting_order(recipe, block_shape)
+        return cls.of(block_grids(recipe, block_shape), channels, order)
+
+    @property
+    def firsts(self) -> tuple[int, ...]:
+        """The flat index of each grid's first block."""
+        return (0, *accumulate(grid.n_cells for grid in self.grids[:-1]))
+
+    def within(self, region: Any) -> Selection:
+        """The blocks that touch a region of a single image, given as slices of the output.
+
+        Raises
+        ------
+        ValueError
+            If the region is empty, has steps, does not fit the axes, or there is a series.
+        """
+        if len(self.grids) != 1:
+            raise ValueError("region selects blocks of one image; the source is a series.")
+        grid = self.grids[0]
+        limits = _as_ranges(region, grid.shape)
+        touched = Region(tuple(r.start for r in limits), tuple(r.stop for r in limits))
+        blocks = grid.ranges(touched)
+        return replace(self, ranges=(blocks,))
+
+    def part(self, part: Part) -> Selection:
+        """A part's static share of all blocks, in C order."""
+        return replace(self, share=part.share(self.n_blocks))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds all blocks, or a share of all."""
+        return all(
+            len(blocks) == count
+            for grid, ranges in zip(self.grids, self.ranges, strict=True)
+            for blocks, count in zip(ranges, grid.counts, strict=True)
+        )
+
+    @property
+    def n_blocks(self) -> int:
+        if self.share is not None:
+            return len(self.share)
+        return sum(math.prod(map(len, ranges)) for ranges in self.ranges)
+
+    @property
+    def n_voxels(self) -> int:
+        """Voxels of space and samples in the selected blocks; channels don't count."""
+        if self.share is not None:
+            return self._voxels_before(self.share.stop) - self._voxels_before(self.share.start)
+        return sum(
+            math.prod(
+                grid.along(axis, blocks[-1])[1] - grid.along(axis, blocks[0])[0]
+                for axis, blocks in enumerate(ranges)
+                if axis != channels
+            )
+            for channels, grid, ranges in zip(self.channels, self.grids, self.ranges, strict=True)
+        )
+
+    def _voxels_before(self, index: int) -> int:
+        """Voxels of the blocks in front of a flat index."""
+        voxels = 0
+        for channels, grid in zip(self.channels, self.grids, strict=True):
+            n_channels = 1 if channels is None else grid.shape[channels]
+            voxels += grid.n_voxels_before(min(index, grid.n_cells)) // n_channels
+            index = max(index - grid.n_cells, 0)
+        return voxels
+
+    def __iter__(self) -> Iterator[int]:
+        if self.share is not None:
+            yield from self.share
+            return
+        first = 0
+        for grid, ranges in zip(self.grids, self.ranges, strict=True):
+            for index in grid.indices(ranges, self.order):
+                yield first + index
+            first += grid.n_cells
+
+
+def _as_ranges(region: Any, shape: tuple[int, ...]) -> list[range]:
+    entries = list(region) if isinstance(region, tuple) else [region]
+    if Ellipsis in entries:
+        at = entries.index(Ellipsis)
+        entries[at : at + 1] = [slice(None)] * (len(shape) - len(entries) + 1)
+    entries += [slice(None)] * (len(shape) - len(entries))
+    if len(entries) > len(shape):
+        raise ValueError(
+            f"region has {len(entries)} entries, the output {len(shape)} axes (shape {shape})."
+        )
+    ranges = [_as_range(entry, size) for entry, size in zip(entries, shape, strict=True)]
+    if not all(map(len, ranges)):
+        raise ValueError(f"region {region!r} selects nothing of the output's shape {shape}.")
+    return ranges
+
+
+def _as_range(entry: Any, size: int) -> range:
+    try:
+        if isinstance(entry, slice):
+            indices = range(*entry.indices(size))
+        else:
+            index = operator.index(entry)
+            if not -size <= index < size:
+                raise ValueError(f"region holds {index}, out of range for an axis of {size}.")
+            indices = range(index % size, index % size + 1)
+    except TypeError:
+        indices = range(0, 0, 2)
+    if indices.step != 1:
+        raise ValueError(f"region holds {entry!r}; needed are slices without steps, or integers.")
+    return indices

@@ -1,0 +1,42 @@
+"""The strategy for some images and a model, found together with what the model gives."""
+
+from __future__ import annotations
+
+from ..image import ImageStack
+from ..patching import Patching, grids_of
+from .agreement import check_geometry, check_values
+from .memory import check_tile
+from .plan_options import PlanOptions
+from .trial import Trial, run_trial, trial_tile
+
+
+def strategy_of(options: PlanOptions, images: tuple[ImageStack, ...]) -> tuple[Patching, Trial]:
+    """The strategy, and what the model gave for one of its tiles.
+
+    Where that has another size than the tile, the strategy is one that allows for it.
+
+    Raises
+    ------
+    ValueError
+        If tiles, images and model don't go together.
+    MemoryError
+        If one tile alone does not fit memory.
+    ModelError
+        If the model fails on the tile.
+    """
+    model, tiles, known = options.model, options.tiles, options.tiles.known
+    check_values(model, options.normalize, images[0].data_shape[1])
+    shapes = [image.data_shape for image in images]
+    blends = options.output.blends
+    margin = model.margin_of(len(shapes[0]) - 2)
+    strategy = tiles.bound(shapes, margin=margin, blends=blends)
+    grids = grids_of(strategy, shapes)
+    check_tile(*trial_tile(images, grids), model.dtype, options.limits.nbytes)
+    trial = run_trial(images, grids, options, side_by_side=options.limits.n_threads > 1)
+    signature = trial.signature
+    if known is not None and not model.says_size:
+        known.check_sizes(signature.scale, signature.margin)
+    if not signature.keeps_size:
+        strategy = tiles.bound_to_model(shapes, signature, blends=blends)
+        check_geometry(signature, grids_of(strategy, shapes))
+    return strategy, trial

@@ -1,0 +1,151 @@
+"""What was decided, as text, HTML and JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dask.utils import format_bytes, format_time
+
+from ..store import without_secrets
+from ..support import Options, declarations, html_table, text_table
+from .decided import Decided
+
+Rows = list[tuple[str, str]]
+
+
+def as_dict(plan: Decided) -> dict[str, Any]:
+    """The figures of a plan, ready for JSON."""
+    recipe, layout, cost = plan.recipe, plan.layout, plan.cost
+    return {
+        "source": [without_secrets(image.source) for image in plan.images],
+        "output": None if plan.target is None else plan.target.name,
+        "shape": [list(dims.shape) for dims in plan.outputs],
+        "axes": plan.outputs[0].axes,
+        "dtype": str(plan.dtype),
+        "outputs": [
+            {"name": output.name, "shape": list(dims.shape), "dtype": output.dtype}
+            for output, dims in zip(recipe.stored, recipe.outputs[0], strict=True)
+        ],
+        "patch_size": list(plan.tile_shape),
+        "batch_size": recipe.batch_size,
+        "stitch": recipe.stitch,
+        "augment": list(plan.options.model.augment or ()),
+        "normalize": None if recipe.normalize.kind is None else str(recipe.normalize),
+        "choice": None if plan.choice is None else plan.choice.to_dict(),
+        "n_tiles": plan.n_tiles,
+        "n_blocks": plan.n_blocks,
+        "n_tasks": plan.n_blocks,
+        "block_shape": list(layout.block_shape),
+        "chunks": list(layout.chunks),
+        "shards": None if layout.shards is None else list(layout.shards),
+        "bytes_in": cost.bytes_in,
+        "bytes_out": cost.bytes_out,
+        "read_ratio": cost.read_ratio,
+        "compute_ratio": cost.compute_ratio,
+        "peak_memory": plan.memory.peak,
+        "threads": plan.threads,
+        "model_seconds": plan.model_seconds,
+        "io": plan.back_end.name,
+    }
+
+
+def rows_of(plan: Decided) -> Rows:
+    """What a plan says, line by line."""
+    cost, threads = plan.cost, plan.threads
+    return [
+        *_source(plan),
+        ("output", plan.target.name if plan.target else "none: the lazy array alone"),
+        *_arrays(plan),
+        *_model(plan),
+        ("tiles", f"{plan.n_tiles:,} of {plan.tile_shape}, one every {plan.step}"),
+        ("", f"{cost.compute_ratio:.2f} voxels computed per voxel kept{_at_edges(plan)}"),
+        *_choice(plan),
+        ("blocks", f"{plan.n_blocks:,} of {plan.layout.block_shape}, one task and one write each"),
+        (
+            "data",
+            f"{format_bytes(cost.bytes_in)} in, {format_bytes(cost.bytes_out)} out; "
+            f"{cost.read_ratio:.2f} bytes read per byte needed, before caching "
+            f"({plan.back_end.name})",
+        ),
+        (
+            "memory",
+            f"{format_bytes(plan.memory.peak)} at the peak of a worker of {threads} thread(s)",
+        ),
+        ("time", f"{format_time(plan.model_seconds)} in the model, with {threads} thread(s)"),
+    ]
+
+
+def _source(plan: Decided) -> Rows:
+    first = plan.images[0]
+    more = f" and {len(plan.images) - 1} more" if len(plan.images) > 1 else ""
+    return [
+        ("source", f"{without_secrets(first.source)}{more}"),
+        ("", f"{first.original_axes} {first.original_data_shape}, {first.data_dtype}"),
+    ]
+
+
+def _arrays(plan: Decided) -> Rows:
+    """A line for each array of an image."""
+    each = " each its own" if len(plan.images) > 1 else ""
+    layout = f", chunks {plan.layout.chunks}"
+    if plan.layout.shards is not None:
+        layout += f" in shards {plan.layout.shards}"
+    named = zip(plan.recipe.stored, plan.recipe.outputs[0], strict=True)
+    return [
+        (
+            "",
+            f"{output.name + ': ' if output.name else ''}{dims.axes} {dims.shape}{each}, "
+            f"{output.dtype}{layout if number == 0 else ''}",
+        )
+        for number, (output, dims) in enumerate(named)
+    ]
+
+
+def _model(plan: Decided) -> Rows:
+    """The model, and what happens before and after it: as the options say it themselves."""
+    signature, options = plan.signature, plan.options
+    channels = " and ".join(str(output.channels) for output in signature.outputs)
+    lines = [f"{plan.model_name}, {channels} channel(s) out"]
+    if not signature.keeps_size:
+        scale = ", ".join(map(str, signature.scale))
+        lines.append(
+            f"{scale} voxels out per voxel in, margins {signature.margin} cut off its tiles"
+        )
+    for value in (options.normalize, options.model, options.output):
+        lines += _said(value, len(signature.scale))
+    return _named("model", lines)
+
+
+def _said(value: Options, ndim: int) -> list[str]:
+    """What options say of themselves."""
+    told = (declared.say for declared in declarations(type(value)).values())
+    return [line for say in told if say is not None and (line := say(value, ndim))]
+
+
+def _named(name: str, lines: list[str]) -> Rows:
+    """Lines under one name."""
+    return [(name if number == 0 else "", line) for number, line in enumerate(lines)]
+
+
+def _at_edges(plan: Decided) -> str:
+    """What blocks compute twice, because tiles reach over their edges."""
+    excess = plan.cost.compute_ratio / plan.tile_ratio
+    return f", {excess:.2f} times the tiles' own at the blocks' edges" if excess > 1.005 else ""
+
+
+def _choice(plan: Decided) -> Rows:
+    if plan.choice is None:
+        return []
+    lines = [f"chosen: {plan.choice.chosen}", f"for {plan.choice.why}"]
+    lines += [f"rejected: {candidate}" for candidate in plan.choice.rejected[:3]]
+    return _named("auto", lines)
+
+
+def as_text(plan: Decided) -> str:
+    """A plan for the terminal."""
+    return text_table("<daskpatch.Plan>", rows_of(plan), 8)
+
+
+def as_html(plan: Decided) -> str:
+    """A plan for a notebook."""
+    return html_table("daskpatch plan", rows_of(plan))

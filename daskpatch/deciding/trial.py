@@ -1,0 +1,282 @@
+"""One tile from the middle of the data, run through the model once."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..block import Calls, check_result, posted
+from ..geometry import Margin, Scale
+from ..image import ImageStack
+from ..model import (
+    LoadedModel,
+    Model,
+    ModelError,
+    OutputArray,
+    Results,
+    Signature,
+    describe_tile,
+    is_out_of_memory,
+    load,
+    restore_threads,
+    single_threaded,
+)
+from ..output import Output
+from ..patching import TileGrid
+from ..probing import ProbedModel, measure_sizes
+from ..statistics import statistics_of
+from ..support import holds_numbers, peak_memory
+from ..values import convert
+from .agreement import check_positions, check_undo
+from .plan_options import PlanOptions
+
+_NAME = re.compile(r"(?!zarr\.json$)[^\W_][\w.-]{0,199}")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one call of the model on one tile showed: `stored` is what `post` makes of it."""
+
+    signature: Signature
+    stored: tuple[OutputArray, ...]
+    tile_shape: tuple[int, ...]
+    seconds: float
+    working_bytes: int
+
+
+def trial_tile(
+    images: tuple[ImageStack, ...], grids: tuple[TileGrid, ...]
+) -> tuple[ImageStack, tuple[int, ...]]:
+    """The image in the middle of the series, and the size of the tile in its middle."""
+    grid = grids[len(images) // 2]
+    size = tuple(tile.size for tile in grid.tiles([n // 2 for n in grid.counts]))
+    return images[len(images) // 2], size
+
+
+def run_trial(
+    images: tuple[ImageStack, ...],
+    grids: tuple[TileGrid, ...],
+    options: PlanOptions,
+    *,
+    side_by_side: bool,
+) -> Trial:
+    """Read the tile in the middle of the series and run the model on it.
+
+    A model whose result has another size than its tile is run on a few more sizes, to learn how
+    one follows from the other, unless that was said.
+
+    Raises
+    ------
+    ModelError
+        If the model fails, or gives another shape or no numbers; the tile is named.
+    ValueError
+        If `post` fails, or results cannot be mapped back.
+    """
+    data_idx = len(images) // 2
+    grid = grids[data_idx]
+    sample_idx = grid.n_samples // 2
+    specs = grid.specs_of(data_idx, sample_idx, grid.tiles([n // 2 for n in grid.counts]))
+    patch = images[data_idx].extract_patch(sample_idx, None, specs["coords"], specs["patch_size"])
+    model, normalize = options.model, options.normalize
+    batch = np.empty((1, *patch.shape), model.dtype)
+    value_map = None
+    if normalize.kind is None:
+        convert(batch[0], patch)
+    else:
+        # Of this tile alone: what comes out of the model is not kept.
+        value_map = statistics_of(patch, normalize).value_map
+        value_map.apply(batch[0], patch)
+    loaded = load(model.shared)
+    calls = Calls(loaded, model.positions(patch.ndim - 1))
+    results, seconds, working = _timed(calls, batch, dict(specs), side_by_side=side_by_side)
+    signature = _signature(results, batch, model, loaded, dict(specs))
+    check_positions(model, signature)
+    if normalize.undo and value_map is not None:
+        check_undo(normalize, signature, len(patch))
+        results = {name: value_map.undo(values[0])[None] for name, values in results.items()}
+        signature = signature.with_dtypes({n: values.dtype.name for n, values in results.items()})
+    return Trial(
+        signature,
+        _stored(results, signature, options.output),
+        tuple(specs["patch_size"]),
+        seconds,
+        working,
+    )
+
+
+def _timed(
+    calls: Calls, batch: NDArray[Any], specs: dict[str, Any], *, side_by_side: bool
+) -> tuple[Results, float, int]:
+    """The results of a call, its seconds, and its working memory in bytes."""
+
+    def call() -> tuple[Results, float]:
+        if side_by_side:
+            single_threaded()
+        begin = time.perf_counter()
+        return calls(batch), time.perf_counter() - begin
+
+    try:
+        with peak_memory() as peak:
+            results, seconds = _as_a_worker(call) if side_by_side else call()
+    except Exception as error:
+        advice = (
+            " There is too little memory for one tile: give a smaller patch_size."
+            if is_out_of_memory(error)
+            else ""
+        )
+        raise ModelError(
+            f"The model failed on the trial tile ({describe_tile(specs)}), given {batch.dtype} "
+            f"{batch.shape}: {type(error).__name__}: {error}{advice}",
+            specs,
+            error,
+        ) from error
+    nbytes = sum(values.nbytes for values in results.values())
+    return results, seconds, max(0, peak[0] - nbytes)
+
+
+def _signature(
+    results: Results,
+    batch: NDArray[Any],
+    model: Model,
+    loaded: LoadedModel,
+    specs: dict[str, Any],
+) -> Signature:
+    """Outputs, scale and margin, from the result of one tile."""
+    first = next(iter(results.values()), np.empty(0))
+    tile = batch.shape[2:]
+    spatial = first.shape[2:] if first.ndim == batch.ndim else tile
+    outputs = tuple(
+        OutputArray(
+            max(values.shape[1], 1) if values.ndim == batch.ndim else batch.shape[1],
+            values.dtype.name,
+            name,
+        )
+        for name, values in results.items()
+    )
+    check_names(outputs, "The model")
+    for output in outputs:
+        needed = (1, output.channels, *spatial)
+        check_result(results[output.name], batch.shape, needed, lambda: specs)
+    if not outputs or 0 in spatial:
+        raise ModelError(
+            f"The model gave no voxels for the trial tile ({describe_tile(specs)}). If it cuts a "
+            "margin off its tiles, give that (margin=…), else larger tiles (patch_size, min_size).",
+            specs,
+        )
+    signature = Signature(outputs, (Fraction(1),) * len(tile), ((0, 0),) * len(tile))
+    if model.says_size or spatial != tile:
+        scale, margin = _scale_and_margin(tile, spatial, model, loaded, batch)
+        if 0 in scale:
+            raise ModelError(
+                f"The model gave shape {first.shape} for the trial tile ({describe_tile(specs)}), "
+                f"given {batch.shape}, and no more for larger tiles; needed is "
+                f"(N, C, (Z), Y, X) with a size that follows from the tile's.",
+                specs,
+            )
+        signature = Signature(outputs, scale, margin)
+    if not model.says_size:
+        _check_rounding(signature, tile, spatial, specs)
+    for output in outputs:
+        needed = (1, output.channels, *signature.tile_shape(tile))
+        check_result(results[output.name], batch.shape, needed, lambda: specs)
+    return signature
+
+
+def _check_rounding(
+    signature: Signature, tile: tuple[int, ...], spatial: tuple[int, ...], specs: dict[str, Any]
+) -> None:
+    """Refuse a tile whose size the model rounds down.
+
+    Raises
+    ------
+    ModelError
+        If its result lacks more than those of other sizes.
+    """
+    if spatial != signature.tile_shape(tile):
+        raise ModelError(
+            f"The model gave {spatial} voxels for the trial tile ({describe_tile(specs)}), and for "
+            f"others {', '.join(map(str, signature.scale))} voxels per voxel less margins of "
+            f"{signature.margin}: it rounds this size down. Give patch_size and align as "
+            "multiples of its stride, or min_size where an axis is shorter than the tile.",
+            specs,
+        )
+
+
+def _scale_and_margin(
+    tile: tuple[int, ...],
+    spatial: tuple[int, ...],
+    model: Model,
+    loaded: LoadedModel,
+    batch: NDArray[Any],
+) -> tuple[Scale, Margin]:
+    """Scale and margin, as they were given, else from results for other sizes."""
+    scale, margin = model.scale_of(len(tile)), model.margin_of(len(tile))
+    if scale is None and margin is None:
+        probed = ProbedModel(loaded, batch.shape[1], len(tile), batch.dtype)
+        found = measure_sizes(probed, tile)
+        return tuple(along.scale for along in found), tuple(along.sides for along in found)
+    if scale is None:
+        assert margin is not None
+        scale = tuple(
+            _whole_ratio(m, n - a - b) for n, m, (a, b) in zip(tile, spatial, margin, strict=True)
+        )
+    return scale, margin or ((0, 0),) * len(tile)
+
+
+def _whole_ratio(made: int, given: int) -> Fraction:
+    """Output voxels per input voxel, if one is a multiple of the other; else 1."""
+    if given > 0 and (made % given == 0 or given % made == 0):
+        return Fraction(made, given)
+    return Fraction(1)
+
+
+def _stored(results: Results, signature: Signature, output: Output) -> tuple[OutputArray, ...]:
+    if output.function is None:
+        return signature.outputs
+    stitched = {name: values[0] for name, values in results.items()}
+    spatial = next(iter(stitched.values())).shape[1:]
+    made = posted(load(output.function), stitched, spatial)
+    outputs = tuple(OutputArray(len(v), v.dtype.name, name) for name, v in made.items())
+    check_names(outputs, "post")
+    for values in made.values():
+        if not holds_numbers(values.dtype):
+            raise ValueError(
+                f"post gave dtype {values.dtype}; needed are integers, floats of up to 64 bits, or "
+                "booleans."
+            )
+    return outputs
+
+
+def check_names(outputs: Sequence[OutputArray], giver: str) -> None:
+    """Refuse names that no Zarr array in a group can have.
+
+    Raises
+    ------
+    ValueError
+        If one is such a name.
+    """
+    for output in outputs if len(outputs) > 1 else ():
+        if not _NAME.fullmatch(output.name):
+            raise ValueError(
+                f"{giver} names an array {output.name!r}; needed are names of up to 200 letters, "
+                "digits, '-', '_' and '.', that start with a letter or a digit."
+            )
+
+
+def _as_a_worker(call: Any) -> Any:
+    """Run in a thread of its own, as blocks will: one thread inside the model."""
+    threads = restore_threads(None)
+    executor = ThreadPoolExecutor(1, thread_name_prefix="daskpatch-trial")
+    try:
+        return executor.submit(call).result()
+    finally:
+        executor.shutdown(wait=False)  # whoever interrupts it need not wait for the model
+        restore_threads(threads)

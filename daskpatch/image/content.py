@@ -1,0 +1,72 @@
+"""What makes an image the same one tomorrow: where it is, what it is, a sample of its voxels."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+
+from ..geometry import Region, RegularGrid
+from .stack import ImageStack, chunks_of, is_at_hand, location_of
+
+SAMPLES = 64
+"""Boxes that are read; an image of no more is read whole."""
+
+_COMPUTED_SAMPLES = 8
+"""The same of an array that is computed, not stored."""
+
+_BOX = 2**18
+"""Voxels of a box, where the image has no chunks."""
+
+
+def identity_of_image(image: ImageStack, samples: int = SAMPLES) -> dict[str, Any]:
+    """Facts about an image, as JSON; any of them that differs makes it another image.
+
+    `content` is a digest of `samples` chunks (or boxes of 2^18 voxels) spread evenly over the
+    image: of all its voxels where it has no more, else a change may hide between them. Of an array
+    that is computed, not stored, it is 8 at most.
+    """
+    return {
+        "where": _where(image),
+        "axes": image.original_axes,
+        "shape": list(image.original_data_shape),
+        "data_shape": list(image.data_shape),
+        "dtype": image.data_dtype.str,
+        "channels": _plain(getattr(image, "channels", None)),
+        "padding": getattr(image, "padding", None),
+        "content": _content(image, samples),
+    }
+
+
+def _where(image: ImageStack) -> str:
+    """The URL of a stored array; `memory` for any other."""
+    location = location_of(image)
+    return "memory" if location is None or location.lives_in_this_process else location.url
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _content(image: ImageStack, most: int) -> str:
+    samples, _, *spatial = image.data_shape
+    shape = tuple(spatial)
+    grid = RegularGrid.clipped((samples, *shape), (1, *_box(image, shape)))
+    digest = hashlib.sha256()
+    count = min(grid.n_cells, most if is_at_hand(image) else min(most, _COMPUTED_SAMPLES))
+    for i in range(count):
+        cell = grid.cell(i * (grid.n_cells - 1) // max(count - 1, 1))
+        box = Region(cell.start[1:], cell.stop[1:])
+        voxels = image.extract_patch(cell.start[0], None, box.start, box.shape)
+        digest.update(np.ascontiguousarray(voxels).tobytes())
+    return digest.hexdigest()
+
+
+def _box(image: ImageStack, shape: tuple[int, ...]) -> tuple[int, ...]:
+    chunks = chunks_of(image)
+    if chunks is not None:
+        return tuple(map(min, chunks, shape))
+    side = max(1, int(_BOX ** (1 / len(shape))))
+    return tuple(min(side, n) for n in shape) if math.prod(shape) > _BOX else shape

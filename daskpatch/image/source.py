@@ -1,0 +1,144 @@
+"""Where images are read from, and how: the option of that name, and the series that it opens."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from ..store import StoreLike
+from ..support import INDICES, Options, option, required
+from .arraylike import IndexedArray
+from .opening import open_stack
+from .stack import ImageStack, LocatedImage
+
+SourceLike = StoreLike | IndexedArray | ImageStack
+"""What `open_image` opens, or an image that is open already."""
+
+
+def _as_channels(name: str, channels: Sequence[int] | None) -> tuple[int, ...] | None:
+    if channels is None:
+        return None
+    try:
+        return tuple(map(operator.index, channels))
+    except TypeError:
+        raise ValueError(f"{name} is {channels!r}; needed is a sequence of integers.") from None
+
+
+@dataclass(frozen=True, repr=False)
+class Source(Options):
+    """Where images are read from, and how.
+
+    Parameters
+    ----------
+    place
+        What `open_image` opens, an `ImageStack`, or a list of these: a series.
+    axes, channels, padding
+        As in `open_image`; an `ImageStack` has its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> source = Source(np.zeros((4, 64, 64)), axes="ZYX")
+    >>> source.open()[0].data_shape
+    (1, 1, 4, 64, 64)
+    """
+
+    place: SourceLike | Sequence[SourceLike] = required(
+        word=None,
+        flag=None,
+        shows_in="source",
+        help="What is read.",
+        example=None,
+    )
+    axes: str | None = option(
+        None,
+        shows_in="source.axes",
+        help="The source's axes, of STCZYX; by default from its metadata.",
+        example="TYX",
+    )
+    channels: Sequence[int] | None = option(
+        None,
+        parser=INDICES,
+        check=_as_channels,
+        shows_in="source.channels",
+        help="Channels to use; all by default.",
+        example=(0,),
+    )
+    padding: str | float = option(
+        "reflect",
+        shows_in="source.padding",
+        help="reflect, edge or a number.",
+        example="edge",
+    )
+
+    @property
+    def is_series(self) -> bool:
+        return isinstance(self.place, list | tuple)
+
+    def open(self, *, ndim: int | None = None, io: str = "auto") -> tuple[ImageStack, ...]:
+        """The images, for a model of `ndim` spatial axes, read through a back end.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError, TypeError
+            If there are none, one cannot be opened, or they don't go together.
+        """
+        series: Any = self.place if self.is_series else [self.place]
+        places: list[SourceLike] = list(series)
+        if not places:
+            raise ValueError("The source is an empty list; give at least one image.")
+        images = [self._opened(place, ndim) for place in places]
+        _check_alike(images)
+        return tuple(
+            image.with_io(io) if isinstance(image, LocatedImage) else image for image in images
+        )
+
+    def _opened(self, place: SourceLike, ndim: int | None) -> ImageStack:
+        if not isinstance(place, ImageStack):
+            return open_stack(
+                place, axes=self.axes, channels=self.channels, padding=self.padding, ndim=ndim
+            )
+        if self.axes is not None or self.channels is not None or self.padding != "reflect":
+            raise ValueError(
+                f"The source {place.source} is opened already; give axes, channels and "
+                "padding to open_image instead."
+            )
+        return _for_ndim(place, ndim)
+
+
+class SourceWords(TypedDict, total=False):
+    """The flat words of `Source`."""
+
+    axes: str | None
+    channels: Sequence[int] | None
+    padding: str | float
+
+
+def _check_alike(images: Sequence[ImageStack]) -> None:
+    """Refuse a series of images with other axes or channels."""
+    named = {image.original_axes for image in images}
+    if len(named) > 1 or len({len(image.data_shape) for image in images}) > 1:
+        raise ValueError(
+            "The images of a series must have the same axes; these have "
+            f"{', '.join(sorted(named))}."
+        )
+    if len({image.data_shape[1] for image in images}) > 1:
+        raise ValueError(
+            "The images of a series must have as many channels each; these have "
+            f"{', '.join(str(image.data_shape[1]) for image in images)}. Choose some (channels=…)."
+        )
+
+
+def _for_ndim(image: ImageStack, ndim: int | None) -> ImageStack:
+    """An opened image for tiles of so many spatial axes: with 2, Z counts samples."""
+    has = len(image.data_shape) - 2
+    if ndim is not None and ndim > has:
+        raise ValueError(
+            f"Tiles have {ndim} spatial axes, the source {image.source} has {has}: its axes are "
+            f"{image.original_axes}. Give {has} sizes."
+        )
+    if isinstance(image, LocatedImage) and ndim is not None:
+        return image.with_ndim(ndim)
+    return image

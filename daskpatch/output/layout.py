@@ -1,0 +1,254 @@
+"""The output's chunks and shards, and the blocks that own them."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..geometry import Dimensions
+
+_CHUNK = {2: 512, 3: 64}
+"""Voxels along a spatial axis that a chunk should have."""
+
+_TASK_SECONDS = 2.0
+_TASK_VOXELS = (2**19, 2**23)
+"""A block is worth a task from the first number of voxels on; the second is always worth one."""
+
+_EXCESS, _LONG_TASK_SECONDS = 1.15, 120.0
+"""Blocks of blended tiles grow until they compute no more than this per voxel of their own, or
+would take too long: what is interrupted is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Sizes per axis of the output: what a store writes, and what a task owns."""
+
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    block_shape: tuple[int, ...]
+
+    @property
+    def write_unit(self) -> tuple[int, ...]:
+        """The smallest box that is written atomically: a shard, else a chunk."""
+        return self.shards or self.chunks
+
+    def counterpart(self, dims: Dimensions, other: Dimensions) -> Layout:
+        """The layout of an array that differs in channels only: those it has in one chunk."""
+
+        def converted(sizes: tuple[int, ...]) -> tuple[int, ...]:
+            by_axis = dict(zip(dims.axes, sizes, strict=True)) | {"C": other.n_channels}
+            return tuple(by_axis[axis] for axis in other.axes)
+
+        shards = None if self.shards is None else converted(self.shards)
+        return Layout(converted(self.chunks), shards, converted(self.block_shape))
+
+
+@dataclass(frozen=True, slots=True)
+class BlockBudget:
+    """What the choice of a block is measured against.
+
+    `shared` holds the voxels per spatial axis that a block computes beyond its own: of tiles that
+    are blended, those that reach into it from its neighbours.
+    """
+
+    seconds_per_voxel: float
+    bytes_per_voxel: float
+    bytes_per_thread: float
+    threads: int
+    has_cache: bool
+    shared: tuple[int, ...] = ()
+
+
+def choose_layout(
+    dims: Dimensions,
+    step: tuple[int, ...],
+    *,
+    chunks: Any,
+    shards: Any,
+    block_shape: Any,
+    budget: BlockBudget,
+) -> Layout:
+    """Chunks, shards and blocks of an output, given or by default.
+
+    A chunk is the multiple or divisor of the crops' step nearest 64 voxels (3-D) or 512 (2-D),
+    1 along samples, all of C. A block is the smallest multiple of write unit and step that is
+    worth a task and fits memory.
+
+    Raises
+    ------
+    ValueError
+        If chunks don't divide shards, or write units don't divide the block.
+    """
+    given_shards = None if shards is None else per_axis("shards", shards, dims)
+    if chunks is not None:
+        chosen = per_axis("chunks", chunks, dims)
+    else:
+        chosen = default_chunks(dims, step, given_shards)
+    if given_shards is not None:
+        given_shards = _whole_chunks(given_shards, chosen, dims)
+    unit = given_shards or chosen
+    if block_shape is not None:
+        block = given_block(block_shape, unit, dims)
+    else:
+        block = choose_block(dims, unit, step, budget)
+    return Layout(chosen, given_shards, block)
+
+
+def per_axis(name: str, value: Any, dims: Dimensions) -> tuple[int, ...]:
+    """One size per axis of the output, no larger than the axis; one number serves for all."""
+    try:
+        sizes = (operator.index(value),) * len(dims.shape)
+    except TypeError:
+        sizes = _as_sizes(name, value, dims)
+    if min(sizes) < 1:
+        raise ValueError(f"{name} is {value}; every size must be at least 1.")
+    return tuple(map(min, sizes, dims.shape))
+
+
+def _as_sizes(name: str, value: Sequence[int], dims: Dimensions) -> tuple[int, ...]:
+    try:
+        sizes = tuple(map(operator.index, value))
+    except TypeError:
+        raise ValueError(
+            f"{name} is {value!r}; needed is an integer, or one per axis of the output."
+        ) from None
+    if len(sizes) != len(dims.shape):
+        raise ValueError(
+            f"{name} is {sizes}, {len(sizes)} numbers; the output has {len(dims.shape)} axes "
+            f"({dims.axes}, shape {dims.shape}). Give one number per axis, or one for all."
+        )
+    return sizes
+
+
+def default_chunks(
+    dims: Dimensions, step: tuple[int, ...], shards: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """Chunks that fit the crops' step, or divide the shards that were asked for."""
+    goal = _CHUNK[dims.ndim]
+    if shards is not None:
+        return tuple(
+            nearest(_divisors(shard, goal), goal) if axis in "ZYX" else shard
+            for axis, shard in zip(dims.axes, shards, strict=True)
+        )
+    spatial = tuple(nearest(_fitting(s, goal), goal) for s in step)
+    sizes = dims.spread(1, dims.n_channels, spatial)
+    return tuple(min(c, n) for c, n in zip(sizes, dims.shape, strict=True))
+
+
+def nearest(candidates: Sequence[int], goal: int) -> int:
+    """The candidate nearest to a goal; of two, the larger.
+
+    >>> nearest([32, 96], 64)
+    96
+    """
+    return min(candidates, key=lambda c: (abs(c - goal), -c))
+
+
+def _fitting(step: int, goal: int) -> list[int]:
+    """Divisors of a step, and its multiples around a goal."""
+    below = goal // step * step
+    return [*_divisors(step, goal), *(m for m in (below, below + step) if m)]
+
+
+def _divisors(number: int, goal: int) -> list[int]:
+    """Divisors up to twice a goal: any larger one is further from it than 1 is."""
+    return [d for d in range(1, min(number, 2 * goal) + 1) if number % d == 0]
+
+
+def _whole_chunks(
+    shards: tuple[int, ...], chunks: tuple[int, ...], dims: Dimensions
+) -> tuple[int, ...]:
+    """Shards that hold whole chunks; one that covers its axis is rounded up to that."""
+    fitting = tuple(-(-s // c) * c for s, c in zip(shards, chunks, strict=True))
+    covers = (s == n for s, n in zip(shards, dims.shape, strict=True))
+    if any(s != f and not c for s, f, c in zip(shards, fitting, covers, strict=True)):
+        raise ValueError(
+            f"shards {shards} must be whole chunks {chunks}; the next that fit are {fitting}."
+        )
+    return fitting
+
+
+def given_block(value: Any, unit: tuple[int, ...], dims: Dimensions) -> tuple[int, ...]:
+    """A block shape that was asked for, if every write unit belongs to one block.
+
+    Raises
+    ------
+    ValueError
+        If a write unit would be shared by two blocks.
+    """
+    sizes = per_axis("block_shape", value, dims)
+    fitting = tuple(-(-b // u) * u for b, u in zip(sizes, unit, strict=True))
+    covers = [b >= n for b, n in zip(sizes, dims.shape, strict=True)]
+    if any(b != f and not c for b, f, c in zip(sizes, fitting, covers, strict=True)):
+        raise ValueError(
+            f"block_shape {sizes} must be whole write units {unit} (shards, else chunks): two "
+            f"tasks would write into one unit and lose voxels. The next that fits is {fitting}."
+        )
+    return fitting
+
+
+def choose_block(
+    dims: Dimensions, unit: tuple[int, ...], step: tuple[int, ...], budget: BlockBudget
+) -> tuple[int, ...]:
+    """The smallest box of whole write units and steps that is worth a task and fits memory."""
+    steps = dims.spread(1, dims.n_channels, step)
+    covering = tuple(-(-n // u) * u for n, u in zip(dims.shape, unit, strict=True))
+    most = budget.bytes_per_thread / budget.bytes_per_voxel
+    # The model gives all channels at once: a block takes them all.
+    block = tuple(
+        c if axis == "C" else min(math.lcm(u, s), c) if axis in dims.spatial_axes else u
+        for axis, u, s, c in zip(dims.axes, unit, steps, covering, strict=True)
+    )
+    if math.prod(block) > max(most, _TASK_VOXELS[1]):
+        block = unit  # steps that don't fit: a block computes the tiles at its edges once more
+    worth = _worth_a_task(dims, budget)
+    while True:
+        larger = _grown(block, covering, dims)
+        if larger is None or math.prod(larger) > most:
+            return block
+        if math.prod(block) >= worth and not _gains(block, larger, dims, budget):
+            return block
+        block = larger
+
+
+def _gains(
+    block: tuple[int, ...], larger: tuple[int, ...], dims: Dimensions, budget: BlockBudget
+) -> bool:
+    """Whether a larger block spares much of what is computed twice, and threads stay busy."""
+    if not any(budget.shared):
+        return False
+    most = min(
+        _LONG_TASK_SECONDS / budget.seconds_per_voxel, math.prod(dims.shape) / budget.threads
+    )
+    return _excess(block, dims, budget.shared) > _EXCESS and math.prod(larger) <= most
+
+
+def _excess(block: tuple[int, ...], dims: Dimensions, shared: tuple[int, ...]) -> float:
+    """Voxels that a block needs per voxel that it owns."""
+    sizes = zip(dims.spatial_entries(block), dims.spatial_shape, shared, strict=True)
+    return math.prod(1 + o / b if b < n else 1.0 for b, n, o in sizes)
+
+
+def _worth_a_task(dims: Dimensions, budget: BlockBudget) -> float:
+    """Voxels (channels included) from which on a block needs no company."""
+    least, enough = _TASK_VOXELS
+    if not budget.has_cache:
+        enough *= 2  # every block decodes its halo's chunks anew: larger ones read less
+    timed = _TASK_SECONDS / max(budget.seconds_per_voxel, 1e-12)
+    share = math.prod(dims.shape) / (4 * budget.threads)  # something to do for every thread
+    return min(max(timed, least), enough, share)
+
+
+def _grown(
+    block: tuple[int, ...], covering: tuple[int, ...], dims: Dimensions
+) -> tuple[int, ...] | None:
+    """Twice the block along its shortest spatial axis, then along samples; None for all of it."""
+    growing = [i for i in range(len(block)) if block[i] < covering[i]]
+    spatial = [i for i in growing if dims.axes[i] in dims.spatial_axes]
+    if not growing:
+        return None
+    axis = min(spatial or growing, key=lambda i: (block[i], -i))
+    return (*block[:axis], min(2 * block[axis], covering[axis]), *block[axis + 1 :])

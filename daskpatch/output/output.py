@@ -1,0 +1,170 @@
+"""Where results go, and how they lie there: the option of that name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..geometry import Sizes, plain_sizes
+from ..model import ModelLike, SharedModel, shared_model
+from ..store import StoreLike
+from ..support import DTYPES, NAME, SIZES, Options, as_dtype, as_flag, need, option
+from ..values import STITCHES, check_stitch
+
+Stitch = Literal["crop", "gaussian", "linear"]
+
+
+def _check_dtypes(name: str, dtype: object) -> object:
+    for one in dtype.values() if isinstance(dtype, Mapping) else [dtype]:
+        if one is not None:
+            as_dtype(name, one)
+    return dict(dtype) if isinstance(dtype, Mapping) else dtype
+
+
+def check_sizes(name: str, sizes: object) -> int | tuple[int, ...] | None:
+    """Voxels per axis, one number for all, or None.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    plain = None if sizes is None else plain_sizes(sizes)
+    is_given = sizes is None or plain is not None
+    need(is_given, name, sizes, "an integer, or one per axis of the output")
+    return plain
+
+
+@dataclass(frozen=True, repr=False)
+class Output(Options):
+    """Where results go, and how they lie there.
+
+    Parameters
+    ----------
+    place
+        Path, URL or zarr store of the array to create (of the group, for a series or several
+        arrays), or a zarr array of the prediction's shape. Without it there is only the lazy
+        array.
+    dtype
+        The output's (of several arrays, one for all or a dict by name); by default the model's
+        own. To integers values are rounded to nearest and clipped, NaN becomes 0 and is counted.
+    chunks, shards, block_shape
+        Voxels per axis of the output; one number serves for all. By default chunks fit the
+        crops, there are no shards, and a block is worth a task and fits memory.
+    stitch
+        `"crop"`: each voxel from the tile in whose crop it lies. `"gaussian"`, `"linear"`: from
+        all tiles that cover it, weighted (see docs/seams.md).
+    post
+        A function of each stitched block before it is written, one sample at a time: from an
+        array `C(Z)YX` (or a dict of them, if the model gives several) to one of the same size,
+        with other values, channels or dtype; or its name, as a model's.
+    overwrite
+        Whether a run may delete an array, or a group of daskpatch's, at the output's place.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an option is not what it needs to be.
+
+    Examples
+    --------
+    >>> Output("predicted.zarr", chunks=64)
+    Output(place='predicted.zarr', chunks=64)
+    """
+
+    place: StoreLike | None = option(
+        None,
+        word=None,
+        flag=None,
+        help="Where it is written.",
+        example=None,
+    )
+    dtype: DTypeLike | Mapping[str, DTypeLike] | None = option(
+        None,
+        parser=DTYPES,
+        check=_check_dtypes,
+        shows_in="output",
+        restore=lambda outputs: {name: output["dtype"] for name, output in outputs.items()},
+        help="The output's dtype (or name=dtype,…); else the model's.",
+        example="float64",
+    )
+    chunks: Sizes | None = option(
+        None,
+        parser=SIZES,
+        check=check_sizes,
+        shows_in="layout.chunks",
+        help="Chunks of the output.",
+        example=8,
+    )
+    shards: Sizes | None = option(
+        None,
+        parser=SIZES,
+        check=check_sizes,
+        shows_in="layout.shards",
+        help="Shards of the output.",
+        example=24,
+    )
+    block_shape: Sizes | None = option(
+        None,
+        parser=SIZES,
+        check=check_sizes,
+        shows_in="layout.block_shape",
+        help="What one task computes and writes.",
+        example=24,
+    )
+    stitch: Stitch = option(
+        "crop",
+        parser=STITCHES,
+        check=lambda _, stitch: check_stitch(stitch),
+        guard="treatment.stitch",
+        say=lambda output, _: (
+            f"overlapping tiles blended with {output.stitch} weights" if output.blends else ""
+        ),
+        help="How tiles meet.",
+        example="linear",
+    )
+    post: ModelLike | None = option(
+        None,
+        parser=NAME,
+        check=lambda _, post: None if post is None else shared_model(post, "post"),
+        guard="treatment.post",
+        record=lambda output: None if output.function is None else output.function.handle.name,
+        restore=lambda _: None,
+        say=lambda output, _: (
+            "" if output.function is None else f"then {output.function.handle.name}, block by block"
+        ),
+        help="Applied to each block before it is written: file.py:name.",
+        example=np.negative,
+    )
+    overwrite: bool = option(
+        False,
+        check=as_flag,
+        help="Delete an array that is there.",
+        example=True,
+    )
+
+    @property
+    def function(self) -> SharedModel | None:
+        """`post`, as it travels."""
+        return None if self.post is None else shared_model(self.post)
+
+    @property
+    def blends(self) -> bool:
+        """Whether a voxel comes from all tiles that reach it, not from one."""
+        return self.stitch != "crop"
+
+
+class OutputWords(TypedDict, total=False):
+    """The flat words of `Output`."""
+
+    dtype: DTypeLike | Mapping[str, DTypeLike] | None
+    chunks: Sizes | None
+    shards: Sizes | None
+    block_shape: Sizes | None
+    stitch: Stitch
+    post: ModelLike | None
+    overwrite: bool

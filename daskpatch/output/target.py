@@ -1,0 +1,326 @@
+"""The output: what is at its place, whether it may be there, and its creation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from ..block import Recipe
+from ..geometry import Dimensions
+from ..image import ImageStack, is_at_hand, location_of
+from ..receipts import FOLDER, Record
+from ..store import (
+    Location,
+    Objects,
+    Occupant,
+    StoredArray,
+    attributes_at,
+    check_io_at,
+    create_array,
+    delete_members,
+    delete_metadata,
+    enclosing_array,
+    ensure_group,
+    existing_array,
+    find_array,
+    format_at,
+    is_zip,
+    locate,
+    occupant,
+)
+from ..support import Pacing
+from .layout import Layout
+from .output import Output
+
+_KEY = "daskpatch"
+"""The attribute that holds provenance, and marks a group as ours."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the prediction is written: an array to create, or one that the user has."""
+
+    location: Location
+    array: StoredArray | None
+    overwrite: bool
+    is_series: bool
+    unlocated: str | None
+
+    @property
+    def name(self) -> str:
+        return self.location.name
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a new array or group would meet something, other than a run's first traces."""
+        if self.array is not None:
+            return False
+        if occupant(self.location) is not None:
+            return True
+        return self.location.is_occupied and not self._is_begun
+
+    def places(self, recipe: Recipe) -> list[list[Location]]:
+        """Where the arrays of each image lie.
+
+        A series has a group with a member for each image, several arrays a group for themselves.
+        """
+        count = len(recipe.images)
+        images = [self.location.child(str(i)) for i in range(count)]
+        names = [output.name for output in recipe.stored]
+        return [
+            [image.child(name) if name else image for name in names]
+            for image in (images if self.is_series else [self.location])
+        ]
+
+    def check(self) -> None:
+        """Refuse a place that is taken.
+
+        Raises
+        ------
+        FileExistsError
+            If something is there, unless it is an array or a group of ours and `overwrite`.
+        """
+        if self.array is not None:
+            return
+        there = occupant(self.location)
+        if there is None and not self.location.is_occupied:
+            return
+        if not self.overwrite:
+            raise FileExistsError(
+                f"{self.name} exists; give another output, overwrite=True to delete it first, or "
+                "open it with zarr.open(…, mode='r+') and pass the array to write into it."
+            )
+        if there is None and self._is_begun:
+            return
+        reason = "is no Zarr array" if there is None else _why_not_ours(there)
+        if reason:
+            raise FileExistsError(
+                f"{self.name} {reason}; overwrite deletes an array or a group that daskpatch made, "
+                "nothing else. Give another output, or delete it yourself."
+            )
+        if self.unlocated:
+            raise FileExistsError(
+                f"{self.name} exists, and the source {self.unlocated} may read from it: its place "
+                "cannot be told. Give another output, or delete it yourself."
+            )
+
+    def earlier_records(self, pacing: Pacing) -> list[Record]:
+        """Where a run that wrote something else to this place may have left its claim.
+
+        In the array, or the first of several, or of the first image of a series.
+        """
+        if self.array is not None:
+            return []
+        places = []
+        for image in (self.location, self.location.child("0")):
+            outputs = attributes_at(image).get(_KEY, {}).get("outputs", [])
+            places += [image, *(image.child(name) for name in outputs[:1] if name)]
+        return [Record(place, pacing=pacing) for place in places]
+
+    def check_layout(self, layout: Layout) -> None:
+        """Refuse shards where the array would be of Zarr v2, which has none."""
+        if self.array is None and layout.shards is not None and format_at(self.location) == 2:
+            raise ValueError(
+                f"The output {self.name} lies in a Zarr v2 group, where arrays have no shards; "
+                "leave shards out, or give a place outside the group."
+            )
+
+    def clear(self, recipe: Recipe) -> None:
+        """Delete the array or group at the place, which `check` allowed; claims on it stay."""
+        if self.array is not None:
+            return
+        depth = len(self.location.parts)
+        wanted: Tree = {}
+        for place in chain.from_iterable(self.places(recipe)):
+            inside = wanted
+            for name in place.parts[depth:]:
+                inside = inside.setdefault(name, {})
+        _clear(self.location, wanted)
+
+    def create(
+        self,
+        recipe: Recipe,
+        layout: Layout,
+        *,
+        provenance: Mapping[str, Any],
+        io: str,
+    ) -> tuple[tuple[StoredArray, ...], ...]:
+        """The arrays of each image; those that are not there yet are created."""
+        if self.array is not None:
+            return ((self.array.with_io(io),),)
+        if self.is_series:
+            ensure_group(self.location, attributes={_KEY: provenance})
+        created = []
+        for data_idx, places in enumerate(self.places(recipe)):
+            own = {_KEY: {**provenance, **_of_image(provenance, data_idx)}}
+            if len(places) > 1:
+                group = self.location.child(str(data_idx)) if self.is_series else self.location
+                ensure_group(group, attributes=own)
+            primary, *_ = outputs = recipe.outputs[data_idx]
+            arrays = [
+                existing_array(place) or _create(place, dims, dtype, layout_of, own)
+                for place, dims, dtype, layout_of in zip(
+                    places,
+                    outputs,
+                    recipe.dtypes,
+                    [layout, *(layout.counterpart(primary, dims) for dims in outputs[1:])],
+                    strict=True,
+                )
+            ]
+            created.append(tuple(array.with_io(io) for array in arrays))
+        return tuple(created)
+
+    @property
+    def _is_begun(self) -> bool:
+        """Whether there is nothing but the record of a run that had no time for more."""
+        return all(f"{FOLDER}/" in name for name in Objects(self.location).names())
+
+
+Tree = dict[str, Any]
+"""Names and what is inside them; where that is nothing, an array is to be."""
+
+
+def _clear(place: Location, wanted: Tree) -> None:
+    there = occupant(place)
+    if there is not None and there.kind == "group":
+        delete_members(place, keep=wanted)
+        if not wanted:
+            delete_metadata(place)
+    elif there is not None:
+        Objects(place).delete_all(but=wanted or [FOLDER])
+        for name, inside in wanted.items():  # chunks may lie under such a name, too
+            Objects(place.child(name)).delete_all(but=inside or [FOLDER])
+    for name, inside in wanted.items():
+        _clear(place.child(name), inside)
+
+
+def _of_image(provenance: Mapping[str, Any], data_idx: int) -> dict[str, Any]:
+    """What is each image's own of a series' provenance."""
+    statistics = provenance["statistics"]
+    return {
+        "source": provenance["source"][data_idx],
+        "statistics": None if statistics is None else statistics[data_idx],
+    }
+
+
+def _create(
+    place: Location,
+    dims: Dimensions,
+    dtype: np.dtype[Any],
+    layout: Layout,
+    attributes: Mapping[str, Any],
+) -> StoredArray:
+    return create_array(
+        place,
+        shape=dims.shape,
+        dtype=dtype,
+        chunks=layout.chunks,
+        shards=layout.shards,
+        dimension_names=list(dims.axes.lower()),
+        attributes=attributes,
+    )
+
+
+def as_target(
+    output: Output, images: tuple[ImageStack, ...], *, is_series: bool, io: str
+) -> Target | None:
+    """The output that was asked for, if it can be written without harm to the input; or none.
+
+    Raises
+    ------
+    ValueError
+        If it is the input, inside or around it, or an array for a series, or read-only.
+    """
+    if output.place is None:
+        return None
+    location = locate(output.place)
+    array = find_array(output.place).array if hasattr(output.place, "shape") else None
+    if array is not None and is_series:
+        raise ValueError(
+            "A series is written to a group with one array per image; give a path, a URL or a "
+            "store as output, not an array."
+        )
+    if location.store.read_only or (array is not None and array.array.read_only):
+        raise ValueError(
+            f"The output {location.name} is opened read-only; open it for writing, for example "
+            "with zarr.open(path, mode='r+')."
+        )
+    folder = location.local_path
+    if folder is not None and folder.is_file():
+        raise FileExistsError(f"The output {location.name} is a file; give another place.")
+    if is_zip(location):
+        raise ValueError(
+            f"The output {location.name} is a ZIP file, which cannot be written in parallel; "
+            "give a folder."
+        )
+    check_io_at(io, location)
+    for image in images:
+        _check_apart(location, image)
+    around = enclosing_array(location)
+    if around is not None and array is None:
+        raise ValueError(
+            f"The output {location.name} is inside the array {around.name}, among its chunks; give "
+            "a place beside it."
+        )
+    unlocated = next((image.source for image in images if not is_at_hand(image)), None)
+    return Target(location, array, output.overwrite, is_series, unlocated)
+
+
+def check_fits(array: StoredArray, dims: Dimensions, name: str) -> None:
+    """Refuse an array of another shape, or whose dtype holds no numbers.
+
+    Raises
+    ------
+    ValueError
+        If the prediction does not fit it.
+    """
+    if array.shape != dims.shape:
+        raise ValueError(
+            f"The output {name} has shape {array.shape}; the prediction's is {dims.shape} "
+            f"(axes {dims.axes})."
+        )
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"The output {name} has dtype {array.dtype}; needed are numbers.")
+
+
+def _check_apart(location: Location, image: ImageStack) -> None:
+    source = location_of(image)
+    if source is None:
+        return
+    if location.parts == source.parts:
+        raise ValueError(
+            f"The output {location.name} is the input; give another place, the input is never "
+            "written to."
+        )
+    if source.contains(location):
+        raise ValueError(
+            f"The output {location.name} is inside the input array {image.source}; give a place "
+            "beside it."
+        )
+    if location.contains(source):
+        raise ValueError(
+            f"The output {location.name} is a parent of the input {image.source}, which it would "
+            "replace; give a place beside it, for example a sibling in the input's group."
+        )
+
+
+def _why_not_ours(there: Occupant) -> str | None:
+    """Why an array or group may not be deleted, or None if it may."""
+    if there.kind == "array":
+        return None
+    if _KEY not in there.attributes:
+        return "is a group that daskpatch did not make"
+    others = sorted(
+        name for name, member in there.members.items() if _why_not_ours_inside(member) is not None
+    )
+    return f"also holds {', '.join(others)}, which daskpatch did not make" if others else None
+
+
+def _why_not_ours_inside(member: Occupant) -> str | None:
+    if _KEY not in member.attributes:
+        return "is not of daskpatch"
+    return _why_not_ours(member)

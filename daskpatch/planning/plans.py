@@ -1,0 +1,413 @@
+"""The plan: everything that is decided, and what can be done with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+
+from ..block import Prediction
+from ..deciding import (
+    Choice,
+    Decided,
+    Limits,
+    Memory,
+    as_dict,
+    as_html,
+    as_text,
+    decide_anew,
+)
+from ..engine import Client
+from ..geometry import Dimensions, Sizes
+from ..image import ImageStack
+from ..model import Signature
+from ..output import Output, as_target
+from ..patching import Patching
+from ..receipts import Report
+from ..running import (
+    Measured,
+    Pass,
+    PredictionPass,
+    Run,
+    RunWords,
+    StatisticsPass,
+    carry_out,
+    check_crew,
+    crew_of,
+)
+from ..statistics import measure
+from ..store import StoreLike
+from ..support import refuse_unknown, taken, with_signature, words_of
+from ..values import Statistics
+from ..view import View, as_dask
+
+
+class ToWords(TypedDict, total=False):
+    """The flat words that `Plan.to` takes."""
+
+    chunks: Sizes | None
+    shards: Sizes | None
+    block_shape: Sizes | None
+    overwrite: bool
+    memory_limit: int | float | str | None
+    threads: int | None
+    io: str
+
+
+class Plan:
+    """What will happen and what it costs; made by `daskpatch.plan`.
+
+    Nothing is written before `run`. `array` (or `arrays`, for a series) is the prediction as a
+    lazy Dask array, `view` as an array-like without Dask. `to` gives the same plan for another
+    output or other limits.
+
+    Attributes
+    ----------
+    n_tiles, n_blocks, n_tasks
+        Tiles of the tiling, blocks of the output, tasks of a run.
+    block_shape, chunks, shards
+        Voxels per axis of the output.
+    bytes_in, bytes_out
+        Of the voxels, before compression.
+    read_ratio
+        Decoded bytes of the source's chunks that blocks touch, per byte of the image: what is
+        read without a cache.
+    compute_ratio
+        Voxels computed per voxel kept.
+    peak_memory
+        Bytes one worker holds at its peak, beyond the idle process; `memory` tells of its parts.
+    io
+        The back end: `tensorstore` or `zarr`.
+    choice
+        What `"auto"` stood for, and why; None where nothing was left to choose.
+    """
+
+    def __init__(self, decided: Decided, measured: Measured | None = None) -> None:
+        self._decided = decided
+        self._measured = Measured() if measured is None else measured
+
+    @property
+    def images(self) -> tuple[ImageStack, ...]:
+        """The sources, as `S C (Z) Y X`."""
+        return self._decided.images
+
+    @property
+    def patching(self) -> Patching:
+        """The strategy that cuts the images into tiles."""
+        return self._decided.patching
+
+    @property
+    def outputs(self) -> tuple[Dimensions, ...]:
+        """Axes and shapes of the predictions, one per image: of the first array each."""
+        return self._decided.outputs
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Of the arrays, where the model (or `post`) gives several; else one empty name."""
+        return self._decided.output_names
+
+    @property
+    def signature(self) -> Signature:
+        """What the model said of itself on the trial tile."""
+        return self._decided.signature
+
+    @property
+    def model_name(self) -> str:
+        return self._decided.model_name
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype that is stored, in the first array."""
+        return self._decided.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return self._decided.layout.chunks
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        return self._decided.layout.shards
+
+    @property
+    def block_shape(self) -> tuple[int, ...]:
+        return self._decided.layout.block_shape
+
+    @property
+    def n_tiles(self) -> int:
+        return self._decided.n_tiles
+
+    @property
+    def n_blocks(self) -> int:
+        return self._decided.n_blocks
+
+    @property
+    def n_tasks(self) -> int:
+        """One task per block."""
+        return self.n_blocks
+
+    @property
+    def bytes_in(self) -> int:
+        return self._decided.cost.bytes_in
+
+    @property
+    def bytes_out(self) -> int:
+        return self._decided.cost.bytes_out
+
+    @property
+    def read_ratio(self) -> float:
+        return self._decided.cost.read_ratio
+
+    @property
+    def compute_ratio(self) -> float:
+        return self._decided.cost.compute_ratio
+
+    @property
+    def tile_ratio(self) -> float:
+        """Voxels of all tiles per voxel of the images: what would be computed in one block."""
+        return self._decided.tile_ratio
+
+    @property
+    def memory(self) -> Memory:
+        """What makes up the peak of one worker."""
+        return self._decided.memory
+
+    @property
+    def peak_memory(self) -> int:
+        return self._decided.memory.peak
+
+    @property
+    def threads(self) -> int:
+        return self._decided.threads
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """The size of the tile in the middle."""
+        return self._decided.tile_shape
+
+    @property
+    def step(self) -> tuple[int, ...]:
+        """Distance of neighbouring tiles, per spatial axis."""
+        return self._decided.step
+
+    @property
+    def model_seconds(self) -> float:
+        """Time in the model for the whole run, from the trial tile and the plan's threads."""
+        return self._decided.model_seconds
+
+    @property
+    def io(self) -> str:
+        return self._decided.back_end.name
+
+    @property
+    def choice(self) -> Choice | None:
+        return self._decided.choice
+
+    @property
+    def statistics(self) -> tuple[Statistics, ...] | None:
+        """What each image is normalised by, measured when it is first asked for; else None.
+
+        Raises
+        ------
+        OSError
+            If an image cannot be read.
+        """
+        if not self._decided.recipe.normalize.measures:
+            return None
+        if self._measured.statistics is None:
+            self._measured.keep(self._measure())
+        return self._measured.statistics
+
+    @cached_property
+    def views(self) -> tuple[View, ...]:
+        """The predictions as array-likes: one per image, or as many as the model gives arrays.
+
+        Images that are normalised by what they are like are read once for it.
+        """
+        return tuple(
+            View(self._prediction, data_idx, self.block_shape, output)
+            for data_idx in range(len(self.images))
+            for output in range(len(self.output_names))
+        )
+
+    @property
+    def view(self) -> View:
+        """The prediction as an array-like: a slice of it costs only its tiles."""
+        self._check_single("views")
+        return self.views[0]
+
+    @cached_property
+    def arrays(self) -> tuple[Any, ...]:
+        """The predictions as lazy Dask arrays, as `views`."""
+        return tuple(as_dask(view) for view in self.views)
+
+    @property
+    def array(self) -> Any:
+        """The prediction as a lazy `dask.array.Array`: one task per block."""
+        self._check_single("arrays")
+        return self.arrays[0]
+
+    @with_signature(Run)
+    def run(
+        self,
+        run: Run | Client | None = None,
+        /,
+        *,
+        threads: int | None = None,
+        **words: Unpack[RunWords],
+    ) -> Report:
+        """Write the prediction.
+
+        A block that fails is tried again, then set aside; the others are written, and `RunFailed`
+        is raised at the end. Whatever ends a run, `resume=True` goes on with it.
+
+        Parameters
+        ----------
+        run
+            How: a `Run`; or its client alone, beside flat words: `resume`, `part`, `region`,
+            `progress`, `client`, `retries`, `resources`, `patience`, `interruption`, `pacing`.
+        threads
+            Of this process; by default the plan's. Not with a client, whose workers have theirs.
+
+        Raises
+        ------
+        ValueError
+            If the plan has no output, the options don't fit, or the run to resume began with
+            another source, tiling, model or layout; the message lists what differs.
+        FileExistsError
+            If the output is taken.
+        ClaimedError
+            If somebody else writes the output; a `RuntimeError`.
+        MemoryError
+            If the peak is above what the machine or a worker has.
+        RunFailed
+            If blocks failed, or the output could not be written; what was written stays.
+        """
+        left: dict[str, Any] = dict(words)
+        how = taken(Run, run, left, "run", plain="client")
+        refuse_unknown(left, "run", Run)
+        decided = self._decided
+        if decided.target is None:
+            raise ValueError("The plan has no output to write to; give one to daskpatch.plan.")
+        if how.resumes and decided.target.overwrite:
+            raise ValueError(
+                "Give overwrite or resume (which part implies), not both: one starts anew, the "
+                "other goes on."
+            )
+        crew = crew_of(how, threads, self.threads)
+        if how.region is not None:
+            decided.selection.within(how.region)  # refused before anything is written
+        passes = self._passes(crew.n_threads)
+        check_crew(passes, crew, decided.options.limits, how.resources)
+        if how.interruption is not None and how.interruption.is_requested:
+            raise KeyboardInterrupt("Nothing was written.")
+        return carry_out(passes, how, crew)
+
+    def to(self, output: StoreLike | None = None, **words: Unpack[ToWords]) -> Plan:
+        """The same plan with another output or other limits; the model does not run again.
+
+        Parameters
+        ----------
+        output
+            Path, URL, store or array, as in `daskpatch.plan`; by default the plan's own.
+        chunks, shards, block_shape, overwrite, memory_limit, threads, io
+            As in `daskpatch.plan`; by default the plan's own. Statistics that were measured go
+            along.
+
+        Raises
+        ------
+        TypeError
+            If something else is asked for.
+        ValueError, MemoryError
+            As from `daskpatch.plan`.
+
+        Examples
+        --------
+        >>> import numpy as np, daskpatch
+        >>> one = daskpatch.plan(np.zeros((64, 64)), np.negative, axes="YX", patch_size=32)
+        >>> one.to(chunks=16).chunks
+        (16, 16)
+        """
+        unknown = sorted(words.keys() - ToWords.__annotations__.keys())
+        if unknown:
+            raise TypeError(
+                f"to() does not change {', '.join(unknown)}: that takes another trial; make a "
+                "plan with daskpatch.plan."
+            )
+        given: dict[str, Any] = dict(words)
+        new_output = {name: given[name] for name in given if name in words_of(Output)}
+        limits = {
+            words_of(Limits)[name].name: given[name] for name in given if name in words_of(Limits)
+        }
+        if output is not None:
+            new_output["place"] = output
+        options = replace(
+            self._decided.options,
+            output=replace(self._decided.options.output, **new_output),
+            limits=replace(self._decided.options.limits, **limits),
+        )
+        target = as_target(
+            options.output, self.images, is_series=self._decided.is_series, io=options.limits.io
+        )
+        return Plan(decide_anew(self._decided, options, target), self._measured)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan's figures as plain values, ready for JSON."""
+        return as_dict(self._decided)
+
+    def __repr__(self) -> str:
+        return as_text(self._decided)
+
+    def _repr_html_(self) -> str:
+        return as_html(self._decided)
+
+    @property
+    def _prediction(self) -> Prediction:
+        """The recipe with all that it takes: statistics too."""
+        return self._decided.recipe.prediction(self.statistics)
+
+    def _passes(self, n_threads: int) -> list[Pass]:
+        """What a run does, in order."""
+        prediction = PredictionPass(self._decided, self._measured, side_by_side=n_threads > 1)
+        passes: list[Pass] = [prediction]
+        if self._decided.recipe.normalize.measures:
+            voxels = self._decided.statistics_voxels(n_threads)
+            passes.insert(0, StatisticsPass.before(prediction, voxels))
+        return passes
+
+    def _measure(self) -> tuple[Statistics, ...]:
+        """Read the images, in threads of this process."""
+        recipe, voxels = self._decided.recipe, self._decided.statistics_voxels()
+        return measure(recipe.images, recipe.normalize, threads=self.threads, voxels=voxels)
+
+    def _check_single(self, plural: str) -> None:
+        if self._decided.is_series:
+            raise ValueError(f"The source is a series of {len(self.images)}; use plan.{plural}.")
+        if len(self.output_names) > 1:
+            raise ValueError(
+                f"The model gives {', '.join(self.output_names)}; use plan.{plural}, in this order."
+            )
+
+
+def prediction_of(plan: Plan) -> Prediction:
+    """What a plan computes voxels from; measures statistics, where that takes them."""
+    return plan._prediction
+
+
+def passes_of(plan: Plan, n_threads: int) -> list[Pass]:
+    """What a run of a plan does, in order, with so many threads in a process."""
+    return plan._passes(n_threads)
+
+
+def check_resumable(plan: Plan) -> None:
+    """Refuse to go on with a run that began otherwise.
+
+    Raises
+    ------
+    ValueError
+        If it did, or the model has no identity.
+    FileExistsError
+        If something is at the place, and no record.
+    """
+    PredictionPass(plan._decided, plan._measured, side_by_side=True).check_resumable()

@@ -1,0 +1,294 @@
+"""A model found out about, as a black box."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import psutil
+
+from ..geometry import as_sizes
+from ..image import ImageStack, open_stack
+from ..model import load, shared_model
+from ..support import as_dtype, holds_numbers, is_number, peak_memory
+from .equivariance import LARGEST, align_of, measure_shifts, needed_size
+from .findings import Probe
+from .influence import GENTLE, STRONG, Profile, effect_of_context, measure_profile
+from .probed_model import ProbedModel, RefusedError, Shape
+from .sizes import AxisSizes, find_size, measure_sizes
+from .speed import measure_costs
+
+_log = logging.getLogger("daskpatch")
+
+_TOLERANCE = 1e-6
+"""Standard deviations of the result: what float32 sums differ by."""
+
+_FIRST_PLANES = 4
+"""Phases of the grid that are looked at before the grid is known."""
+
+_ACROSS = {1: 64, 2: 64, 3: 32}
+"""Voxels along the other axes, by the number of axes."""
+
+_LONGEST = {1: 4096, 2: 1024, 3: 256}
+"""Voxels along the axis that is looked at, after which a model counts as global."""
+
+_PATIENCE = 30.0
+"""Seconds that the next larger image may be expected to take."""
+
+_SHARE = 0.5
+"""Of the free memory that the next larger image may be expected to take."""
+
+
+def probe(
+    model: Any,
+    *,
+    ndim: int,
+    channels: int = 1,
+    sample: Any | None = None,
+    tolerance: float | None = None,
+    input_dtype: Any = "float32",
+    patch_size: int | Sequence[int] | None = None,
+    axes: str | None = None,
+    seconds: float = 20.0,
+    largest: int | None = None,
+) -> Probe:
+    """Find out how far a model looks, on which grid it works, what it takes and what it costs.
+
+    The model is a black box: planes of its input are changed, images are shifted, and the results
+    compared, for every phase of the model's grid.
+
+    Parameters
+    ----------
+    model
+        As in `plan`: a callable of `(N, C, (Z), Y, X)`, a `torch.nn.Module`, a name, …
+    ndim
+        Spatial axes of its input: 2 for `(N, C, Y, X)`, 3 for `(N, C, Z, Y, X)`.
+    channels
+        Of its input.
+    sample
+        An image that the model is made for: an array `(C, (Z), Y, X)` or `((Z), Y, X)`, or a
+        path, a URL, a Zarr array, an `ImageStack`, of whose first sample the middle is read. It is
+        used beside noise, which then has its mean and standard deviation.
+    tolerance
+        Changes up to this many standard deviations of the result count as none; None: 1e-6.
+        0.0 asks for bit equality, which running sums and some convolutions on GPUs do not have.
+    input_dtype
+        What the model is given.
+    patch_size
+        A size that the model takes; by default one is looked for.
+    axes
+        The sample's, where it does not name them, as in `open_image`.
+    seconds, largest
+        For measuring the cost: time, and voxels of the largest tile of interest (None: as many as
+        time and memory allow). 0 seconds leave it out.
+
+    Raises
+    ------
+    ValueError
+        If the model takes nothing that it is given, or an argument is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from daskpatch import probe
+    >>> def smooth(batch):
+    ...     padded = np.pad(batch, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    ...     return (padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]) / 3
+    >>> found = probe(smooth, ndim=2, seconds=0)
+    >>> found.halo, found.align, found.is_global
+    ((1, 0), (1, 1), False)
+    """
+    if isinstance(ndim, bool) or ndim not in (2, 3):
+        raise ValueError(f"ndim is {ndim!r}; needed is the number of spatial axes: 2 or 3.")
+    if tolerance is not None and not _is_amount(tolerance):
+        raise ValueError(f"tolerance is {tolerance!r}; needed is a number, 0 or more, or None.")
+    if not _is_amount(seconds):
+        raise ValueError(f"seconds is {seconds!r}; needed is a number, 0 or more.")
+    ndim = int(ndim)
+    (channels,) = as_sizes("channels", channels, 1, least=1)
+    if largest is not None:
+        (largest,) = as_sizes("largest", largest, 1, least=1)
+    known = None if patch_size is None else as_sizes("patch_size", patch_size, ndim, least=1)
+    handle = shared_model(model)
+    dtype = as_dtype("input_dtype", input_dtype)
+    given = None if sample is None else _as_sample(sample, ndim, channels, axes)
+    subject = ProbedModel(load(handle), channels, ndim, dtype, given)
+    known = subject.model.fixed_size if known is None else known
+    taken = find_size(subject, known)
+    sizes = measure_sizes(subject, taken)
+    if any(size.scale == 0 for size in sizes):
+        raise ValueError(
+            f"The size of what {handle.handle.name} gives does not follow from its tile's, axis by "
+            "axis, so that tiles cannot be stitched; needed is a model whose result grows with "
+            "its tile."
+        )
+    result = subject(subject.noise(taken, 0)[None])
+    if not np.isfinite(result).any():
+        raise ValueError(
+            f"{handle.handle.name} gave no finite value for noise, so nothing can be told from "
+            "it; give a sample of what it is made for (sample=…)."
+        )
+    limit = _TOLERANCE if tolerance is None else float(tolerance)
+    along = []
+    for axis, name in enumerate("ZYX"[-ndim:]):
+        _log.info("probing %s along %s", handle.handle.name, name)
+        along.append(_Axis(subject, sizes, axis, limit).measure())
+    if seconds:
+        _log.info("timing tiles of %s, for up to %g s", handle.handle.name, seconds)
+    aligns = tuple(found.align for found in along)
+    return Probe(
+        name=handle.handle.name,
+        channels=channels,
+        input_dtype=dtype.name,
+        out_channels=result.shape[1],
+        dtype=result.dtype.name,
+        halo_sides=tuple(found.halo_sides for found in along),
+        align=aligns,
+        sizes=sizes,
+        is_global=any(found.is_global for found in along),
+        effect=max(found.effect for found in along),
+        tolerance=limit,
+        profiles=tuple(found.profile for found in along),
+        costs=measure_costs(subject, sizes, tuple(n or 1 for n in aligns), seconds, largest)
+        if seconds
+        else (),
+    )
+
+
+def with_costs(found: Probe, model: Any, seconds: float, largest: int | None = None) -> Probe:
+    """The probe with costs measured, as `probe` does, where it has none."""
+    if found.costs:
+        return found
+    subject = ProbedModel(
+        load(shared_model(model)), found.channels, found.ndim, np.dtype(found.input_dtype)
+    )
+    return replace(found, costs=measure_costs(subject, found.sizes, found.grid, seconds, largest))
+
+
+@dataclass(frozen=True)
+class _Found:
+    profile: Profile
+    halo_sides: tuple[int, int]
+    align: int | None
+    is_global: bool
+    effect: float
+
+
+class _Axis:
+    """Halo and grid along one axis."""
+
+    def __init__(
+        self, subject: ProbedModel, sizes: Sequence[AxisSizes], axis: int, tolerance: float
+    ) -> None:
+        self._subject, self._axis, self._tolerance = subject, axis, tolerance
+        self._sizes = sizes[axis]
+        across = _ACROSS[subject.ndim]
+        self._across = tuple(along.at_least(across) for along in sizes)
+
+    def measure(self) -> _Found:
+        profile, n, is_global = self._grown(self._across[self._axis] // 2, _FIRST_PLANES)
+        if is_global:
+            return self._measure_global(n)
+        align = self._align(profile.reach(self._tolerance), is_global=False)
+        step = align or LARGEST
+        profile, n, is_global = self._grown(n // 2, step)
+        if is_global:
+            return self._measure_global(n)
+        return _Found(profile, _rounded(profile.reach(self._tolerance), align), align, False, 0.0)
+
+    def _measure_global(self, n: int) -> _Found:
+        """What stands out from the influence of all on all is the halo."""
+        profile = self._profile(n, _FIRST_PLANES, GENTLE)
+        align = self._align(profile.reach(2 * profile.plateau()), is_global=True)
+        profile |= self._profile(n, align or LARGEST, GENTLE)
+        sides = _rounded(profile.reach(2 * profile.plateau()), align)
+        place = self._shape(n), self._axis, self._sizes
+        effect = effect_of_context(self._subject, *place, max(sides))
+        return _Found(profile, sides, align, True, effect)
+
+    def _shape(self, n: int) -> Shape:
+        return tuple(n if i == self._axis else m for i, m in enumerate(self._across))
+
+    def _grown(self, n: int, planes: int) -> tuple[Profile, int, bool]:
+        """The profile on an image, at least twice n long, in which the influence comes to an end.
+
+        And its length, and whether the influence does not end.
+        """
+        while True:
+            n = self._sizes.at_least(2 * n)
+            begin = time.perf_counter()
+            with peak_memory() as peak:
+                profile = self._profile(n, planes)
+            seconds = time.perf_counter() - begin
+            if not self._touches_end(profile, n):
+                return profile, n, False
+            too_large = 4 * peak[0] > _SHARE * psutil.virtual_memory().available
+            too_long = 4 * seconds > _PATIENCE
+            if (
+                too_large
+                or too_long
+                or self._sizes.step == 0
+                or 2 * n > _LONGEST[self._subject.ndim]
+            ):
+                return profile, n, True
+
+    def _profile(self, n: int, planes: int, amplitudes: Sequence[float] = STRONG) -> Profile:
+        first = n // 2 - min(planes, n) // 2
+        span = range(first, min(first + planes, n))
+        shape = self._shape(n)
+        return measure_profile(
+            self._subject, shape, self._axis, self._sizes, span, amplitudes=amplitudes
+        )
+
+    def _touches_end(self, profile: Profile, n: int) -> bool:
+        """Whether the influence may go on beyond the image: it comes near its end."""
+        return max(profile.reach(self._tolerance)) >= n // 2 - LARGEST // 2 - 2
+
+    def _align(self, reach: tuple[int, int], *, is_global: bool) -> int | None:
+        n = self._sizes.at_least(needed_size(reach))
+        if self._sizes.step == 0:
+            return 1  # a model of one size has one grid: that of its tiles
+        try:
+            changes = measure_shifts(self._subject, self._shape(n), self._axis, self._sizes, reach)
+        except (RefusedError, MemoryError):
+            return None
+        return align_of(changes, is_global=is_global)
+
+
+def _rounded(sides: tuple[int, int], align: int | None) -> tuple[int, int]:
+    """Up to whole steps of the grid."""
+    step = align or 1
+    before, behind = (-(-side // step) * step for side in sides)
+    return before, behind
+
+
+def _as_sample(sample: Any, ndim: int, channels: int, axes: str | None) -> Any:
+    is_plain = isinstance(sample, np.ndarray) and axes is None
+    values = sample if is_plain else _middle(sample, ndim, axes)
+    values = values[None] if values.ndim == ndim else values
+    if values.ndim != ndim + 1 or len(values) != channels or values.size == 0:
+        raise ValueError(
+            f"The sample has shape {values.shape}; needed are {channels} channels and {ndim} "
+            f"spatial axes: ({channels}, {'Z, ' if ndim == 3 else ''}Y, X)."
+        )
+    if not holds_numbers(values.dtype):
+        raise ValueError(f"The sample has dtype {values.dtype}; needed are numbers.")
+    return values
+
+
+def _middle(source: Any, ndim: int, axes: str | None) -> Any:
+    """The middle of an image, of its first sample."""
+    image = source if isinstance(source, ImageStack) else open_stack(source, axes=axes, ndim=ndim)
+    shape = image.data_shape[2:]
+    size = tuple(min(n, _ACROSS[ndim] * 4) for n in shape)
+    start = tuple((n - m) // 2 for n, m in zip(shape, size, strict=True))
+    return image.extract_patch(0, None, start, size)
+
+
+def _is_amount(value: Any) -> bool:
+    return is_number(value) and 0 <= value < math.inf

@@ -1,0 +1,111 @@
+"""A model under examination: what it is given, and what it says to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model import LoadedModel, is_out_of_memory
+from ..values import convert, finite_mean_and_deviation
+
+Values = NDArray[Any]
+Shape = tuple[int, ...]
+
+_INTEGERS = 1000
+"""Noise for models of integers is below it, and below the dtype's largest value."""
+
+
+class RefusedError(Exception):
+    """The model does not take this: it failed, or gave something else than `(N, C', (Z), Y, X)`."""
+
+
+@dataclass(frozen=True)
+class ProbedModel:
+    """A model and what it is fed with: noise and, where there is one, a sample.
+
+    Parameters
+    ----------
+    model
+        A callable of `(N, C, (Z), Y, X)`.
+    channels, ndim, dtype
+        Channels, spatial axes and dtype of its input.
+    sample
+        `C(Z)YX`: what the model is made for; noise has its mean and standard deviation.
+    """
+
+    model: LoadedModel
+    channels: int
+    ndim: int
+    dtype: np.dtype[Any]
+    sample: Values | None = None
+
+    def __call__(self, batch: Values) -> Values:
+        """The model's result.
+
+        Raises
+        ------
+        RefusedError
+            If it fails, or gives something that is no batch of images.
+        MemoryError
+            If there is too little memory, also on a GPU.
+        """
+        try:
+            results = self.model(batch.copy())  # it may work in place
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise MemoryError(str(error)) from error
+            raise RefusedError(f"{type(error).__name__}: {error}") from error
+        result = _joined(list(results.values()))
+        if result.ndim != batch.ndim or len(result) != len(batch) or 0 in result.shape:
+            raise RefusedError(f"it gave shape {result.shape} for a batch of shape {batch.shape}")
+        return result
+
+    @property
+    def contents(self) -> tuple[Callable[[Shape, int], Values], ...]:
+        """What to fill images with: noise and, where there is one, the sample."""
+        return (self.noise,) if self.sample is None else (self.noise, self.excerpt)
+
+    def noise(self, shape: Shape, seed: int, amplitude: float = 1.0) -> Values:
+        """An image `C(Z)YX` of normal noise, with the sample's mean and standard deviation."""
+        rng = np.random.default_rng(seed)
+        shape = (self.channels, *shape)
+        if self.sample is not None:
+            mean, deviation = finite_mean_and_deviation(self.sample)
+            return self._cast(rng.normal(mean, amplitude * (deviation or 1.0), shape))
+        if self.dtype.kind in "iu":
+            top = min(_INTEGERS, int(np.iinfo(self.dtype).max))
+            return rng.integers(0, top, shape, endpoint=True).astype(self.dtype)
+        return self._cast(rng.normal(0.0, amplitude, shape))
+
+    def excerpt(self, shape: Shape, seed: int) -> Values:
+        """Some place of the sample, mirrored where the sample is smaller."""
+        assert self.sample is not None
+        rng = np.random.default_rng(seed)
+        sample = self.sample
+        missing = [max(n - m, 0) for n, m in zip(shape, sample.shape[1:], strict=True)]
+        sample = np.pad(sample, [(0, 0), *((0, n) for n in missing)], mode="symmetric")
+        starts = [
+            int(rng.integers(m - n + 1)) for n, m in zip(shape, sample.shape[1:], strict=True)
+        ]
+        place = tuple(slice(a, a + n) for a, n in zip(starts, shape, strict=True))
+        return self._cast(sample[(slice(None), *place)])
+
+    def _cast(self, values: Values) -> Values:
+        given = np.empty(values.shape, self.dtype)
+        convert(given, values)
+        return given
+
+
+def _joined(results: list[Values]) -> Values:
+    """Several results as channels of one."""
+    if len(results) == 1:
+        return results[0]
+    try:
+        return np.concatenate(results, axis=1)
+    except ValueError as error:
+        shapes = [result.shape for result in results]
+        raise RefusedError(f"its results have shapes {shapes}, which differ in space") from error

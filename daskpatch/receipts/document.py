@@ -1,0 +1,170 @@
+"""What a run was begun with: the run document, typed, and the one place that reads and writes it.
+
+A document says by its `format` what it is: 1 is a prediction (`.daskpatch/run.json`), 2 any further
+pass (`.daskpatch/passes/NAME/run.json`). Decoding names the field that is wrong by its path.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ..geometry import RegularGrid
+from ..values import Statistics
+
+Json = dict[str, Any]
+"""JSON values by name."""
+
+Natural = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Shape = tuple[Positive, ...]
+
+
+class SourceRecord(Struct, frozen=True):
+    """An image: where it is, what it is, a digest of a sample of its voxels; its place in a series.
+
+    `where` is a URL, or `memory`.
+    """
+
+    where: str
+    axes: str
+    shape: Shape
+    data_shape: Shape
+    dtype: str
+    channels: tuple[Natural, ...] | None
+    padding: str | float | None
+    content: str
+    number: Natural
+    of: Positive
+
+
+class OutputRecord(Struct, frozen=True):
+    """One stored array."""
+
+    axes: str
+    shape: Shape
+    dtype: str
+
+
+class LayoutRecord(Struct, frozen=True):
+    """Voxels per axis of what a store writes, and of what a task owns."""
+
+    chunks: Shape
+    shards: Shape | None
+    block_shape: Shape
+
+
+class Fingerprint(Struct, frozen=True):
+    """What voxels depend on: changed, they would come out otherwise.
+
+    `tiling` is the strategy's name and arguments, `treatment` what happens to values beside the
+    model: options that are not at their defaults, by name.
+    """
+
+    numerics: int
+    source: SourceRecord
+    tiling: Json
+    model: str | None
+    input_dtype: str
+    treatment: Json
+    output: dict[str, OutputRecord]
+    layout: LayoutRecord
+
+
+class BlocksRecord(Struct, frozen=True):
+    """The blocks of one array: the flat index of the first, their shape, and what is merged."""
+
+    first: Natural
+    shape: Shape
+    merge: tuple[bool, ...]
+
+    def grid(self, shape: tuple[int, ...]) -> RegularGrid:
+        """The blocks of an array of a shape."""
+        return RegularGrid(shape, self.shape, self.merge)
+
+
+class RunDocument(Struct, frozen=True, tag_field="format", tag=1):
+    """What the prediction of one image was begun with."""
+
+    created: float
+    fingerprint: Fingerprint
+    blocks: BlocksRecord
+    source: str
+    model: str
+    is_series: bool
+    statistics: Statistics | None
+
+    def __post_init__(self) -> None:
+        outputs = list(self.fingerprint.output.values())
+        if not outputs:
+            raise ValueError("there is no array in `$.fingerprint.output`")
+        n_axes = len(outputs[0].shape)
+        if not n_axes == len(self.blocks.shape) == len(self.blocks.merge):
+            raise ValueError("`$.blocks` has other axes than `$.fingerprint.output`")
+
+
+class ArrayRecord(Struct, frozen=True):
+    """An array that a pass writes: the way there from the output, its axes and shape."""
+
+    path: str
+    axes: str
+    shape: Shape
+
+
+class PassDocument(Struct, frozen=True, tag_field="format", tag=2):
+    """What a pass other than the prediction was begun with.
+
+    Attributes
+    ----------
+    fingerprint
+        What its blocks depend on.
+    settings
+        What a resumed pass takes from here, whatever it would choose now.
+    of
+        The shape that is cut into blocks.
+    arrays
+        What it writes, all with the same blocks; empty where blocks leave bytes only.
+    """
+
+    name: str
+    created: float
+    fingerprint: Json
+    settings: Json
+    of: Shape
+    blocks: BlocksRecord
+    arrays: tuple[ArrayRecord, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not len(self.of) == len(self.blocks.shape) == len(self.blocks.merge):
+            raise ValueError("`$.blocks` has other axes than `$.of`")
+
+
+Document = RunDocument | PassDocument
+
+
+def encode_document(document: Document) -> bytes:
+    """A document as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=1)
+
+
+def decode_document(content: bytes) -> Document:
+    """A document out of JSON.
+
+    Raises
+    ------
+    ValueError
+        If it is none; the field is named by its path, such as `$.blocks.shape`.
+    """
+    document: Document = msgspec.json.decode(content, type=Document)  # its errors are ValueErrors
+    return document
+
+
+def as_json(value: object) -> Any:
+    """A value as it comes back from JSON: tuples are lists.
+
+    >>> as_json({"shape": (1, 2)})
+    {'shape': [1, 2]}
+    """
+    return msgspec.json.decode(msgspec.json.encode(value))

@@ -1,0 +1,139 @@
+"""Passes carried out in order: one claim for all, each begun or joined, run, brought to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..receipts import Claim, ClaimedError, Record, Report, Totals, refuse_claimed
+from .ledger import Ledger, are_among
+from .pass_run import Crew, PassRun
+from .passes import Pass, check_exclusive
+from .run import Run
+
+
+def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
+    """Run passes one after another, each on what those before it made.
+
+    A part that finds the pass before incomplete, because other parts are not done, ends normally:
+    its report says so (`unfinished`), and the same call again goes on.
+
+    Raises
+    ------
+    ValueError
+        If two passes write one array, or one is to be resumed that began otherwise.
+    FileExistsError
+        If something else is at the place.
+    ClaimedError
+        If somebody else writes the output.
+    RunFailed
+        If blocks failed, or something could not be written; what was written stays.
+    """
+    check_exclusive(passes)
+    for each in passes:
+        each.check(run)
+    main = next((each for each in passes if each.is_first), passes[0])
+    record = Record(main.places[0], pacing=run.pacing)
+    refuse_claimed(record, run.share)
+    with Claim(record, run.share) as claim:
+        return _Driver(passes, run, crew, claim).drive()
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """How far a pass is: its blocks with receipts, of all parts."""
+
+    each: Pass
+    done: NDArray[np.uint64]
+
+    @property
+    def n_missing(self) -> int:
+        return self.each.blocks.n_blocks - len(self.done)
+
+
+class _Driver:
+    """The passes of one run, whose output is claimed."""
+
+    def __init__(self, passes: Sequence[Pass], run: Run, crew: Crew, claim: Claim) -> None:
+        self._passes, self._run, self._crew, self._claim = passes, run, crew, claim
+        self._ends: dict[str, object] = {}
+        self._ended: list[str] = []
+        self._totals = Totals()
+
+    def drive(self) -> Report:
+        before: _Progress | None = None
+        unfinished = ""
+        for each in self._passes:
+            known = self._known_end(each)
+            if known is not None:
+                self._ends[each.name] = known
+                continue
+            if before is not None and before.n_missing:
+                unfinished = _unfinished(each, before)
+                if each.below(0) is None:
+                    break
+            before = self._carry_out(each, before)
+        return self._totals.report(taken_over=self._claim.taken_over, unfinished=unfinished)
+
+    def _known_end(self, each: Pass) -> object | None:
+        known = each.known_end(resumes=self._run.resumes)
+        if known is None and self._run.resumes and not each.is_first:
+            content = each.records(self._run.pacing)[0].end()
+            known = None if content is None else msgspec.json.decode(content, type=each.end_type)
+        return known
+
+    def _carry_out(self, each: Pass, before: _Progress | None) -> _Progress:
+        pacing = self._run.pacing
+        records = each.records(pacing)
+        # Whoever lost the claim while statistics were measured must not delete another's output.
+        if self._claim.is_lost:
+            raise ClaimedError(f"{records[0].name} was taken over by another driver meanwhile.")
+        if not self._run.resumes:
+            each.clear(records, keep=self._ended)
+        documents = [
+            record.document() or record.begin(each.document(number, self._ends))
+            for number, record in enumerate(records)
+        ]
+        begun = each.as_begun(documents)
+        job = begun.job(self._ends, pacing)
+        ledger = Ledger(records, begun.blocks.firsts, self._run.share, pacing.flush)
+        totals = self._totals if begun.arrays else None
+        waits = _waiting(begun, before)
+        PassRun(begun, ledger, self._run, self._crew, self._claim, totals, waits).run(job)
+        self._ended.append(begun.name)
+        progress = _Progress(begun, ledger.receipts()["index"])
+        if not progress.n_missing:
+            self._conclude(begun, ledger, records[0])
+        return progress
+
+    def _conclude(self, each: Pass, ledger: Ledger, record: Record) -> None:
+        """Let a pass whose blocks are all done find its end; what was recorded first counts."""
+        left = (ledger.left(index) for index in range(each.blocks.n_blocks))
+        end = each.end(content for content in left if content is not None)
+        if end is None:
+            return
+        recorded = record.conclude(msgspec.json.encode(end))
+        self._ends[each.name] = msgspec.json.decode(recorded, type=each.end_type)
+
+
+def _waiting(each: Pass, before: _Progress | None) -> Callable[[int], bool] | None:
+    """Which blocks wait for some of the pass before; None where nothing is waited for."""
+    if before is None or not before.n_missing:
+        return None
+
+    def waits(index: int) -> bool:
+        below = np.fromiter(each.below(index) or (), np.uint64)
+        return not are_among(below, before.done).all()
+
+    return waits
+
+
+def _unfinished(each: Pass, before: _Progress) -> str:
+    return (
+        f"{each.name} waits for {before.n_missing} of {before.each.blocks.n_blocks} blocks of "
+        f"{before.each.name}, which other parts compute; the same command again goes on"
+    )

@@ -1,0 +1,119 @@
+"""The job of a prediction: blocks computed and written, one call each."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from ..block import OutputBox, Prediction, Tally, Workspace, block_grid, block_grids, fill_region
+from ..geometry import Region
+from ..model import single_threaded
+from ..receipts import Receipt, digest_of
+from ..store import StoredArray
+
+
+class WriteError(OSError):
+    """The output cannot be written: no block after this one will fare better."""
+
+
+class Flag:
+    """Set by the driver, seen by the threads of its process; travels unset."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+
+    def __reduce__(self) -> tuple[type[Flag], tuple[()]]:
+        return Flag, ()
+
+
+@dataclass(frozen=True)
+class PredictionJob:
+    """A prediction and where its blocks are written; the same value for all blocks of a run.
+
+    `targets` holds, per image, the arrays that are stored.
+    """
+
+    prediction: Prediction
+    block_shape: tuple[int, ...]
+    targets: tuple[tuple[StoredArray, ...], ...]
+    side_by_side: bool
+    abandoned: Flag = field(default_factory=Flag, repr=False)
+    workspace: Workspace = field(default_factory=Workspace, repr=False)
+    _ends: tuple[int, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        grids = block_grids(self.prediction, self.block_shape)
+        object.__setattr__(self, "_ends", (0, *accumulate(g.n_cells for g in grids)))
+
+    def place(self, index: int) -> tuple[int, Region]:
+        """The image of a block, and its region of that image's first array."""
+        data_idx = bisect_right(self._ends, index) - 1
+        grid = block_grid(self.prediction, data_idx, self.block_shape)
+        return data_idx, grid.cell(index - self._ends[data_idx])
+
+    def __call__(self, index: int) -> Receipt:
+        """Compute a block and write it.
+
+        Raises
+        ------
+        WriteError
+            If the output cannot be written, also after a while.
+        """
+        begin = time.perf_counter()
+        data_idx, region = self.place(index)
+        tally = Tally()
+        with ExitStack() as lent:
+            boxes = [lent.enter_context(box) for box in self._boxes(data_idx, region)]
+            if self.side_by_side:
+                single_threaded()
+            fill_region(self.prediction, data_idx, boxes, self.workspace, tally)
+            for box in boxes:
+                self._write(data_idx, box)
+            digest = digest_of(*(box.values for box in boxes))
+        dims = self.prediction.outputs[data_idx][0]
+        channels = dims.channel_part(region)
+        return Receipt(
+            index=index,
+            digest=digest,
+            tiles=tally.tiles,
+            nan_tiles=tally.nan_tiles,
+            voxels=region.n_voxels // (channels.stop - channels.start),
+            bytes_read=tally.bytes_read,
+            bytes_written=sum(box.values.nbytes for box in boxes),
+            seconds=time.perf_counter() - begin,
+            finished=time.time(),
+        )
+
+    def _boxes(self, data_idx: int, region: Region) -> Iterator[AbstractContextManager[OutputBox]]:
+        """The block's box of each array, with room for its voxels."""
+        first, *_ = self.prediction.outputs[data_idx]
+        for output, dims in enumerate(self.prediction.outputs[data_idx]):
+            place = region if output == 0 else dims.counterpart(first, region)
+            yield self._box(output, place)
+
+    @contextmanager
+    def _box(self, output: int, place: Region) -> Iterator[OutputBox]:
+        with self.workspace.buffers.lend(place.shape, self.prediction.dtypes[output]) as values:
+            yield OutputBox(output, place, values)
+
+    def abandon(self) -> None:
+        """Write no more, in this process: the run is over, and nobody waits for its last blocks."""
+        self.abandoned.set()
+
+    def _write(self, data_idx: int, box: OutputBox) -> None:
+        if self.abandoned.is_set:
+            raise WriteError("The run was given up; its output may be another's by now.")
+        target = self.targets[data_idx][box.output]
+        try:
+            target.write(box.region.slices, box.values)
+        except Exception as error:
+            raise WriteError(
+                f"{target.location.name} could not be written: {type(error).__name__}: {error}"
+            ) from error

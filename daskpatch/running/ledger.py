@@ -1,0 +1,85 @@
+"""The records of a pass: what was done before, and what is done now."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..receipts import FailedBlock, Journal, Part, Receipt, Receipts, Record
+
+_BATCH = 4096
+
+
+class Ledger:
+    """Receipts and failures of a pass, each to the record of the grid whose block it is of.
+
+    Parameters
+    ----------
+    records
+        One per grid.
+    firsts
+        The flat index of each grid's first block.
+    part
+        Whose log is written.
+    flush_seconds
+        Between two times that receipts are stored.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        firsts: tuple[int, ...],
+        part: Part,
+        flush_seconds: float,
+    ) -> None:
+        self._records, self._firsts = records, firsts
+        self._flush_seconds = flush_seconds
+        self._journals = [Journal(record, part) for record in records]
+        self._flushed = time.monotonic()
+
+    def add(self, receipt: Receipt) -> None:
+        self._journals[self._number(receipt.index)].add(receipt)
+
+    def set_aside(self, failure: FailedBlock) -> None:
+        self._journals[self._number(failure.index)].set_aside(failure)
+
+    def flush(self, *, due: bool = False) -> None:
+        """Store what came in, or only if that is due; what is stored is really done."""
+        if due and time.monotonic() - self._flushed < self._flush_seconds:
+            return
+        for journal in self._journals:
+            journal.flush()
+        self._flushed = time.monotonic()
+
+    def receipts(self) -> Receipts:
+        """Of all records, by ascending index."""
+        return np.concatenate([record.receipts() for record in self._records])
+
+    def left(self, index: int) -> bytes | None:
+        """What a block left beside its receipt."""
+        return self._records[self._number(index)].left(index)
+
+    def _number(self, index: int) -> int:
+        """Of the grid that a block belongs to."""
+        return bisect_right(self._firsts, index) - 1
+
+
+def without(indices: Iterator[int], done: NDArray[np.uint64]) -> Iterator[int]:
+    """The indices that are not among those of an ascending array; a few thousand at a time."""
+    while batch := list(islice(indices, _BATCH)):
+        given = np.asarray(batch, np.uint64)
+        yield from given[~are_among(given, done)].tolist()
+
+
+def are_among(given: NDArray[np.uint64], done: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which indices are among those of an ascending array."""
+    if not len(done):
+        return np.zeros(len(given), bool)
+    at = np.minimum(np.searchsorted(done, given), len(done) - 1)
+    among: NDArray[np.bool_] = done[at] == given
+    return among

@@ -1,0 +1,238 @@
+"""One pass over blocks that are claimed: rolled through the window, receipts kept and summed."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from uuid import uuid4
+
+import numpy as np
+
+from ..deciding import Selection
+from ..engine import Client, Done, Interruption, Job, NoWorkersError, Window, progress_of
+from ..model import ModelError, restore_threads
+from ..receipts import Claim, FailedBlock, Receipt, Receipts, Report, RunFailed, Totals
+from .job import WriteError
+from .ledger import Ledger, without
+from .passes import Pass
+from .run import Run
+
+_UNREADABLE = 10
+"""Blocks in a row whose source could not be read, after which the source counts as gone."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who computes blocks: threads of this process, or a client's workers with so many each."""
+
+    client: Client | None
+    n_threads: int
+
+
+class PassRun:
+    """One pass, begun and claimed, over the blocks that a run selects.
+
+    Parameters
+    ----------
+    waits
+        Whether a block has to wait for blocks of the pass before, which others compute.
+    totals
+        What the run has done so far; None where the pass does not count.
+    """
+
+    def __init__(
+        self,
+        each: Pass,
+        ledger: Ledger,
+        run: Run,
+        crew: Crew,
+        claim: Claim,
+        totals: Totals | None,
+        waits: Callable[[int], bool] | None = None,
+    ) -> None:
+        self._pass, self._ledger, self._run, self._crew = each, ledger, run, crew
+        self._claim, self._waits = claim, waits
+        self._totals = Totals() if totals is None else totals
+        self._selection = _selected(each, run)
+        self._interruption = Interruption() if run.interruption is None else run.interruption
+        self._failed: list[tuple[FailedBlock, BaseException]] = []
+        self._unreadable = self._done_now = 0
+        self._lacks_receipts = False
+        self._fatal: BaseException | None = None
+
+    def run(self, job: Job) -> None:
+        """Do what has no receipt yet.
+
+        Raises
+        ------
+        RunFailed
+            If blocks failed, or something could not be written.
+        KeyboardInterrupt
+            If the run was asked to stop.
+        """
+        done = self._ledger.receipts()
+        window = Window(
+            job,
+            self._coming(done),
+            key=f"daskpatch-{self._pass.name}-{uuid4().hex}",
+            threads=self._crew.n_threads,
+            client=self._crew.client,
+            retries=self._run.retries,
+            is_lasting=lambda error: isinstance(error, WriteError),
+            resources=self._run.resources,
+            patience=self._run.patience,
+            interruption=self._interruption,
+            on_pulse=self._look_around,
+            pulse=self._run.pacing.pulse,
+        )
+        threads_before = restore_threads(None)
+        begin = time.perf_counter()
+        self._interruption.is_heeded = True
+        before = self._before(done)
+        try:
+            self._collect(window, sum(int(v) for v in before["voxels"]))
+        except NoWorkersError as error:
+            self._fatal = error
+        finally:
+            restore_threads(threads_before)
+            self._flush()
+            self._interruption.is_heeded = False
+        self._totals.seconds += time.perf_counter() - begin
+        self._totals.skipped += len(before)
+        self._totals.retried += window.retried
+        self._conclude(len(before))
+
+    def _coming(self, done: Receipts) -> Iterator[int]:
+        """Selected blocks that are not done, and can be."""
+        coming = without(iter(self._selection), done["index"])
+        waits = self._waits
+        return coming if waits is None else (index for index in coming if not waits(index))
+
+    def _before(self, done: Receipts) -> Receipts:
+        """The receipts of selected blocks that an earlier run wrote."""
+        if self._selection.is_whole:
+            share = self._selection.share
+            share = range(self._selection.n_blocks) if share is None else share
+            inside = (done["index"] >= share.start) & (done["index"] < share.stop)
+            return done[inside]
+        chosen = np.fromiter(self._selection, np.uint64, self._selection.n_blocks)
+        return done[np.isin(done["index"], chosen)]
+
+    def _collect(self, window: Window, voxels_before: int) -> None:
+        total = self._pass.n_voxels
+        total = self._selection.n_voxels if total is None else total
+        name = "daskpatch" if self._pass.is_first else self._pass.name
+        with (
+            progress_of(total, voxels_before, shown=self._run.progress, name=name) as advance,
+            closing(iter(window)) as outcomes,
+        ):
+            for outcome in outcomes:
+                if outcome.error is None:
+                    self._done(outcome.result)
+                    advance(outcome.result.voxels)
+                else:
+                    self._not_done(outcome, outcome.error)
+
+    def _look_around(self) -> None:
+        if self._claim.is_lost:
+            self._stop(RuntimeError("Another driver took the output over."))
+        if self._fatal is None:
+            self._flush(due=not self._interruption.is_requested)
+
+    def _flush(self, *, due: bool = False) -> None:
+        try:
+            self._ledger.flush(due=due)
+            self._lacks_receipts = False
+        except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
+            self._lacks_receipts = True
+            self._stop(error)
+
+    def _done(self, receipt: Receipt) -> None:
+        self._unreadable = 0
+        self._done_now += 1
+        self._ledger.add(receipt)
+        self._totals.add(receipt)
+        if receipt.nan_tiles and self._totals.nan_tiles == receipt.nan_tiles:
+            _warn_of_nan(receipt)
+
+    def _not_done(self, outcome: Done, error: BaseException) -> None:
+        if isinstance(error, WriteError):
+            self._stop(error)
+            return
+        self._unreadable = self._unreadable + 1 if isinstance(error, OSError) else 0
+        if self._unreadable >= _UNREADABLE:
+            self._stop(error)
+        failure = FailedBlock(
+            index=outcome.index,
+            tile=error.tile if isinstance(error, ModelError) else None,
+            error=str(error) or type(error).__name__,
+            traceback="".join(traceback.format_exception(error)),
+        )
+        self._failed.append((failure, error))
+        self._ledger.set_aside(failure)
+
+    def _stop(self, error: BaseException) -> None:
+        """Begin no new block; those that run end."""
+        self._fatal = self._fatal or error
+        self._interruption.request(grace=math.inf)
+
+    def _conclude(self, n_before: int) -> None:
+        n_blocks, n_done = self._selection.n_blocks, self._done_now + n_before
+        of_pass = "" if self._pass.is_first else f" of the {self._pass.name}"
+        written = (
+            f"{n_done} of {n_blocks} blocks{of_pass} are written "
+            "and stay; resume=True goes on from there"
+        )
+        if self._lacks_receipts:
+            written += ", and computes the last ones again, whose receipts could not be stored"
+        if self._fatal is not None:
+            report = self._report()
+            raise RunFailed(
+                f"The run stopped: {_stripped(self._fatal)}. {written}.",
+                report,
+                report.failed_blocks,
+            ) from self._fatal
+        if self._interruption.is_requested and n_done < n_blocks:
+            raise KeyboardInterrupt(f"{written}.")
+        if self._failed:
+            failure, error = self._failed[0]
+            report = self._report()
+            reason = error.reason if isinstance(error, ModelError) and error.reason else error
+            others = f" (and {len(self._failed) - 1} more)" if len(self._failed) > 1 else ""
+            raise RunFailed(
+                f"Block {failure.index}{of_pass} failed{others}: {_stripped(error)}. {written}.",
+                report,
+                report.failed_blocks,
+            ) from reason
+
+    def _report(self) -> Report:
+        return self._totals.report(
+            taken_over=self._claim.taken_over,
+            failed_blocks=tuple(failure for failure, _ in self._failed),
+        )
+
+
+def _selected(each: Pass, run: Run) -> Selection:
+    if run.part is not None and each.is_shared:
+        return each.blocks.part(run.share)
+    if run.region is not None and each.is_first:
+        return each.blocks.within(run.region)
+    return each.blocks
+
+
+def _stripped(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).rstrip(".")
+
+
+def _warn_of_nan(receipt: Receipt) -> None:
+    warnings.warn(
+        f"The model gave NaN where its input had none, first in block {receipt.index}; the report "
+        "counts the tiles (nan_tiles). In integer outputs NaN is stored as 0.",
+        RuntimeWarning,
+        stacklevel=9,
+    )

@@ -1,0 +1,201 @@
+"""What a pass is: one way over all blocks of something, resumable by itself.
+
+A plan is a list of passes that run in order. The driver knows nothing else of them, so that
+threads, clusters, parts, receipts and interruptions serve them all. A new one is a dataclass:
+
+```
+@dataclass(frozen=True)
+class Doubled(Pass):
+    name = "doubled"
+    ...
+    places = …   where its records lie: one array for each of its grids
+    grids = …    its blocks
+    def job(self, ends, pacing): …   creates what it writes; the rest is the base's
+```
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+from ..deciding import Memory, Selection
+from ..engine import Job
+from ..geometry import RegularGrid
+from ..receipts import (
+    ArrayRecord,
+    BlocksRecord,
+    Document,
+    Json,
+    PassDocument,
+    Record,
+    as_json,
+    check_same,
+)
+from ..store import Location
+from ..support import Pacing
+from .run import Run
+
+PassT = TypeVar("PassT", bound="Pass")
+
+Ends = Mapping[str, object]
+"""What passes found in the end, by their names, as JSON values."""
+
+Leavings = Iterator[bytes]
+"""What blocks left, by ascending index."""
+
+
+class Pass(ABC):
+    """One pass; see the module.
+
+    Attributes
+    ----------
+    name
+        Of its record: `.daskpatch/passes/NAME/`.
+    is_first
+        Whether its record has no folder of its own: the prediction.
+    is_shared
+        Whether parts share out its blocks; else each part does what nobody has done yet.
+    end_type
+        Of what it finds in the end, which lies in its record as JSON.
+    """
+
+    name: ClassVar[str]
+    is_first: ClassVar[bool] = False
+    is_shared: ClassVar[bool] = True
+    end_type: ClassVar[Any] = object
+
+    grids: tuple[RegularGrid, ...]
+
+    @property
+    @abstractmethod
+    def places(self) -> Sequence[Location]:
+        """The arrays inside whose prefixes its records lie: one for each grid."""
+
+    @abstractmethod
+    def job(self, ends: Ends, pacing: Pacing) -> Job:
+        """Create what it writes, unless that is there; what a block's index is given to.
+
+        The job gives a `Receipt`, and stores what the block leaves beside it (`Record.leave`).
+        """
+
+    @property
+    def arrays(self) -> Sequence[ArrayRecord]:
+        """What it writes, by the way there from the output; one for each grid, or none."""
+        return ()
+
+    @cached_property
+    def blocks(self) -> Selection:
+        """All its blocks, in the order in which they are done."""
+        return Selection.of(self.grids)
+
+    @property
+    def n_voxels(self) -> int | None:
+        """What its receipts' voxels sum up to, where these are not the blocks' own."""
+        return None
+
+    @property
+    def memory(self) -> Memory | None:
+        """What a worker holds; None where that is little."""
+        return None
+
+    @property
+    def fingerprint(self) -> Json:
+        """What its blocks depend on."""
+        return {}
+
+    @property
+    def settings(self) -> Json:
+        """What is taken from the record when it is resumed, whatever would be chosen now."""
+        return {}
+
+    def records(self, pacing: Pacing) -> list[Record]:
+        """One for each grid."""
+        name = "" if self.is_first else self.name
+        return [Record(place, name, pacing=pacing) for place in self.places]
+
+    def check(self, run: Run) -> None:  # noqa: B027 (most have nothing in the way)
+        """Refuse what is in the way, before anything is written."""
+
+    def check_portable(self) -> None:  # noqa: B027 (most travel)
+        """Refuse what worker processes could not use.
+
+        Raises
+        ------
+        ValueError
+            If there is something.
+        """
+
+    def known_end(self, *, resumes: bool) -> object | None:  # noqa: ARG002 (the interface)
+        """What it would find in the end, where that is known and it need not run; else None."""
+        return None
+
+    def clear(self, records: Sequence[Record], *, keep: Collection[str]) -> None:  # noqa: ARG002
+        """Delete what an earlier run left; not the records of the passes to keep."""
+        for record in records:
+            record.clear()
+
+    def document(self, number: int, ends: Ends) -> Document:  # noqa: ARG002 (the interface)
+        """What the record of a grid begins with."""
+        grid = self.grids[number]
+        return PassDocument(
+            name=self.name,
+            created=time.time(),
+            fingerprint=as_json(self.fingerprint),
+            settings=as_json(self.settings),
+            of=grid.shape,
+            blocks=BlocksRecord(self.blocks.firsts[number], grid.cell_shape, grid.merge),
+            arrays=tuple(self.arrays[number : number + 1]),
+        )
+
+    def as_begun(self: PassT, documents: Sequence[Document]) -> PassT:
+        """The pass as its record began it: with the recorded grid.
+
+        Raises
+        ------
+        ValueError
+            If it began otherwise.
+        """
+        grids = []
+        for place, found in zip(self.places, documents, strict=True):
+            if not isinstance(found, PassDocument):
+                raise ValueError(f"The record of {place.name} is of another pass.")
+            check_same(found.fingerprint, self.fingerprint, f"{self.name} of {place.name}")
+            grids.append(found.blocks.grid(found.of))
+        return replace(self, grids=tuple(grids))  # type: ignore[type-var] # subclasses are dataclasses
+
+    def below(self, index: int) -> Iterable[int] | None:  # noqa: ARG002 (the interface)
+        """The blocks of the pass before that a block needs; None where it needs them all."""
+        return None
+
+    def end(self, leavings: Leavings) -> object | None:  # noqa: ARG002 (the interface)
+        """What the pass finds once all blocks are done, as JSON values; None for nothing."""
+        return None
+
+
+def check_exclusive(passes: Sequence[Pass]) -> None:
+    """Refuse passes of which two write one array, or have one name.
+
+    Raises
+    ------
+    ValueError
+        If there are such.
+    """
+    writers: dict[str, str] = {}
+    names: set[str] = set()
+    for each in passes:
+        if each.name in names:
+            raise ValueError(f"Two passes are called {each.name}; give each a name of its own.")
+        names.add(each.name)
+        for array in each.arrays:
+            if array.path in writers:
+                raise ValueError(
+                    f"The passes {writers[array.path]} and {each.name} both write "
+                    f"{array.path or 'the output'}; each array is written by one pass: give the "
+                    "second an array of its own."
+                )
+            writers[array.path] = each.name

@@ -1,0 +1,293 @@
+"""The prediction as a pass: compared with its record, cleared or joined, computed and written."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..block import block_grids
+from ..deciding import Decided, Memory, Selection, decide_anew
+from ..engine import Job, why_not_sent
+from ..geometry import RegularGrid
+from ..image import SAMPLES, LocatedImage, identity_of_image, why_not_portable
+from ..output import Layout, Target
+from ..patching import TileStrategy
+from ..receipts import (
+    ArrayRecord,
+    BlocksRecord,
+    Document,
+    Fingerprint,
+    LayoutRecord,
+    OutputRecord,
+    Record,
+    RunDocument,
+    SourceRecord,
+    as_json,
+    check_same,
+    refuse_claimed,
+)
+from ..store import Location, without_secrets
+from ..support import Pacing, recorded
+from ..values import Statistics
+from .job import PredictionJob
+from .measured import Measured
+from .passes import Ends, Pass
+from .provenance import provenance_of, tiling_of
+from .run import Run
+
+NUMERICS = 1
+"""Raised when the same input, tiling and model would give other voxels than before."""
+
+_READERS = 8
+
+_SERIES_SAMPLES, _LEAST = 512, 4
+"""Chunks that are read of a whole series, and of each of its images at least."""
+
+
+@dataclass(frozen=True)
+class PredictionPass(Pass):
+    """Computes a prediction and writes it.
+
+    Parameters
+    ----------
+    measured
+        Where statistics are kept that the record knows.
+    side_by_side
+        Whether several blocks are computed at a time in one process.
+    """
+
+    name: ClassVar[str] = "prediction"
+    is_first: ClassVar[bool] = True
+
+    decided: Decided
+    measured: Measured
+    side_by_side: bool
+    statistics: tuple[Statistics, ...] | None = None
+    sources: list[SourceRecord] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def target(self) -> Target:
+        assert self.decided.target is not None, "checked before a run"
+        return self.decided.target
+
+    @property
+    def grids(self) -> tuple[RegularGrid, ...]:  # type: ignore[override]
+        return block_grids(self.decided.recipe, self.decided.layout.block_shape)
+
+    @property
+    def places(self) -> Sequence[Location]:
+        return [arrays[0] for arrays in self.target.places(self.decided.recipe)]
+
+    @property
+    def arrays(self) -> Sequence[ArrayRecord]:
+        root = self.target.location
+        return [
+            ArrayRecord(place.path_from(root), dims.axes, dims.shape)
+            for places, outputs in zip(
+                self.target.places(self.decided.recipe), self.decided.recipe.outputs, strict=True
+            )
+            for place, dims in zip(places, outputs, strict=True)
+        ]
+
+    @cached_property
+    def blocks(self) -> Selection:
+        return self.decided.selection
+
+    @property
+    def memory(self) -> Memory:
+        return self.decided.memory
+
+    def check(self, run: Run) -> None:
+        if run.resumes:
+            self.check_resumable()
+            return
+        self.target.check()
+        for record in self.target.earlier_records(run.pacing):
+            refuse_claimed(record, run.share)
+
+    def check_resumable(self) -> None:
+        """Refuse to go on with a run that began otherwise.
+
+        Raises
+        ------
+        ValueError
+            If it did, or the model has no identity.
+        FileExistsError
+            If something is at the place, and no record.
+        """
+        if self.decided.identity is None:
+            raise ValueError(
+                f"The model {self.decided.model_name} has no identity that a later run could be "
+                "compared with; give daskpatch.plan a model_id, a text of your own that changes "
+                "when the model does."
+            )
+        is_taken = self.target.is_taken  # first: another part may be beginning the record just now
+        begun = [Record(place).document() for place in self.places]
+        if is_taken and begun[0] is None:
+            raise FileExistsError(
+                f"{self.target.name} exists and has no record of a run that could be resumed; give "
+                "another output, or overwrite=True to delete it first."
+            )
+        for number, document in enumerate(begun):
+            if document is not None:
+                self._compared(number, document)
+
+    def check_portable(self) -> None:
+        for image in self.decided.images:
+            reason = why_not_portable(image)
+            if reason:
+                raise ValueError(
+                    f"The source {image.source} cannot be used by worker processes: {reason}, or "
+                    "run with threads (threads=…)."
+                )
+        recipe = self.decided.recipe
+        for what, code in (("model", recipe.model), ("function post", recipe.post)):
+            reason = None if code is None else why_not_sent(code)
+            if code is not None and reason:
+                raise ValueError(
+                    f"The {what} {code.handle.name} cannot be sent to worker processes ({reason}); "
+                    "name it as 'file.py:attribute', which they load themselves, or run with "
+                    "threads (threads=…)."
+                )
+        if self.target.location.lives_in_this_process:
+            raise ValueError(
+                f"The output {self.target.name} lives in this process's memory, of which worker "
+                "processes would write into copies; write to disk, or run with threads (threads=…)."
+            )
+
+    def clear(self, records: Sequence[Record], *, keep: Collection[str]) -> None:
+        self.target.clear(self.decided.recipe)
+        for record in records:
+            record.clear(keep=keep)
+
+    def document(self, number: int, ends: Ends) -> Document:
+        grid = self.grids[number]
+        statistics = ends.get("statistics")
+        return RunDocument(
+            created=time.time(),
+            fingerprint=self._fingerprint(number, self.decided.layout),
+            blocks=BlocksRecord(self.blocks.firsts[number], grid.cell_shape, grid.merge),
+            source=without_secrets(self.decided.images[number].source),
+            model=self.decided.model_name,
+            is_series=self.decided.is_series,
+            statistics=statistics[number] if isinstance(statistics, tuple) else None,
+        )
+
+    def as_begun(self, documents: Sequence[Document]) -> PredictionPass:
+        """The prediction with the recorded layout in what was not asked for, and its statistics.
+
+        Raises
+        ------
+        ValueError
+            If it began otherwise.
+        """
+        decided = self.decided
+        for number, document in enumerate(documents):
+            decided = self._compared(number, document, decided)
+        found = [d.statistics for d in documents if isinstance(d, RunDocument)]
+        statistics = tuple(one for one in found if one is not None)
+        if len(statistics) == len(found) and decided.recipe.normalize.measures:
+            self.measured.keep(statistics, self.known_sources)
+        else:
+            statistics = ()
+        return replace(
+            self, decided=decided, statistics=statistics or None, sources=self.known_sources
+        )
+
+    def job(self, ends: Ends, pacing: Pacing) -> Job:  # noqa: ARG002 (its record has them)
+        decided = self.decided
+        recipe = decided.recipe
+        prediction = recipe.prediction(self.statistics)
+        arrays = self.target.create(
+            recipe,
+            decided.layout,
+            provenance=provenance_of(decided, self.statistics),
+            io=decided.options.limits.io,
+        )
+        images = tuple(
+            image.with_delays(pacing.delays) if isinstance(image, LocatedImage) else image
+            for image in prediction.images
+        )
+        return PredictionJob(
+            replace(prediction, images=images),
+            decided.layout.block_shape,
+            tuple(tuple(array.with_delays(pacing.delays) for array in each) for each in arrays),
+            side_by_side=self.side_by_side,
+        )
+
+    @property
+    def known_sources(self) -> list[SourceRecord]:
+        """The identities of the images, looked at once."""
+        if not self.sources:
+            self.sources.extend(self._read_sources())
+        return self.sources
+
+    def _read_sources(self) -> list[SourceRecord]:
+        images = self.decided.images
+        samples = max(_LEAST, min(SAMPLES, _SERIES_SAMPLES // len(images)))
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = list(pool.map(partial(identity_of_image, samples=samples), images))
+        return [
+            SourceRecord(**facts, number=number, of=len(images))
+            for number, facts in enumerate(found)
+        ]
+
+    def _fingerprint(self, number: int, layout: Layout) -> Fingerprint:
+        """What guards a resume; what a machine chooses (threads, batch size, …) is not in it."""
+        decided, recipe, options = self.decided, self.decided.recipe, self.decided.options
+        told: dict[str, Any] = recorded(options.model, options.normalize, options.output)
+        return Fingerprint(
+            numerics=NUMERICS,
+            source=self.known_sources[number],
+            tiling=as_json(self._tiling(number)),
+            model=decided.identity,
+            input_dtype=told["input_dtype"],
+            treatment=as_json(told.get("treatment", {})),
+            output={
+                output.name: OutputRecord(dims.axes, dims.shape, np.dtype(output.dtype).str)
+                for output, dims in zip(recipe.stored, recipe.outputs[number], strict=True)
+            },
+            layout=LayoutRecord(**asdict(layout)),
+        )
+
+    def _tiling(self, number: int) -> dict[str, Any]:
+        patching = self.decided.patching
+        if isinstance(patching, TileStrategy):
+            return tiling_of(patching)
+        tiles = repr(self.decided.recipe.grids[number])
+        return {
+            "strategy": type(patching).__name__,
+            "tiles": hashlib.sha256(tiles.encode()).hexdigest(),
+        }
+
+    def _compared(self, number: int, document: Document, decided: Decided | None = None) -> Decided:
+        """What is decided, with the recorded layout in what was not asked for.
+
+        Raises
+        ------
+        ValueError
+            If the run began otherwise.
+        """
+        decided = self.decided if decided is None else decided
+        target, output = self.target, decided.options.output
+        if not isinstance(document, RunDocument):
+            raise ValueError(f"The record of {target.name} is of another kind of pass.")
+        begun, layout = document.fingerprint.layout, decided.layout
+        free = [name for name in LayoutRecord.__struct_fields__ if getattr(output, name) is None]
+        taken_over = {name: getattr(begun, name) for name in free}
+        current = self._fingerprint(number, replace(layout, **taken_over))
+        check_same(document.fingerprint, current, target.name)
+        if LayoutRecord(**asdict(layout)) == begun:
+            return decided
+        if target.array is not None:
+            free = ["block_shape"]  # chunks and shards are the array's own
+        wanted = {name: taken_over[name] for name in free if taken_over[name] is not None}
+        options = replace(decided.options, output=replace(output, **wanted))
+        return decide_anew(decided, options, target)

@@ -1,0 +1,75 @@
+"""What an output says about how it was made; never secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ..deciding import Decided
+from ..patching import Patching, TileStrategy
+from ..store import without_secrets
+from ..support import Options, declarations
+from ..values import Statistics
+
+_LONGEST = 2000
+"""Characters of a repr that are kept: a strategy may hold a million specs."""
+
+
+def provenance_of(decided: Decided, statistics: Sequence[Statistics] | None) -> dict[str, Any]:
+    """Versions, sources, tiling, model, and all options that voxels depend on, as JSON."""
+    options, signature = decided.options, decided.signature
+    return {
+        "version": version("daskpatch"),
+        "packages": {name: _version(name) for name in ("numpy", "zarr", "dask", "tensorstore")},
+        "source": [without_secrets(image.source) for image in decided.images],
+        "source_axes": [image.original_axes for image in decided.images],
+        "tiling": tiling_of(decided.patching),
+        "model": decided.model_name,
+        "signature": {
+            "outputs": [asdict(output) for output in signature.outputs],
+            "scale": [str(s) for s in signature.scale],
+            "margin": [list(m) for m in signature.margin],
+        },
+        "outputs": list(decided.output_names),
+        **_told(options.model),
+        **_told(options.output),
+        **_told(options.normalize),
+        "input_dtype": str(options.model.dtype),
+        "augment": list(options.model.augment or ()),
+        "normalize": None if options.normalize.kind is None else str(options.normalize),
+        "statistics": None if statistics is None else [one.to_dict() for one in statistics],
+        "post": None if options.output.function is None else options.output.function.handle.name,
+    }
+
+
+def _told(value: Options) -> dict[str, Any]:
+    """The options that a run records itself, by their words."""
+    return {
+        declared.word: getattr(value, declared.name)
+        if declared.record is None
+        else declared.record(value)
+        for declared in declarations(type(value)).values()
+        if declared.guard and declared.word is not None
+    }
+
+
+def tiling_of(patching: Patching) -> dict[str, Any]:
+    """The strategy and its arguments; the shapes are the sources'."""
+    if isinstance(patching, TileStrategy):
+        arguments = {f.name: getattr(patching, f.name) for f in fields(patching) if f.init}  # type: ignore[arg-type]
+        arguments.pop("data_shapes")
+        return {"strategy": type(patching).__name__, **arguments}
+    return {"strategy": type(patching).__name__, "repr": _shortened(repr(patching))}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"

@@ -1,0 +1,48 @@
+"""zarr-python: opens everything, keeps nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from ..backoff import lasts_anywhere
+from ..location import Location, locate
+from ..patience import PatientStore
+from .protocol import Box, Handle
+
+
+class ZarrPython:
+    """The back end of all stores that zarr-python has."""
+
+    name = "zarr"
+    cache_bytes = 0
+
+    def opens(self, location: Location) -> bool:  # noqa: ARG002 (the interface)
+        return True
+
+    def check(self, location: Location) -> None:
+        pass
+
+    def lasts(self, error: Exception) -> bool:
+        return lasts_anywhere(error)
+
+    def open(self, array: zarr.Array[Any], delays: tuple[float, ...]) -> Handle:
+        return _ZarrHandle(array, delays)
+
+
+class _ZarrHandle:
+    def __init__(self, array: zarr.Array[Any], delays: tuple[float, ...]) -> None:
+        mode = "r" if array.read_only else "r+"
+        store = PatientStore(array.store, delays=delays)
+        self._array = zarr.open_array(store=store, path=array.path, mode=mode)
+        # A store in memory may keep the very array that it is given.
+        self._keeps_values = locate(array).lives_in_this_process
+
+    def read(self, box: Box) -> NDArray[np.generic]:
+        return np.asarray(self._array[box])
+
+    def write(self, box: Box, values: NDArray[np.generic]) -> None:
+        self._array[box] = values.copy() if self._keeps_values else values

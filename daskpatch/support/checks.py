@@ -1,0 +1,94 @@
+"""What options must be, each check with its words: given an option's word and its value."""
+
+from __future__ import annotations
+
+import operator
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+
+def as_count(name: str, value: object) -> int:
+    """An integer of at least 1.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    number = _as_integer(value)
+    if number is None or number < 1:
+        raise ValueError(f"{name} is {value!r}; needed is an integer of at least 1.")
+    return number
+
+
+def as_optional_count(name: str, value: object) -> int | None:
+    """The same, or None."""
+    return None if value is None else as_count(name, value)
+
+
+def as_flag(name: str, value: object) -> bool:
+    """True or False.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    need(isinstance(value, bool), name, value, "True or False")
+    return bool(value)
+
+
+def need(holds: bool, name: str, value: object, needed: str) -> None:
+    """Refuse a value in the words that all options have.
+
+    Raises
+    ------
+    ValueError
+        If it does not hold.
+    """
+    if not holds:
+        raise ValueError(f"{name} is {value!r}; needed is {needed}.")
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a real number, not NaN: booleans are none."""
+    # A NaN differs from itself; math.isnan does not take integers beyond floats.
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(value == value)
+
+
+def is_integer(value: object) -> bool:
+    """Whether it counts something: booleans don't."""
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def holds_numbers(dtype: np.dtype[Any]) -> bool:
+    """Whether values of a dtype can be stored: booleans, integers, floats of up to 64 bits."""
+    return dtype.kind in "biuf" and dtype.itemsize <= 8
+
+
+def as_dtype(name: str, value: object) -> np.dtype[Any]:
+    """A dtype of numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        dtype: np.dtype[Any] = np.dtype(value)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        dtype = np.dtype(object)
+    if value is None or not holds_numbers(dtype):
+        raise ValueError(
+            f"{name} is {value!r}; needed is a dtype of integers, floats (to 64 bits) or booleans."
+        )
+    return dtype
+
+
+def _as_integer(value: object) -> int | None:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None

@@ -1,0 +1,298 @@
+"""Options, each declared once: as a field of a small frozen value.
+
+```
+@dataclass(frozen=True, repr=False)
+class Limits(Options):
+    threads: int | None = option(None, help="Blocks in work at a time.", example=2)
+```
+
+A field says all that there is to say of its option: type, default, check, help, flag, and whether a
+run depends on it. The verbs' signatures, the command line, provenance, fingerprint, repair and the
+plan's text are derived from that; beside it the name stands once more, in a `TypedDict` for type
+checkers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, TypeVar
+
+from .parsing import Parser
+
+T = TypeVar("T")
+KindT = TypeVar("KindT", bound="Options")
+FunctionT = TypeVar("FunctionT", bound=Callable[..., object])
+
+_KEY = "daskpatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a field says of its option, beside its type.
+
+    Attributes
+    ----------
+    name
+        Of the field.
+    word
+        The flat word that the verbs take; None where the field is the plain thing itself.
+    default
+        `MISSING` where there is none.
+    help
+        One line.
+    check
+        Given the word and a value: the value in its normal form, or a `ValueError` or `TypeError`.
+    flag
+        On the command line; None where it is not an option there.
+    parser
+        Of the flag's text, or the choices that there are; None takes the text.
+    guard
+        The field of the fingerprint in which it is recorded, so that a run is not resumed with
+        another value.
+    shows_in
+        The field in which it shows, where that is written by others: `source` has axes. Without
+        either no voxel depends on the option.
+    record
+        Given the value that holds the option: what is recorded, as JSON, None for nothing; by
+        default the field, unless it is at its default.
+    restore
+        The field out of what was recorded; by default that itself.
+    say
+        Given the value that holds the option, and the number of spatial axes: a line of the plan's
+        text, empty for none.
+    example
+        Another value than the default.
+    """
+
+    name: str
+    word: str | None
+    default: object
+    help: str
+    check: Callable[[str, Any], object] | None
+    flag: str | None
+    parser: Parser | tuple[str, ...] | None
+    guard: str
+    shows_in: str
+    record: Callable[[Any], object] | None
+    restore: Callable[[Any], object] | None
+    say: Callable[[Any, int], str] | None
+    example: object
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is MISSING
+
+    def flag_name(self) -> str | None:
+        """`--patch-size`, or `--resume/--no-resume` of what is true or false."""
+        if self.flag is None or self.flag:
+            return self.flag
+        plain = (self.word or self.name).replace("_", "-")
+        return f"--{plain}/--no-{plain}" if isinstance(self.default, bool) else f"--{plain}"
+
+    def recorded(self, holder: Options) -> object:
+        """What is recorded of it; None for nothing."""
+        if not self.guard:
+            return None
+        if self.record is not None:
+            return self.record(holder)
+        held = getattr(holder, self.name)
+        return None if _same(held, self.default) else held
+
+
+def option(
+    default: T,
+    *,
+    help: str,  # noqa: A002 (what the command line calls it)
+    example: object,
+    word: str | None = "",
+    check: Callable[[str, Any], object] | None = None,
+    flag: str | None = "",
+    parser: Parser | tuple[str, ...] | None = None,
+    guard: str = "",
+    shows_in: str = "",
+    record: Callable[[Any], object] | None = None,
+    restore: Callable[[Any], object] | None = None,
+    say: Callable[[Any, int], str] | None = None,
+) -> T:
+    """Declare an option, as the default of a field of `Options`.
+
+    A `word` of "" is the field's name, a `flag` of "" is made from the word. An option that voxels
+    depend on has a `guard`, or says where it `shows_in`; without, it says that they don't.
+    """
+    declared = {name: value for name, value in locals().items() if name != "default"}
+    made: T = field(default=default, metadata={_KEY: declared})
+    return made
+
+
+def required(**declared: Any) -> Any:
+    """An option without a default."""
+    return option(MISSING, **declared)
+
+
+class Options:
+    """Base of the values: a frozen dataclass whose fields are options.
+
+    Fields are brought to their normal form when it is made; its repr leaves out defaults.
+    """
+
+    def __post_init__(self) -> None:
+        for declared in declarations(type(self)).values():
+            if declared.check is not None:
+                word = declared.word or declared.name
+                value = declared.check(word, getattr(self, declared.name))
+                object.__setattr__(self, declared.name, value)
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse fields that don't go together."""
+
+    def __repr__(self) -> str:
+        told = (
+            f"{declared.name}={value!r}"
+            for declared, value in changed(self)
+            if not declared.name.startswith("_")
+        )
+        return f"{type(self).__name__}({', '.join(told)})"
+
+
+def changed(value: Options) -> Iterator[tuple[Declaration, Any]]:
+    """The options of a value that are not at their defaults."""
+    for declared in declarations(type(value)).values():
+        held = getattr(value, declared.name)
+        if not _same(held, declared.default):
+            yield declared, held
+
+
+def _same(held: object, default: object) -> bool:
+    # Values may be arrays, whose comparison is no truth.
+    return held is default or (type(held) is type(default) and repr(held) == repr(default))
+
+
+def declarations(kind: type[Options]) -> dict[str, Declaration]:
+    """The options of a kind of values, by the name of their field."""
+    found = {}
+    for each in fields(kind):  # type: ignore[arg-type] # a dataclass by its decorator
+        told = dict(each.metadata[_KEY])
+        told["word"] = each.name if told["word"] == "" else told["word"]
+        found[each.name] = Declaration(name=each.name, default=each.default, **told)
+    return found
+
+
+def words_of(kind: type[Options]) -> dict[str, Declaration]:
+    """The options of a kind of values, by their flat word."""
+    return {told.word: told for told in declarations(kind).values() if told.word is not None}
+
+
+def taken(
+    kind: type[KindT], given: object, words: dict[str, Any], name: str, plain: str = ""
+) -> KindT:
+    """The value of a kind: the one that was given, or made from a plain thing and flat words.
+
+    The kind's own words are taken out of `words`. `name` is what the verb calls what was given,
+    `plain` the field that the plain thing is: by default the one without a word, if there is one.
+
+    Raises
+    ------
+    TypeError
+        If a value comes together with a flat word of it.
+    """
+    own = {word: words.pop(word) for word in words_of(kind) if word in words}
+    if isinstance(given, kind):
+        if own:
+            said = ", ".join(own)
+            raise TypeError(
+                f"{name} is a {kind.__name__}, and {said} was given beside it: a {kind.__name__} "
+                f"says that itself. Give {kind.__name__}({'=…, '.join(_fields(kind, own))}=…), or "
+                "the plain thing with words."
+            )
+        return given
+    named = {words_of(kind)[word].name: value for word, value in own.items()}
+    wordless = (told.name for told in declarations(kind).values() if told.word is None)
+    plain = plain or next(wordless, "")
+    if plain and plain in named and given is not None:
+        raise TypeError(f"Give {name} or {plain}, not both.")
+    if given is not None and not plain:
+        raise TypeError(f"{name} is {given!r}; needed is a daskpatch.{kind.__name__}.")
+    if plain and plain not in named:
+        named[plain] = given
+    return kind(**named)
+
+
+def _fields(kind: type[Options], words: Mapping[str, object]) -> list[str]:
+    return [words_of(kind)[word].name for word in words]
+
+
+def refuse_unknown(words: Mapping[str, object], verb: str, *kinds: type[Options]) -> None:
+    """Refuse words that no option has.
+
+    Raises
+    ------
+    TypeError
+        If there is one; a similar one is named.
+    """
+    known = [word for kind in kinds for word in words_of(kind)]
+    for word in words.keys() - known:
+        similar = difflib.get_close_matches(word, known, 1)
+        hint = f" Did you mean {similar[0]!r}?" if similar else ""
+        raise TypeError(f"{verb}() got an unexpected keyword argument {word!r}.{hint}")
+
+
+def with_signature(*kinds: type[Options]) -> Callable[[FunctionT], FunctionT]:
+    """Give a function that takes `**words` the signature that help and completion show."""
+
+    def decorate(function: FunctionT) -> FunctionT:
+        hints = typing.get_type_hints(function)
+        signature = inspect.signature(function)
+        parameters = [
+            parameter.replace(annotation=hints.get(name, parameter.annotation))
+            for name, parameter in signature.parameters.items()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        for kind in kinds:
+            types = typing.get_type_hints(kind)
+            parameters += [
+                inspect.Parameter(
+                    word,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=inspect.Parameter.empty if told.is_required else told.default,
+                    annotation=types[told.name],
+                )
+                for word, told in words_of(kind).items()
+            ]
+        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=parameters, return_annotation=hints["return"]
+        )
+        return function
+
+    return decorate
+
+
+def recorded(*values: Options) -> dict[str, Any]:
+    """What values say of a run, as nested JSON values at their guards; defaults are left out."""
+    found: dict[str, Any] = {}
+    for value in values:
+        for declared in declarations(type(value)).values():
+            plain = declared.recorded(value)
+            if plain is not None:
+                *path, last = declared.guard.split(".")
+                inside = found
+                for name in path:
+                    inside = inside.setdefault(name, {})
+                inside[last] = plain
+    return found
+
+
+def restored(kind: type[Options], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a value, by name, that a record of `recorded` tells."""
+    found = {}
+    for declared in declarations(kind).values():
+        inside: Any = record
+        for name in (declared.guard or declared.shows_in).split("."):
+            inside = inside.get(name) if isinstance(inside, Mapping) else None
+        if inside is not None and (declared.guard or declared.restore is not None):
+            found[declared.name] = inside if declared.restore is None else declared.restore(inside)
+    return found

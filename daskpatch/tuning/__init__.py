@@ -1,0 +1,3 @@
+"""Everything about `"auto"`: tiles, overlaps and batches chosen from a probe of the model."""
+
+from .choosing import choose, measured_probe
