@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
+from types import EllipsisType
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -14,6 +15,11 @@ from numpy.typing import NDArray
 
 from .block import Prediction, block_grid, predict_region, touching
 from .geometry import Dimensions, Region
+
+Index = int | slice
+
+Key = Index | EllipsisType | tuple[Index | EllipsisType, ...]
+"""Integers, slices with steps, and at most one `...`."""
 
 
 class _Piece(NamedTuple):
@@ -75,7 +81,7 @@ class View:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
+    def __getitem__(self, key: Key) -> NDArray[Any]:
         ranges, dropped, flipped = _normalised(key, self.shape)
         values = np.empty(tuple(map(len, ranges)), self.dtype)
         if values.size:
@@ -176,7 +182,7 @@ def _sizes(edges: range, size: int) -> tuple[int, ...]:
     return (edges.step,) * (len(edges) - 1) + (size - edges[-1],)
 
 
-def _normalised(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool], list[bool]]:
+def _normalised(key: Key, shape: tuple[int, ...]) -> tuple[list[range], list[bool], list[bool]]:
     """Per axis: the indices, ascending; whether the axis is dropped; whether it is reversed."""
     ranges, dropped, flipped = [], [], []
     for entry, size in zip(_expanded(key, len(shape)), shape, strict=True):
@@ -194,7 +200,7 @@ def _normalised(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[boo
     return ranges, dropped, flipped
 
 
-def _expanded(key: Any, ndim: int) -> list[Any]:
+def _expanded(key: Key, ndim: int) -> list[Any]:
     entries = list(key) if isinstance(key, tuple) else [key]
     ellipses = sum(entry is Ellipsis for entry in entries)
     if ellipses > 1:
@@ -206,9 +212,9 @@ def _expanded(key: Any, ndim: int) -> list[Any]:
     return entries[:at] + missing + entries[at + 1 :]
 
 
-def _as_index(entry: Any, size: int) -> int:
+def _as_index(entry: object, size: int) -> int:
     try:
-        index = operator.index(entry)
+        index = operator.index(entry)  # type: ignore[arg-type] # asked, not known
     except TypeError:
         raise IndexError(
             f"a prediction is indexed with integers and slices, not with {entry!r}; use plan.array "

@@ -8,7 +8,7 @@ from .decision import decide, decide_anew
 from .limits import Limits, LimitsWords, available_memory
 from .memory import Memory, check_memory
 from .plan_options import KINDS, PlanOptions, PlanWords
-from .selection import Selection
+from .selection import RegionLike, Selection
 from .strategy import strategy_of
 from .summary import as_dict, as_html, as_text
 from .tiles import Tiles, TilesLike, TilesWords, is_auto

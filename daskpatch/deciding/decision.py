@@ -11,7 +11,7 @@ from ..block import Recipe
 from ..geometry import Dimensions
 from ..image import ImageStack, LocatedImage, back_end_of, dimensions_of
 from ..model import OutputArray, Signature
-from ..output import BlockBudget, Layout, Output, Target, check_fits, choose_layout
+from ..output import BlockBudget, DTypes, Layout, Output, Target, check_fits, choose_layout
 from ..patching import Patching, grids_of
 from ..statistics import box_voxels, bytes_needed
 from ..store import BackEnd, back_end_at
@@ -159,7 +159,7 @@ def _statistics_bytes(recipe: Recipe, limit: int, threads: int) -> int:
     return bytes_needed(recipe.images, recipe.normalize, voxels=voxels, threads=threads)
 
 
-def _stored(dtype: Any, target: Target | None, trial: Trial) -> tuple[OutputArray, ...]:
+def _stored(dtype: DTypes | None, target: Target | None, trial: Trial) -> tuple[OutputArray, ...]:
     """What is stored: in the dtype that was asked for, or an existing array's, or as it comes.
 
     `dtype` is one for all arrays, or some by name.
@@ -169,7 +169,7 @@ def _stored(dtype: Any, target: Target | None, trial: Trial) -> tuple[OutputArra
     ValueError
         If it names no array, or is not that of an existing array.
     """
-    by_name = dict(dtype) if isinstance(dtype, Mapping) else {}
+    by_name: dict[str, Any] = dict(dtype) if isinstance(dtype, Mapping) else {}
     names = [output.name for output in trial.stored]
     if unknown := [name for name in by_name if name not in names]:
         given = ", ".join(map(repr, names)) if names != [""] else "one array: give its dtype alone"
@@ -185,7 +185,7 @@ def _stored(dtype: Any, target: Target | None, trial: Trial) -> tuple[OutputArra
     )
 
 
-def _as_existing(dtype: Any, target: Target, trial: Trial) -> tuple[OutputArray, ...]:
+def _as_existing(dtype: DTypes | None, target: Target, trial: Trial) -> tuple[OutputArray, ...]:
     assert target.array is not None
     if len(trial.stored) > 1:
         names = ", ".join(output.name for output in trial.stored)

@@ -7,12 +7,19 @@ import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from types import EllipsisType
 from typing import Any
 
 from ..block import Recipe, block_grids
 from ..geometry import Region, RegularGrid
 from ..receipts import Part
 from .cost import visiting_order
+
+Index = int | slice
+"""Of one axis of the output."""
+
+RegionLike = Index | EllipsisType | tuple[Index | EllipsisType, ...]
+"""Slices without steps, and integers; missing axes are whole."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Selection:
         """The flat index of each grid's first block."""
         return (0, *accumulate(grid.n_cells for grid in self.grids[:-1]))
 
-    def within(self, region: Any) -> Selection:
+    def within(self, region: RegionLike) -> Selection:
         """The blocks that touch a region of a single image, given as slices of the output.
 
         Raises
@@ -129,8 +136,8 @@ class Selection:
             first += grid.n_cells
 
 
-def _as_ranges(region: Any, shape: tuple[int, ...]) -> list[range]:
-    entries = list(region) if isinstance(region, tuple) else [region]
+def _as_ranges(region: RegionLike, shape: tuple[int, ...]) -> list[range]:
+    entries: list[Any] = list(region) if isinstance(region, tuple) else [region]
     if Ellipsis in entries:
         at = entries.index(Ellipsis)
         entries[at : at + 1] = [slice(None)] * (len(shape) - len(entries) + 1)
@@ -145,7 +152,7 @@ def _as_ranges(region: Any, shape: tuple[int, ...]) -> list[range]:
     return ranges
 
 
-def _as_range(entry: Any, size: int) -> range:
+def _as_range(entry: Index, size: int) -> range:
     try:
         if isinstance(entry, slice):
             indices = range(*entry.indices(size))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ from ..support import holds_numbers, peak_memory
 from ..values import convert
 from .agreement import check_positions, check_undo
 from .plan_options import PlanOptions
+
+T = TypeVar("T")
 
 _NAME = re.compile(r"(?!zarr\.json$)[^\W_][\w.-]{0,199}")
 
@@ -271,7 +273,7 @@ def check_names(outputs: Sequence[OutputArray], giver: str) -> None:
             )
 
 
-def _as_a_worker(call: Any) -> Any:
+def _as_a_worker(call: Callable[[], T]) -> T:
     """Run in a thread of its own, as blocks will: one thread inside the model."""
     threads = restore_threads(None)
     executor = ThreadPoolExecutor(1, thread_name_prefix="daskpatch-trial")

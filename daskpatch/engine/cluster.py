@@ -175,7 +175,7 @@ def local_workers(n_workers: int, threads: int | None) -> Iterator[Client]:
         yield client
 
 
-class DeafToSignals(WorkerPlugin):  # type: ignore[misc]
+class DeafToSignals(WorkerPlugin):
     """Workers go on when the terminal or the batch system signals the whole group of processes.
 
     The driver decides what to do then, and closes them in the end.
@@ -184,12 +184,12 @@ class DeafToSignals(WorkerPlugin):  # type: ignore[misc]
     name = "daskpatch-deaf-to-signals"
     idempotent = True
 
-    def setup(self, worker: Any) -> None:  # noqa: ARG002 (the interface)
+    def setup(self, worker: object) -> None:  # noqa: ARG002 (the interface)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
 
 
-class JobPlugin(WorkerPlugin):  # type: ignore[misc]
+class JobPlugin(WorkerPlugin):
     """Registers a job on every worker, also on those that join later or restart."""
 
     idempotent = True
@@ -198,8 +198,8 @@ class JobPlugin(WorkerPlugin):  # type: ignore[misc]
         self.name = key
         self.job = job
 
-    def setup(self, worker: Any) -> None:  # noqa: ARG002 (the interface)
+    def setup(self, worker: object) -> None:  # noqa: ARG002 (the interface)
         register(self.name, self.job)
 
-    def teardown(self, worker: Any) -> None:  # noqa: ARG002 (the interface)
+    def teardown(self, worker: object) -> None:  # noqa: ARG002 (the interface)
         forget(self.name)

@@ -88,10 +88,11 @@ def as_margin(value: int | Sequence[Sides], n_axes: int | None) -> Margin:
     return margin
 
 
-def _sides(entry: Any) -> tuple[int, int]:
-    if hasattr(entry, "__len__") and len(entry) == 2:
-        return operator.index(entry[0]), operator.index(entry[1])
-    return (operator.index(entry),) * 2
+def _sides(entry: Sides) -> tuple[int, int]:
+    given: Any = entry  # arrays are no sequences to Python
+    if hasattr(given, "__len__") and len(given) == 2:
+        return operator.index(given[0]), operator.index(given[1])
+    return (operator.index(given),) * 2
 
 
 def as_scale(value: Ratio | Sequence[Ratio], n_axes: int | None) -> Scale:

@@ -34,7 +34,7 @@ def identity_of_image(image: ImageStack, samples: int = SAMPLES) -> dict[str, An
         "shape": list(image.original_data_shape),
         "data_shape": list(image.data_shape),
         "dtype": image.data_dtype.str,
-        "channels": _plain(getattr(image, "channels", None)),
+        "channels": getattr(image, "channels", None),
         "padding": getattr(image, "padding", None),
         "content": _content(image, samples),
     }
@@ -44,10 +44,6 @@ def _where(image: ImageStack) -> str:
     """The URL of a stored array; `memory` for any other."""
     location = location_of(image)
     return "memory" if location is None or location.lives_in_this_process else location.url
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _content(image: ImageStack, most: int) -> str:

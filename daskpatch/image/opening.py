@@ -106,7 +106,7 @@ def open_stack(
     )
 
 
-def find(source: Any) -> tuple[StoredArray | ArrayLike, str | None, str]:
+def find(source: StoreLike | IndexedArray) -> tuple[StoredArray | ArrayLike, str | None, str]:
     """The array behind a source, its axes where it says them, and what to call it.
 
     Raises
@@ -117,7 +117,7 @@ def find(source: Any) -> tuple[StoredArray | ArrayLike, str | None, str]:
     if is_stored(source):
         found = find_array(source)
         return found.array, _as_axes(found.axis_names), found.name
-    if all(hasattr(source, name) for name in ("shape", "dtype", "__getitem__")):
+    if isinstance(source, IndexedArray):
         _check_array_like(source)
         array = ArrayLike(source)
         return array, None, repr(array)
@@ -127,7 +127,7 @@ def find(source: Any) -> tuple[StoredArray | ArrayLike, str | None, str]:
     )
 
 
-def _check_array_like(source: Any) -> None:
+def _check_array_like(source: IndexedArray) -> None:
     """Refuse what would be read wrongly: masks, unknown sizes, dtypes that are not NumPy's."""
     kind = type(source).__name__
     if isinstance(source, np.ma.MaskedArray):

@@ -35,7 +35,7 @@ class Position:
         return np.rot90(np.flip(values, self.flipped), -self.turns, axes=(-2, -1))
 
 
-def as_augment(value: Any) -> tuple[str, ...]:
+def as_augment(value: str | Sequence[str] | None) -> tuple[str, ...]:
     """`None`, `"flips"`, `"rot90"`, or a sequence of these, as a tuple.
 
     Raises

@@ -56,7 +56,7 @@ class LoadedModel:
     def __init__(self, call: Callable[[Batch], Any]) -> None:
         self._call = call
 
-    def __call__(self, given: Any) -> Results:
+    def __call__(self, given: Batch) -> Results:
         return as_results(self._call(given))
 
     @property
@@ -65,7 +65,7 @@ class LoadedModel:
         return getattr(self._call, "fixed_size", None)
 
 
-def as_results(result: Any) -> Results:
+def as_results(result: object) -> Results:
     """An array, a tuple or a mapping of arrays by name: those of a tuple are numbered.
 
     >>> list(as_results((np.zeros(1), np.zeros(1))))
@@ -82,7 +82,7 @@ def as_results(result: Any) -> Results:
     return {name: _native(value) for name, value in named.items()}
 
 
-def _native(value: Any) -> NDArray[Any]:
+def _native(value: object) -> NDArray[Any]:
     array = np.asarray(value)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 

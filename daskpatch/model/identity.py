@@ -53,7 +53,7 @@ def identity_of_module(name: str) -> str:
     return identity_of_file(spec.origin)
 
 
-def identity_of_value(value: Any) -> str:
+def identity_of_value(value: object) -> str:
     """SHA-256 of a function or object: its code, and the values that it uses.
 
     A function is its source (else its bytecode), defaults, closure and globals; an object its
@@ -74,7 +74,7 @@ def identity_of_value(value: Any) -> str:
     return digest.hexdigest()
 
 
-def _pieces(value: Any, around: tuple[int, ...]) -> Iterator[Buffer]:
+def _pieces(value: object, around: tuple[int, ...]) -> Iterator[Buffer]:
     """The bytes that tell a value from others; `around` are the values that hold it."""
     yield type(value).__qualname__.encode()
     if id(value) in around:
@@ -108,7 +108,7 @@ def _pieces(value: Any, around: tuple[int, ...]) -> Iterator[Buffer]:
     elif isinstance(value, type):
         yield from _class(value)
     elif _is_library_function(value):
-        yield from _named(_module_of(value), value.__name__)
+        yield from _named(_module_of(value), getattr(value, "__name__", ""))
     elif hasattr(value, "state_dict"):
         yield from _torch_module(value, inside)
     else:
@@ -196,7 +196,7 @@ def _class_members(kind: type) -> Iterator[Buffer]:
             yield from _code(member.__code__, (id(kind),))
 
 
-def _object(value: Any, inside: tuple[int, ...]) -> Iterator[Buffer]:
+def _object(value: object, inside: tuple[int, ...]) -> Iterator[Buffer]:
     """Any other object: its class, and what it would be built from again by pickle."""
     try:
         reduced = value.__reduce_ex__(4)
@@ -232,12 +232,12 @@ def _torch_bytes() -> Any:
     return torch.uint8
 
 
-def _is_library_function(value: Any) -> bool:
+def _is_library_function(value: object) -> bool:
     """A compiled function of an installed package, such as a NumPy ufunc or a builtin."""
     return callable(value) and hasattr(value, "__name__") and _is_installed(_module_of(value))
 
 
-def _module_of(value: Any) -> str:
+def _module_of(value: object) -> str:
     if isinstance(value, np.ufunc):
         return "numpy"
     return getattr(value, "__module__", None) or "builtins"

@@ -56,7 +56,7 @@ def import_attribute(module: str, attribute: str) -> Any:
     return value
 
 
-def _did_you_mean(name: str, holder: Any) -> str:
+def _did_you_mean(name: str, holder: object) -> str:
     public = [known for known in dir(holder) if not known.startswith("_")]
     similar = difflib.get_close_matches(name, public) or public[:5]
     return f"; it has {', '.join(similar)}" if similar else ""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ..geometry import Dimensions
+from ..geometry import Dimensions, Sizes, plain_sizes
 
 _CHUNK = {2: 512, 3: 64}
 """Voxels along a spatial axis that a chunk should have."""
@@ -66,9 +64,9 @@ def choose_layout(
     dims: Dimensions,
     step: tuple[int, ...],
     *,
-    chunks: Any,
-    shards: Any,
-    block_shape: Any,
+    chunks: Sizes | None,
+    shards: Sizes | None,
+    block_shape: Sizes | None,
     budget: BlockBudget,
 ) -> Layout:
     """Chunks, shards and blocks of an output, given or by default.
@@ -97,30 +95,22 @@ def choose_layout(
     return Layout(chosen, given_shards, block)
 
 
-def per_axis(name: str, value: Any, dims: Dimensions) -> tuple[int, ...]:
+def per_axis(name: str, value: Sizes, dims: Dimensions) -> tuple[int, ...]:
     """One size per axis of the output, no larger than the axis; one number serves for all."""
-    try:
-        sizes = (operator.index(value),) * len(dims.shape)
-    except TypeError:
-        sizes = _as_sizes(name, value, dims)
-    if min(sizes) < 1:
-        raise ValueError(f"{name} is {value}; every size must be at least 1.")
-    return tuple(map(min, sizes, dims.shape))
-
-
-def _as_sizes(name: str, value: Sequence[int], dims: Dimensions) -> tuple[int, ...]:
-    try:
-        sizes = tuple(map(operator.index, value))
-    except TypeError:
+    plain = plain_sizes(value)
+    if plain is None:
         raise ValueError(
             f"{name} is {value!r}; needed is an integer, or one per axis of the output."
-        ) from None
+        )
+    sizes = (plain,) * len(dims.shape) if isinstance(plain, int) else plain
     if len(sizes) != len(dims.shape):
         raise ValueError(
             f"{name} is {sizes}, {len(sizes)} numbers; the output has {len(dims.shape)} axes "
             f"({dims.axes}, shape {dims.shape}). Give one number per axis, or one for all."
         )
-    return sizes
+    if min(sizes) < 1:
+        raise ValueError(f"{name} is {value}; every size must be at least 1.")
+    return tuple(map(min, sizes, dims.shape))
 
 
 def default_chunks(
@@ -171,7 +161,7 @@ def _whole_chunks(
     return fitting
 
 
-def given_block(value: Any, unit: tuple[int, ...], dims: Dimensions) -> tuple[int, ...]:
+def given_block(value: Sizes, unit: tuple[int, ...], dims: Dimensions) -> tuple[int, ...]:
     """A block shape that was asked for, if every write unit belongs to one block.
 
     Raises

@@ -17,6 +17,9 @@ from ..values import STITCHES, check_stitch
 
 Stitch = Literal["crop", "gaussian", "linear"]
 
+DTypes = DTypeLike | Mapping[str, DTypeLike]
+"""A dtype for all arrays, or some by name."""
+
 
 def _check_dtypes(name: str, dtype: object) -> object:
     for one in dtype.values() if isinstance(dtype, Mapping) else [dtype]:
@@ -83,7 +86,7 @@ class Output(Options):
         help="Where it is written.",
         example=None,
     )
-    dtype: DTypeLike | Mapping[str, DTypeLike] | None = option(
+    dtype: DTypes | None = option(
         None,
         parser=DTYPES,
         check=_check_dtypes,
@@ -161,7 +164,7 @@ class Output(Options):
 class OutputWords(TypedDict, total=False):
     """The flat words of `Output`."""
 
-    dtype: DTypeLike | Mapping[str, DTypeLike] | None
+    dtype: DTypes | None
     chunks: Sizes | None
     shards: Sizes | None
     block_shape: Sizes | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,5 +77,6 @@ def _frozen(position: int, specs: Mapping[str, Any]) -> tuple[tuple[str, Any], .
     return tuple((key, _plain(value)) for key, value in specs.items())
 
 
-def _plain(value: Any) -> int | tuple[int, ...]:
-    return tuple(map(int, value)) if hasattr(value, "__len__") else int(value)
+def _plain(value: int | Sequence[int]) -> int | tuple[int, ...]:
+    entries: Any = value  # arrays are no sequences to Python
+    return tuple(map(int, entries)) if hasattr(entries, "__len__") else int(entries)

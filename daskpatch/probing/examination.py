@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import psutil
+from numpy.typing import DTypeLike, NDArray
 
 from ..geometry import as_sizes
-from ..image import ImageStack, open_stack
-from ..model import load, shared_model
+from ..image import ImageStack, SourceLike, open_stack
+from ..model import ModelLike, load, shared_model
 from ..support import as_dtype, holds_numbers, is_number, peak_memory
 from .equivariance import LARGEST, align_of, measure_shifts, needed_size
 from .findings import Probe
@@ -37,6 +38,9 @@ _ACROSS = {1: 64, 2: 64, 3: 32}
 _LONGEST = {1: 4096, 2: 1024, 3: 256}
 """Voxels along the axis that is looked at, after which a model counts as global."""
 
+Sample = NDArray[Any] | SourceLike
+"""An array `(C, (Z), Y, X)` or `((Z), Y, X)`, or an image."""
+
 _PATIENCE = 30.0
 """Seconds that the next larger image may be expected to take."""
 
@@ -45,13 +49,13 @@ _SHARE = 0.5
 
 
 def probe(
-    model: Any,
+    model: ModelLike,
     *,
     ndim: int,
     channels: int = 1,
-    sample: Any | None = None,
+    sample: Sample | None = None,
     tolerance: float | None = None,
-    input_dtype: Any = "float32",
+    input_dtype: DTypeLike = "float32",
     patch_size: int | Sequence[int] | None = None,
     axes: str | None = None,
     seconds: float = 20.0,
@@ -160,7 +164,7 @@ def probe(
     )
 
 
-def with_costs(found: Probe, model: Any, seconds: float, largest: int | None = None) -> Probe:
+def with_costs(found: Probe, model: ModelLike, seconds: float, largest: int | None = None) -> Probe:
     """The probe with costs measured, as `probe` does, where it has none."""
     if found.costs:
         return found
@@ -267,9 +271,11 @@ def _rounded(sides: tuple[int, int], align: int | None) -> tuple[int, int]:
     return before, behind
 
 
-def _as_sample(sample: Any, ndim: int, channels: int, axes: str | None) -> Any:
-    is_plain = isinstance(sample, np.ndarray) and axes is None
-    values = sample if is_plain else _middle(sample, ndim, axes)
+def _as_sample(sample: Sample, ndim: int, channels: int, axes: str | None) -> NDArray[Any]:
+    if isinstance(sample, np.ndarray) and axes is None:
+        values = sample
+    else:
+        values = _middle(sample, ndim, axes)
     values = values[None] if values.ndim == ndim else values
     if values.ndim != ndim + 1 or len(values) != channels or values.size == 0:
         raise ValueError(
@@ -281,7 +287,7 @@ def _as_sample(sample: Any, ndim: int, channels: int, axes: str | None) -> Any:
     return values
 
 
-def _middle(source: Any, ndim: int, axes: str | None) -> Any:
+def _middle(source: Sample, ndim: int, axes: str | None) -> NDArray[Any]:
     """The middle of an image, of its first sample."""
     image = source if isinstance(source, ImageStack) else open_stack(source, axes=axes, ndim=ndim)
     shape = image.data_shape[2:]
@@ -290,5 +296,5 @@ def _middle(source: Any, ndim: int, axes: str | None) -> Any:
     return image.extract_patch(0, None, start, size)
 
 
-def _is_amount(value: Any) -> bool:
+def _is_amount(value: float) -> bool:
     return is_number(value) and 0 <= value < math.inf

@@ -300,7 +300,7 @@ def _check(probe: Probe) -> None:
         raise ValueError("it holds numbers that no model has")
 
 
-def _is_count(value: Any, least: int) -> bool:
+def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and value >= least
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from .description import is_description, read_description
 from .findings import Probe
 
 
-def as_probe(probe: Any) -> Probe | None:
+def as_probe(probe: Probe | str | os.PathLike[str] | None) -> Probe | None:
     """A probe, or what the file of one, or of a description, says; None is none.
 
     Raises

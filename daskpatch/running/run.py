@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from ..deciding import RegionLike
 from ..engine import Client, Interruption
 from ..receipts import Part
 from ..support import (
@@ -24,9 +25,6 @@ from ..support import (
     need,
     option,
 )
-
-Index = int | slice
-"""Of one axis of the output."""
 
 
 def _check_client(name: str, client: object) -> object:
@@ -128,7 +126,7 @@ class Run(Options):
         help="A dask.distributed client.",
         example=None,
     )
-    region: Index | tuple[Index, ...] | None = option(
+    region: RegionLike | None = option(
         None,
         parser=REGION,
         help="A part of the output: 0:64,:,:.",
@@ -207,7 +205,7 @@ class RunWords(TypedDict, total=False):
     """The flat words of `Run`."""
 
     client: Client | None
-    region: Index | tuple[Index, ...] | None
+    region: RegionLike | None
     progress: bool
     resume: bool
     part: tuple[int, int] | None

@@ -7,10 +7,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 from ..support import html_table, load_extra, text_table
 
@@ -104,7 +108,7 @@ class SeamReport:
         ]
 
 
-def _draw_curve(axes: Any, report: SeamReport) -> None:
+def _draw_curve(axes: Axes, report: SeamReport) -> None:
     distances = np.arange(len(report.by_distance))
     shown = [value or np.nan for value in report.by_distance]  # a logarithm leaves zeros out
     axes.semilogy(distances, shown, "o-", ms=3, label="difference")
@@ -122,7 +126,7 @@ def _draw_curve(axes: Any, report: SeamReport) -> None:
     axes.legend()
 
 
-def _draw_picture(figure: Any, axes: Any, report: SeamReport) -> None:
+def _draw_picture(figure: Figure, axes: Axes, report: SeamReport) -> None:
     axes.set_axis_off()
     if report.picture is None:
         return

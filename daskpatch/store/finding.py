@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import zarr
 from zarr.abc.store import Store
@@ -28,12 +28,12 @@ class FoundArray:
     name: str
 
 
-def is_stored(source: Any) -> bool:
+def is_stored(source: object) -> TypeGuard[StoreLike]:
     """Whether a source is to be looked for in a store."""
     return isinstance(source, str | os.PathLike | zarr.Array | zarr.Group | Store | StorePath)
 
 
-def find_array(source: Any) -> FoundArray:
+def find_array(source: StoreLike) -> FoundArray:
     """The array that a path, URL, zarr array, group or store stands for.
 
     Raises
@@ -61,7 +61,7 @@ def find_array(source: Any) -> FoundArray:
     )
 
 
-def members_of(source: Any) -> dict[str, StoredArray | None] | None:
+def members_of(source: StoreLike) -> dict[str, StoredArray | None] | None:
     """The arrays of a group, and None for each group in it.
 
     The answer is None if the source is an array or an OME-Zarr image.

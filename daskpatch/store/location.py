@@ -6,7 +6,6 @@ import os
 import posixpath
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import zarr
@@ -116,7 +115,7 @@ class Location:
         return other.parts[: len(mine)] == mine
 
 
-def locate(target: Any, *, read_only: bool = False) -> Location:
+def locate(target: object, *, read_only: bool = False) -> Location:
     """The place of a path, URL, zarr array or group, store or store path.
 
     URLs take credentials and endpoint from the environment (`AWS_ENDPOINT_URL` and so on).
@@ -232,7 +231,7 @@ def _protocol(store: FsspecStore) -> str:
     return protocol if isinstance(protocol, str) else str(protocol[0])
 
 
-def _obstore_parts(store: Any) -> tuple[str, ...]:
+def _obstore_parts(store: object) -> tuple[str, ...]:
     prefix = str(getattr(store, "prefix", None) or "")
     kind = type(store).__name__
     if kind == "LocalStore":

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numcodecs
 import zarr
+from numpy.typing import DTypeLike
 from zarr.codecs import BloscCodec
 
 from .arrays import StoredArray
@@ -100,7 +101,7 @@ def create_array(
     location: Location,
     *,
     shape: tuple[int, ...],
-    dtype: Any,
+    dtype: DTypeLike,
     chunks: tuple[int, ...],
     shards: tuple[int, ...] | None,
     dimension_names: Sequence[str],

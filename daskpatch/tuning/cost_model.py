@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,9 @@ class CostModel:
 
     probe: Probe
 
-    def seconds_per_voxel(self, voxels: Any, batch: int) -> NDArray[np.float64]:
+    def seconds_per_voxel(
+        self, voxels: NDArray[np.float64] | float, batch: int
+    ) -> NDArray[np.float64]:
         """Of tiles of so many voxels, in batches like this one.
 
         Between the tiles that were measured on a logarithmic scale. Beyond the largest, speed

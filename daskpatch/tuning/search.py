@@ -12,13 +12,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..deciding import Candidate, PlanOptions, Tiles, is_auto
-from ..geometry import AlignedAxis, as_sizes
+from ..geometry import AlignedAxis, Sizes, as_sizes
 from ..image import ImageStack
 from ..probing import Probe
 from .cost_model import CostModel
@@ -274,8 +274,8 @@ def _ladder(most: int) -> Iterator[int]:
         value = max(value + 1, value * 7 // 6)
 
 
-def _given(value: Any, n_axes: int, axis: int) -> int | None:
+def _given(value: Sizes | Literal["auto"] | None, n_axes: int, axis: int) -> int | None:
     """Voxels along one axis; None where none were given."""
-    if value is None or is_auto(value):
+    if value is None or isinstance(value, str):
         return None
     return as_sizes("patch_size or overlaps", value, n_axes, least=0)[axis]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache, reduce
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ _FLOOR = 1e-3
 """The least weight: corners would vanish otherwise."""
 
 
-def check_stitch(stitch: Any) -> str:
+def check_stitch(stitch: object) -> str:
     """Refuse what is no way to stitch."""
     if not isinstance(stitch, str) or stitch not in STITCHES:
         raise ValueError(f"stitch is {stitch!r}; needed is 'crop', 'gaussian' or 'linear'.")

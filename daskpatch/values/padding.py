@@ -16,7 +16,7 @@ Padding = str | float
 Read = Callable[[Region], NDArray[np.generic]]
 
 
-def check_padding(padding: Any, dtype: np.dtype[Any]) -> Padding:
+def check_padding(padding: object, dtype: np.dtype[Any]) -> Padding:
     """`"reflect"`, `"edge"`, or a number that the dtype can hold.
 
     Raises
@@ -99,7 +99,7 @@ def source_indices(start: int, stop: int, size: int, padding: str) -> NDArray[np
     return np.where(indices < size, indices, period - indices)
 
 
-def _as_number(value: Any) -> float | None:
+def _as_number(value: object) -> float | None:
     if isinstance(value, str):
         try:
             return float(value)
