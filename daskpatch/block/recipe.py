@@ -54,6 +54,10 @@ class Recipe:
         return tuple(arrays[0] for arrays in self.outputs)
 
     @property
+    def model_name(self) -> str:
+        return self.model.handle.name
+
+    @property
     def dtypes(self) -> tuple[np.dtype[Any], ...]:
         """What is stored, per array."""
         return tuple(np.dtype(output.dtype) for output in self.stored)

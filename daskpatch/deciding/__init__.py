@@ -9,7 +9,6 @@ from .limits import Limits, LimitsWords, available_memory
 from .memory import Memory, check_memory
 from .plan_options import KINDS, PlanOptions, PlanWords
 from .selection import RegionLike, Selection
-from .strategy import strategy_of
-from .summary import as_dict, as_html, as_text
+from .strategy import Tiling, bind_tiles
 from .tiles import Tiles, TilesLike, TilesWords, is_auto
 from .trial import Trial

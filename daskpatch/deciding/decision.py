@@ -12,7 +12,6 @@ from ..geometry import Dimensions
 from ..image import ImageStack, LocatedImage, back_end_of, dimensions_of
 from ..model import OutputArray, Signature
 from ..output import BlockBudget, DTypes, Layout, Output, Target, check_fits, choose_layout
-from ..patching import Patching, grids_of
 from ..statistics import box_voxels, bytes_needed
 from ..store import BackEnd, back_end_at
 from ..support import as_dtype
@@ -22,14 +21,14 @@ from .cost import cost_of
 from .decided import Decided
 from .memory import check_memory, memory_of, stitched_bytes
 from .plan_options import PlanOptions
+from .strategy import Tiling
 from .trial import Trial
 
 
 def decide(
     options: PlanOptions,
     images: tuple[ImageStack, ...],
-    patching: Patching,
-    trial: Trial,
+    tiling: Tiling,
     *,
     target: Target | None,
     choice: Choice | None,
@@ -44,7 +43,8 @@ def decide(
     MemoryError
         If the peak is above the limit; the knob to turn is named.
     """
-    recipe = _recipe(options, images, patching, trial, target)
+    trial = tiling.trial
+    recipe = _recipe(options, images, tiling, target)
     back_end = _back_end(images, target, options.limits.io)
     limit, threads = options.limits.nbytes, options.limits.n_threads
     while True:
@@ -67,11 +67,10 @@ def decide(
     return Decided(
         options=_filled(options, trial.signature),
         recipe=recipe,
-        patching=patching,
         layout=layout,
         memory=memory,
         cost=cost_of(recipe, layout.block_shape),
-        trial=trial,
+        tiling=tiling,
         target=target,
         choice=choice,
         back_end=back_end,
@@ -81,7 +80,7 @@ def decide(
 
 def decide_anew(decided: Decided, options: PlanOptions, target: Target | None) -> Decided:
     """The same, for another output or other limits: the trial holds, nothing is read."""
-    images = decided.images
+    images = decided.recipe.images
     if options.limits.io != decided.options.limits.io:
         images = tuple(
             image.with_io(options.limits.io) if isinstance(image, LocatedImage) else image
@@ -93,8 +92,7 @@ def decide_anew(decided: Decided, options: PlanOptions, target: Target | None) -
     return decide(
         options,
         images,
-        decided.patching,
-        decided.trial,
+        decided.tiling,
         target=target,
         choice=decided.choice,
         identity=identity,
@@ -112,17 +110,16 @@ def _filled(options: PlanOptions, signature: Signature) -> PlanOptions:
 def _recipe(
     options: PlanOptions,
     images: tuple[ImageStack, ...],
-    patching: Patching,
-    trial: Trial,
+    tiling: Tiling,
     target: Target | None,
 ) -> Recipe:
-    shapes = [image.data_shape for image in images]
+    trial = tiling.trial
     stored = _stored(options.output.dtype, target, trial)
     batch_size = options.tiles.batch_size
     assert not isinstance(batch_size, str), "chosen by now"
     return Recipe(
         images=images,
-        grids=grids_of(patching, shapes),
+        grids=tiling.grids,
         model=options.model.shared,
         signature=trial.signature,
         stored=stored,
@@ -130,7 +127,7 @@ def _recipe(
         input_dtype=options.model.dtype,
         batch_size=batch_size,
         stitch=options.output.stitch,
-        positions=options.model.positions(len(shapes[0]) - 2),
+        positions=options.model.positions(len(trial.tile_shape)),
         post=options.output.function,
         normalize=options.normalize,
     )

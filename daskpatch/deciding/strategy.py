@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..image import ImageStack
-from ..patching import Patching, grids_of
+from ..patching import Patching, TileGrid, grids_of
 from .agreement import check_geometry, check_values
 from .memory import check_tile
 from .plan_options import PlanOptions
 from .trial import Trial, run_trial, trial_tile
 
 
-def strategy_of(options: PlanOptions, images: tuple[ImageStack, ...]) -> tuple[Patching, Trial]:
-    """The strategy, and what the model gave for one of its tiles.
+@dataclass(frozen=True)
+class Tiling:
+    """A strategy for some images, its grids (checked once), and what a tile showed of the model."""
+
+    patching: Patching
+    grids: tuple[TileGrid, ...]
+    trial: Trial
+
+
+def bind_tiles(options: PlanOptions, images: tuple[ImageStack, ...]) -> Tiling:
+    """The strategy, its grids, and what the model gave for one of its tiles.
 
     Where that has another size than the tile, the strategy is one that allows for it.
 
@@ -29,14 +40,16 @@ def strategy_of(options: PlanOptions, images: tuple[ImageStack, ...]) -> tuple[P
     shapes = [image.data_shape for image in images]
     blends = options.output.blends
     margin = model.margin_of(len(shapes[0]) - 2)
-    strategy = tiles.bound(shapes, margin=margin, blends=blends)
-    grids = grids_of(strategy, shapes)
+    patching = tiles.bound(shapes, margin=margin, blends=blends)
+    grids = grids_of(patching, shapes)
     check_tile(*trial_tile(images, grids), model.dtype, options.limits.nbytes)
     trial = run_trial(images, grids, options, side_by_side=options.limits.n_threads > 1)
     signature = trial.signature
     if known is not None and not model.says_size:
         known.check_sizes(signature.scale, signature.margin)
     if not signature.keeps_size:
-        strategy = tiles.bound_to_model(shapes, signature, blends=blends)
-        check_geometry(signature, grids_of(strategy, shapes))
-    return strategy, trial
+        fitting = tiles.bound_to_model(shapes, signature, blends=blends)
+        if fitting is not patching:
+            patching, grids = fitting, grids_of(fitting, shapes)
+        check_geometry(signature, grids)
+    return Tiling(patching, grids, trial)

@@ -6,25 +6,15 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypedDict, Unpack
 
-import numpy as np
-
 from ..block import Prediction
 from ..deciding import (
-    Choice,
     Decided,
     Limits,
-    Memory,
-    as_dict,
-    as_html,
-    as_text,
     decide_anew,
 )
 from ..engine import Client
-from ..geometry import Dimensions, Sizes
-from ..image import ImageStack
-from ..model import Signature
+from ..geometry import Sizes
 from ..output import Output, as_target
-from ..patching import Patching
 from ..receipts import Report
 from ..running import (
     Measured,
@@ -42,6 +32,8 @@ from ..store import StoreLike
 from ..support import refuse_unknown, taken, with_signature, words_of
 from ..values import Statistics
 from ..view import View, as_dask
+from .figures import Figures
+from .summary import as_dict, as_html, as_text
 
 
 class ToWords(TypedDict, total=False):
@@ -56,153 +48,17 @@ class ToWords(TypedDict, total=False):
     io: str
 
 
-class Plan:
+class Plan(Figures):
     """What will happen and what it costs; made by `daskpatch.plan`.
 
     Nothing is written before `run`. `array` (or `arrays`, for a series) is the prediction as a
     lazy Dask array, `view` as an array-like without Dask. `to` gives the same plan for another
-    output or other limits.
-
-    Attributes
-    ----------
-    n_tiles, n_blocks, n_tasks
-        Tiles of the tiling, blocks of the output, tasks of a run.
-    block_shape, chunks, shards
-        Voxels per axis of the output.
-    bytes_in, bytes_out
-        Of the voxels, before compression.
-    read_ratio
-        Decoded bytes of the source's chunks that blocks touch, per byte of the image: what is
-        read without a cache.
-    compute_ratio
-        Voxels computed per voxel kept.
-    peak_memory
-        Bytes one worker holds at its peak, beyond the idle process; `memory` tells of its parts.
-    io
-        The back end: `tensorstore` or `zarr`.
-    choice
-        What `"auto"` stood for, and why; None where nothing was left to choose.
+    output or other limits. Its figures are those of `Figures`.
     """
 
     def __init__(self, decided: Decided, measured: Measured | None = None) -> None:
-        self._decided = decided
+        super().__init__(decided)
         self._measured = Measured() if measured is None else measured
-
-    @property
-    def images(self) -> tuple[ImageStack, ...]:
-        """The sources, as `S C (Z) Y X`."""
-        return self._decided.images
-
-    @property
-    def patching(self) -> Patching:
-        """The strategy that cuts the images into tiles."""
-        return self._decided.patching
-
-    @property
-    def outputs(self) -> tuple[Dimensions, ...]:
-        """Axes and shapes of the predictions, one per image: of the first array each."""
-        return self._decided.outputs
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """Of the arrays, where the model (or `post`) gives several; else one empty name."""
-        return self._decided.output_names
-
-    @property
-    def signature(self) -> Signature:
-        """What the model said of itself on the trial tile."""
-        return self._decided.signature
-
-    @property
-    def model_name(self) -> str:
-        return self._decided.model_name
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype that is stored, in the first array."""
-        return self._decided.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        return self._decided.layout.chunks
-
-    @property
-    def shards(self) -> tuple[int, ...] | None:
-        return self._decided.layout.shards
-
-    @property
-    def block_shape(self) -> tuple[int, ...]:
-        return self._decided.layout.block_shape
-
-    @property
-    def n_tiles(self) -> int:
-        return self._decided.n_tiles
-
-    @property
-    def n_blocks(self) -> int:
-        return self._decided.n_blocks
-
-    @property
-    def n_tasks(self) -> int:
-        """One task per block."""
-        return self.n_blocks
-
-    @property
-    def bytes_in(self) -> int:
-        return self._decided.cost.bytes_in
-
-    @property
-    def bytes_out(self) -> int:
-        return self._decided.cost.bytes_out
-
-    @property
-    def read_ratio(self) -> float:
-        return self._decided.cost.read_ratio
-
-    @property
-    def compute_ratio(self) -> float:
-        return self._decided.cost.compute_ratio
-
-    @property
-    def tile_ratio(self) -> float:
-        """Voxels of all tiles per voxel of the images: what would be computed in one block."""
-        return self._decided.tile_ratio
-
-    @property
-    def memory(self) -> Memory:
-        """What makes up the peak of one worker."""
-        return self._decided.memory
-
-    @property
-    def peak_memory(self) -> int:
-        return self._decided.memory.peak
-
-    @property
-    def threads(self) -> int:
-        return self._decided.threads
-
-    @property
-    def tile_shape(self) -> tuple[int, ...]:
-        """The size of the tile in the middle."""
-        return self._decided.tile_shape
-
-    @property
-    def step(self) -> tuple[int, ...]:
-        """Distance of neighbouring tiles, per spatial axis."""
-        return self._decided.step
-
-    @property
-    def model_seconds(self) -> float:
-        """Time in the model for the whole run, from the trial tile and the plan's threads."""
-        return self._decided.model_seconds
-
-    @property
-    def io(self) -> str:
-        return self._decided.back_end.name
-
-    @property
-    def choice(self) -> Choice | None:
-        return self._decided.choice
 
     @property
     def statistics(self) -> tuple[Statistics, ...] | None:
@@ -348,19 +204,22 @@ class Plan:
             limits=replace(self._decided.options.limits, **limits),
         )
         target = as_target(
-            options.output, self.images, is_series=self._decided.is_series, io=options.limits.io
+            options.output,
+            self.images,
+            is_series=self._decided.options.source.is_series,
+            io=options.limits.io,
         )
         return Plan(decide_anew(self._decided, options, target), self._measured)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan's figures as plain values, ready for JSON."""
-        return as_dict(self._decided)
+        return as_dict(self, self._decided)
 
     def __repr__(self) -> str:
-        return as_text(self._decided)
+        return as_text(self, self._decided)
 
     def _repr_html_(self) -> str:
-        return as_html(self._decided)
+        return as_html(self, self._decided)
 
     @property
     def _prediction(self) -> Prediction:
@@ -378,11 +237,11 @@ class Plan:
 
     def _measure(self) -> tuple[Statistics, ...]:
         """Read the images, in threads of this process."""
-        recipe, voxels = self._decided.recipe, self._decided.statistics_voxels()
+        recipe, voxels = self._decided.recipe, self._decided.statistics_voxels(self.threads)
         return measure(recipe.images, recipe.normalize, threads=self.threads, voxels=voxels)
 
     def _check_single(self, plural: str) -> None:
-        if self._decided.is_series:
+        if self._decided.options.source.is_series:
             raise ValueError(f"The source is a series of {len(self.images)}; use plan.{plural}.")
         if len(self.output_names) > 1:
             raise ValueError(

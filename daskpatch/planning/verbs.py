@@ -12,9 +12,9 @@ from ..deciding import (
     PlanWords,
     Tiles,
     TilesLike,
+    bind_tiles,
     decide,
     is_auto,
-    strategy_of,
 )
 from ..image import Source, SourceLike
 from ..model import Model, ModelLike
@@ -116,10 +116,8 @@ def plan(
         known.check_input(*images[0].data_shape[1:])
         options = options.with_probe(known)
     identity = None if target is None else options.identity()
-    strategy, trial = strategy_of(options, images)
-    return Plan(
-        decide(options, images, strategy, trial, target=target, choice=choice, identity=identity)
-    )
+    tiling = bind_tiles(options, images)
+    return Plan(decide(options, images, tiling, target=target, choice=choice, identity=identity))
 
 
 class PredictWords(PlanWords, RunWords):

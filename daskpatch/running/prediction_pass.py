@@ -124,9 +124,9 @@ class PredictionPass(Pass):
         """
         if self.decided.identity is None:
             raise ValueError(
-                f"The model {self.decided.model_name} has no identity that a later run could be "
-                "compared with; give daskpatch.plan a model_id, a text of your own that changes "
-                "when the model does."
+                f"The model {self.decided.recipe.model_name} has no identity that a later run "
+                "could be compared with; give daskpatch.plan a model_id, a text of your own that "
+                "changes when the model does."
             )
         is_taken = self.target.is_taken  # first: another part may be beginning the record just now
         begun = [Record(place).document() for place in self.places]
@@ -140,7 +140,7 @@ class PredictionPass(Pass):
                 self._compared(number, document)
 
     def check_portable(self) -> None:
-        for image in self.decided.images:
+        for image in self.decided.recipe.images:
             reason = why_not_portable(image)
             if reason:
                 raise ValueError(
@@ -174,9 +174,9 @@ class PredictionPass(Pass):
             created=time.time(),
             fingerprint=self._fingerprint(number, self.decided.layout),
             blocks=BlocksRecord(self.blocks.firsts[number], grid.cell_shape, grid.merge),
-            source=without_secrets(self.decided.images[number].source),
-            model=self.decided.model_name,
-            is_series=self.decided.is_series,
+            source=without_secrets(self.decided.recipe.images[number].source),
+            model=self.decided.recipe.model_name,
+            is_series=self.decided.options.source.is_series,
             statistics=statistics[number] if isinstance(statistics, tuple) else None,
         )
 
@@ -230,7 +230,7 @@ class PredictionPass(Pass):
         return self.sources
 
     def _read_sources(self) -> list[SourceRecord]:
-        images = self.decided.images
+        images = self.decided.recipe.images
         samples = max(_LEAST, min(SAMPLES, _SERIES_SAMPLES // len(images)))
         with ThreadPoolExecutor(_READERS) as pool:
             found = list(pool.map(partial(identity_of_image, samples=samples), images))
@@ -258,7 +258,7 @@ class PredictionPass(Pass):
         )
 
     def _tiling(self, number: int) -> dict[str, Any]:
-        patching = self.decided.patching
+        patching = self.decided.tiling.patching
         if isinstance(patching, TileStrategy):
             return tiling_of(patching)
         tiles = repr(self.decided.recipe.grids[number])

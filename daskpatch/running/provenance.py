@@ -19,20 +19,21 @@ _LONGEST = 2000
 
 def provenance_of(decided: Decided, statistics: Sequence[Statistics] | None) -> dict[str, Any]:
     """Versions, sources, tiling, model, and all options that voxels depend on, as JSON."""
-    options, signature = decided.options, decided.signature
+    options, recipe = decided.options, decided.recipe
+    signature = recipe.signature
     return {
         "version": version("daskpatch"),
         "packages": {name: _version(name) for name in ("numpy", "zarr", "dask", "tensorstore")},
-        "source": [without_secrets(image.source) for image in decided.images],
-        "source_axes": [image.original_axes for image in decided.images],
-        "tiling": tiling_of(decided.patching),
-        "model": decided.model_name,
+        "source": [without_secrets(image.source) for image in recipe.images],
+        "source_axes": [image.original_axes for image in recipe.images],
+        "tiling": tiling_of(decided.tiling.patching),
+        "model": recipe.model_name,
         "signature": {
             "outputs": [asdict(output) for output in signature.outputs],
             "scale": [str(s) for s in signature.scale],
             "margin": [list(m) for m in signature.margin],
         },
-        "outputs": list(decided.output_names),
+        "outputs": [output.name for output in recipe.stored],
         **_told(options.model),
         **_told(options.output),
         **_told(options.normalize),

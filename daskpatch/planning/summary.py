@@ -6,19 +6,21 @@ from typing import Any
 
 from dask.utils import format_bytes, format_time
 
+from ..block import Recipe
+from ..deciding import Decided, PlanOptions
 from ..store import without_secrets
 from ..support import Options, declarations, html_table, text_table
-from .decided import Decided
+from .figures import Figures
 
 Rows = list[tuple[str, str]]
 
 
-def as_dict(plan: Decided) -> dict[str, Any]:
+def as_dict(plan: Figures, decided: Decided) -> dict[str, Any]:
     """The figures of a plan, ready for JSON."""
-    recipe, layout, cost = plan.recipe, plan.layout, plan.cost
+    recipe, target = decided.recipe, decided.target
     return {
         "source": [without_secrets(image.source) for image in plan.images],
-        "output": None if plan.target is None else plan.target.name,
+        "output": None if target is None else target.name,
         "shape": [list(dims.shape) for dims in plan.outputs],
         "axes": plan.outputs[0].axes,
         "dtype": str(plan.dtype),
@@ -29,53 +31,52 @@ def as_dict(plan: Decided) -> dict[str, Any]:
         "patch_size": list(plan.tile_shape),
         "batch_size": recipe.batch_size,
         "stitch": recipe.stitch,
-        "augment": list(plan.options.model.augment or ()),
+        "augment": list(decided.options.model.augment or ()),
         "normalize": None if recipe.normalize.kind is None else str(recipe.normalize),
         "choice": None if plan.choice is None else plan.choice.to_dict(),
         "n_tiles": plan.n_tiles,
         "n_blocks": plan.n_blocks,
-        "n_tasks": plan.n_blocks,
-        "block_shape": list(layout.block_shape),
-        "chunks": list(layout.chunks),
-        "shards": None if layout.shards is None else list(layout.shards),
-        "bytes_in": cost.bytes_in,
-        "bytes_out": cost.bytes_out,
-        "read_ratio": cost.read_ratio,
-        "compute_ratio": cost.compute_ratio,
-        "peak_memory": plan.memory.peak,
+        "n_tasks": plan.n_tasks,
+        "block_shape": list(plan.block_shape),
+        "chunks": list(plan.chunks),
+        "shards": None if plan.shards is None else list(plan.shards),
+        "bytes_in": plan.bytes_in,
+        "bytes_out": plan.bytes_out,
+        "read_ratio": plan.read_ratio,
+        "compute_ratio": plan.compute_ratio,
+        "peak_memory": plan.peak_memory,
         "threads": plan.threads,
         "model_seconds": plan.model_seconds,
-        "io": plan.back_end.name,
+        "io": plan.io,
     }
 
 
-def rows_of(plan: Decided) -> Rows:
+def rows_of(plan: Figures, decided: Decided) -> Rows:
     """What a plan says, line by line."""
-    cost, threads = plan.cost, plan.threads
+    target = decided.target
     return [
         *_source(plan),
-        ("output", plan.target.name if plan.target else "none: the lazy array alone"),
-        *_arrays(plan),
-        *_model(plan),
+        ("output", target.name if target else "none: the lazy array alone"),
+        *_arrays(plan, decided.recipe),
+        *_model(plan, decided.options),
         ("tiles", f"{plan.n_tiles:,} of {plan.tile_shape}, one every {plan.step}"),
-        ("", f"{cost.compute_ratio:.2f} voxels computed per voxel kept{_at_edges(plan)}"),
+        ("", f"{plan.compute_ratio:.2f} voxels computed per voxel kept{_at_edges(plan)}"),
         *_choice(plan),
-        ("blocks", f"{plan.n_blocks:,} of {plan.layout.block_shape}, one task and one write each"),
+        ("blocks", f"{plan.n_blocks:,} of {plan.block_shape}, one task and one write each"),
         (
             "data",
-            f"{format_bytes(cost.bytes_in)} in, {format_bytes(cost.bytes_out)} out; "
-            f"{cost.read_ratio:.2f} bytes read per byte needed, before caching "
-            f"({plan.back_end.name})",
+            f"{format_bytes(plan.bytes_in)} in, {format_bytes(plan.bytes_out)} out; "
+            f"{plan.read_ratio:.2f} bytes read per byte needed, before caching ({plan.io})",
         ),
         (
             "memory",
-            f"{format_bytes(plan.memory.peak)} at the peak of a worker of {threads} thread(s)",
+            f"{format_bytes(plan.peak_memory)} at the peak of a worker of {plan.threads} thread(s)",
         ),
-        ("time", f"{format_time(plan.model_seconds)} in the model, with {threads} thread(s)"),
+        ("time", f"{format_time(plan.model_seconds)} in the model, with {plan.threads} thread(s)"),
     ]
 
 
-def _source(plan: Decided) -> Rows:
+def _source(plan: Figures) -> Rows:
     first = plan.images[0]
     more = f" and {len(plan.images) - 1} more" if len(plan.images) > 1 else ""
     return [
@@ -84,13 +85,13 @@ def _source(plan: Decided) -> Rows:
     ]
 
 
-def _arrays(plan: Decided) -> Rows:
+def _arrays(plan: Figures, recipe: Recipe) -> Rows:
     """A line for each array of an image."""
     each = " each its own" if len(plan.images) > 1 else ""
-    layout = f", chunks {plan.layout.chunks}"
-    if plan.layout.shards is not None:
-        layout += f" in shards {plan.layout.shards}"
-    named = zip(plan.recipe.stored, plan.recipe.outputs[0], strict=True)
+    layout = f", chunks {plan.chunks}"
+    if plan.shards is not None:
+        layout += f" in shards {plan.shards}"
+    named = zip(recipe.stored, recipe.outputs[0], strict=True)
     return [
         (
             "",
@@ -101,9 +102,9 @@ def _arrays(plan: Decided) -> Rows:
     ]
 
 
-def _model(plan: Decided) -> Rows:
+def _model(plan: Figures, options: PlanOptions) -> Rows:
     """The model, and what happens before and after it: as the options say it themselves."""
-    signature, options = plan.signature, plan.options
+    signature = plan.signature
     channels = " and ".join(str(output.channels) for output in signature.outputs)
     lines = [f"{plan.model_name}, {channels} channel(s) out"]
     if not signature.keeps_size:
@@ -127,13 +128,13 @@ def _named(name: str, lines: list[str]) -> Rows:
     return [(name if number == 0 else "", line) for number, line in enumerate(lines)]
 
 
-def _at_edges(plan: Decided) -> str:
+def _at_edges(plan: Figures) -> str:
     """What blocks compute twice, because tiles reach over their edges."""
-    excess = plan.cost.compute_ratio / plan.tile_ratio
+    excess = plan.compute_ratio / plan.tile_ratio
     return f", {excess:.2f} times the tiles' own at the blocks' edges" if excess > 1.005 else ""
 
 
-def _choice(plan: Decided) -> Rows:
+def _choice(plan: Figures) -> Rows:
     if plan.choice is None:
         return []
     lines = [f"chosen: {plan.choice.chosen}", f"for {plan.choice.why}"]
@@ -141,11 +142,11 @@ def _choice(plan: Decided) -> Rows:
     return _named("auto", lines)
 
 
-def as_text(plan: Decided) -> str:
+def as_text(plan: Figures, decided: Decided) -> str:
     """A plan for the terminal."""
-    return text_table("<daskpatch.Plan>", rows_of(plan), 8)
+    return text_table("<daskpatch.Plan>", rows_of(plan, decided), 8)
 
 
-def as_html(plan: Decided) -> str:
+def as_html(plan: Figures, decided: Decided) -> str:
     """A plan for a notebook."""
-    return html_table("daskpatch plan", rows_of(plan))
+    return html_table("daskpatch plan", rows_of(plan, decided))

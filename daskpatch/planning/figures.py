@@ -1,0 +1,168 @@
+"""The figures of what was decided: what a plan says of itself before it runs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..deciding import Choice, Decided, Memory
+from ..geometry import Dimensions
+from ..image import ImageStack
+from ..model import Signature
+from ..patching import Patching
+
+
+class Figures:
+    """The figures of what was decided.
+
+    Attributes
+    ----------
+    n_tiles, n_blocks, n_tasks
+        Tiles of the tiling, blocks of the output, tasks of a run.
+    block_shape, chunks, shards
+        Voxels per axis of the output.
+    bytes_in, bytes_out
+        Of the voxels, before compression.
+    read_ratio
+        Decoded bytes of the source's chunks that blocks touch, per byte of the image: what is
+        read without a cache.
+    compute_ratio
+        Voxels computed per voxel kept.
+    peak_memory
+        Bytes one worker holds at its peak, beyond the idle process; `memory` tells of its parts.
+    io
+        The back end: `tensorstore` or `zarr`.
+    choice
+        What `"auto"` stood for, and why; None where nothing was left to choose.
+    """
+
+    def __init__(self, decided: Decided) -> None:
+        self._decided = decided
+
+    @property
+    def images(self) -> tuple[ImageStack, ...]:
+        """The sources, as `S C (Z) Y X`."""
+        return self._decided.recipe.images
+
+    @property
+    def patching(self) -> Patching:
+        """The strategy that cuts the images into tiles."""
+        return self._decided.tiling.patching
+
+    @property
+    def outputs(self) -> tuple[Dimensions, ...]:
+        """Axes and shapes of the predictions, one per image: of the first array each."""
+        return self._decided.recipe.primary
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Of the arrays, where the model (or `post`) gives several; else one empty name."""
+        return tuple(output.name for output in self._decided.recipe.stored)
+
+    @property
+    def signature(self) -> Signature:
+        """What the model said of itself on the trial tile."""
+        return self._decided.recipe.signature
+
+    @property
+    def model_name(self) -> str:
+        return self._decided.recipe.model_name
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype that is stored, in the first array."""
+        return self._decided.recipe.dtypes[0]
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return self._decided.layout.chunks
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        return self._decided.layout.shards
+
+    @property
+    def block_shape(self) -> tuple[int, ...]:
+        return self._decided.layout.block_shape
+
+    @property
+    def n_tiles(self) -> int:
+        return sum(grid.n_tiles for grid in self._decided.recipe.grids)
+
+    @property
+    def n_blocks(self) -> int:
+        return self._decided.selection.n_blocks
+
+    @property
+    def n_tasks(self) -> int:
+        """One task per block."""
+        return self.n_blocks
+
+    @property
+    def bytes_in(self) -> int:
+        return self._decided.cost.bytes_in
+
+    @property
+    def bytes_out(self) -> int:
+        return self._decided.cost.bytes_out
+
+    @property
+    def read_ratio(self) -> float:
+        return self._decided.cost.read_ratio
+
+    @property
+    def compute_ratio(self) -> float:
+        return self._decided.cost.compute_ratio
+
+    @property
+    def tile_ratio(self) -> float:
+        """Voxels of all tiles per voxel of the images: what would be computed in one block."""
+        tiles = kept = 0.0
+        for image, grid in zip(self.images, self._decided.recipe.grids, strict=True):
+            tile = math.prod(axis.tile(axis.n_tiles // 2).size for axis in grid.axes)
+            tiles += float(tile * grid.n_tiles)
+            kept += float(image.data_shape[0] * math.prod(image.data_shape[2:]))
+        return tiles / kept
+
+    @property
+    def memory(self) -> Memory:
+        """What makes up the peak of one worker."""
+        return self._decided.memory
+
+    @property
+    def peak_memory(self) -> int:
+        return self._decided.memory.peak
+
+    @property
+    def threads(self) -> int:
+        return self._decided.memory.threads
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """The size of the tile in the middle."""
+        return self._decided.tiling.trial.tile_shape
+
+    @property
+    def step(self) -> tuple[int, ...]:
+        """Distance of neighbouring tiles, per spatial axis."""
+        return self._decided.recipe.grids[len(self.images) // 2].step
+
+    @property
+    def model_seconds(self) -> float:
+        """Time in the model for the whole run, from the trial tile and the plan's threads."""
+        tile_voxels = math.prod(self.tile_shape)
+        voxels = sum(
+            float(image.data_shape[0] * math.prod(image.data_shape[2:])) for image in self.images
+        )
+        trial = self._decided.tiling.trial
+        return trial.seconds / tile_voxels * voxels * self.compute_ratio / self.threads
+
+    @property
+    def io(self) -> str:
+        return self._decided.back_end.name
+
+    @property
+    def choice(self) -> Choice | None:
+        return self._decided.choice
