@@ -107,7 +107,7 @@ def test_as_stable_for_many_voxels_as_for_few():
     part.add(values)
     mean, deviation, _ = part.found()
     for _ in range(20):
-        part.merge(part)
+        part.merge(part.state())
     assert part.count == 10**6 * 2**20
     assert part.found() == (mean, deviation, 0.0)
 
@@ -121,7 +121,7 @@ def test_the_order_of_parts_does_not_matter(rng):
         for values in parts:
             one = Moments()
             one.add(values)
-            total.merge(one)
+            total.merge(one.state())
         results.add(total.found())
     assert len(results) == 1
 

@@ -13,6 +13,6 @@ from .coverage import (
     touching,
 )
 from .filling import OutputBox, fill_region, predict_region, predicted_tile, stitched_sample
-from .posting import posted
+from .posting import apply_post
 from .recipe import Prediction, Recipe, block_grid, block_grids, kept_of_last
 from .workspace import BatchLimit, Tally, Workspace

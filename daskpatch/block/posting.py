@@ -10,7 +10,9 @@ from ..values import store_values
 from .stitching import Destination
 
 
-def posted(post: Callable[[Any], Results], stitched: Results, shape: tuple[int, ...]) -> Results:
+def apply_post(
+    post: Callable[[Any], Results], stitched: Results, shape: tuple[int, ...]
+) -> Results:
     """What a function makes of stitched arrays `C(Z)YX`, with a channel axis each.
 
     Raises
@@ -38,10 +40,10 @@ def posted(post: Callable[[Any], Results], stitched: Results, shape: tuple[int, 
     return named
 
 
-def store_posted(
+def store_post(
     made: Results, stored: Sequence[OutputArray], targets: Sequence[Destination]
 ) -> None:
-    """Put what `posted` gave where it belongs.
+    """Put what `apply_post` gave where it belongs.
 
     Raises
     ------

@@ -31,7 +31,7 @@ from .coverage import (
     tile_sizes,
     tile_view,
 )
-from .posting import posted, store_posted
+from .posting import apply_post, store_post
 from .recipe import Prediction
 from .stitching import Blend, Crop, Destination, Stitcher
 from .workspace import Tally, Workspace
@@ -135,8 +135,8 @@ class Sample:
             yield stitcher
             stitcher.finish()
             stitched = {to.name: to.values for to in whole}
-            made = posted(load(self.prediction.post), stitched, self.region.shape)
-            store_posted(made, self.prediction.stored, self.targets)
+            made = apply_post(load(self.prediction.post), stitched, self.region.shape)
+            store_post(made, self.prediction.stored, self.targets)
 
     def _stitcher(self, destinations: Sequence[Destination]) -> Stitcher:
         prediction = self.prediction

@@ -34,7 +34,7 @@ class Text(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks
 
     def __init__(self, parser: Parser) -> None:
         self.name = parser.metavar
-        self._parse = parser.parse
+        self._parser = parser
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -42,7 +42,7 @@ class Text(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks
         if not isinstance(value, str):
             return value
         try:
-            return self._parse(value)
+            return self._parser(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

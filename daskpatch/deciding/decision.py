@@ -9,7 +9,7 @@ from typing import Any
 
 from ..block import Recipe
 from ..geometry import Dimensions
-from ..image import ImageStack, LocatedImage, back_end_of, dimensions_of
+from ..image import ImageStack, back_end_of, dimensions_of, with_io
 from ..model import OutputArray, Signature
 from ..output import BlockBudget, DTypes, Layout, Output, Target, check_fits, choose_layout
 from ..statistics import box_voxels, bytes_needed
@@ -82,10 +82,7 @@ def decide_anew(decided: Decided, options: PlanOptions, target: Target | None) -
     """The same, for another output or other limits: the trial holds, nothing is read."""
     images = decided.recipe.images
     if options.limits.io != decided.options.limits.io:
-        images = tuple(
-            image.with_io(options.limits.io) if isinstance(image, LocatedImage) else image
-            for image in images
-        )
+        images = with_io(images, options.limits.io)
     identity = decided.identity
     if identity is None and target is not None:
         identity = options.identity()

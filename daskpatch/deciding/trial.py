@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..block import Calls, check_result, posted
+from ..block import Calls, apply_post, check_result
 from ..geometry import Margin, Scale
 from ..image import ImageStack
 from ..model import (
@@ -245,7 +245,7 @@ def _stored(results: Results, signature: Signature, output: Output) -> tuple[Out
         return signature.outputs
     stitched = {name: values[0] for name, values in results.items()}
     spatial = next(iter(stitched.values())).shape[1:]
-    made = posted(load(output.function), stitched, spatial)
+    made = apply_post(load(output.function), stitched, spatial)
     outputs = tuple(OutputArray(len(v), v.dtype.name, name) for name, v in made.items())
     check_names(outputs, "post")
     for values in made.values():

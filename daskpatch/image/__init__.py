@@ -15,4 +15,6 @@ from .stack import (
     is_at_hand,
     location_of,
     why_not_portable,
+    with_delays,
+    with_io,
 )

@@ -11,7 +11,7 @@ from ..store import StoreLike
 from ..support import INDICES, Options, option, required
 from .arraylike import IndexedArray
 from .opening import open_stack
-from .stack import ImageStack, LocatedImage
+from .stack import ImageStack, LocatedImage, with_io
 
 SourceLike = StoreLike | IndexedArray | ImageStack
 """What `open_image` opens, or an image that is open already."""
@@ -91,9 +91,7 @@ class Source(Options):
             raise ValueError("The source is an empty list; give at least one image.")
         images = [self._opened(place, ndim) for place in places]
         _check_alike(images)
-        return tuple(
-            image.with_io(io) if isinstance(image, LocatedImage) else image for image in images
-        )
+        return with_io(images, io)
 
     def _opened(self, place: SourceLike, ndim: int | None) -> ImageStack:
         if not isinstance(place, ImageStack):

@@ -265,6 +265,16 @@ def is_at_hand(image: ImageStack) -> bool:
     return isinstance(image, LocatedImage) and image.is_at_hand
 
 
+def with_io(images: Sequence[ImageStack], io: str) -> tuple[ImageStack, ...]:
+    """The same images, read through a back end where they are Zarr arrays."""
+    return tuple(i.with_io(io) if isinstance(i, LocatedImage) else i for i in images)
+
+
+def with_delays(images: Sequence[ImageStack], delays: tuple[float, ...]) -> tuple[ImageStack, ...]:
+    """The same images, waited for as long."""
+    return tuple(i.with_delays(delays) if isinstance(i, LocatedImage) else i for i in images)
+
+
 def _runs(channels: Sequence[int]) -> list[slice]:
     """Contiguous runs of channels: one read each.
 

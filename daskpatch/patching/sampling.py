@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..geometry import as_sizes
-from .checks import as_shapes
+from .arguments import as_shapes
 from .sequence import Offsets, Strategy
 from .types import PatchSpecs
 

@@ -15,14 +15,7 @@ from ..geometry import (
     as_margin,
     as_sizes,
 )
-from .checks import (
-    Shapes,
-    as_shapes,
-    check_alignment,
-    check_front,
-    check_margin,
-    check_overlaps,
-)
+from .arguments import Shapes, as_shapes, check_alignment, check_front, check_margin, check_overlaps
 from .grid import TileGrid
 from .sequence import Offsets, SpecSequence, Strategy
 from .types import TileSpecs

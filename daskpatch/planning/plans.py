@@ -17,11 +17,11 @@ from ..geometry import Sizes
 from ..output import Output, as_target
 from ..receipts import Report
 from ..running import (
-    Measured,
     Pass,
     PredictionPass,
     Run,
     RunWords,
+    StatisticsCache,
     StatisticsPass,
     carry_out,
     check_crew,
@@ -56,9 +56,9 @@ class Plan(Figures):
     output or other limits. Its figures are those of `Figures`.
     """
 
-    def __init__(self, decided: Decided, measured: Measured | None = None) -> None:
+    def __init__(self, decided: Decided, measured: StatisticsCache | None = None) -> None:
         super().__init__(decided)
-        self._measured = Measured() if measured is None else measured
+        self._measured = StatisticsCache() if measured is None else measured
 
     @property
     def statistics(self) -> tuple[Statistics, ...] | None:

@@ -6,14 +6,15 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from ..support import html_table, load_extra, text_table
+from ..support import Natural, Positive, html_table, load_extra, text_table
 from .influence import Profile
 from .sizes import AxisSizes
 from .speed import CallCost
@@ -57,18 +58,26 @@ class Probe:
     """
 
     name: str
-    channels: int
+    channels: Positive
     input_dtype: str
-    out_channels: int
+    out_channels: Positive
     dtype: str
-    halo_sides: tuple[tuple[int, int], ...]
-    align: tuple[int | None, ...]
+    halo_sides: tuple[tuple[Natural, Natural], ...]
+    align: tuple[Positive | None, ...]
     sizes: tuple[AxisSizes, ...]
     is_global: bool
     effect: float
     tolerance: float
     profiles: tuple[Profile, ...]
     costs: tuple[CallCost, ...]
+
+    def __post_init__(self) -> None:
+        per_axis = [self.halo_sides, self.align, self.profiles, *(c.tile for c in self.costs)]
+        np.dtype(self.input_dtype), np.dtype(self.dtype)
+        if self.ndim not in (2, 3) or any(len(values) != self.ndim for values in per_axis):
+            raise ValueError(f"it has other numbers of axes than {self.ndim}, or none of 2 and 3")
+        if min(self.scale) <= 0:
+            raise ValueError(f"its scale is {self.scale}")
 
     @property
     def ndim(self) -> int:
@@ -207,8 +216,7 @@ class Probe:
             values = json.loads(Path(path).read_text())
             if values["format"] != _FORMAT:
                 raise ValueError(f"it has format {values['format']}, not {_FORMAT}")
-            found = cls(**_restored({field.name: values[field.name] for field in fields(cls)}))
-            _check(found)
+            found: Probe = msgspec.convert(values, cls, dec_hook=_as_fraction)
             return found
         except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             raise ValueError(f"{path} is no saved probe: {error}.") from error
@@ -257,51 +265,9 @@ class Probe:
         ]
 
 
-def _restored(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists and texts as the fields' own types."""
-    return {
-        **values,
-        "halo_sides": tuple((before, behind) for before, behind in values["halo_sides"]),
-        "align": tuple(values["align"]),
-        "sizes": tuple(
-            AxisSizes(**{**along, "scale": Fraction(along["scale"])}) for along in values["sizes"]
-        ),
-        "profiles": tuple(
-            Profile(tuple(profile["before"]), tuple(profile["behind"]))
-            for profile in values["profiles"]
-        ),
-        "costs": tuple(
-            CallCost(**{**cost, "tile": tuple(cost["tile"])}) for cost in values["costs"]
-        ),
-    }
-
-
-def _check(probe: Probe) -> None:
-    """Refuse facts that no probe finds."""
-    per_axis = (probe.halo_sides, probe.align, probe.profiles)
-    holds = (
-        probe.ndim in (2, 3)
-        and all(len(values) == probe.ndim for values in per_axis)
-        and all(_is_count(side, 0) for sides in probe.halo_sides for side in sides)
-        and all(align is None or _is_count(align, 1) for align in probe.align)
-        and all(
-            _is_count(along.smallest, 1)
-            and _is_count(along.step, 0)
-            and _is_count(along.margin, 0)
-            and along.scale > 0
-            for along in probe.sizes
-        )
-        and _is_count(probe.channels, 1)
-        and _is_count(probe.out_channels, 1)
-        and all(cost.seconds > 0 and len(cost.tile) == probe.ndim for cost in probe.costs)
-    )
-    np.dtype(probe.input_dtype), np.dtype(probe.dtype)
-    if not holds:
-        raise ValueError("it holds numbers that no model has")
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and value >= least
+def _as_fraction(kind: type[Fraction], value: str) -> Fraction:
+    """The one type that JSON has no counterpart of."""
+    return kind(value)
 
 
 def _text(values: Sequence[Any]) -> str:

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from ..support import Natural, Positive
 from .probed_model import ProbedModel, RefusedError, Shape
 
 _LIKELY = (32, 64, 128, 48, 96, 192, 256, 16, 8)
@@ -31,10 +32,10 @@ class AxisSizes:
     `(n - margin) * scale` voxels, rounded up.
     """
 
-    smallest: int
-    step: int
+    smallest: Positive
+    step: Natural
     scale: Fraction
-    margin: int
+    margin: Natural
 
     @property
     def sides(self) -> tuple[int, int]:

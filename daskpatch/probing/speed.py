@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 
 from ..model import restore_threads, single_threaded
-from ..support import peak_memory
+from ..support import Seconds, peak_memory
 from .probed_model import ProbedModel, RefusedError, Shape, Values
 from .sizes import AxisSizes
 
@@ -37,7 +37,7 @@ class CallCost:
 
     tile: Shape
     batch: int
-    seconds: float
+    seconds: Seconds
     nbytes: int
 
     @property

@@ -6,19 +6,18 @@ pass (`.daskpatch/passes/NAME/run.json`). Decoding names the field that is wrong
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from ..geometry import RegularGrid
+from ..support import Natural, Positive
 from ..values import Statistics
 
 Json = dict[str, Any]
 """JSON values by name."""
 
-Natural = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
 Shape = tuple[Positive, ...]
 
 

@@ -16,7 +16,7 @@ from ..block import block_grids
 from ..deciding import Decided, Memory, Selection, decide_anew
 from ..engine import Job, why_not_sent
 from ..geometry import RegularGrid
-from ..image import SAMPLES, LocatedImage, identity_of_image, why_not_portable
+from ..image import SAMPLES, identity_of_image, why_not_portable, with_delays
 from ..output import Layout, Target
 from ..patching import TileStrategy
 from ..receipts import (
@@ -37,10 +37,10 @@ from ..store import Location, without_secrets
 from ..support import Pacing, recorded
 from ..values import Statistics
 from .job import PredictionJob
-from .measured import Measured
 from .passes import Ends, Pass
 from .provenance import provenance_of, tiling_of
 from .run import Run
+from .statistics_cache import StatisticsCache
 
 NUMERICS = 1
 """Raised when the same input, tiling and model would give other voxels than before."""
@@ -67,7 +67,7 @@ class PredictionPass(Pass):
     is_first: ClassVar[bool] = True
 
     decided: Decided
-    measured: Measured
+    measured: StatisticsCache
     side_by_side: bool
     statistics: tuple[Statistics, ...] | None = None
     sources: list[SourceRecord] = field(default_factory=list, repr=False, compare=False)
@@ -211,12 +211,8 @@ class PredictionPass(Pass):
             provenance=provenance_of(decided, self.statistics),
             io=decided.options.limits.io,
         )
-        images = tuple(
-            image.with_delays(pacing.delays) if isinstance(image, LocatedImage) else image
-            for image in prediction.images
-        )
         return PredictionJob(
-            replace(prediction, images=images),
+            replace(prediction, images=with_delays(prediction.images, pacing.delays)),
             decided.layout.block_shape,
             tuple(tuple(array.with_delays(pacing.delays) for array in each) for each in arrays),
             side_by_side=self.side_by_side,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from ..engine import Job
 from ..geometry import RegularGrid
-from ..image import LocatedImage
+from ..image import with_delays
 from ..receipts import Document, Json, PassDocument, Receipt, Record, RunDocument, digest_of_bytes
 from ..statistics import Accumulator, Boxes, conclude, encode, merge_encoded
 from ..store import Location
@@ -83,11 +83,7 @@ class StatisticsPass(Pass):
         return replace(begun, boxes=replace(self.boxes, voxels=int(document.settings["voxels"])))
 
     def job(self, ends: Ends, pacing: Pacing) -> Job:  # noqa: ARG002 (there are none before)
-        images = tuple(
-            image.with_delays(pacing.delays) if isinstance(image, LocatedImage) else image
-            for image in self.boxes.images
-        )
-        boxes = replace(self.boxes, images=images)
+        boxes = replace(self.boxes, images=with_delays(self.boxes.images, pacing.delays))
         return StatisticsJob(boxes, self.grids[0], self.places[0], pacing)
 
     def end(self, leavings: Leavings) -> object:
@@ -120,7 +116,7 @@ class StatisticsJob:
                 known[data_idx] = found
                 continue
             for total, part in zip(known[data_idx], found, strict=True):
-                total.merge(part)
+                total.merge(part.state())
         left = encode(known)
         Record(self.place, StatisticsPass.name, pacing=self.pacing).leave(index, left)
         return Receipt(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -24,15 +25,14 @@ class Accumulator(Protocol):
 
     def add(self, values: NDArray[Any]) -> None: ...
 
-    def merge(self, other: Any) -> None: ...
-
     def found(self) -> tuple[float, float, float]:
         """Offset, scale, and by how much they may be off."""
 
     def state(self) -> list[Any]:
-        """All that is known, as plain values; `merge_state` takes it up."""
+        """All that is known, as plain values."""
 
-    def merge_state(self, state: Sequence[Any]) -> None: ...
+    def merge(self, state: Sequence[Any]) -> None:
+        """Add what another one of this kind knows."""
 
 
 def fresh(dtype: np.dtype[Any], normalize: Normalize) -> Accumulator:
@@ -47,14 +47,15 @@ def fresh(dtype: np.dtype[Any], normalize: Normalize) -> Accumulator:
 def encode(known: Mapping[int, Sequence[Accumulator]]) -> bytes:
     """What is known of some images' channels, by the images' numbers, as bytes."""
     states = {number: [channel.state() for channel in known[number]] for number in known}
-    return msgspec.msgpack.encode(states)
+    # Counts of values take megabytes, and most of them are small.
+    return zlib.compress(msgspec.msgpack.encode(states), 1)
 
 
 def merge_encoded(totals: Sequence[Sequence[Accumulator]], content: bytes) -> None:
     """Add what `encode` gave to what is known, per image and channel."""
-    for number, states in msgspec.msgpack.decode(content, strict=False).items():
+    for number, states in msgspec.msgpack.decode(zlib.decompress(content), strict=False).items():
         for total, state in zip(totals[int(number)], states, strict=True):
-            total.merge_state(state)
+            total.merge(state)
 
 
 def conclude(
@@ -76,7 +77,7 @@ def conclude(
 def _merged(accumulators: Sequence[Accumulator]) -> Accumulator:
     first, *others = accumulators
     for other in others:
-        first.merge(other)
+        first.merge(other.state())
     return first
 
 

@@ -30,15 +30,11 @@ class Extremes:
             self._low, self._high = min(self._low, float(low)), max(self._high, float(high))
             self.count += len(part)
 
-    def merge(self, other: Extremes) -> None:
-        self._low, self._high = min(self._low, other._low), max(self._high, other._high)
-        self.count += other.count
-
     def state(self) -> list[Any]:
         """Count, low and high."""
         return [self.count, self._low, self._high]
 
-    def merge_state(self, state: Sequence[Any]) -> None:
+    def merge(self, state: Sequence[Any]) -> None:
         count, low, high = state
         self.count += count
         self._low, self._high = min(self._low, low), max(self._high, high)

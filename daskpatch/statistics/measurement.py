@@ -67,7 +67,7 @@ def measure(
             raise outcome.error
         data_idx, found, read = outcome.result
         for total, part in zip(totals[data_idx], found, strict=True):
-            total.merge(part)
+            total.merge(part.state())
         advance(read)
     if stop.is_requested:
         raise KeyboardInterrupt("The statistics were not measured to the end.")

@@ -57,17 +57,11 @@ class Moments:
             self._squares += Decimal(squares) + 2 * origin * total_ + count * origin * origin
         self.count += count
 
-    def merge(self, other: Moments) -> None:
-        with localcontext(_DIGITS):
-            self._sum += other._sum
-            self._squares += other._squares
-        self.count += other.count
-
     def state(self) -> list[Any]:
         """Count, sum and sum of squares, the sums as text: none of their digits is lost."""
         return [self.count, str(self._sum), str(self._squares)]
 
-    def merge_state(self, state: Sequence[Any]) -> None:
+    def merge(self, state: Sequence[Any]) -> None:
         count, total, squares = state
         with localcontext(_DIGITS):
             self._sum += Decimal(total)

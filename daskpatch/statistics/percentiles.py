@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -51,17 +50,13 @@ class Percentiles:
                 first = int(keys.min())
                 self._add(first, np.bincount(keys - first if first else keys))
 
-    def merge(self, other: Percentiles) -> None:
-        if len(other._counts):
-            self._add(other._first, other._counts)
-
     def state(self) -> list[Any]:
-        """The first key, and counts from there on: few of them are large, so they are deflated."""
-        return [self._first, zlib.compress(self._counts.astype("<i8").tobytes(), 1)]
+        """The first key, and the counts from there on."""
+        return [self._first, self._counts.astype("<i8").tobytes()]
 
-    def merge_state(self, state: Sequence[Any]) -> None:
+    def merge(self, state: Sequence[Any]) -> None:
         first, counts = state
-        values = np.frombuffer(zlib.decompress(counts), "<i8").astype(np.int64)
+        values = np.frombuffer(counts, "<i8").astype(np.int64)
         if len(values):
             self._add(first, values)
 

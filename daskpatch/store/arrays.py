@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from .backends import BackEnd, Box, Handle, back_end_at, check_io, opened
+from .backends import BackEnd, Box, Handle, back_end_at, check_io, open_handle
 from .backoff import DELAYS
 from .location import Location, locate
 from .objects import Objects
@@ -61,7 +61,7 @@ class StoredArray:
 
     def _open(self) -> tuple[BackEnd, Handle]:
         if self._opened is None:
-            self._opened = opened(self.array, self.io, self.delays)
+            self._opened = open_handle(self.array, self.io, self.delays)
         return self._opened
 
     def read(self, box: Box) -> NDArray[np.generic]:

@@ -10,6 +10,7 @@ from .checks import (
     is_number,
     need,
 )
+from .constraints import Natural, Positive, Seconds
 from .extras import is_installed, load_extra
 from .options import (
     Declaration,

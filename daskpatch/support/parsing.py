@@ -8,97 +8,61 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """What a kind of text is called, and what it stands for; a `ValueError` says what is wrong."""
+    """What a kind of text is called, and what it stands for.
+
+    `problem` says of text that is none what it is not.
+    """
 
     metavar: str
-    parse: Callable[[str], object]
+    convert: Callable[[str], object]
+    problem: str = ""
+
+    def __call__(self, text: str) -> object:
+        """What the text stands for.
+
+        Raises
+        ------
+        ValueError
+            If it is none.
+        """
+        try:
+            return self.convert(text)
+        except ValueError:
+            raise ValueError(f"{text!r} {self.problem}") from None
 
 
 def _sizes(text: str) -> int | tuple[int, ...]:
-    """`64` or `80,160,160`."""
-    try:
-        numbers = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(
-            f"{text!r} is no integer, and no list of integers such as 80,160,160"
-        ) from None
+    numbers = tuple(int(part) for part in text.split(","))
     return numbers if "," in text else numbers[0]
 
 
-def _sizes_or_auto(text: str) -> int | tuple[int, ...] | str:
-    """The same, or `auto`."""
-    return text if text == "auto" else _sizes(text)
-
-
 def _indices(text: str) -> tuple[int, ...]:
-    """`0` or `0,2`: always a sequence."""
-    indices = _sizes(text)
-    return (indices,) if isinstance(indices, int) else indices
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no integer") from None
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no number") from None
+    return tuple(int(part) for part in text.split(","))
 
 
 def _seconds(text: str) -> float:
-    """`60`, `0.5` or `inf`."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
+    seconds = float(text)
     if not seconds >= 0:  # also for what is no number: nan
-        raise ValueError(f"{text!r} is no number of seconds, 0 or more")
+        raise ValueError
     return seconds
 
 
 def _names(text: str) -> str | tuple[str, ...]:
-    """`flips` or `flips,rot90`; `2` or `1,1/4,1/4`."""
     entries = tuple(text.split(","))
     return entries if len(entries) > 1 else text
 
 
-def _dtypes(text: str) -> str | dict[str, str]:
-    """`uint8`, or of several arrays some by name: `prob=float16,labels=uint8`."""
-    if "=" not in text:
-        return text
-    try:
-        return dict(part.split("=") for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"{text!r} holds something else than name=dtype") from None
+def _pairs(text: str) -> dict[str, str]:
+    return dict(part.split("=") for part in text.split(","))
 
 
 def _normalization(text: str) -> object:
-    """`zscore`, `minmax`, `percentile`, `percentile:1,99.8`, `mean=3,std=2`, `low=0,high=4095`."""
-    try:
-        if "=" in text:
-            pairs = (part.split("=") for part in text.split(","))
-            return {name: [float(n) for n in numbers.split(":")] for name, numbers in pairs}
-        kind, _, numbers = text.partition(":")
-        return (kind, *map(float, numbers.split(","))) if numbers else kind
-    except ValueError:
-        raise ValueError(
-            f"{text!r} is no normalisation such as zscore, percentile:1,99.8 or mean=3,std=2"
-        ) from None
-
-
-def _region(text: str) -> tuple[slice | int, ...]:
-    """`100:200,:,0:512`: slices of the output."""
-    try:
-        return tuple(map(_slice, text.split(",")))
-    except ValueError:
-        raise ValueError(
-            f"{text!r} holds something else than slices such as 100:200,:,0:512"
-        ) from None
+    if "=" in text:
+        return {
+            name: [float(n) for n in numbers.split(":")] for name, numbers in _pairs(text).items()
+        }
+    kind, _, numbers = text.partition(":")
+    return (kind, *map(float, numbers.split(","))) if numbers else kind
 
 
 def _slice(text: str) -> slice | int:
@@ -109,38 +73,49 @@ def _slice(text: str) -> slice | int:
 
 
 def _share(text: str) -> tuple[int, int]:
-    """`3/16`: the third of sixteen."""
     first, _, second = text.partition("/")
-    try:
-        number, of = int(first), int(second)
-    except ValueError:
-        number, of = 0, 0
+    number, of = int(first), int(second)
     if not 1 <= number <= of:
-        raise ValueError(f"{text!r} is no share i/n with 1 <= i <= n, such as 3/16")
+        raise ValueError
     return number, of
 
 
-def _resources(text: str) -> dict[str, float]:
-    """`GPU=1,memory=8e9`."""
-    try:
-        pairs = [part.split("=") for part in text.split(",")]
-        return {name: float(amount) for name, amount in pairs}
-    except ValueError:
-        raise ValueError(f"{text!r} holds something else than resources such as GPU=1") from None
+_NO_SIZES = "is no integer, and no list of integers such as 80,160,160"
 
-
-SIZES = Parser("n[,n…]", _sizes)
-SIZES_OR_AUTO = Parser("n[,n…]|auto", _sizes_or_auto)
-INDICES = Parser("i[,i…]", _indices)
-INTEGER = Parser("n", _integer)
-NUMBER = Parser("x", _number)
-SECONDS = Parser("seconds", _seconds)
+# 64, or 80,160,160; or auto
+SIZES = Parser("n[,n…]", _sizes, _NO_SIZES)
+SIZES_OR_AUTO = Parser("n[,n…]|auto", lambda t: t if t == "auto" else _sizes(t), _NO_SIZES)
+# 0, or 0,2: always a sequence
+INDICES = Parser("i[,i…]", _indices, _NO_SIZES)
+INTEGER = Parser("n", int, "is no integer")
+NUMBER = Parser("x", float, "is no number")
+# 60, 0.5 or inf
+SECONDS = Parser("seconds", _seconds, "is no number of seconds, 0 or more")
+# flips, or flips,rot90
 KINDS = Parser("kind[,kind]", _names)
+# 2, or 1,1/4,1/4
 SCALES = Parser("s[,s…]", _names)
-DTYPES = Parser("dtype", _dtypes)
-NORMALIZATION = Parser("how", _normalization)
-REGION = Parser("a:b,…", _region)
-SHARE = Parser("i/n", _share)
-RESOURCES = Parser("name=n[,…]", _resources)
+# uint8, or of several arrays some by name: prob=float16,labels=uint8
+DTYPES = Parser(
+    "dtype", lambda t: _pairs(t) if "=" in t else t, "holds something else than name=dtype"
+)
+# zscore, percentile:1,99.8, mean=3,std=2; for each channel mean=3:4,std=2:2
+NORMALIZATION = Parser(
+    "how", _normalization, "is no normalisation such as zscore, percentile:1,99.8 or mean=3,std=2"
+)
+# 100:200,:,0:512
+REGION = Parser(
+    "a:b,…",
+    lambda text: tuple(map(_slice, text.split(","))),
+    "holds something else than slices such as 100:200,:,0:512",
+)
+# 3/16: the third of sixteen
+SHARE = Parser("i/n", _share, "is no share i/n with 1 <= i <= n, such as 3/16")
+# GPU=1,memory=8e9
+RESOURCES = Parser(
+    "name=n[,…]",
+    lambda text: {name: float(amount) for name, amount in _pairs(text).items()},
+    "holds something else than resources such as GPU=1",
+)
 NAME = Parser("NAME", str)
 FILE = Parser("FILE", str)

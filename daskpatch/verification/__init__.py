@@ -1,4 +1,4 @@
 """What became of an output: status, verification, repair."""
 
-from .checking import Verification, verify
 from .overview import Status, status
+from .readback import Verification, verify

@@ -15,7 +15,7 @@ from .protocol import BackEnd, Box, Handle
 from .tensorstore import TensorStore
 from .zarr_python import ZarrPython
 
-__all__ = ["BACK_ENDS", "BackEnd", "Box", "Handle", "back_end_at", "check_io", "opened"]
+__all__ = ["BACK_ENDS", "BackEnd", "Box", "Handle", "back_end_at", "check_io", "open_handle"]
 
 BACK_ENDS: dict[str, BackEnd] = {
     back_end.name: back_end for back_end in (TensorStore(), ZarrPython())
@@ -59,7 +59,9 @@ def back_end_at(io: str, location: Location | None) -> BackEnd:
     return BACK_ENDS[io]
 
 
-def opened(array: zarr.Array[Any], io: str, delays: tuple[float, ...]) -> tuple[BackEnd, Handle]:
+def open_handle(
+    array: zarr.Array[Any], io: str, delays: tuple[float, ...]
+) -> tuple[BackEnd, Handle]:
     """A handle of an array, and whose it is; `"auto"` falls back where one cannot open it.
 
     Raises

@@ -8,7 +8,7 @@ from ..receipts import SourceRecord
 from ..values import Statistics
 
 
-class Measured:
+class StatisticsCache:
     """Statistics of images as they were, shared by plans of the same images.
 
     Attributes
