@@ -108,6 +108,7 @@ class View:
 
     def _pieces(self, axis: int, indices: range) -> list[_Piece]:
         """An axis's indices cut at block edges, and where they step over voxels, at crops."""
+        # At block edges, so that no piece takes more memory than a block of a run.
         cuts = sorted({indices[0], *self._cuts(axis, indices), indices[-1] + 1})
         pieces = []
         for begin, end in pairwise(cuts):
@@ -123,6 +124,7 @@ class View:
         edges = self.edges(axis)
         yield from (edge for edge in edges[start // edges.step + 1 :] if edge < stop)
         if indices.step > 1:
+            # Between far steps whole tiles may lie that no index touches.
             yield from self._crop_edges(axis, start, stop)
 
     def edges(self, axis: int) -> range:

@@ -32,6 +32,7 @@ class BufferPool:
         finally:
             with self._lock:
                 self._free.append(raw)
+                # Sorted, so that small requests leave the large buffers to those that need them.
                 self._free.sort(key=len)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -44,5 +45,6 @@ class BufferPool:
                 if len(raw) >= nbytes:
                     return self._free.pop(i)
             if self._free:
+                # The largest of those too small goes: never more arrays than were lent at one time.
                 self._free.pop()
         return np.empty(nbytes, np.uint8)

@@ -58,6 +58,7 @@ class Calls:
         """Means over all positions, of floats; one position is held at a time."""
         plain, *others = self.positions
         totals = {
+            # Sums in float: means of integers are none.
             name: values.astype(np.result_type(values.dtype, np.float32))
             for name, values in self.model(plain.apply(batch)).items()
         }
@@ -102,6 +103,8 @@ class Calls:
             part = slice(done, done + size)
             results = self._try(batch[part], specs[part])
             if results is None:
+                # Before the next try: the failed call's arrays live on in the frames of its
+                # traceback.
                 release_memory()
                 fill()
                 _log.warning(

@@ -57,6 +57,7 @@ def reaching(tiling: AxisTiling, start: int, stop: int, margin: tuple[int, int])
         return tiling.tile(index).start + before
 
     indices = range(tiling.n_tiles)
+    # Tiles of any tiling are in order, so both ends are found by bisection, without a list.
     return range(bisect_right(indices, start, key=end), bisect_left(indices, stop, key=begin))
 
 

@@ -71,6 +71,7 @@ def stitched_sample(
         for output in prediction.signature.outputs
     }
     targets = [Destination(name, slice(None), values) for name, values in results.items()]
+    # Before `post`: what it makes of a place is not what it makes of a block.
     plain = replace(prediction, post=None)
     calls = calls_of(prediction, data_idx)
     Sample(plain, data_idx, sample_idx, region, targets, calls, Workspace(), Tally()).predict()

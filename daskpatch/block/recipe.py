@@ -130,6 +130,8 @@ def block_grid(recipe: Recipe, data_idx: int, block_shape: tuple[int, ...]) -> R
     dims, grid = recipe.outputs[data_idx][0], recipe.grids[data_idx]
     starts = dims.spread(-1, -1, kept_of_last(recipe.signature, grid))
     merge = tuple(
+        # The end of the last tile would be a block of its own, for which the whole tile is
+        # computed.
         0 <= start < size // block * block
         for start, size, block in zip(starts, dims.shape, block_shape, strict=True)
     )

@@ -72,6 +72,8 @@ class Sample:
         grid = prediction.grids[self.data_idx]
         ranges = needed_tiles(prediction, self.data_idx, self.region)
         box = bounding_box(grid, ranges)
+        # One read for all tiles: read tile by tile, halos would decode their chunks again and
+        # again.
         patch = self._read(box)
         tiles = (tuple(grid.tiles(position)) for position in product(*ranges))
         with self._stitched() as stitcher:
@@ -95,6 +97,7 @@ class Sample:
                     normalise(prediction, self.data_idx, values, given)
 
             fill()
+            # The filler goes along: a model may have worked in place before it ran out of memory.
             parts = self.calls.within_memory(batch, fill, specs, self.workspace.limit)
             for part, results in parts:
                 given_shape = batch[part].shape
@@ -105,6 +108,7 @@ class Sample:
 
     def _count(self, found: bool, given: NDArray[Any]) -> None:
         """Count a NaN that the model made, or that integers cannot store."""
+        # In floats a NaN of the input stays what it was; only those that the model made are news.
         is_stored = all(target.values.dtype.kind == "f" for target in self.targets)
         if found and (not is_stored or not has_nan(given)):
             self.tally.nan_tiles += 1

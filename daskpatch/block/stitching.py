@@ -82,6 +82,8 @@ class Blend:
         for to, total in zip(self.destinations, self._sums, strict=True):
             for channel, values in enumerate(results[to.name][to.channels]):
                 used = values[source]
+                # Channel by channel: the product of all of them at once would be a block more of
+                # memory.
                 total[channel][place] += np.multiply(used, table, dtype=np.float64)
                 found |= has_nan(used)
         return found

@@ -18,6 +18,7 @@ class BatchLimit:
 
     def lower(self, failed: int) -> int:
         """Half of a size that was too large, unless another thread lowered it already."""
+        # Several threads run out of memory together; each of them halving would end at 1.
         if self.of(failed) == failed:
             self._size = max(failed // 2, 1)
         return self.of(failed)

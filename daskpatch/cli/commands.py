@@ -123,6 +123,7 @@ def predict(
         planned = _plan(source, output, options)
         if not as_json:
             click.echo(repr(planned))
+        # The plan's own: it may have lowered them to fit memory.
         threads = None if client else planned.threads
         report = planned.run(replace(how, client=client), threads=threads)
     facts = {**report.to_dict(), "plan": planned.to_dict()}

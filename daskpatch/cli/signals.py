@@ -47,4 +47,5 @@ def leave_at_once() -> None:
     """End the process without waiting for threads that still compute a block."""
     sys.stdout.flush()
     sys.stderr.flush()
+    # Python would wait for the threads of its executors, and a block may take minutes.
     os._exit(INTERRUPTED)

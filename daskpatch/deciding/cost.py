@@ -93,6 +93,7 @@ def _along_axis(
     count = blocks.counts[place]
     scale = recipe.signature.scale[axis]
     computed = read = 0.0
+    # After so many blocks the places of tiles and chunks in a block come again.
     block = blocks.cell_shape[place]
     period = math.lcm(block * scale.denominator, tiling.step * scale.numerator, chunk) // block
     for index, weight in _counted(count, period):

@@ -58,11 +58,13 @@ def decide(
             statistics=_statistics_bytes(recipe, limit, threads),
             cache_bytes=back_end.cache_bytes,
         )
+        # Fewer threads before smaller blocks: those read and compute their edges more often.
         if memory.peak <= limit or threads == 1 or options.limits.threads is not None:
             break
         threads = max(threads // 2, 1)
     check_memory(memory, limit, "the memory_limit")
     if target is not None:
+        # Here, not when it is created: then something would have been written already.
         target.check_layout(layout)
     return Decided(
         options=_filled(options, trial.signature),

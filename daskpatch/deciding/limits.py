@@ -93,6 +93,7 @@ class LimitsWords(TypedDict, total=False):
 
 def available_memory() -> int:
     """Bytes that this machine has for us: its memory, or its control group's limit."""
+    # Of the machine, not what is free just now: a plan must not depend on who else is running.
     total = int(psutil.virtual_memory().total)
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         limit = Path("/sys/fs/cgroup") / name

@@ -48,6 +48,7 @@ class Memory:
 
     @property
     def peak(self) -> int:
+        # The model is not allocated over and over: the allowance is for what comes and goes.
         run = self.threads * self.per_thread + self.cache
         return int(_ALLOWANCE * max(run, self.statistics) + self.model)
 
@@ -99,6 +100,7 @@ def _per_thread(
     box = block_box(recipe, data_idx, largest)
     tile = _largest_tile(recipe.grids[data_idx])
     # Chunks of a box that is being read stay in the cache, also beyond its limit.
+    # A back end decodes one chunk while it copies from the one before.
     in_flight = 2 * math.prod(chunks_of(image) or (0,)) * itemsize
     if has_cache:
         in_flight = bytes_decoded(image, box)

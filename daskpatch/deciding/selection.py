@@ -99,6 +99,8 @@ class Selection:
     @property
     def n_blocks(self) -> int:
         if self.share is not None:
+            # Shares are of flat indices, whatever the order of visits: parts must agree without
+            # talking.
             return len(self.share)
         return sum(math.prod(map(len, ranges)) for ranges in self.ranges)
 

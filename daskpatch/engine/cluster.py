@@ -84,6 +84,8 @@ class Cluster:
         """Tasks that can run at a time; asked of the scheduler once a second."""
         now = time.monotonic()
         if now - self._counted > _COUNT_EVERY:
+            # Each count is a question to the scheduler; asked at every refill it would be the
+            # bottleneck.
             self._counted, self._count = now, self._count_slots()
         return self._count
 
@@ -116,6 +118,7 @@ def count_slots(client: Client, resources: Mapping[str, float]) -> int:
 
 
 def _fitting(worker: Mapping[str, Any], resources: Mapping[str, float]) -> int:
+    # Like the scheduler itself: a task needs a thread and its share of every resource.
     offered = worker.get("resources", {})
     shares = [int(offered.get(name, 0) // needed) for name, needed in resources.items()]
     return min([int(worker["nthreads"]), *shares])

@@ -42,6 +42,8 @@ def register(key: str, job: Job) -> None:
     """
     with _lock:
         _holders[key] += 1
+        # The first stays: in one process the driver's own job has the flags that its threads see; a
+        # copy that came through pickle has its own.
         _jobs.setdefault(key, job)
 
 

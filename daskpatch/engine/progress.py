@@ -59,6 +59,7 @@ class _Lines:
             self.say()
 
     def say(self) -> None:
+        # Only what was done now: blocks that an earlier run wrote would flatter the rate.
         rate = self._new / max(time.monotonic() - self._begin, 1e-9)
         left = self._total - self._done - self._new
         _log.info(

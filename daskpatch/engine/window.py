@@ -89,6 +89,7 @@ class Window:
         try:
             with _registered(self.job, self.key, self.client):
                 yield from self._roll(workers, task, self.indices, workers.window, suspects)
+                # One at a time: whichever kills its worker now is to blame, and no other is near.
                 yield from self._roll(workers, task, suspects, lambda: 1, None)
         except Exception as error:
             if not workers.is_gone():
@@ -124,6 +125,8 @@ class Window:
             return again.popleft() if index is None and again else index
 
         try:
+            # Two tasks a thread, never more: one big graph would keep every task in the scheduler
+            # (7 KB each), and a worker that dies takes down all that were handed to it.
             while not self.interruption.is_over:
                 if not self.interruption.is_requested:
                     _fill(pending, workers, task, following, window())
@@ -138,6 +141,8 @@ class Window:
                         tries.pop(index, None)
                         yield Done(index, future.result(), None)
                     elif workers.is_death(error) and suspects is not None:
+                        # distributed blames every task that waited on the dead worker; they are
+                        # told apart at the end, when they run alone.
                         suspects.append(index)
                     elif self._tries_again(index, error, tries, workers):
                         again.append(index)
@@ -183,6 +188,7 @@ def _fill(
 def _registered(job: Job, key: str, client: Client | None) -> Iterator[None]:
     """Make a job known under a key here and, once, in every worker process of a cluster."""
     with ExitStack() as stack:
+        # Here too, also with a client: workers may live in this process (`processes=False`).
         register(key, job)
         stack.callback(forget, key)
         if client is not None and has_other_processes(client):

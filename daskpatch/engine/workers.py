@@ -58,6 +58,7 @@ class Threads:
 
     def __init__(self, count: int) -> None:
         self._count = count
+        # Never joined by us: a thread that hangs in a model must not hang the driver.
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="daskpatch")
 
     @property

@@ -131,6 +131,7 @@ class Dimensions:
         """
         axes = self.axes
         if "C" not in axes and channels > 1:
+            # In front of space, where channels are looked for.
             place = min(axes.index(a) for a in "ZYX" if a in axes)
             axes = axes[:place] + "C" + axes[place:]
         sizes = dict(zip(self.axes, self.shape, strict=True)) | {"C": channels}

@@ -51,6 +51,7 @@ def _content(image: ImageStack, most: int) -> str:
     shape = tuple(spatial)
     grid = RegularGrid.clipped((samples, *shape), (1, *_box(image, shape)))
     digest = hashlib.sha256()
+    # Of a Dask array every box is computed: eight of them are what a plan may cost.
     count = min(grid.n_cells, most if is_at_hand(image) else min(most, _COMPUTED_SAMPLES))
     for i in range(count):
         cell = grid.cell(i * (grid.n_cells - 1) // max(count - 1, 1))

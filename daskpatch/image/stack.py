@@ -164,6 +164,7 @@ class ArrayImage:
         start = tuple(map(int, coords))
         stop = tuple(a + int(n) for a, n in zip(start, patch_size, strict=True))
         region = Region(start, stop)
+        # Runs of channels, one read each: a list of channels would read chunk by chunk.
         parts = [self._read(sample_idx, run, region, tuple(spatial)) for run in runs]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

@@ -125,6 +125,7 @@ def _recall(token: str) -> LoadedModel | None:
 def _keep(token: str, model: LoadedModel) -> None:
     with _table:
         _loaded[token] = model
+        # A notebook makes a plan after another; models of gigabytes would pile up.
         while len(_loaded) > _KEPT:
             forgotten, _ = _loaded.popitem(last=False)
             _loading.pop(forgotten, None)

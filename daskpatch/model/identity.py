@@ -67,6 +67,7 @@ def identity_of_value(value: object) -> str:
     digest = hashlib.sha256()
     try:
         for piece in _pieces(value, ()):
+            # Lengths between, so that `ab`, `c` and `a`, `bc` differ.
             digest.update(len(piece).to_bytes(8, "little"))
             digest.update(piece)
     except RecursionError as error:
@@ -89,6 +90,7 @@ def _pieces(value: object, around: tuple[int, ...]) -> Iterator[Buffer]:
         for item in value:
             yield from _pieces(item, inside)
     elif isinstance(value, set | frozenset):
+        # Sets have the order of hashes, which differ between processes.
         yield from sorted(identity_of_value(item).encode() for item in value)
     elif isinstance(value, dict):
         for key in sorted(value, key=repr):

@@ -52,6 +52,7 @@ class OnnxModel:
     def load(self) -> Callable[[Batch], Any]:
         onnxruntime = load_extra("onnxruntime", "OnnxModel")
         options = onnxruntime.SessionOptions()
+        # Blocks run side by side: threads inside each call would only get in each other's way.
         options.intra_op_num_threads = 1
         wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
         available = onnxruntime.get_available_providers()

@@ -168,5 +168,6 @@ def _on_device(module: Any, device: Any) -> Any:
         t.device.type != device.type or device.index not in (None, t.device.index) for t in tensors
     )
     if moves or any(part.training for part in module.modules()):
+        # The user may go on training theirs.
         module = copy.deepcopy(module).eval().to(device)
     return module

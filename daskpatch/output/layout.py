@@ -192,6 +192,7 @@ def choose_block(
         c if axis == "C" else min(math.lcm(u, s), c) if axis in dims.spatial_axes else u
         for axis, u, s, c in zip(dims.axes, unit, steps, covering, strict=True)
     )
+    # Steps and units without common divisors: their multiple may be larger than the volume.
     if math.prod(block) > max(most, _TASK_VOXELS[1]):
         block = unit  # steps that don't fit: a block computes the tiles at its edges once more
     worth = _worth_a_task(dims, budget)

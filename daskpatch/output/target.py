@@ -191,6 +191,7 @@ def _clear(place: Location, wanted: Tree) -> None:
         if not wanted:
             delete_metadata(place)
     elif there is not None:
+        # Not the claim under which this happens.
         Objects(place).delete_all(but=wanted or [FOLDER])
         for name, inside in wanted.items():  # chunks may lie under such a name, too
             Objects(place.child(name)).delete_all(but=inside or [FOLDER])
@@ -238,6 +239,7 @@ def as_target(
     if output.place is None:
         return None
     location = locate(output.place)
+    # An array that was given is written into; a path to one is a place that is taken.
     array = find_array(output.place).array if hasattr(output.place, "shape") else None
     if array is not None and is_series:
         raise ValueError(
@@ -260,6 +262,7 @@ def as_target(
     check_io_at(io, location)
     for image in images:
         _check_apart(location, image)
+    # Every chunk key of that array is a path, and some of ours may be one.
     around = enclosing_array(location)
     if around is not None and array is None:
         raise ValueError(

@@ -70,6 +70,7 @@ def _contiguous(patching: Patching, data_idx: int) -> range:
     indices = patching.get_patch_indices(data_idx)
     if len(indices) == 0:
         raise ValueError(f"patching gives no tile for image {data_idx}; every image needs tiles.")
+    # Contiguous, so that a tile's number follows from its place and no table is kept.
     span = range(int(indices[0]), int(indices[0]) + len(indices))
     for position, index in enumerate(indices):
         if index != span[position]:

@@ -65,6 +65,7 @@ class RandomStrategy(Strategy[PatchSpecs]):
         """The patch of an index: its sample is fixed, its place drawn."""
         data_idx, within = self._offsets.find(index)
         shape, patch_size = self.data_shapes[data_idx], self.patch_size
+        # A function of the index alone: workers that share a generator would draw the same places.
         word = mixed(self._key ^ (index & _MASK))
         coords = []
         for size, patch in zip(shape[2:], patch_size, strict=True):

@@ -96,6 +96,7 @@ def effect_of_context(
         image = content(shape, _SEED)
         other = content(shape, _SEED + 1)
         near = _along(axis, slice(max(middle - halo, 0), middle + halo + 1))
+        # Everything else is another image: what still agrees depends on what is near alone.
         other[near] = image[near]
         whole, changed = (subject(values[None])[0] for values in (image, other))
         effect = max(effect, float(relative_change(whole, changed, axis)[place]))

@@ -73,6 +73,8 @@ def measure_costs(
             costs.append(cost)
             if batch > 1 and cost.voxels_per_second < 1.05 * costs[-2].voxels_per_second:
                 break  # larger batches do not help
+        # Nothing of this size was measured: there was no time or memory for it, and less for
+        # larger.
         if not costs or costs[-1].tile != tile or math.prod(tile) >= (largest or math.inf):
             break
     return tuple(costs)

@@ -116,6 +116,7 @@ class Claim:
 
     def __exit__(self, *error: object) -> None:
         self._ended.set()
+        # Before the claim is deleted: a renewal after that would bring it back.
         self._renewer.join()
         try:
             if self._is_mine():
@@ -170,11 +171,14 @@ class Claim:
     def _renew(self) -> None:
         others = [h for n, h in holders(self._record).items() if n != self._name and self._lives(h)]
         mine = self._holder.part
+        # Also where a claim of an overlapping part came up: `part=(1, 2)` and the whole share
+        # blocks.
         if not self._is_mine() or not all(other.part.works_beside(mine) for other in others):
             self.is_lost = True
             self._ended.set()
             return
         state = {**asdict(self._holder), "heartbeat": time.time()}
+        # Not atomic with the look above: whoever takes over in between wins with the next number.
         self._documents.write(self._name, json.dumps(state).encode())
 
 

@@ -58,5 +58,6 @@ def digest_of(*arrays: NDArray[Any]) -> int:
     digest = 0
     for values in arrays:
         flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        # The memory itself, not a copy: a block is tens of megabytes.
         digest = crc32c(flat.data, digest)
     return digest

@@ -114,6 +114,7 @@ class Record:
 
     def begin(self, document: Document) -> Document:
         """Store a document unless there is one; the one that is there then."""
+        # Atomic where the store can: of parts that begin together, one document counts for all.
         self.documents.create(RUN, encode_document(document))
         there = self.document()
         assert there is not None
@@ -121,6 +122,7 @@ class Record:
 
     def clear(self, *, keep: Collection[str] = ()) -> None:
         """Forget the run, its receipts and its further passes, save for some; claims stay."""
+        # The claim under which this runs lies here, too.
         self.documents.delete_all(but=[CLAIMS, PASSES])
         for name in self.passes():
             if name not in keep:
@@ -152,6 +154,7 @@ class Record:
 
     def receipts(self) -> Receipts:
         """One receipt per finished block, of all parts, by ascending index."""
+        # One request each, and far away: together they take as long as one.
         with ThreadPoolExecutor(_READERS) as pool:
             segments = list(pool.map(self._segment, self._segments()))
         return latest(np.concatenate([np.empty(0, DTYPE), *segments]))
@@ -216,10 +219,12 @@ class Journal:
         if not self._changed:
             return
         for receipt in self._pending:
+            # A block that failed before and is done now is no failure any more.
             self._failures.pop(receipt.index, None)
         while self._pending:
             rows = as_rows(self._pending[:FULL])
             self._documents.write(f"{self._folder}{self._segment:08d}", encode(rows))
+            # The last segment is written anew until it is full: objects in a store cannot grow.
             if len(rows) < FULL:
                 break
             self._pending = self._pending[FULL:]

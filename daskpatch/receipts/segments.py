@@ -73,6 +73,7 @@ def _checksum(body: bytes) -> bytes:
 
 def latest(rows: Receipts) -> Receipts:
     """One receipt per block, the one that finished last, by ascending index."""
+    # A block may have several receipts: a run that was killed before it stored one writes it again.
     ordered = rows[np.lexsort((rows["finished"], rows["index"]))]
     last = np.append(ordered["index"][1:] != ordered["index"][:-1], True)[: len(ordered)]
     kept: Receipts = ordered[last]

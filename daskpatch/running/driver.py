@@ -35,10 +35,12 @@ def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
     """
     check_exclusive(passes)
     for each in passes:
+        # All of them before the claim, so that what is refused has left no trace.
         each.check(run)
     main = next((each for each in passes if each.is_first), passes[0])
     record = Record(main.places[0], pacing=run.pacing)
     refuse_claimed(record, run.share)
+    # One for all passes: whoever has the output has every pass over it.
     with Claim(record, run.share) as claim:
         return _Driver(passes, run, crew, claim).drive()
 
@@ -95,6 +97,7 @@ class _Driver:
         if not self._run.resumes:
             each.clear(records, keep=self._ended)
         documents = [
+            # What is recorded counts, also what another part began with just now.
             record.document() or record.begin(each.document(number, self._ends))
             for number, record in enumerate(records)
         ]
@@ -116,6 +119,7 @@ class _Driver:
         end = each.end(content for content in left if content is not None)
         if end is None:
             return
+        # Parts may end it at the same time, from the same blocks: the first result is everybody's.
         recorded = record.conclude(msgspec.json.encode(end))
         self._ends[each.name] = msgspec.json.decode(recorded, type=each.end_type)
 

@@ -71,6 +71,7 @@ class PredictionJob:
         tally = Tally()
         with ExitStack() as lent:
             boxes = [lent.enter_context(box) for box in self._boxes(data_idx, region)]
+            # In each thread: torch keeps the number of its own threads per calling thread.
             if self.side_by_side:
                 single_threaded()
             fill_region(self.prediction, data_idx, boxes, self.workspace, tally)
@@ -108,6 +109,8 @@ class PredictionJob:
         self.abandoned.set()
 
     def _write(self, data_idx: int, box: OutputBox) -> None:
+        # A run that was given up may have left threads in the model; they must not write behind the
+        # back of whoever resumed it.
         if self.abandoned.is_set:
             raise WriteError("The run was given up; its output may be another's by now.")
         target = self.targets[data_idx][box.output]

@@ -80,6 +80,7 @@ def are_among(given: NDArray[np.uint64], done: NDArray[np.uint64]) -> NDArray[np
     """Which indices are among those of an ascending array."""
     if not len(done):
         return np.zeros(len(given), bool)
+    # Bisection in the ascending receipts: 10^6 of them cost 8 MB, a set of Python ints ten times.
     at = np.minimum(np.searchsorted(done, given), len(done) - 1)
     among: NDArray[np.bool_] = done[at] == given
     return among

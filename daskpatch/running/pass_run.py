@@ -92,6 +92,7 @@ class PassRun:
         )
         threads_before = restore_threads(None)
         begin = time.perf_counter()
+        # From here on a signal waits for running blocks; before, there was nothing to wait for.
         self._interruption.is_heeded = True
         before = self._before(done)
         try:
@@ -139,9 +140,11 @@ class PassRun:
                     self._not_done(outcome, outcome.error)
 
     def _look_around(self) -> None:
+        # Somebody else writes these blocks now; ours would overwrite theirs.
         if self._claim.is_lost:
             self._stop(RuntimeError("Another driver took the output over."))
         if self._fatal is None:
+            # Whoever is asked to stop may be killed soon: nothing waits any more.
             self._flush(due=not self._interruption.is_requested)
 
     def _flush(self, *, due: bool = False) -> None:
@@ -164,6 +167,7 @@ class PassRun:
         if isinstance(error, WriteError):
             self._stop(error)
             return
+        # A source that went away fails every block; going on would try them all, for hours.
         self._unreadable = self._unreadable + 1 if isinstance(error, OSError) else 0
         if self._unreadable >= _UNREADABLE:
             self._stop(error)

@@ -163,9 +163,10 @@ class PredictionPass(Pass):
             )
 
     def clear(self, records: Sequence[Record], *, keep: Collection[str]) -> None:
-        self.target.clear(self.decided.recipe)
+        # Receipts first: cut short in between, they would speak of blocks that are gone.
         for record in records:
             record.clear(keep=keep)
+        self.target.clear(self.decided.recipe)
 
     def document(self, number: int, ends: Ends) -> Document:
         grid = self.grids[number]
@@ -227,6 +228,7 @@ class PredictionPass(Pass):
 
     def _read_sources(self) -> list[SourceRecord]:
         images = self.decided.recipe.images
+        # A series of thousands would read for hours; so few chunks of each still tell most changes.
         samples = max(_LEAST, min(SAMPLES, _SERIES_SAMPLES // len(images)))
         with ThreadPoolExecutor(_READERS) as pool:
             found = list(pool.map(partial(identity_of_image, samples=samples), images))
@@ -276,6 +278,7 @@ class PredictionPass(Pass):
         if not isinstance(document, RunDocument):
             raise ValueError(f"The record of {target.name} is of another kind of pass.")
         begun, layout = document.fingerprint.layout, decided.layout
+        # What the user did not ask for was the first machine's choice, and stays that.
         free = [name for name in LayoutRecord.__struct_fields__ if getattr(output, name) is None]
         taken_over = {name: getattr(begun, name) for name in free}
         current = self._fingerprint(number, replace(layout, **taken_over))

@@ -60,6 +60,7 @@ def tiling_of(patching: Patching) -> dict[str, Any]:
     """The strategy and its arguments; the shapes are the sources'."""
     if isinstance(patching, TileStrategy):
         arguments = {f.name: getattr(patching, f.name) for f in fields(patching) if f.init}  # type: ignore[arg-type]
+        # The sources say their shapes themselves, and a series may have thousands.
         arguments.pop("data_shapes")
         return {"strategy": type(patching).__name__, **arguments}
     return {"strategy": type(patching).__name__, "repr": _shortened(repr(patching))}

@@ -33,6 +33,7 @@ class StatisticsCache:
 
         What was measured before anybody looked at the images' identities counts for these.
         """
+        # The source may have been written to since: what is known is of what it was.
         if self._sources is not None and self._sources != list(sources):
             return None
         if self.statistics is not None:

@@ -117,6 +117,8 @@ class StatisticsJob:
                 continue
             for total, part in zip(known[data_idx], found, strict=True):
                 total.merge(part.state())
+        # Small, whatever the block holds, and stored by the worker: nothing of it passes the
+        # driver.
         left = encode(known)
         Record(self.place, StatisticsPass.name, pacing=self.pacing).leave(index, left)
         return Receipt(

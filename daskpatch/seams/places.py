@@ -43,6 +43,7 @@ def choose_places(prediction: Prediction, axis: int, count: int, seed: int) -> l
     rng = np.random.default_rng((seed, axis))
     candidates = list(_candidates(prediction, axis, count * _CANDIDATES, rng))
     candidates.sort(key=lambda place: -_structure(prediction, place))
+    # The last tile is often moved or padded: a seam there may show where no other does.
     last = [place for place in candidates if place.is_last][: count // 2]
     others = [place for place in candidates if place not in last]
     return [*others[: count - len(last)], *last]

@@ -120,6 +120,7 @@ class _Line:
         patch, step = self.patch, math.lcm(self.grid, _USUAL)
         step = step if step <= patch else self.grid
         wanted = max(2 * patch, self.stop - self.start + 2 * self.least_context)
+        # The model may refuse a size, or its memory: the next smaller one still tells something.
         for size in (patch + -(-(wanted - patch) // step) * step, 2 * patch, patch):
             yield min(size, self.end - self.first)
 

@@ -85,6 +85,7 @@ class Boxes:
         data_idx = bisect_right(self._ends, index) - 1
         grid, count = self._grids[data_idx], self._counts[data_idx]
         at = index - self._ends[data_idx]
+        # In the middle of equal parts: the first and last chunks of a volume are often empty.
         return data_idx, grid.cell((2 * at + 1) * grid.n_cells // (2 * count))
 
 

@@ -22,6 +22,7 @@ class Extremes:
     def add(self, values: NDArray[Any]) -> None:
         for part in slices(values):
             low, high = part.min(), part.max()
+            # Only then: looking at every value for NaN costs as much as the rest.
             if not (np.isfinite(low) and np.isfinite(high)):
                 part = part[np.isfinite(part)]
                 if not len(part):

@@ -100,6 +100,7 @@ class StoredArray:
 
     def _delete_torn(self, box: Box) -> bool:
         """Delete the units of a box that are there and cannot be read; whether there were any."""
+        # At once: that the unit cannot be read is what is asked here.
         objects = Objects(self.location, delays=())
         torn = [
             key for key, unit in self.units(box) if objects.exists(key) and not self._reads(unit)
@@ -130,6 +131,7 @@ class StoredArray:
         return None
 
     def __getstate__(self) -> dict[str, Any]:
+        # Open handles belong to this process.
         return {**self.__dict__, "_opened": None}
 
     def __repr__(self) -> str:

@@ -44,6 +44,7 @@ class Location:
     def url(self) -> str:
         """The place as a URL without secrets, the same for every store that shows it."""
         scheme, *rest = self.parts
+        # One spelling for a place, however it was reached: fingerprints compare it.
         if scheme == "file":
             return Path(*rest).as_uri()
         return f"{scheme.rstrip(':')}://{'/'.join(rest)}"
@@ -180,6 +181,7 @@ def _locate_url(url: str, *, read_only: bool) -> Location:
         raise ValueError(
             f"{without_secrets(url)} could not be opened: {type(error).__name__}."
         ) from None
+    # The name is shown and recorded; the store has the credentials, and is neither.
     return Location(ObjectStore(store, read_only=read_only), "", without_secrets(url))
 
 

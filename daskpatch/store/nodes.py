@@ -87,6 +87,7 @@ def _occupant(node: zarr.Array[Any] | zarr.Group) -> Occupant:
 def members_of_group(group: zarr.Group) -> list[tuple[str, zarr.Array[Any] | zarr.Group]]:
     """Arrays and groups in a group; other files there are no concern of ours."""
     with warnings.catch_warnings():
+        # zarr warns of every file that it does not know, also of those that readers don't mind.
         warnings.filterwarnings("ignore", "Object at .* is not recognized", UserWarning)
         return list(group.members())
 
@@ -136,6 +137,7 @@ def create_array(
             zarr_format=2 if is_v2 else 3,
         )
     except Exception:
+        # Parts begin at the same time: whoever comes second finds the array that the first made.
         there = existing_array(location)
         if there is None:
             raise

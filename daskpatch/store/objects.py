@@ -72,6 +72,7 @@ class Objects:
             _wait(self._store.set_if_not_exists(self._prefix + name, _buffer(content)))
 
         self._insist(attempt, f"Creating {name}")
+        # `set_if_not_exists` does not say whether it set anything; what is there does.
         return self.read(name) == content
 
     def delete(self, name: str) -> None:
@@ -101,6 +102,7 @@ class Objects:
             key = self._prefix + name.rstrip("/")
             if name.rstrip("/") in but:
                 continue
+            # A prefix and an object may have one name in an object store, a folder is both locally.
             if _wait(self._store.exists(key)):
                 _wait(self._store.delete(key))
             else:

@@ -43,4 +43,5 @@ class PatientStore(WrapperStore[Store]):
 
     async def _insist(self, what: str, key: str, call: Callable[[], Awaitable[T]]) -> T:
         where = f"{what} {key} in {type(self._store).__name__}"
+        # On zarr's event loop: others' requests go on while this one waits.
         return await with_backoff_async(call, where, self._delays)

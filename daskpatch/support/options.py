@@ -144,6 +144,7 @@ class Options:
             if declared.check is not None:
                 word = declared.word or declared.name
                 value = declared.check(word, getattr(self, declared.name))
+                # The one place where a frozen value is changed: while it is made.
                 object.__setattr__(self, declared.name, value)
         self._check()
 

@@ -27,6 +27,7 @@ def peak_memory() -> Iterator[list[int]]:
         while not ended.wait(_PULSE):
             look()
 
+    # Sampled: the system tells of a process's peak only since it began.
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:

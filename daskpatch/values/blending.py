@@ -44,6 +44,7 @@ def weights(stitch: str, shape: tuple[int, ...], overlap: tuple[int, ...]) -> ND
         ramps = [_ramp(n, o) for n, o in zip(shape, overlap, strict=True)]
         table = reduce(np.multiply.outer, ramps)
     single: NDArray[np.float32] = table.astype(np.float32)
+    # It is cached, and the same array for all tiles.
     single.flags.writeable = False
     return single
 

@@ -49,6 +49,7 @@ def convert(target: NDArray[Any], values: NDArray[Any]) -> None:
         least, most = _limits(values.dtype)
         low, high = max(low, least), min(high, most)
     else:
+        # Half to even: rounding up would shift the mean of an image by a fraction of a grey value.
         values = np.rint(values)
         np.nan_to_num(values, copy=False, nan=0.0, posinf=None, neginf=None)
         low, high = _representable(low, values.dtype), _representable(high, values.dtype)

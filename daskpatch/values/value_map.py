@@ -24,6 +24,7 @@ class ValueMap:
         """Map `C(Z)YX` values into an array of floats; differences are taken in float64."""
         for channel, (given, mapped) in enumerate(zip(values, target, strict=True)):
             offset, scale = self._of(channel)
+            # In float64: uint16 less a mean of 30,000 would lose its last bits in float32.
             np.subtract(given, offset, out=mapped, dtype=np.float64, casting="unsafe")
             np.divide(mapped, scale, out=mapped, dtype=mapped.dtype, casting="unsafe")
 

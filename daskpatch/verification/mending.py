@@ -63,6 +63,7 @@ def _of_output(began: Json) -> dict[str, Any]:
 def mend(planned: Plan, output: StoreLike, bad: Sequence[int], *, progress: bool) -> Report:
     """Drop the receipts of bad blocks, and resume: what has no receipt is computed."""
     run = recorded_run(output, read_only=False)
+    # Nobody may write receipts while some are taken back.
     with Claim(run.images[0].record, Part()):
         for image in run.images:
             image.record.drop([index for index in bad if index in image.blocks.indices])

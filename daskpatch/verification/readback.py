@@ -217,6 +217,7 @@ def _compared(blocks: RecordedBlocks, boxes: Sequence[Region], digest: int) -> s
         return CORRUPT
     if digest_of(*values) == digest:
         return None
+    # Only now: asking for every chunk of every block would cost a request each.
     gone = not all(
         Objects(place).exists(key)
         for place, array, box in zip(blocks.locations, arrays, boxes, strict=True)

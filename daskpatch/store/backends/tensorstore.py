@@ -64,6 +64,7 @@ class _TensorStoreHandle:
             "driver": "zarr3" if array.metadata.zarr_format == 3 else "zarr",
             "kvstore": {"driver": "file", "path": f"{folder}/"},
         }
+        # Opened once per array and process, so that all its blocks share the cache.
         self._reader = self._open(cache_bytes)
 
     @cached_property

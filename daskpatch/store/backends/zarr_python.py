@@ -36,6 +36,7 @@ class ZarrPython:
 class _ZarrHandle:
     def __init__(self, array: zarr.Array[Any], delays: tuple[float, ...]) -> None:
         mode = "r" if array.read_only else "r+"
+        # Each object on its own: a box has many, and few boxes would ever be read at once.
         store = PatientStore(array.store, delays=delays)
         self._array = zarr.open_array(store=store, path=array.path, mode=mode)
         # A store in memory may keep the very array that it is given.
