@@ -16,6 +16,7 @@ from volumes import microscopy
 
 import daskpatch
 from daskpatch.model import load
+from daskpatch.planning import prediction_of
 
 THREADS = 2
 PATCH, OVERLAP, ALIGN = 64, 16, 4
@@ -75,7 +76,7 @@ def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
         for t in islice(planned.patching, planned.n_tiles)
     ]
     counted = planned.compute_ratio * np.prod(shape)
-    loaded = load(planned.prediction.model)
+    loaded = load(prediction_of(planned).model)
 
     def bare() -> float:
         """Seconds for as many voxels as the run computes, side by side as in the run."""

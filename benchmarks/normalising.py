@@ -16,9 +16,8 @@ from volumes import microscopy
 
 import daskpatch
 from daskpatch import open_image
-from daskpatch.statistics import measure
-from daskpatch.statistics.measurement import _Pass
-from daskpatch.values import Normalization
+from daskpatch.statistics import Boxes, measure
+from daskpatch.values import Normalize
 
 THREADS = 2
 SHAPES = {False: (512, 1024, 1024), True: (128, 256, 256)}
@@ -31,8 +30,7 @@ def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
 
     def read() -> float:
         """The same boxes, with as many threads."""
-        job = _Pass((image,), Normalization("minmax"))
-        grid = job.grids[0]
+        grid = Boxes((image,), Normalize("minmax")).grids[0]
 
         def one(index: int) -> None:
             cell = grid.cell(index)
@@ -42,7 +40,7 @@ def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
             return seconds(lambda: list(pool.map(one, range(grid.n_cells))))
 
     def measured(kind: str) -> float:
-        return seconds(lambda: measure([image], Normalization(kind), threads=THREADS))
+        return seconds(lambda: measure([image], Normalize(kind), threads=THREADS))
 
     kinds: dict[str, Callable[[], float]] = {
         kind: partial(measured, kind) for kind in ("zscore", "minmax", "percentile")

@@ -37,7 +37,7 @@ def run(smoke: bool) -> list[dict[str, Any]]:
         planned = daskpatch.plan(Virtual(size), double, axes="ZYX", patch_size=80, overlaps=16)
 
         def replan(planned: Any = planned) -> daskpatch.Plan:
-            return planned.replan(planned.request)
+            return planned.to()
 
         number = 20 if smoke else 200
         rows.append(

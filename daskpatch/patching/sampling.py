@@ -6,10 +6,9 @@ import operator
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from ..geometry import as_sizes
-from .arguments import as_shapes
+from ..geometry import Sizes, as_sizes
+from .arguments import Shapes, as_shapes
 from .sequence import Offsets, Strategy
 from .types import PatchSpecs
 
@@ -35,27 +34,33 @@ def mixed(value: int) -> int:
 class RandomStrategy(Strategy[PatchSpecs]):
     """Base of the random strategies: as many patches per sample as would tile it."""
 
-    data_shapes: Any
-    patch_size: Any
+    data_shapes: Shapes
+    patch_size: tuple[int, ...]
+    seed: int
     _key: int
     _per_sample: tuple[int, ...]
     _offsets: Offsets
 
-    def _set(self, seed: int | None, epoch: int) -> None:
-        shapes = as_shapes(self.data_shapes)
-        patch_size = as_sizes("patch_size", self.patch_size, len(shapes[0]) - 2, least=1)
-        seed = secrets.randbits(63) if seed is None else _as_word("seed", seed)
-        per_sample = tuple(_patches_per_sample(shape, patch_size) for shape in shapes)
-        values = {
-            "data_shapes": shapes,
-            "patch_size": patch_size,
-            "seed": seed,
-            "_key": mixed(mixed(seed) ^ _as_word("epoch", epoch)),
-            "_per_sample": per_sample,
-            "_offsets": Offsets([s[0] * n for s, n in zip(shapes, per_sample, strict=True)]),
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+    def _draw(
+        self,
+        data_shapes: Sequence[Sequence[int]],
+        patch_size: Sizes,
+        seed: int | None,
+        epoch: int = 0,
+    ) -> None:
+        """Normalise the arguments, and find the key of all draws."""
+        shapes = as_shapes(data_shapes)
+        sizes = as_sizes("patch_size", patch_size, len(shapes[0]) - 2, least=1)
+        word = secrets.randbits(63) if seed is None else _as_word("seed", seed)
+        per_sample = tuple(_patches_per_sample(shape, sizes) for shape in shapes)
+        self._set(
+            data_shapes=shapes,
+            patch_size=sizes,
+            seed=word,
+            _key=mixed(mixed(word) ^ _as_word("epoch", epoch)),
+            _per_sample=per_sample,
+            _offsets=Offsets([s[0] * n for s, n in zip(shapes, per_sample, strict=True)]),
+        )
 
     @property
     def n_patches(self) -> int:
@@ -84,7 +89,7 @@ class RandomStrategy(Strategy[PatchSpecs]):
         return self._offsets.indices(data_idx)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class RandomPatching(RandomStrategy):
     """Patches at random places, other ones in each epoch.
 
@@ -114,23 +119,30 @@ class RandomPatching(RandomStrategy):
     (16, (61, 14), (54, 3))
     """
 
-    data_shapes: Sequence[Sequence[int]]
-    patch_size: Sequence[int] | int
-    seed: int | None = None
-    epoch: int = 0
+    data_shapes: Shapes
+    patch_size: tuple[int, ...]
+    seed: int
+    epoch: int
     _key: int = field(init=False, repr=False, compare=False)
     _per_sample: tuple[int, ...] = field(init=False, repr=False, compare=False)
     _offsets: Offsets = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        self._set(self.seed, self.epoch)
+    def __init__(
+        self,
+        data_shapes: Sequence[Sequence[int]],
+        patch_size: Sizes,
+        seed: int | None = None,
+        epoch: int = 0,
+    ) -> None:
+        self._draw(data_shapes, patch_size, seed, epoch)
+        self._set(epoch=epoch)
 
     def with_epoch(self, epoch: int) -> RandomPatching:
         """The same strategy with the draws of another epoch."""
         return replace(self, epoch=epoch)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class FixedRandomPatching(RandomStrategy):
     """Patches at random places, the same in every epoch: for validation.
 
@@ -142,15 +154,17 @@ class FixedRandomPatching(RandomStrategy):
     True
     """
 
-    data_shapes: Sequence[Sequence[int]]
-    patch_size: Sequence[int] | int
-    seed: int | None = None
+    data_shapes: Shapes
+    patch_size: tuple[int, ...]
+    seed: int
     _key: int = field(init=False, repr=False, compare=False)
     _per_sample: tuple[int, ...] = field(init=False, repr=False, compare=False)
     _offsets: Offsets = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        self._set(self.seed, epoch=0)
+    def __init__(
+        self, data_shapes: Sequence[Sequence[int]], patch_size: Sizes, seed: int | None = None
+    ) -> None:
+        self._draw(data_shapes, patch_size, seed)
 
 
 def _as_word(name: str, value: int) -> int:

@@ -66,6 +66,11 @@ class Strategy(Sequence[SpecsT], Generic[SpecsT]):
     @abstractmethod
     def get_patch_indices(self, data_idx: int) -> Sequence[int]: ...
 
+    def _set(self, **values: object) -> None:
+        """Store fields, while the strategy is made."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
     def __len__(self) -> int:
         return self.n_patches
 

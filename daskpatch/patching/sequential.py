@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..geometry import TiledAxis
+from ..geometry import Sizes, TiledAxis
+from .arguments import Shapes
 from .grid import TileGrid
 from .sequence import Offsets, SpecSequence, Strategy
 from .tiling import sizes_of_patches
 from .types import PatchSpecs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class SequentialPatching(Strategy[PatchSpecs]):
     """Patches every `patch_size - overlaps` voxels, the last one moved back inside the image.
 
@@ -37,25 +38,28 @@ class SequentialPatching(Strategy[PatchSpecs]):
     (36, {'data_idx': 0, 'sample_idx': 1, 'coords': (15, 4), 'patch_size': (6, 9)})
     """
 
-    data_shapes: Sequence[Sequence[int]]
-    patch_size: Sequence[int] | int
-    overlaps: Sequence[int] | int | None = None
+    data_shapes: Shapes
+    patch_size: tuple[int, ...]
+    overlaps: tuple[int, ...]
     _grids: tuple[TileGrid, ...] = field(init=False, repr=False, compare=False)
     _offsets: Offsets = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        shapes, patch_size, overlaps = sizes_of_patches(
-            self.data_shapes, self.patch_size, 0 if self.overlaps is None else self.overlaps
+    def __init__(
+        self, data_shapes: Sequence[Sequence[int]], patch_size: Sizes, overlaps: Sizes | None = None
+    ) -> None:
+        shapes, sizes, shared = sizes_of_patches(
+            data_shapes, patch_size, 0 if overlaps is None else overlaps
         )
         grids = tuple(
-            TileGrid(shape[0], tuple(map(TiledAxis, shape[2:], patch_size, overlaps)))
-            for shape in shapes
+            TileGrid(shape[0], tuple(map(TiledAxis, shape[2:], sizes, shared))) for shape in shapes
         )
-        object.__setattr__(self, "data_shapes", shapes)
-        object.__setattr__(self, "patch_size", patch_size)
-        object.__setattr__(self, "overlaps", overlaps)
-        object.__setattr__(self, "_grids", grids)
-        object.__setattr__(self, "_offsets", Offsets([grid.n_tiles for grid in grids]))
+        self._set(
+            data_shapes=shapes,
+            patch_size=sizes,
+            overlaps=shared,
+            _grids=grids,
+            _offsets=Offsets([grid.n_tiles for grid in grids]),
+        )
 
     @property
     def n_patches(self) -> int:
@@ -75,7 +79,7 @@ class SequentialPatching(Strategy[PatchSpecs]):
             "data_idx": data_idx,
             "sample_idx": sample_idx,
             "coords": tuple(tile.start for tile in tiles),
-            "patch_size": self.patch_size,  # type: ignore[typeddict-item]
+            "patch_size": self.patch_size,
         }
 
     def get_patch_indices(self, data_idx: int) -> range:

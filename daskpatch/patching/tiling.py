@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..geometry import (
     AlignedAxis,
     AxisTiling,
+    Margin,
+    Sides,
+    Sizes,
     TiledAxis,
     WholeAxis,
     as_margin,
@@ -28,7 +30,7 @@ class TileStrategy(Strategy[TileSpecs]):
     tiled; `grids` and everything else follow.
     """
 
-    data_shapes: Any
+    data_shapes: Shapes
     grids: tuple[TileGrid, ...]
     _offsets: Offsets
 
@@ -37,14 +39,12 @@ class TileStrategy(Strategy[TileSpecs]):
 
     def _set(self, **normalised: object) -> None:
         """Store the normalised arguments, then the grids that follow from them."""
-        for name, value in normalised.items():
-            object.__setattr__(self, name, value)
+        super()._set(**normalised)
         grids = tuple(
             TileGrid(shape[0], tuple(self._axis(i, n) for i, n in enumerate(shape[2:])))
             for shape in self.data_shapes
         )
-        object.__setattr__(self, "grids", grids)
-        object.__setattr__(self, "_offsets", Offsets([grid.n_tiles for grid in grids]))
+        super()._set(grids=grids, _offsets=Offsets([grid.n_tiles for grid in grids]))
 
     @property
     def n_patches(self) -> int:
@@ -65,7 +65,7 @@ class TileStrategy(Strategy[TileSpecs]):
         return self._offsets.indices(data_idx)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class TiledPatching(TileStrategy):
     """Tiles every `patch_size - overlaps` voxels, the last one moved back inside the image.
 
@@ -91,23 +91,23 @@ class TiledPatching(TileStrategy):
     (4, (36, 36), (56, 56))
     """
 
-    data_shapes: Sequence[Sequence[int]]
-    patch_size: Sequence[int] | int
-    overlaps: Sequence[int] | int
+    data_shapes: Shapes
+    patch_size: tuple[int, ...]
+    overlaps: tuple[int, ...]
     grids: tuple[TileGrid, ...] = field(init=False, repr=False, compare=False)
     _offsets: Offsets = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        shapes, patch_size, overlaps = sizes_of_patches(
-            self.data_shapes, self.patch_size, self.overlaps
-        )
-        self._set(data_shapes=shapes, patch_size=patch_size, overlaps=overlaps)
+    def __init__(
+        self, data_shapes: Sequence[Sequence[int]], patch_size: Sizes, overlaps: Sizes
+    ) -> None:
+        shapes, sizes, shared = sizes_of_patches(data_shapes, patch_size, overlaps)
+        self._set(data_shapes=shapes, patch_size=sizes, overlaps=shared)
 
     def _axis(self, axis: int, size: int) -> AxisTiling:
-        return TiledAxis(size, self.patch_size[axis], self.overlaps[axis])  # type: ignore[index]
+        return TiledAxis(size, self.patch_size[axis], self.overlaps[axis])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class AlignedPatching(TileStrategy):
     """Tiles on the network's grid: they start on multiples of `align`, crops on those of the step.
 
@@ -148,54 +148,61 @@ class AlignedPatching(TileStrategy):
     [((0, 0), (64, 52), (48, 50)), ((40, 0), (64, 52), (53, 50))]
     """
 
-    data_shapes: Sequence[Sequence[int]]
-    patch_size: Sequence[int] | int
-    overlaps: Sequence[int] | int
-    align: Sequence[int] | int = 1
-    min_size: Sequence[int] | int = 1
-    margin: Sequence[Any] | int = 0
-    front: Sequence[int] | int | None = None
+    data_shapes: Shapes
+    patch_size: tuple[int, ...]
+    overlaps: tuple[int, ...]
+    align: tuple[int, ...]
+    min_size: tuple[int, ...]
+    margin: Margin
+    front: tuple[int, ...] | None
     grids: tuple[TileGrid, ...] = field(init=False, repr=False, compare=False)
     _offsets: Offsets = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        shapes, patch_size, overlaps = sizes_of_patches(
-            self.data_shapes, self.patch_size, self.overlaps
-        )
-        align = as_sizes("align", self.align, len(patch_size), least=1)
-        min_size = as_sizes("min_size", self.min_size, len(patch_size), least=1)
-        margin = as_margin(self.margin, len(patch_size))
-        if any(map(any, margin)):
-            check_margin(patch_size, overlaps, align, min_size, margin)
+    def __init__(
+        self,
+        data_shapes: Sequence[Sequence[int]],
+        patch_size: Sizes,
+        overlaps: Sizes,
+        align: Sizes = 1,
+        min_size: Sizes = 1,
+        margin: int | Sequence[Sides] = 0,
+        front: Sizes | None = None,
+    ) -> None:
+        shapes, sizes, shared = sizes_of_patches(data_shapes, patch_size, overlaps)
+        strides = as_sizes("align", align, len(sizes), least=1)
+        smallest = as_sizes("min_size", min_size, len(sizes), least=1)
+        cut = as_margin(margin, len(sizes))
+        if any(map(any, cut)):
+            check_margin(sizes, shared, strides, smallest, cut)
         else:
-            check_alignment(patch_size, overlaps, align, min_size)
-        front = None
-        if self.front is not None:
-            front = as_sizes("front", self.front, len(patch_size), least=0)
-            check_front(front, overlaps, align, margin)
+            check_alignment(sizes, shared, strides, smallest)
+        given = None
+        if front is not None:
+            given = as_sizes("front", front, len(sizes), least=0)
+            check_front(given, shared, strides, cut)
         self._set(
             data_shapes=shapes,
-            patch_size=patch_size,
-            overlaps=overlaps,
-            align=align,
-            min_size=min_size,
-            margin=margin,
-            front=front,
+            patch_size=sizes,
+            overlaps=shared,
+            align=strides,
+            min_size=smallest,
+            margin=cut,
+            front=given,
         )
 
     def _axis(self, axis: int, size: int) -> AxisTiling:
         return AlignedAxis(
             size,
-            self.patch_size[axis],  # type: ignore[index]
-            self.overlaps[axis],  # type: ignore[index]
-            self.align[axis],  # type: ignore[index]
-            self.min_size[axis],  # type: ignore[index]
-            self.margin[axis],  # type: ignore[index]
-            None if self.front is None else self.front[axis],  # type: ignore[index]
+            self.patch_size[axis],
+            self.overlaps[axis],
+            self.align[axis],
+            self.min_size[axis],
+            self.margin[axis],
+            None if self.front is None else self.front[axis],
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class WholeSamplePatching(TileStrategy):
     """Each sample is one tile.
 
@@ -203,12 +210,12 @@ class WholeSamplePatching(TileStrategy):
     (30, 20)
     """
 
-    data_shapes: Sequence[Sequence[int]]
+    data_shapes: Shapes
     grids: tuple[TileGrid, ...] = field(init=False, repr=False, compare=False)
     _offsets: Offsets = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        self._set(data_shapes=as_shapes(self.data_shapes))
+    def __init__(self, data_shapes: Sequence[Sequence[int]]) -> None:
+        self._set(data_shapes=as_shapes(data_shapes))
 
     def _axis(self, axis: int, size: int) -> AxisTiling:  # noqa: ARG002 (the same for all)
         return WholeAxis(size)
@@ -216,8 +223,8 @@ class WholeSamplePatching(TileStrategy):
 
 def sizes_of_patches(
     data_shapes: Sequence[Sequence[int]],
-    patch_size: Sequence[int] | int,
-    overlaps: Sequence[int] | int,
+    patch_size: Sizes,
+    overlaps: Sizes,
 ) -> tuple[Shapes, tuple[int, ...], tuple[int, ...]]:
     """Shapes, patch sizes and overlaps, normalised and checked against each other."""
     shapes = as_shapes(data_shapes)

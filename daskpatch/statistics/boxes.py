@@ -60,7 +60,7 @@ class Boxes:
     @property
     def fractions(self) -> list[float]:
         """The share of each image that is read."""
-        return [count / grid.n_cells for count, grid in zip(self._counts, self._grids, strict=True)]
+        return [count / grid.n_cells for count, grid in zip(self._counts, self.grids, strict=True)]
 
     @property
     def n_voxels(self) -> int:
@@ -69,13 +69,14 @@ class Boxes:
         return round(sum(n * f for n, f in zip(sizes, self.fractions, strict=True)))
 
     @cached_property
-    def _grids(self) -> tuple[RegularGrid, ...]:
+    def grids(self) -> tuple[RegularGrid, ...]:
+        """The boxes of each image, those that are not read too."""
         return tuple(_grid(image, self.normalize.fraction, self.voxels) for image in self.images)
 
     @cached_property
     def _counts(self) -> tuple[int, ...]:
         """Boxes that are read of each image."""
-        return tuple(max(1, round(self.normalize.fraction * grid.n_cells)) for grid in self._grids)
+        return tuple(max(1, round(self.normalize.fraction * grid.n_cells)) for grid in self.grids)
 
     @cached_property
     def _ends(self) -> tuple[int, ...]:
@@ -83,7 +84,7 @@ class Boxes:
 
     def _place(self, index: int) -> tuple[int, Region]:
         data_idx = bisect_right(self._ends, index) - 1
-        grid, count = self._grids[data_idx], self._counts[data_idx]
+        grid, count = self.grids[data_idx], self._counts[data_idx]
         at = index - self._ends[data_idx]
         # In the middle of equal parts: the first and last chunks of a volume are often empty.
         return data_idx, grid.cell((2 * at + 1) * grid.n_cells // (2 * count))
