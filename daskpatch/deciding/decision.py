@@ -100,10 +100,10 @@ def decide_anew(decided: Decided, options: PlanOptions, target: Target | None) -
 
 def _filled(options: PlanOptions, signature: Signature) -> PlanOptions:
     """Options with what the trial found, where that matters to a later run."""
-    if signature.keeps_size:
-        return replace(options, model=replace(options.model, scale=None, margin=None))
-    found = replace(options.model, scale=signature.scale, margin=signature.margin)
-    return replace(options, model=found)
+    scale, margin = (None, None) if signature.keeps_size else (signature.scale, signature.margin)
+    if (options.model.scale, options.model.margin) == (scale, margin):
+        return options
+    return replace(options, model=replace(options.model, scale=scale, margin=margin))
 
 
 def _recipe(

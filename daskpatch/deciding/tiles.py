@@ -65,7 +65,8 @@ def _as_patching(name: str, value: Any) -> object:
     raise TypeError(
         f"{name} is {value!r}; needed is a strategy (an instance), for example "
         "TiledPatching(data_shapes, patch_size, overlaps), or a function that makes one of "
-        "data_shapes: partial(TiledPatching, patch_size=64, overlaps=16)."
+        "data_shapes: partial(TiledPatching, patch_size=64, overlaps=16). Or give tiles a "
+        "daskpatch.Tiles."
     )
 
 

@@ -77,10 +77,7 @@ class RegularGrid:
     @property
     def counts(self) -> tuple[int, ...]:
         """Cells along each axis."""
-        return tuple(
-            max(n // c, 1) if merge else -(-n // c)
-            for n, c, merge in zip(self.shape, self.cell_shape, self.merge, strict=True)
-        )
+        return tuple(map(self._count, range(len(self.shape))))
 
     @property
     def n_cells(self) -> int:
@@ -89,7 +86,7 @@ class RegularGrid:
     def along(self, axis: int, index: int) -> tuple[int, int]:
         """One cell's interval along one axis."""
         start = index * self.cell_shape[axis]
-        last = index == self.counts[axis] - 1
+        last = index == self._count(axis) - 1
         return start, self.shape[axis] if last else start + self.cell_shape[axis]
 
     def sizes(self, axis: int) -> tuple[int, ...]:
@@ -110,6 +107,10 @@ class RegularGrid:
     def cell(self, index: int) -> Region:
         intervals = [self.along(axis, i) for axis, i in enumerate(unravel(index, self.counts))]
         return Region(tuple(a for a, _ in intervals), tuple(b for _, b in intervals))
+
+    def _count(self, axis: int) -> int:
+        n, c = self.shape[axis], self.cell_shape[axis]
+        return max(n // c, 1) if self.merge[axis] else -(-n // c)
 
     def n_voxels_before(self, index: int) -> int:
         """Voxels of all cells in front of a flat index, in O(axes).

@@ -9,9 +9,10 @@ from typing import Any, TypedDict
 
 from ..store import StoreLike
 from ..support import INDICES, Options, option, required
+from ..values import check_padding
 from .arraylike import IndexedArray
 from .opening import open_stack
-from .stack import ImageStack, LocatedImage, with_io
+from .stack import ImageStack, is_located, with_io
 
 SourceLike = StoreLike | IndexedArray | ImageStack
 """What `open_image` opens, or an image that is open already."""
@@ -68,6 +69,7 @@ class Source(Options):
     )
     padding: str | float = option(
         "reflect",
+        check=lambda _, padding: check_padding(padding),
         shows_in="source.padding",
         help="reflect, edge or a number.",
         example="edge",
@@ -137,6 +139,6 @@ def _for_ndim(image: ImageStack, ndim: int | None) -> ImageStack:
             f"Tiles have {ndim} spatial axes, the source {image.source} has {has}: its axes are "
             f"{image.original_axes}. Give {has} sizes."
         )
-    if isinstance(image, LocatedImage) and ndim is not None:
+    if is_located(image) and ndim is not None:
         return image.with_ndim(ndim)
     return image

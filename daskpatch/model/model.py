@@ -24,13 +24,14 @@ def _as_text(name: str, value: object) -> object:
     return value
 
 
-def _checked(check: Callable[[Any, None], object]) -> Callable[[str, Any], object]:
-    """A check of numbers per axis, whose count is not known yet; they stay as they were given."""
+def _plain(check: Callable[[Any, None], Sequence[object]]) -> Callable[[str, Any], object]:
+    """A check of numbers per axis, whose count is not known yet: one stays one."""
 
     def look(name: str, value: Any) -> object:  # noqa: ARG001 (the interface)
-        if value is not None:
-            check(value, None)
-        return tuple(value) if isinstance(value, list) else value
+        if value is None:
+            return None
+        found = check(value, None)
+        return found if np.ndim(value) or isinstance(value, list | tuple) else found[0]
 
     return look
 
@@ -94,7 +95,7 @@ class Model(Options):
     scale: Ratio | Sequence[Ratio] | None = option(
         None,
         parser=SCALES,
-        check=_checked(as_scale),
+        check=_plain(as_scale),
         guard="treatment.scale",
         record=lambda model: _texts(model.scale),
         help="Voxels of the output per voxel of the input.",
@@ -103,7 +104,7 @@ class Model(Options):
     margin: int | Sequence[Sides] | None = option(
         None,
         parser=SIZES,
-        check=_checked(as_margin),
+        check=_plain(as_margin),
         guard="treatment.margin",
         help="Voxels that the model cuts off each side.",
         example=2,

@@ -9,12 +9,11 @@ from typing import Any, TypedDict, Unpack
 from ..block import Prediction
 from ..deciding import (
     Decided,
-    Limits,
     decide_anew,
 )
 from ..engine import Client
 from ..geometry import Sizes
-from ..output import Output, as_target
+from ..output import as_target
 from ..receipts import Report
 from ..running import (
     Pass,
@@ -29,7 +28,7 @@ from ..running import (
 )
 from ..statistics import measure
 from ..store import StoreLike
-from ..support import refuse_unknown, taken, with_signature, words_of
+from ..support import refuse_unknown, taken, with_signature, with_words
 from ..values import Statistics
 from ..view import View, as_dask
 from .figures import Figures
@@ -191,24 +190,15 @@ class Plan(Figures):
                 f"to() does not change {', '.join(unknown)}: that takes another trial; make a "
                 "plan with daskpatch.plan."
             )
-        given: dict[str, Any] = dict(words)
-        new_output = {name: given[name] for name in given if name in words_of(Output)}
-        limits = {
-            words_of(Limits)[name].name: given[name] for name in given if name in words_of(Limits)
-        }
-        if output is not None:
-            new_output["place"] = output
+        options = self._decided.options
+        asked = with_words(options.output, words)
         options = replace(
-            self._decided.options,
-            output=replace(self._decided.options.output, **new_output),
-            limits=replace(self._decided.options.limits, **limits),
+            options,
+            output=asked if output is None else replace(asked, place=output),
+            limits=with_words(options.limits, words),
         )
-        target = as_target(
-            options.output,
-            self.images,
-            is_series=self._decided.options.source.is_series,
-            io=options.limits.io,
-        )
+        is_series, io = options.source.is_series, options.limits.io
+        target = as_target(options.output, self.images, is_series=is_series, io=io)
         return Plan(decide_anew(self._decided, options, target), self._measured)
 
     def to_dict(self) -> dict[str, Any]:

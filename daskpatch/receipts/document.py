@@ -84,16 +84,16 @@ class BlocksRecord(Struct, frozen=True):
         return RegularGrid(shape, self.shape, self.merge)
 
 
-class RunDocument(Struct, frozen=True, tag_field="format", tag=1):
+class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=1):
     """What the prediction of one image was begun with."""
 
-    created: float
+    created: float = 0.0
     fingerprint: Fingerprint
     blocks: BlocksRecord
     source: str
     model: str
     is_series: bool
-    statistics: Statistics | None
+    statistics: Statistics | None = None
 
     def __post_init__(self) -> None:
         outputs = list(self.fingerprint.output.values())

@@ -130,7 +130,7 @@ class Run(Options):
         None,
         parser=REGION,
         help="A part of the output: 0:64,:,:.",
-        example=slice(0, 12),
+        example=(..., slice(0, 12)),
     )
     progress: bool = option(
         True,

@@ -24,6 +24,7 @@ from .options import (
     restored,
     taken,
     with_signature,
+    with_words,
     words_of,
 )
 from .pacing import DEFAULT_PACING, Pacing

@@ -18,7 +18,7 @@ import difflib
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from .parsing import Parser
@@ -175,6 +175,15 @@ def _same(held: object, default: object) -> bool:
 
 def declarations(kind: type[Options]) -> dict[str, Declaration]:
     """The options of a kind of values, by the name of their field."""
+    if kind not in _declared:
+        _declared[kind] = _read(kind)
+    return _declared[kind]
+
+
+_declared: dict[type[Options], dict[str, Declaration]] = {}
+
+
+def _read(kind: type[Options]) -> dict[str, Declaration]:
     found = {}
     for each in fields(kind):  # type: ignore[arg-type] # a dataclass by its decorator
         told = dict(each.metadata[_KEY])
@@ -221,6 +230,13 @@ def taken(
     if plain and plain not in named:
         named[plain] = given
     return kind(**named)
+
+
+def with_words(value: KindT, words: Mapping[str, object]) -> KindT:
+    """A value with those of some flat words that are its own."""
+    own = words_of(type(value))
+    named: dict[str, Any] = {own[word].name: words[word] for word in words if word in own}
+    return replace(value, **named) if named else value  # type: ignore[type-var] # a dataclass
 
 
 def _fields(kind: type[Options], words: Mapping[str, object]) -> list[str]:

@@ -16,8 +16,8 @@ Padding = str | float
 Read = Callable[[Region], NDArray[np.generic]]
 
 
-def check_padding(padding: object, dtype: np.dtype[Any]) -> Padding:
-    """`"reflect"`, `"edge"`, or a number that the dtype can hold.
+def check_padding(padding: object, dtype: np.dtype[Any] | None = None) -> Padding:
+    """`"reflect"`, `"edge"`, or a number; one that the dtype can hold, where it is known.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def check_padding(padding: object, dtype: np.dtype[Any]) -> Padding:
     number = _as_number(padding)
     if number is None:
         raise ValueError(f"padding is {padding!r}; needed is 'reflect', 'edge' or a number.")
-    if dtype.kind in "iub" and not _fits(number, dtype):
+    if dtype is not None and dtype.kind in "iub" and not _fits(number, dtype):
         raise ValueError(f"padding {padding} cannot be stored as the image's {dtype}.")
     return number
 
@@ -107,7 +107,7 @@ def _as_number(value: object) -> float | None:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return None
-    return value  # type: ignore[return-value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _fits(number: float, dtype: np.dtype[Any]) -> bool:

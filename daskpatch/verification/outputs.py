@@ -92,6 +92,8 @@ def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
     folder = location.local_path
     if folder is not None and folder.is_file():
         raise FileNotFoundError(f"{location.name} is a file; name the output of a run, a folder.")
+    if folder is not None and not folder.exists():
+        raise FileNotFoundError(f"{location.name} does not exist; name the output of a run.")
     images = _images(location)
     return RecordedRun(images, tuple(_further(location, images)))
 
