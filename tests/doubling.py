@@ -1,7 +1,7 @@
 """A pass of a few lines: twice the first. In its own module, so that workers can import it."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from daskpatch.block import block_grid
@@ -49,6 +49,9 @@ class Doubled(Pass):
     @property
     def arrays(self):
         return [ArrayRecord(self.target.path_from(self.source), "", self.grids[0].shape)]
+
+    def following(self, before):
+        return replace(self, grids=before.grids)
 
     def job(self, ends, pacing):
         shape, chunks = self.grids[0].shape, self.grids[0].cell_shape

@@ -120,6 +120,17 @@ def test_a_pass_takes_its_grid_from_the_record(stored, out, whole):
     assert document.read_bytes() == before
 
 
+def test_a_pass_that_begins_later_follows_the_grid_of_the_one_before(stored, out, whole):
+    plan = planned(stored, out)
+    plan.run(progress=False)
+    coarse = daskpatch.plan(stored, gaussian, out, **{**TILES, "block_shape": None, "chunks": None})
+    passes = [*passes_of(coarse, 2), doubled(coarse, out)]
+    report = carry_out(passes, Run(progress=False, resume=True), Crew(None, 2))
+    assert (report.done, report.skipped) == (plan.n_blocks, plan.n_blocks)
+    assert daskpatch.status(out).passes == {"doubled": (plan.n_blocks, plan.n_blocks)}
+    assert_doubled(out, whole)
+
+
 def test_a_new_run_forgets_every_pass(stored, out, whole):
     run_both(planned(stored, out), out)
     report = run_both(planned(stored, out, overwrite=True), out)

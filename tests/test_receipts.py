@@ -3,6 +3,8 @@
 import asyncio
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated
 
 import google_crc32c
 import numpy as np
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from daskpatch.geometry import RegularGrid
 from daskpatch.receipts import FailedBlock, Journal, Part, Receipt, Record, digest_of
 from daskpatch.receipts.fingerprint import differences
-from daskpatch.receipts.segments import FULL, as_rows, decode, encode, latest
+from daskpatch.receipts.segments import FULL, as_rows, decode, encode, latest, layouts_of
 from daskpatch.running.ledger import without
 from daskpatch.store import BACK_ENDS, Objects, locate, with_backoff, with_backoff_async
 
@@ -40,6 +42,24 @@ def test_torn_segments_are_noticed(count, data):
     flipped[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(ValueError, match="torn"):
         decode(bytes(flipped))
+
+
+@dataclass(frozen=True, slots=True)
+class WiderReceipt(Receipt):
+    """With a field that was added; 15 of today's rows are as long as 14 of these."""
+
+    retries: Annotated[int, "<u4"] = 3
+
+
+def test_receipts_from_before_a_field_was_added_are_read():
+    rows = as_rows([receipt(i) for i in range(15)])
+    assert len(rows.tobytes()) % layouts_of(WiderReceipt)[0].itemsize == 0
+    wide = decode(encode(rows), WiderReceipt)
+    assert wide["index"].tolist() == list(range(15))
+    assert wide["retries"].tolist() == [3] * 15
+    np.testing.assert_array_equal(decode(encode(wide), WiderReceipt), wide)
+    with pytest.raises(ValueError, match="later version"):  # for whoever lacks the field
+        decode(encode(wide[:14]))
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 99)), max_size=30))

@@ -33,7 +33,12 @@ def arrays(dtype):
     return hnp.arrays(dtype, hnp.array_shapes(max_dims=3, max_side=9), elements=elements)
 
 
-@given(st.sampled_from(DTYPES).flatmap(arrays))
+def without_vanishing_squares(values):
+    """Smaller values have no deviation in double precision, NumPy's neither."""
+    return np.where(np.abs(values.astype("f8")) < 1e-100, values.dtype.type(0), values)
+
+
+@given(st.sampled_from(DTYPES).flatmap(arrays).map(without_vanishing_squares))
 def test_mean_and_deviation_are_numpys(values):
     mean, deviation, error = found(values, "zscore")
     exact = values.astype("longdouble")

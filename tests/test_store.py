@@ -9,9 +9,9 @@ import zarr
 from volumes import save
 
 from daskpatch.geometry import RegularGrid
-from daskpatch.store import StoredArray, check_io, locate
+from daskpatch.store import BACK_ENDS, StoredArray, check_io, existing_array, locate
 
-BACKENDS = ["zarr", "tensorstore"]
+BACKENDS = list(BACK_ENDS)
 LAYOUTS = {
     "v3": {},
     "v2": {"zarr_format": 2},
@@ -219,3 +219,19 @@ def test_boxes_of_many_chunks_along_every_axis_are_stored(tmp_path, rng, io, sha
     values = rng.integers(1, 255, shape).astype("uint8")
     StoredArray(array, io=io).write(tuple(map(slice, shape)), values)
     assert np.array_equal(zarr.open_array(store=str(tmp_path / "a.zarr"))[...], values)
+
+
+def test_an_array_created_while_it_is_looked_for_is_found():
+    looks = []
+
+    class Late(zarr.storage.WrapperStore):
+        async def get(self, key, prototype, byte_range=None):
+            looks.append(key)
+            is_first = len(looks) == 1
+            return None if is_first else await super().get(key, prototype, byte_range)
+
+    memory = zarr.storage.MemoryStore()
+    zarr.create_array(memory, shape=(4, 4), dtype="u1")
+    array = existing_array(locate(Late(memory)))
+    assert looks.count("zarr.json") > 1
+    assert array.shape == (4, 4)

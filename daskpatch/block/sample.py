@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Region
 from ..model import load
-from ..values import convert, has_nan
+from ..values import has_nan
 from .calling import Calls, check_results
 from .coverage import (
     Tile,
@@ -45,13 +45,11 @@ def calls_of(prediction: Prediction, data_idx: int) -> Calls:
 
 
 def normalise(
-    prediction: Prediction, data_idx: int, values: NDArray[Any], given: NDArray[Any]
+    prediction: Prediction, data_idx: int, given: NDArray[Any], values: NDArray[Any]
 ) -> None:
     """Fill what the model is given, `C(Z)YX`, from what was read."""
-    if prediction.maps is None:
-        convert(values, given)
-    else:
-        prediction.maps[data_idx].apply(values, given)
+    value_map = None if prediction.maps is None else prediction.maps[data_idx]
+    prediction.normalize.fill(given, values, value_map)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ from ..patching import TileGrid
 from ..probing import ProbedModel, measure_sizes
 from ..statistics import statistics_of
 from ..support import holds_numbers, peak_memory
-from ..values import convert
 from .agreement import check_positions, check_undo
 from .plan_options import PlanOptions
 
@@ -89,13 +88,9 @@ def run_trial(
     patch = images[data_idx].extract_patch(sample_idx, None, specs["coords"], specs["patch_size"])
     model, normalize = options.model, options.normalize
     batch = np.empty((1, *patch.shape), model.dtype)
-    value_map = None
-    if normalize.kind is None:
-        convert(batch[0], patch)
-    else:
-        # Of this tile alone: what comes out of the model is not kept.
-        value_map = statistics_of(patch, normalize).value_map
-        value_map.apply(batch[0], patch)
+    # Of this tile alone: what comes out of the model is not kept.
+    value_map = None if normalize.kind is None else statistics_of(patch, normalize).value_map
+    normalize.fill(batch[0], patch, value_map)
     loaded = load(model.shared)
     calls = Calls(loaded, model.positions(patch.ndim - 1))
     results, seconds, working = _timed(calls, batch, dict(specs), side_by_side=side_by_side)

@@ -24,16 +24,22 @@ def _as_text(name: str, value: object) -> object:
     return value
 
 
-def _plain(check: Callable[[Any, None], Sequence[object]]) -> Callable[[str, Any], object]:
-    """A check of numbers per axis, whose count is not known yet: one stays one."""
+def _checked(check: Callable[[Any, None], object]) -> Callable[[str, Any], object]:
+    """A check of numbers per axis, whose count is not known yet; they stay as they were given."""
 
     def look(name: str, value: Any) -> object:  # noqa: ARG001 (the interface)
-        if value is None:
-            return None
-        found = check(value, None)
-        return found if np.ndim(value) or isinstance(value, list | tuple) else found[0]
+        if value is not None:
+            check(value, None)
+        return _plain(value)
 
     return look
+
+
+def _plain(value: Any) -> Any:
+    """The same with tuples and Python's numbers, which compare and are recorded as themselves."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 def _texts(scale: Scale | None) -> list[str] | None:
@@ -95,7 +101,7 @@ class Model(Options):
     scale: Ratio | Sequence[Ratio] | None = option(
         None,
         parser=SCALES,
-        check=_plain(as_scale),
+        check=_checked(as_scale),
         guard="treatment.scale",
         record=lambda model: _texts(model.scale),
         help="Voxels of the output per voxel of the input.",
@@ -104,7 +110,7 @@ class Model(Options):
     margin: int | Sequence[Sides] | None = option(
         None,
         parser=SIZES,
-        check=_plain(as_margin),
+        check=_checked(as_margin),
         guard="treatment.margin",
         help="Voxels that the model cuts off each side.",
         example=2,

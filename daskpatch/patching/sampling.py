@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ..geometry import Sizes, as_sizes
 from .arguments import Shapes, as_shapes
@@ -123,9 +123,6 @@ class RandomPatching(RandomStrategy):
     patch_size: tuple[int, ...]
     seed: int
     epoch: int
-    _key: int = field(init=False, repr=False, compare=False)
-    _per_sample: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    _offsets: Offsets = field(init=False, repr=False, compare=False)
 
     def __init__(
         self,
@@ -157,9 +154,6 @@ class FixedRandomPatching(RandomStrategy):
     data_shapes: Shapes
     patch_size: tuple[int, ...]
     seed: int
-    _key: int = field(init=False, repr=False, compare=False)
-    _per_sample: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    _offsets: Offsets = field(init=False, repr=False, compare=False)
 
     def __init__(
         self, data_shapes: Sequence[Sequence[int]], patch_size: Sizes, seed: int | None = None

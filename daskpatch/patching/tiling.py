@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..geometry import (
     AlignedAxis,
@@ -94,8 +94,6 @@ class TiledPatching(TileStrategy):
     data_shapes: Shapes
     patch_size: tuple[int, ...]
     overlaps: tuple[int, ...]
-    grids: tuple[TileGrid, ...] = field(init=False, repr=False, compare=False)
-    _offsets: Offsets = field(init=False, repr=False, compare=False)
 
     def __init__(
         self, data_shapes: Sequence[Sequence[int]], patch_size: Sizes, overlaps: Sizes
@@ -155,8 +153,6 @@ class AlignedPatching(TileStrategy):
     min_size: tuple[int, ...]
     margin: Margin
     front: tuple[int, ...] | None
-    grids: tuple[TileGrid, ...] = field(init=False, repr=False, compare=False)
-    _offsets: Offsets = field(init=False, repr=False, compare=False)
 
     def __init__(
         self,
@@ -211,8 +207,6 @@ class WholeSamplePatching(TileStrategy):
     """
 
     data_shapes: Shapes
-    grids: tuple[TileGrid, ...] = field(init=False, repr=False, compare=False)
-    _offsets: Offsets = field(init=False, repr=False, compare=False)
 
     def __init__(self, data_shapes: Sequence[Sequence[int]]) -> None:
         self._set(data_shapes=as_shapes(data_shapes))

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from crc32c import crc32c
 from numpy.typing import NDArray
 
+U4 = Annotated[int, "<u4"]
+U8 = Annotated[int, "<u8"]
+F4 = Annotated[float, "<f4"]
+F8 = Annotated[float, "<f8"]
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One block that was computed and written.
+    """One block that was computed and written, as its row is stored.
+
+    A field that is added goes to the end and has a default: of receipts from before it.
 
     `index` is flat, C order, images of a series one after another; `digest` is `digest_of` the
     block as it is stored; `voxels` counts space and samples, not channels; bytes are those of
     decoded voxels; `finished` is in seconds since 1970.
     """
 
-    index: int
-    digest: int
-    tiles: int
-    nan_tiles: int
-    voxels: int
-    bytes_read: int
-    bytes_written: int
-    seconds: float
-    finished: float
+    index: U8
+    digest: U4
+    tiles: U4
+    nan_tiles: U4
+    voxels: U8
+    bytes_read: U8
+    bytes_written: U8
+    seconds: F4
+    finished: F8
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,11 +185,12 @@ class Record:
         content = self.documents.read(name)
         try:
             return np.empty(0, DTYPE) if content is None else decode(content)
-        except ValueError:
+        except ValueError as error:
             _log.warning(
-                "%s of %s is torn; blocks that only it has receipts of count as not done.",
+                "%s of %s: %s; blocks that only it has receipts of count as not done.",
                 name,
                 self.name,
+                error,
             )
             return np.empty(0, DTYPE)
 

@@ -68,25 +68,37 @@ class _Driver:
 
     def drive(self) -> Report:
         before: _Progress | None = None
+        begun: Pass | None = None
         unfinished = ""
-        for each in self._passes:
-            known = self._known_end(each)
+        for planned in self._passes:
+            # Its blocks are whole chunks of what is there, not of what would be planned today.
+            each = planned if begun is None else planned.following(begun)
+            known = each.known_end(resumes=self._run.resumes)
             if known is not None:
                 self._ends[each.name] = known
+                continue
+            begun = self._ended_before(each)
+            if begun is not None:
                 continue
             if before is not None and before.n_missing:
                 unfinished = _unfinished(each, before)
                 if each.below(0) is None:
                     break
             before = self._carry_out(each, before)
+            begun = before.each
         return self._totals.report(taken_over=self._claim.taken_over, unfinished=unfinished)
 
-    def _known_end(self, each: Pass) -> object | None:
-        known = each.known_end(resumes=self._run.resumes)
-        if known is None and self._run.resumes and not each.is_first:
-            content = each.records(self._run.pacing)[0].end()
-            known = None if content is None else msgspec.json.decode(content, type=each.end_type)
-        return known
+    def _ended_before(self, each: Pass) -> Pass | None:
+        """A pass as it began, whose end an earlier run recorded; None where there is none."""
+        if each.is_first or not self._run.resumes:
+            return None
+        records = each.records(self._run.pacing)
+        content = records[0].end()
+        documents = [record.document() for record in records]
+        if content is None or None in documents:
+            return None
+        self._ends[each.name] = msgspec.json.decode(content, type=each.end_type)
+        return each.as_begun([document for document in documents if document is not None])
 
     def _carry_out(self, each: Pass, before: _Progress | None) -> _Progress:
         pacing = self._run.pacing

@@ -134,6 +134,10 @@ class Pass(ABC):
         """What it would find in the end, where that is known and it need not run; else None."""
         return None
 
+    def following(self: PassT, before: Pass) -> PassT:  # noqa: ARG002 (the interface)
+        """The pass after the one before as its record began it, whose grids may be others."""
+        return self
+
     def clear(self, records: Sequence[Record], *, keep: Collection[str]) -> None:  # noqa: ARG002
         """Delete what an earlier run left; not the records of the passes to keep."""
         for record in records:

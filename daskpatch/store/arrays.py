@@ -117,7 +117,14 @@ class StoredArray:
         return True
 
     def with_io(self, io: str) -> StoredArray:
-        """The same array through another back end."""
+        """The same array through another back end.
+
+        Raises
+        ------
+        ValueError, ImportError
+            If it cannot be used there.
+        """
+        back_end_at(io, self.location)
         return StoredArray(self.array, io=io, delays=self.delays)
 
     def with_delays(self, delays: tuple[float, ...]) -> StoredArray:

@@ -12,6 +12,7 @@ import numcodecs
 import zarr
 from numpy.typing import DTypeLike
 from zarr.codecs import BloscCodec
+from zarr.errors import ContainsArrayError
 
 from .arrays import StoredArray
 from .location import Location, without_secrets
@@ -45,7 +46,7 @@ def existing_node(location: Location) -> zarr.Array[Any] | zarr.Group | None:
         If there is something that cannot be read: broken metadata, no permission, no answer.
     """
     try:
-        return zarr.open(store=location.store, path=location.path, mode="r")
+        return _opened(location)
     except FileNotFoundError:  # zarr's errors for a missing node are kinds of this one
         return None
     except PermissionError as error:
@@ -58,6 +59,14 @@ def existing_node(location: Location) -> zarr.Array[Any] | zarr.Group | None:
         raise OSError(
             f"{location.name} could not be read as Zarr: {type(error).__name__}: {text}"
         ) from error
+
+
+def _opened(location: Location) -> zarr.Array[Any] | zarr.Group:
+    try:
+        return zarr.open(store=location.store, path=location.path, mode="r")
+    except ContainsArrayError:
+        # Created just now: zarr looks for an array first, and finds it when it looks for a group.
+        return zarr.open_array(store=location.store, path=location.path, mode="r")
 
 
 @dataclass(frozen=True, slots=True)

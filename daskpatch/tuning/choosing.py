@@ -60,10 +60,11 @@ def _sample(image: ImageStack, options: PlanOptions) -> Any:
         (image.extract_patch(sample_idx, None, start, size) for start in places),
         key=lambda place: finite_mean_and_deviation(place)[1],
     )
-    if options.normalize.kind is None:
+    normalize = options.normalize
+    if normalize.kind is None:
         return values
     mapped = np.empty(values.shape, options.model.dtype)
-    statistics_of(values, options.normalize).value_map.apply(mapped, values)
+    normalize.fill(mapped, values, statistics_of(values, normalize).value_map)
     return mapped
 
 

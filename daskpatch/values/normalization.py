@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..support import NORMALIZATION, NUMBER, Options, as_flag, is_number, need, option
+from .conversion import convert
 from .value_map import ValueMap
 
 _LEAST = float(np.finfo(np.float32).tiny)
@@ -171,6 +173,13 @@ class Normalize(Options):
     def measures(self) -> bool:
         """Whether it needs statistics."""
         return self.kind is not None and self.constants is None
+
+    def fill(self, given: NDArray[Any], values: NDArray[Any], value_map: ValueMap | None) -> None:
+        """Fill what the model is given, `C(Z)YX`, from what was read and what was measured."""
+        if value_map is None:
+            convert(given, values)
+        else:
+            value_map.apply(given, values)
 
     def to_dict(self) -> dict[str, Any] | None:
         """Plain values, ready for JSON; None where nothing is normalised."""

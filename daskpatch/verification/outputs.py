@@ -39,10 +39,6 @@ class RecordedBlocks:
     def indices(self) -> range:
         return range(self.first, self.first + self.grid.n_cells)
 
-    @property
-    def is_prediction(self) -> bool:
-        return self.name == PREDICTION
-
     def boxes(self, index: int) -> list[Region]:
         """A block's box in each array."""
         region = self.grid.cell(index - self.first)

@@ -42,7 +42,7 @@ class Verification:
     total
         Blocks of the output.
     passes
-        The same of each further pass, by name.
+        The same of each further pass, by name; a repair leaves them as they are.
     repaired
         The report of the run that mended them, or None.
     """
@@ -66,10 +66,12 @@ class Verification:
         }
 
     def __str__(self) -> str:
+        further = [f"{name}: {found}" for name, found in self.passes.items() if not found.ok]
+        return "\n".join([self._of_blocks(), *further])
+
+    def _of_blocks(self) -> str:
         if not self.bad:
-            lines = [f"all {self.total:,} blocks are as they were written"]
-            lines += [f"{name}: {found}" for name, found in self.passes.items() if not found.ok]
-            return "\n".join(lines)
+            return f"all {self.total:,} blocks are as they were written"
         counts = Counter(self.reasons.values())
         kinds = ", ".join(f"{count} {reason}" for reason, count in counts.items())
         shown = ", ".join(map(str, self.bad[:20])) + (", …" if len(self.bad) > 20 else "")
@@ -96,8 +98,8 @@ def verify(
     output
         Path, URL or store of the array, or of the group of a series.
     repair
-        Compute bad blocks again. The model must be the one that the run began with; no record
-        makes code run.
+        Compute bad blocks of the prediction again; those of further passes are only named. The
+        model must be the one that the run began with; no record makes code run.
     model, model_id
         For the repair, as in `plan`.
     source, patching, post

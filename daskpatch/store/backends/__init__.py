@@ -33,8 +33,8 @@ def check_io(io: str) -> str:
         If it is none.
     """
     if io not in ("auto", *BACK_ENDS):
-        names = " or ".join(f"{name!r}" for name in reversed(BACK_ENDS))
-        raise ValueError(f"io is {io!r}; needed is 'auto', {names}.")
+        *names, last = (f"{name!r}" for name in ("auto", *reversed(BACK_ENDS)))
+        raise ValueError(f"io is {io!r}; needed is {', '.join(names)} or {last}.")
     return io
 
 
