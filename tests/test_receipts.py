@@ -170,23 +170,23 @@ def test_of_many_who_create_at_once_one_wins(objects):
     assert won.count(True) == 1
 
 
-def test_a_log_grows_by_segments_that_are_not_written_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("daskpatch.receipts.record.FULL", 10)
+def test_a_log_grows_by_segments_that_are_not_written_again(tmp_path):
     record = Record(locate(str(tmp_path / "out.zarr")))
-    journal = Journal(record, Part())
-    for index in range(25):
+    journal, total = Journal(record, Part()), 2 * FULL + 5
+    for index in range(total):
         journal.add(receipt(index))
-        journal.flush()
+        if index % 1000 == 0:
+            journal.flush()
+    journal.flush()
     names = record.documents.names("receipts/")
-    assert [len(decode(record.documents.read(name))) for name in names] == [10, 10, 5]
+    assert [len(decode(record.documents.read(name))) for name in names] == [FULL, FULL, 5]
     later = Journal(record, Part())
-    later.add(receipt(99))
+    later.add(receipt(99_999))
     later.flush()
     assert len(record.documents.names("receipts/")) == 4
-    assert record.receipts()["index"].tolist() == [*range(25), 99]
-    record.drop([3, 99])
-    assert record.receipts()["index"].tolist() == [i for i in range(25) if i != 3]
-    assert FULL > 1000
+    assert record.receipts()["index"].tolist() == [*range(total), 99_999]
+    record.drop([3, 99_999])
+    assert record.receipts()["index"].tolist() == [i for i in range(total) if i != 3]
 
 
 def test_failures_are_forgotten_when_the_block_is_done(tmp_path):

@@ -21,10 +21,10 @@ from ..running import (
     Run,
     RunWords,
     StatisticsCache,
-    StatisticsPass,
     carry_out,
     check_crew,
     crew_of,
+    passes_in_order,
 )
 from ..statistics import measure
 from ..store import StoreLike
@@ -217,13 +217,7 @@ class Plan(Figures):
         return self._decided.recipe.prediction(self.statistics)
 
     def _passes(self, n_threads: int) -> list[Pass]:
-        """What a run does, in order."""
-        prediction = PredictionPass(self._decided, self._measured, side_by_side=n_threads > 1)
-        passes: list[Pass] = [prediction]
-        if self._decided.recipe.normalize.measures:
-            voxels = self._decided.statistics_voxels(n_threads)
-            passes.insert(0, StatisticsPass.before(prediction, voxels))
-        return passes
+        return passes_in_order(self._decided, self._measured, n_threads)
 
     def _measure(self) -> tuple[Statistics, ...]:
         """Read the images, in threads of this process."""

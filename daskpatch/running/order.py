@@ -1,0 +1,18 @@
+"""The passes of a plan, in order: one more is an entry here."""
+
+from __future__ import annotations
+
+from ..deciding import Decided
+from .passes import Pass
+from .prediction_pass import PredictionPass
+from .statistics_cache import StatisticsCache
+from .statistics_pass import StatisticsPass
+
+
+def passes_in_order(decided: Decided, measured: StatisticsCache, n_threads: int) -> list[Pass]:
+    """What a run does, with so many threads in a process."""
+    prediction = PredictionPass(decided, measured, side_by_side=n_threads > 1)
+    if not decided.recipe.normalize.measures:
+        return [prediction]
+    statistics = StatisticsPass.before(prediction, decided.statistics_voxels(n_threads))
+    return [statistics, prediction]
