@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -286,3 +287,15 @@ def test_statistics_are_resumed_where_they_were_interrupted(tmp_path, out, store
     again.run(progress=False, resume=True)
     assert again.statistics == whole
     assert daskpatch.verify(out, progress=False).passes["statistics"].ok
+
+
+def test_statistics_of_another_kind_are_refused_where_the_run_went_no_further(out, stored):
+    planned(stored, out, normalize="zscore").run(progress=False)
+    folder = out / ".daskpatch"
+    (folder / "run.json").unlink()
+    for path in [*out.rglob("c"), *out.rglob("zarr.json"), folder / "receipts"]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(ValueError, match=r'normalize.kind was "zscore" and is "minmax"'):
+        planned(stored, out, normalize="minmax").run(progress=False, resume=True)
+    assert planned(stored, out, normalize="zscore").run(progress=False, resume=True).skipped == 0
+    assert daskpatch.verify(out, progress=False).ok
