@@ -497,6 +497,11 @@ def test_an_unknown_word_suggests_the_similar_one(tmp_path, word, hint):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_misspelt_size_is_not_taken_for_a_missing_one():
+    with pytest.raises(TypeError, match=r"Did you mean 'patch_size'\?"):
+        daskpatch.plan(np.zeros((61, 53)), np.negative, axes="YX", patch_sise=16)
+
+
 def test_words_of_a_run_are_none_of_a_plan(tmp_path):
     with pytest.raises(TypeError, match=r"plan\(\) got an unexpected keyword argument 'resume'"):
         plan(resume=True)

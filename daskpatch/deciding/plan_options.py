@@ -41,8 +41,10 @@ class PlanOptions:
         TypeError
             If a value comes with a flat word of it, or there is no such word.
         """
+        # Before a value is made: "no sizes" would not tell that patch_size was misspelt.
+        refuse_unknown(words, verb, *KINDS)
         words = dict(words)
-        made = cls(
+        return cls(
             source=taken(Source, given["source"], words, "source"),
             model=taken(Model, given["model"], words, "model"),
             output=taken(Output, given["output"], words, "output"),
@@ -50,8 +52,6 @@ class PlanOptions:
             normalize=taken(Normalize, given["normalize"], words, "normalize"),
             limits=taken(Limits, given["limits"], words, "limits"),
         )
-        refuse_unknown(words, verb, *KINDS)
-        return made
 
     def with_probe(self, probe: Probe) -> PlanOptions:
         """What a probe says, where nothing was said."""

@@ -140,8 +140,8 @@ class Plan(Figures):
             If blocks failed, or the output could not be written; what was written stays.
         """
         left: dict[str, Any] = dict(words)
-        how = taken(Run, run, left, "run", plain="client")
         refuse_unknown(left, "run", Run)
+        how = taken(Run, run, left, "run", plain="client")
         decided = self._decided
         if decided.target is None:
             raise ValueError("The plan has no output to write to; give one to daskpatch.plan.")

@@ -153,8 +153,8 @@ def predict(
     array([-1., -1., -1.], dtype=float32)
     """
     left: dict[str, Any] = dict(words)
+    refuse_unknown(left, "predict", *KINDS, Run)
     how = taken(Run, run, left, "run")
-    refuse_unknown(left, "predict", *KINDS)
     threads = left.get("threads") if limits is None else limits.threads
     planned = plan(source, model, output, tiles=tiles, normalize=normalize, limits=limits, **left)
     return planned.run(how, threads=threads)
