@@ -27,6 +27,8 @@ _ANSWER = 10.0
 
 _TRIM = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
 
+_LOST_AFTER = "distributed.deploy.lost-worker-timeout"
+
 _log = logging.getLogger("daskpatch")
 
 
@@ -164,8 +166,10 @@ def local_workers(n_workers: int, threads: int | None) -> Iterator[Client]:
     """
     with (
         # distributed makes its workers' allocator return memory to the system at once, and a
-        # network on a CPU takes a quarter longer: it touches fresh pages in every layer.
-        dask.config.set({_TRIM: None}),
+        # network on a CPU takes a quarter longer: it touches fresh pages in every layer. And 15 s
+        # after a worker died it looks once whether it is back, and gives it up for ever if it is
+        # not: if the machine was slow to start it, or it died again.
+        dask.config.set({_TRIM: None, _LOST_AFTER: "1000 days"}),
         LocalCluster(
             n_workers=n_workers,
             threads_per_worker=threads,
