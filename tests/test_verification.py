@@ -123,13 +123,15 @@ def test_a_repair_needs_the_model(output):
         verified(output, repair=True)
 
 
-def test_a_repair_of_a_source_that_is_in_no_store(volume, tmp_path):
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_repair_of_a_source_that_is_in_no_store(volume, tmp_path, opened):
     output = tmp_path / "out.zarr"
     predict(volume, output, axes="ZYX")
     chunk_of(output, (0, 0, 0)).unlink()
     with pytest.raises(ValueError, match="source=…"):
         verified(output, repair=True, model=gaussian)
-    assert verified(output, repair=True, model=gaussian, source=volume).repaired.done == 1
+    source = daskpatch.open_image(volume, axes="ZYX") if opened else volume
+    assert verified(output, repair=True, model=gaussian, source=source).repaired.done == 1
     assert verified(output).ok
 
 

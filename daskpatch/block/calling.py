@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,6 +189,6 @@ def check_result(
         )
 
 
-def _named(names: Any) -> str:
+def _named(names: Iterable[str | None]) -> str:
     shown = [name for name in names if name]
     return f"arrays named {', '.join(shown)}" if shown else "one array"

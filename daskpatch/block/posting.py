@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from ..model import OutputArray, Results
+from ..model import LoadedModel, OutputArray, Results
 from ..values import store_values
 from .stitching import Destination
 
 
-def apply_post(
-    post: Callable[[Any], Results], stitched: Results, shape: tuple[int, ...]
-) -> Results:
+def apply_post(post: LoadedModel, stitched: Results, shape: tuple[int, ...]) -> Results:
     """What a function makes of stitched arrays `C(Z)YX`, with a channel axis each.
 
     Raises

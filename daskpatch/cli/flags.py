@@ -37,7 +37,7 @@ class Text(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks
         self._parser = parser
 
     def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> object:
         if not isinstance(value, str):
             return value

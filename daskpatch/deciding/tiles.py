@@ -56,7 +56,7 @@ def _as_batch(name: str, value: object) -> object:
     return value if is_auto(value) else as_count(name, value)
 
 
-def _as_patching(name: str, value: Any) -> object:
+def _as_patching(name: str, value: object) -> object:
     """A strategy, or something that makes one of shapes; a class that does not is refused."""
     if isinstance(value, str) and ":" in value:
         value = import_attribute(*split_name(value, name))

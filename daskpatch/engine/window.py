@@ -109,7 +109,7 @@ class Window:
     def _roll(
         self,
         workers: Workers,
-        task: Callable[[int], Any],
+        task: Job,
         indices: Iterable[int],
         window: Callable[[], int],
         suspects: list[int] | None,
@@ -164,7 +164,7 @@ class Window:
         return True
 
 
-def _error_of(future: Future[Any]) -> BaseException | None:
+def _error_of(future: Future[object]) -> BaseException | None:
     if future.cancelled():  # by the scheduler: the client was closed, or lost it
         return RuntimeError("The task was cancelled: the scheduler is gone, or restarted.")
     return future.exception()
@@ -173,7 +173,7 @@ def _error_of(future: Future[Any]) -> BaseException | None:
 def _fill(
     pending: dict[Future[Any], int],
     workers: Workers,
-    task: Callable[[int], Any],
+    task: Job,
     following: Callable[[], int | None],
     size: int,
 ) -> None:

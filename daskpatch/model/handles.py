@@ -53,10 +53,10 @@ Results = dict[str, NDArray[Any]]
 class LoadedModel:
     """A model in this process's memory, shared by its threads."""
 
-    def __init__(self, call: Callable[[Batch], Any]) -> None:
+    def __init__(self, call: Callable[[Any], object]) -> None:
         self._call = call
 
-    def __call__(self, given: Batch) -> Results:
+    def __call__(self, given: Batch | Results) -> Results:
         return as_results(self._call(given))
 
     @property

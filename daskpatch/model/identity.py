@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Buffer = bytes | memoryview
 
@@ -117,7 +118,7 @@ def _pieces(value: object, around: tuple[int, ...]) -> Iterator[Buffer]:
         yield from _object(value, inside)
 
 
-def _array(values: np.ndarray[Any, Any]) -> Iterator[Buffer]:
+def _array(values: NDArray[Any]) -> Iterator[Buffer]:
     if values.dtype.hasobject:
         raise NoIdentityError("an array of Python objects")
     yield f"{values.dtype.str} {values.shape}".encode()

@@ -27,7 +27,7 @@ def _as_text(name: str, value: object) -> object:
 def _checked(check: Callable[[Any, None], object]) -> Callable[[str, Any], object]:
     """A check of numbers per axis, whose count is not known yet; they stay as they were given."""
 
-    def look(name: str, value: Any) -> object:  # noqa: ARG001 (the interface)
+    def look(name: str, value: object) -> object:  # noqa: ARG001 (the interface)
         if value is not None:
             check(value, None)
         return _plain(value)
@@ -35,7 +35,7 @@ def _checked(check: Callable[[Any, None], object]) -> Callable[[str, Any], objec
     return look
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """The same with tuples and Python's numbers, which compare and are recorded as themselves."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()

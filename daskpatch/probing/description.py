@@ -168,7 +168,7 @@ def _of_fixed(size: int, out_size: int) -> tuple[Fraction, Fraction]:
     return Fraction(1), Fraction(out_size - size)
 
 
-def _channels(axes: str, shape: Any) -> int:
+def _channels(axes: str, shape: Sequence[int] | Mapping[str, Any]) -> int:
     if "c" not in axes:
         return 1
     at = axes.index("c")

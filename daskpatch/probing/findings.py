@@ -270,7 +270,7 @@ def _as_fraction(kind: type[Fraction], value: str) -> Fraction:
     return kind(value)
 
 
-def _text(values: Sequence[Any]) -> str:
+def _text(values: Sequence[object]) -> str:
     return ", ".join(map(str, values))
 
 

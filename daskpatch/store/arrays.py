@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.types import AnyArray
 
 from .backends import BackEnd, Box, Handle, back_end_at, check_io, open_handle
 from .backoff import DELAYS
@@ -26,7 +27,7 @@ class StoredArray:
     """
 
     def __init__(
-        self, array: zarr.Array[Any], *, io: str = "auto", delays: tuple[float, ...] = DELAYS
+        self, array: AnyArray, *, io: str = "auto", delays: tuple[float, ...] = DELAYS
     ) -> None:
         self.array = _portable(array)
         self.io = check_io(io)
@@ -145,7 +146,7 @@ class StoredArray:
         return f"<{self.location.name} {self.shape} {self.dtype}>"
 
 
-def _portable(array: zarr.Array[Any]) -> zarr.Array[Any]:
+def _portable(array: AnyArray) -> AnyArray:
     """The array through a store that other processes and working directories can open too."""
     location = locate(array)
     if location.store is array.store or location.store == array.store:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import zarr
 from zarr.abc.store import Store
 from zarr.storage import StorePath
+from zarr.types import AnyArray
 
 from .arrays import StoredArray
 from .location import locate
 from .nodes import existing_node, members_of_group, open_node
 from .ome import is_ome, ome_level
 
-StoreLike = str | os.PathLike[str] | zarr.Array[Any] | zarr.Group | Store | StorePath
+StoreLike = str | os.PathLike[str] | AnyArray | zarr.Group | Store | StorePath
 """What names an array or a group in a store."""
 
 
@@ -75,7 +76,7 @@ def members_of(source: StoreLike) -> dict[str, StoredArray | None] | None:
     }
 
 
-def _member(group: zarr.Group, path: str, name: str) -> zarr.Array[Any]:
+def _member(group: zarr.Group, path: str, name: str) -> AnyArray:
     node = group.get(path)
     if not isinstance(node, zarr.Array):
         raise FileNotFoundError(
@@ -84,7 +85,7 @@ def _member(group: zarr.Group, path: str, name: str) -> zarr.Array[Any]:
     return node
 
 
-def _axis_names(array: zarr.Array[Any]) -> tuple[str, ...] | None:
+def _axis_names(array: AnyArray) -> tuple[str, ...] | None:
     """Dimension names (v3), or xarray's attribute (v2)."""
     names = getattr(array.metadata, "dimension_names", None)
     names = names or array.attrs.get("_ARRAY_DIMENSIONS")

@@ -13,13 +13,14 @@ import zarr
 from numpy.typing import DTypeLike
 from zarr.codecs import BloscCodec
 from zarr.errors import ContainsArrayError
+from zarr.types import AnyArray
 
 from .arrays import StoredArray
 from .location import Location, without_secrets
 from .objects import Objects
 
 
-def open_node(location: Location) -> zarr.Array[Any] | zarr.Group:
+def open_node(location: Location) -> AnyArray | zarr.Group:
     """The array or group at a place, read only.
 
     Raises
@@ -37,7 +38,7 @@ def open_node(location: Location) -> zarr.Array[Any] | zarr.Group:
     return node
 
 
-def existing_node(location: Location) -> zarr.Array[Any] | zarr.Group | None:
+def existing_node(location: Location) -> AnyArray | zarr.Group | None:
     """The array or group at a place, read only, or None.
 
     Raises
@@ -61,7 +62,7 @@ def existing_node(location: Location) -> zarr.Array[Any] | zarr.Group | None:
         ) from error
 
 
-def _opened(location: Location) -> zarr.Array[Any] | zarr.Group:
+def _opened(location: Location) -> AnyArray | zarr.Group:
     try:
         return zarr.open(store=location.store, path=location.path, mode="r")
     except ContainsArrayError:
@@ -86,14 +87,14 @@ def occupant(location: Location) -> Occupant | None:
     return _occupant(node)
 
 
-def _occupant(node: zarr.Array[Any] | zarr.Group) -> Occupant:
+def _occupant(node: AnyArray | zarr.Group) -> Occupant:
     if isinstance(node, zarr.Array):
         return Occupant("array", node.attrs.asdict(), {})
     members = {name: _occupant(member) for name, member in members_of_group(node)}
     return Occupant("group", node.attrs.asdict(), members)
 
 
-def members_of_group(group: zarr.Group) -> list[tuple[str, zarr.Array[Any] | zarr.Group]]:
+def members_of_group(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group]]:
     """Arrays and groups in a group; other files there are no concern of ours."""
     with warnings.catch_warnings():
         # zarr warns of every file that it does not know, also of those that readers don't mind.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -52,13 +52,13 @@ def need(holds: bool, name: str, value: object, needed: str) -> None:
         raise ValueError(f"{name} is {value!r}; needed is {needed}.")
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether it is a real number, not NaN: booleans are none."""
     # A NaN differs from itself; math.isnan does not take integers beyond floats.
     return isinstance(value, Real) and not isinstance(value, bool) and bool(value == value)
 
 
-def is_integer(value: object) -> bool:
+def is_integer(value: object) -> TypeGuard[int]:
     """Whether it counts something: booleans don't."""
     return hasattr(value, "__index__") and not isinstance(value, bool)
 

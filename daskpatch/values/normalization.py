@@ -220,7 +220,7 @@ class NormalizeWords(TypedDict, total=False):
     denormalize: bool
 
 
-def _as_percentiles(low: Any, high: Any) -> tuple[float, float]:
+def _as_percentiles(low: object, high: object) -> tuple[float, float]:
     if not (is_number(low) and is_number(high) and 0 <= low < high <= 100):
         raise ValueError(
             f"percentiles are {low!r} and {high!r}; needed are two numbers, 0 <= low < high <= 100."
@@ -267,5 +267,5 @@ def _numbers(value: Any, name: str) -> tuple[float, ...]:
     return tuple(map(float, entries))
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> bool:
     return is_number(value) and abs(value) <= float(np.finfo(np.float64).max)

@@ -77,9 +77,11 @@ def _sources(
     return [_source(image, one) for image, one in zip(images, given, strict=True)]
 
 
-def _source(image: RecordedImage, given: Any | None) -> ImageStack:
+def _source(image: RecordedImage, given: SourceLike | None) -> ImageStack:
     facts = image.document.fingerprint.source
     found = facts.where if given is None else given
+    if isinstance(found, ImageStack):
+        return found
     if isinstance(found, str) and found == "memory":
         raise ValueError(
             f"The source {image.document.source} was no stored array; pass it to the repair: "

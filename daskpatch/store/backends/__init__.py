@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 import zarr
+from zarr.types import AnyArray
 
 from ..location import Location, locate
 from .protocol import BackEnd, Box, Handle
@@ -59,9 +60,7 @@ def back_end_at(io: str, location: Location | None) -> BackEnd:
     return BACK_ENDS[io]
 
 
-def open_handle(
-    array: zarr.Array[Any], io: str, delays: tuple[float, ...]
-) -> tuple[BackEnd, Handle]:
+def open_handle(array: AnyArray, io: str, delays: tuple[float, ...]) -> tuple[BackEnd, Handle]:
     """A handle of an array, and whose it is; `"auto"` falls back where one cannot open it.
 
     Raises

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
+from zarr.types import AnyArray
 
 from ..location import Location
 
@@ -48,7 +48,7 @@ class BackEnd(Protocol):
     def lasts(self, error: Exception) -> bool:
         """Whether an error of its own would come again, however long one waits."""
 
-    def open(self, array: zarr.Array[Any], delays: tuple[float, ...]) -> Handle:
+    def open(self, array: AnyArray, delays: tuple[float, ...]) -> Handle:
         """A handle; what fails is tried again after each of the `delays`.
 
         Raises

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
+from zarr.types import AnyArray
 
 from ...support import is_installed, load_extra
 from ..backoff import Lasts, lasts_anywhere, with_backoff
@@ -44,7 +44,7 @@ class TensorStore:
             isinstance(error, ValueError) and str(error).startswith(_LASTING)
         )
 
-    def open(self, array: zarr.Array[Any], delays: tuple[float, ...]) -> Handle:
+    def open(self, array: AnyArray, delays: tuple[float, ...]) -> Handle:
         folder = locate(array).local_path
         assert folder is not None, "checked before"
         return _TensorStoreHandle(array, folder, self.cache_bytes, delays, self.lasts)
@@ -53,7 +53,7 @@ class TensorStore:
 class _TensorStoreHandle:
     def __init__(
         self,
-        array: zarr.Array[Any],
+        array: AnyArray,
         folder: Path,
         cache_bytes: int,
         delays: tuple[float, ...],

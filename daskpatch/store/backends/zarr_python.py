@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.types import AnyArray
 
 from ..backoff import lasts_anywhere
 from ..location import Location, locate
@@ -29,12 +28,12 @@ class ZarrPython:
     def lasts(self, error: Exception) -> bool:
         return lasts_anywhere(error)
 
-    def open(self, array: zarr.Array[Any], delays: tuple[float, ...]) -> Handle:
+    def open(self, array: AnyArray, delays: tuple[float, ...]) -> Handle:
         return _ZarrHandle(array, delays)
 
 
 class _ZarrHandle:
-    def __init__(self, array: zarr.Array[Any], delays: tuple[float, ...]) -> None:
+    def __init__(self, array: AnyArray, delays: tuple[float, ...]) -> None:
         mode = "r" if array.read_only else "r+"
         # Each object on its own: a box has many, and few boxes would ever be read at once.
         store = PatientStore(array.store, delays=delays)
