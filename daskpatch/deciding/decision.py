@@ -89,12 +89,7 @@ def decide_anew(decided: Decided, options: PlanOptions, target: Target | None) -
     if identity is None and target is not None:
         identity = options.identity()
     return decide(
-        options,
-        images,
-        decided.tiling,
-        target=target,
-        choice=decided.choice,
-        identity=identity,
+        options, images, decided.tiling, target=target, choice=decided.choice, identity=identity
     )
 
 
@@ -107,10 +102,7 @@ def _filled(options: PlanOptions, signature: Signature) -> PlanOptions:
 
 
 def _recipe(
-    options: PlanOptions,
-    images: tuple[ImageStack, ...],
-    tiling: Tiling,
-    target: Target | None,
+    options: PlanOptions, images: tuple[ImageStack, ...], tiling: Tiling, target: Target | None
 ) -> Recipe:
     trial = tiling.trial
     stored = _stored(options.output.dtype, target, trial)

@@ -58,11 +58,7 @@ class Limits(Options):
         example="4 GB",
     )
     threads: int | None = option(
-        None,
-        parser=INTEGER,
-        check=as_optional_count,
-        help="Blocks in work at a time.",
-        example=1,
+        None, parser=INTEGER, check=as_optional_count, help="Blocks in work at a time.", example=1
     )
     io: str = option(
         "auto",

@@ -54,13 +54,7 @@ class Memory:
 
 
 def memory_of(
-    recipe: Recipe,
-    layout: Layout,
-    *,
-    threads: int,
-    working: int,
-    statistics: int,
-    cache_bytes: int,
+    recipe: Recipe, layout: Layout, *, threads: int, working: int, statistics: int, cache_bytes: int
 ) -> Memory:
     """The memory of a run: of each part, what the image that needs most of it needs.
 

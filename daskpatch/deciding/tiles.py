@@ -15,17 +15,7 @@ from ..geometry import Margin, Sizes, as_margin, as_sizes, plain_sizes
 from ..model import Signature, import_attribute, split_name
 from ..patching import AlignedPatching, Patching
 from ..probing import Probe, as_probe
-from ..support import (
-    FILE,
-    NAME,
-    SIZES,
-    SIZES_OR_AUTO,
-    Options,
-    as_count,
-    changed,
-    need,
-    option,
-)
+from ..support import FILE, NAME, SIZES, SIZES_OR_AUTO, Options, as_count, changed, need, option
 
 AUTO: Literal["auto"] = "auto"
 

@@ -140,11 +140,7 @@ def _timed(
 
 
 def _signature(
-    results: Results,
-    batch: NDArray[Any],
-    model: Model,
-    loaded: LoadedModel,
-    specs: dict[str, Any],
+    results: Results, batch: NDArray[Any], model: Model, loaded: LoadedModel, specs: dict[str, Any]
 ) -> Signature:
     """Outputs, scale and margin, from the result of one tile."""
     first = next(iter(results.values()), np.empty(0))

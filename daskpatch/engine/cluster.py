@@ -171,10 +171,7 @@ def local_workers(n_workers: int, threads: int | None) -> Iterator[Client]:
         # not: if the machine was slow to start it, or it died again.
         dask.config.set({_TRIM: None, _LOST_AFTER: "1000 days"}),
         LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=threads,
-            processes=True,
-            dashboard_address=":0",
+            n_workers=n_workers, threads_per_worker=threads, processes=True, dashboard_address=":0"
         ) as cluster,
         DaskClient(cluster, set_as_default=False) as client,
     ):

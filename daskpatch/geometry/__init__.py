@@ -10,15 +10,5 @@ from .axis import (
     representatives,
 )
 from .dimensions import Dimensions, check_axes, example_axes
-from .per_axis import (
-    Margin,
-    Ratio,
-    Scale,
-    Sides,
-    Sizes,
-    as_margin,
-    as_scale,
-    as_sizes,
-    plain_sizes,
-)
+from .per_axis import Margin, Ratio, Scale, Sides, Sizes, as_margin, as_scale, as_sizes, plain_sizes
 from .region import Region, RegularGrid, unravel

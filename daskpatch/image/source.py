@@ -47,11 +47,7 @@ class Source(Options):
     """
 
     place: SourceLike | Sequence[SourceLike] = required(
-        word=None,
-        flag=None,
-        shows_in="source",
-        help="What is read.",
-        example=None,
+        word=None, flag=None, shows_in="source", help="What is read.", example=None
     )
     axes: str | None = option(
         None,

@@ -80,11 +80,7 @@ class Output(Options):
     """
 
     place: StoreLike | None = option(
-        None,
-        word=None,
-        flag=None,
-        help="Where it is written.",
-        example=None,
+        None, word=None, flag=None, help="Where it is written.", example=None
     )
     dtype: DTypes | None = option(
         None,
@@ -144,10 +140,7 @@ class Output(Options):
         example=np.negative,
     )
     overwrite: bool = option(
-        False,
-        check=as_flag,
-        help="Delete an array that is there.",
-        example=True,
+        False, check=as_flag, help="Delete an array that is there.", example=True
     )
 
     @property

@@ -142,12 +142,7 @@ class Target:
         _clear(self.location, wanted)
 
     def create(
-        self,
-        recipe: Recipe,
-        layout: Layout,
-        *,
-        provenance: Mapping[str, Any],
-        io: str,
+        self, recipe: Recipe, layout: Layout, *, provenance: Mapping[str, Any], io: str
     ) -> tuple[tuple[StoredArray, ...], ...]:
         """The arrays of each image; those that are not there yet are created."""
         if self.array is not None:

@@ -216,9 +216,7 @@ class WholeSamplePatching(TileStrategy):
 
 
 def sizes_of_patches(
-    data_shapes: Sequence[Sequence[int]],
-    patch_size: Sizes,
-    overlaps: Sizes,
+    data_shapes: Sequence[Sequence[int]], patch_size: Sizes, overlaps: Sizes
 ) -> tuple[Shapes, tuple[int, ...], tuple[int, ...]]:
     """Shapes, patch sizes and overlaps, normalised and checked against each other."""
     shapes = as_shapes(data_shapes)

@@ -7,10 +7,7 @@ from functools import cached_property
 from typing import Any, TypedDict, Unpack
 
 from ..block import Prediction
-from ..deciding import (
-    Decided,
-    decide_anew,
-)
+from ..deciding import Decided, decide_anew
 from ..engine import Client
 from ..geometry import Sizes
 from ..output import as_target

@@ -31,11 +31,7 @@ class Ledger:
     """
 
     def __init__(
-        self,
-        records: Sequence[Record],
-        firsts: tuple[int, ...],
-        part: Part,
-        flush_seconds: float,
+        self, records: Sequence[Record], firsts: tuple[int, ...], part: Part, flush_seconds: float
     ) -> None:
         self._records, self._firsts = records, firsts
         self._flush_seconds = flush_seconds

@@ -120,30 +120,13 @@ class Run(Options):
     """
 
     client: Client | None = option(
-        None,
-        flag=None,
-        check=_check_client,
-        help="A dask.distributed client.",
-        example=None,
+        None, flag=None, check=_check_client, help="A dask.distributed client.", example=None
     )
     region: RegionLike | None = option(
-        None,
-        parser=REGION,
-        help="A part of the output: 0:64,:,:.",
-        example=(..., slice(0, 12)),
+        None, parser=REGION, help="A part of the output: 0:64,:,:.", example=(..., slice(0, 12))
     )
-    progress: bool = option(
-        True,
-        check=as_flag,
-        help="Show a bar.",
-        example=False,
-    )
-    resume: bool = option(
-        False,
-        check=as_flag,
-        help="Go on with an interrupted run.",
-        example=True,
-    )
+    progress: bool = option(True, check=as_flag, help="Show a bar.", example=False)
+    resume: bool = option(False, check=as_flag, help="Go on with an interrupted run.", example=True)
     part: tuple[int, int] | None = option(
         None,
         parser=SHARE,
@@ -152,11 +135,7 @@ class Run(Options):
         example=(1, 1),
     )
     retries: int = option(
-        2,
-        parser=INTEGER,
-        check=_check_retries,
-        help="Tries after the first that fails.",
-        example=0,
+        2, parser=INTEGER, check=_check_retries, help="Tries after the first that fails.", example=0
     )
     resources: Mapping[str, float] | None = option(
         None,

@@ -29,12 +29,7 @@ _CONCENTRATED = 4.0
 
 
 def check_seams(
-    plan: Plan,
-    *,
-    places: int = 4,
-    tolerance: float = 1e-4,
-    seed: int = 0,
-    progress: bool = True,
+    plan: Plan, *, places: int = 4, tolerance: float = 1e-4, seed: int = 0, progress: bool = True
 ) -> SeamReport:
     """Measure whether the tiles of a plan show in its result, on the plan's own data.
 

@@ -17,12 +17,7 @@ DELAYS = DEFAULT_PACING.delays
 Lasts = Callable[[Exception], bool]
 """Whether an error would come again, however long one waits."""
 
-_LASTING = (
-    PermissionError,
-    NotADirectoryError,
-    IsADirectoryError,
-    TypeError,
-)
+_LASTING = (PermissionError, NotADirectoryError, IsADirectoryError, TypeError)
 
 _log = logging.getLogger("daskpatch")
 

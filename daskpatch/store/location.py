@@ -10,14 +10,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import zarr
 from zarr.abc.store import Store
-from zarr.storage import (
-    FsspecStore,
-    LocalStore,
-    MemoryStore,
-    ObjectStore,
-    StorePath,
-    WrapperStore,
-)
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, StorePath, WrapperStore
 
 from ..support import load_extra
 

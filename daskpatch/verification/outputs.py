@@ -7,14 +7,7 @@ from dataclasses import dataclass
 
 from ..geometry import Dimensions, Region, RegularGrid
 from ..receipts import PassDocument, Record, RunDocument
-from ..store import (
-    Location,
-    StoredArray,
-    StoreLike,
-    attributes_at,
-    existing_array,
-    locate,
-)
+from ..store import Location, StoredArray, StoreLike, attributes_at, existing_array, locate
 
 PREDICTION = "prediction"
 

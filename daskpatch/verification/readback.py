@@ -135,13 +135,7 @@ def verify(
     planned = None
     if repair and model is not None:  # refused before everything is read
         planned = repair_plan(
-            output,
-            run,
-            model,
-            source=source,
-            patching=patching,
-            post=post,
-            model_id=model_id,
+            output, run, model, source=source, patching=patching, post=post, model_id=model_id
         )
     found = _check(run.blocks[: len(run.images)], n_threads, progress=progress)
     passes = {
