@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import zarr
 from example_models import double
+from volumes import save
 
 import daskpatch
 
@@ -222,3 +223,45 @@ def test_the_record_of_an_output_behind_fsspec(tmp_path, stored, volume):
     assert daskpatch.predict(stored, double, store, resume=True, **options).done == 0
     assert not Record(locate(store)).documents.creates_atomically
     assert daskpatch.verify(store, progress=False).ok
+
+
+def test_a_source_on_s3_that_is_deleted_during_a_run(s3, volume):
+    import boto3
+
+    put(f"{s3}/in.zarr", volume + 1)
+    bucket = boto3.resource("s3", region_name="us-east-1").Bucket(s3.removeprefix("s3://"))
+
+    def model(batch):
+        if len(calls) == 3:
+            bucket.objects.filter(Prefix="in.zarr/").delete()
+        calls.append(None)
+        return batch * 2
+
+    calls = []
+    with pytest.raises(daskpatch.RunFailed, match="is gone"):
+        daskpatch.predict(
+            f"{s3}/in.zarr",
+            model,
+            f"{s3}/out.zarr",
+            patch_size=16,
+            overlaps=0,
+            chunks=16,
+            block_shape=16,
+            threads=1,
+            progress=False,
+        )
+    found = get(f"{s3}/out.zarr")[...]
+    written = found != 0  # the source has no zeros
+    np.testing.assert_array_equal(found[written], ((volume + 1) * np.float32(2))[written])
+
+
+def test_a_server_that_begins_to_answer_404(http, tmp_path, volume):
+    save(tmp_path / "in.zarr", volume + 1, chunks=(16, 16, 16))
+    plan = daskpatch.plan(
+        f"{http}/in.zarr", double, axes="ZYX", patch_size=16, overlaps=0, io="zarr"
+    )
+    doubled = (volume[:16, :16, :16] + 1) * np.float32(2)
+    np.testing.assert_array_equal(plan.view[:16, :16, :16], doubled)
+    (tmp_path / "in.zarr").rename(tmp_path / "elsewhere.zarr")
+    with pytest.raises(OSError, match="is gone"):
+        plan.view[:16, :16, :16]

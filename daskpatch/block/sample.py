@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Region
 from ..model import load
+from ..store import noticing
 from ..values import has_nan
 from .calling import Calls, check_results
 from .coverage import (
@@ -82,7 +83,10 @@ class Sample:
     def _read(self, box: Region) -> NDArray[Any]:
         image = self.prediction.images[self.data_idx]
         self.tally.bytes_read += bytes_decoded(image, box)
-        return image.extract_patch(self.sample_idx, None, box.start, box.shape)
+        with noticing() as absence:
+            patch = image.extract_patch(self.sample_idx, None, box.start, box.shape)
+        self.tally.absent += absence.count
+        return patch
 
     def _add(self, group: list[Tile], cuts: list[NDArray[Any]], stitcher: Stitcher) -> None:
         prediction = self.prediction

@@ -42,3 +42,4 @@ class Tally:
     tiles: int = 0
     nan_tiles: int = 0
     bytes_read: int = 0
+    absent: int = 0

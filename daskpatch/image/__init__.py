@@ -14,6 +14,7 @@ from .stack import (
     dimensions_of,
     is_at_hand,
     location_of,
+    look_at_all,
     why_not_portable,
     with_delays,
     with_io,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
@@ -11,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Dimensions, Region
-from ..store import BackEnd, Location, StoredArray
+from ..store import BackEnd, ChangedError, Location, StoredArray
 from ..values import Padding, read_padded
 from .arraylike import ArrayLike
+
+_LOOKERS = 16
 
 
 @runtime_checkable
@@ -93,6 +96,9 @@ class LocatedImage(ImageStack, Protocol):
 
     def with_delays(self, delays: tuple[float, ...]) -> ImageStack:
         """The same image, waited for as long."""
+
+    def look(self) -> None:
+        """Refuse to go on, with a `ChangedError`, where it is gone or another than was opened."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -199,6 +205,10 @@ class ArrayImage:
             return self
         return replace(self, array=self.array.with_delays(delays))
 
+    def look(self) -> None:
+        if isinstance(self.array, StoredArray):
+            self.array.look()
+
     def _read(
         self, sample_idx: int, channels: slice, region: Region, shape: tuple[int, ...]
     ) -> NDArray[np.generic]:
@@ -208,6 +218,8 @@ class ArrayImage:
             box = dims.box(sample_idx, channels, inside)
             try:
                 values = dims.canonical(self.array.read(box))
+            except ChangedError:
+                raise
             except Exception as error:  # each back end raises its own kinds
                 place = ", ".join(f"{s.start}:{s.stop}" for s in box)
                 raise OSError(
@@ -280,6 +292,27 @@ def with_io(images: Sequence[ImageStack], io: str) -> tuple[ImageStack, ...]:
 def with_delays(images: Sequence[ImageStack], delays: tuple[float, ...]) -> tuple[ImageStack, ...]:
     """The same images, waited for as long."""
     return tuple(i.with_delays(delays) if is_located(i) else i for i in images)
+
+
+def look_at_all(things: Sequence[ImageStack | StoredArray]) -> None:
+    """Look whether images or arrays are still what was opened, where that can be told.
+
+    Raises
+    ------
+    ChangedError
+        If one is gone, or another.
+    OSError
+        If a store does not answer.
+    """
+    # A request each, and far away: together they take as long as a few.
+    with ThreadPoolExecutor(_LOOKERS) as pool:
+        looks = [pool.submit(each.look) for each in things if _can_look(each)]
+        for look in looks:
+            look.result()
+
+
+def _can_look(thing: ImageStack | StoredArray) -> TypeGuard[LocatedImage | StoredArray]:
+    return isinstance(thing, StoredArray) or is_located(thing)
 
 
 def _runs(channels: Sequence[int]) -> list[slice]:

@@ -23,7 +23,8 @@ class Receipt:
 
     `index` is flat, C order, images of a series one after another; `digest` is `digest_of` the
     block as it is stored; `voxels` counts space and samples, not channels; bytes are those of
-    decoded voxels; `finished` is in seconds since 1970.
+    decoded voxels; `finished` is in seconds since 1970; `absent` counts chunks of the source that
+    were not there, and read as its fill value.
     """
 
     index: U8
@@ -35,6 +36,7 @@ class Receipt:
     bytes_written: U8
     seconds: F4
     finished: F8
+    absent: U4 = 0
 
 
 @dataclass(frozen=True, slots=True)

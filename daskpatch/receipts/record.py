@@ -204,7 +204,10 @@ class Journal:
         self._failures_name = f"failures/{part.name}.json"
         self._failures = {f.index: f for f in _failures(self._documents, self._failures_name)}
         self._segment = self._next_segment()
+        self._first = self._segment
+        # Those of the last segment, which is written anew until it is full.
         self._pending: list[Receipt] = []
+        self._n_stored = 0
         self._changed = False
 
     def add(self, receipt: Receipt) -> None:
@@ -214,6 +217,32 @@ class Journal:
     def set_aside(self, failure: FailedBlock) -> None:
         self._failures[failure.index] = failure
         self._changed = True
+
+    @property
+    def unstored(self) -> list[int]:
+        """The blocks whose receipts came since the last flush."""
+        return [receipt.index for receipt in self._pending[self._n_stored :]]
+
+    @property
+    def n_receipts(self) -> int:
+        """How many came, the stored ones too."""
+        return (self._segment - self._first) * FULL + len(self._pending)
+
+    def forget(self) -> int:
+        """Drop the receipts that came since the last flush; how many these were."""
+        n_dropped = len(self._pending) - self._n_stored
+        del self._pending[self._n_stored :]
+        self._changed = False
+        return n_dropped
+
+    def take_back(self) -> int:
+        """Drop all receipts that came, the stored ones too; how many these were."""
+        n_dropped = self.n_receipts
+        for segment in range(self._first, self._segment + 1):
+            self._documents.delete(f"{self._folder}{segment:08d}")
+        self._pending, self._n_stored, self._segment = [], 0, self._first
+        self._changed = False
+        return n_dropped
 
     def flush(self) -> None:
         """Store what came since the last flush."""
@@ -226,9 +255,10 @@ class Journal:
             rows = as_rows(self._pending[:FULL])
             self._documents.write(f"{self._folder}{self._segment:08d}", encode(rows))
             # The last segment is written anew until it is full: objects in a store cannot grow.
+            self._n_stored = len(rows)
             if len(rows) < FULL:
                 break
-            self._pending = self._pending[FULL:]
+            self._pending, self._n_stored = self._pending[FULL:], 0
             self._segment += 1
         self._write_failures()
         self._changed = False

@@ -34,6 +34,9 @@ class Report:
         Bytes of the blocks, before compression.
     nan_tiles
         Tiles that gave NaN where their input had none, or whose NaN was stored as 0.
+    absent_chunks
+        Chunks that the source did not have when blocks were read (a missing shard may count as
+        one), each time that one was read; they read as its fill value.
     unfinished
         What a part could not begin, because other parts are not done; else empty.
     """
@@ -50,6 +53,7 @@ class Report:
     taken_over: int = 0
     failed_blocks: tuple[FailedBlock, ...] = ()
     unfinished: str = ""
+    absent_chunks: int = 0
 
     @property
     def done(self) -> int:
@@ -71,6 +75,7 @@ class Report:
             + (f"; {self.skipped} blocks were done before" if self.skipped else "")
             + (f"; {self.nan_tiles} tiles gave NaN" if self.nan_tiles else "")
             + (f"; {self.failed} blocks failed" if self.failed else "")
+            + (f"; {self.absent_chunks} chunks read were absent" if self.absent_chunks else "")
             + (f"; {self.unfinished}" if self.unfinished else "")
         )
 
@@ -81,7 +86,7 @@ class Totals:
     def __init__(self) -> None:
         self.blocks = self.tiles = self.nan_tiles = self.voxels = 0
         self.bytes_read = self.bytes_written = 0
-        self.skipped = self.retried = 0
+        self.skipped = self.retried = self.absent_chunks = 0
         self.seconds = 0.0
 
     def add(self, receipt: Receipt) -> None:
@@ -91,6 +96,7 @@ class Totals:
         self.voxels += receipt.voxels
         self.bytes_read += receipt.bytes_read
         self.bytes_written += receipt.bytes_written
+        self.absent_chunks += receipt.absent
 
     def report(
         self,
@@ -113,6 +119,7 @@ class Totals:
             taken_over=taken_over,
             failed_blocks=failed_blocks,
             unfinished=unfinished,
+            absent_chunks=self.absent_chunks,
         )
 
 

@@ -1,7 +1,7 @@
 """Receipts as bytes: segments of a log, each an object of its own.
 
 ```
-segment = receipts, 56 bytes each ─── CRC32C of their length and them, 4 bytes
+segment = receipts, 60 bytes each ─── CRC32C of their length and them, 4 bytes
 ```
 
 Where receipts have columns that were added later, the checksum is of their names too: some rows of

@@ -9,7 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import Job
 from ..receipts import Claim, ClaimedError, Record, Report, Totals, refuse_claimed
+from .job import Watchful
 from .ledger import Ledger, are_among
 from .pass_run import Crew, PassRun
 from .passes import Pass, check_exclusive
@@ -115,7 +117,7 @@ class _Driver:
         ]
         begun = each.as_begun(documents)
         job = begun.job(self._ends, pacing)
-        ledger = Ledger(records, begun.blocks.firsts, self._run.share, pacing.flush)
+        ledger = Ledger(records, begun.blocks.firsts, self._run.share, pacing.flush, _look_of(job))
         totals = self._totals if begun.arrays else None
         waits = _waiting(begun, before)
         PassRun(begun, ledger, self._run, self._crew, self._claim, totals, waits).run(job)
@@ -134,6 +136,10 @@ class _Driver:
         # Parts may end it at the same time, from the same blocks: the first result is everybody's.
         recorded = record.conclude(msgspec.json.encode(end))
         self._ends[each.name] = msgspec.json.decode(recorded, type=each.end_type)
+
+
+def _look_of(job: Job) -> Callable[[Sequence[int]], None]:
+    return job.look if isinstance(job, Watchful) else lambda _: None
 
 
 def _waiting(each: Pass, before: _Progress | None) -> Callable[[int], bool] | None:

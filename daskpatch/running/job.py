@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Protocol, runtime_checkable
 
 from ..block import OutputBox, Prediction, Tally, Workspace, block_grid, block_grids, fill_region
 from ..geometry import Region
+from ..image import look_at_all
 from ..model import single_threaded
 from ..receipts import Receipt, digest_of
 from ..store import StoredArray
@@ -18,6 +20,20 @@ from ..store import StoredArray
 
 class WriteError(OSError):
     """The output cannot be written: no block after this one will fare better."""
+
+
+@runtime_checkable
+class Watchful(Protocol):
+    """A job that can tell whether what its blocks are read from and written to is still there."""
+
+    def look(self, blocks: Iterable[int]) -> None:
+        """Look at all that these blocks had to do with.
+
+        Raises
+        ------
+        ChangedError
+            If some of it is gone, or another.
+        """
 
 
 class Flag:
@@ -90,6 +106,7 @@ class PredictionJob:
             bytes_written=sum(box.values.nbytes for box in boxes),
             seconds=time.perf_counter() - begin,
             finished=time.time(),
+            absent=tally.absent,
         )
 
     def _boxes(self, data_idx: int, region: Region) -> Iterator[AbstractContextManager[OutputBox]]:
@@ -103,6 +120,12 @@ class PredictionJob:
     def _box(self, output: int, place: Region) -> Iterator[OutputBox]:
         with self.workspace.buffers.lend(place.shape, self.prediction.dtypes[output]) as values:
             yield OutputBox(output, place, values)
+
+    def look(self, blocks: Iterable[int]) -> None:
+        """Look at the images and arrays of blocks; see `Watchful`."""
+        touched = {self.place(index)[0] for index in blocks}
+        look_at_all([self.prediction.images[i] for i in touched])
+        look_at_all([array for i in touched for array in self.targets[i]])
 
     def abandon(self) -> None:
         """Write no more, in this process: the run is over, and nobody waits for its last blocks."""

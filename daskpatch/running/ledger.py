@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -28,13 +28,21 @@ class Ledger:
         Whose log is written.
     flush_seconds
         Between two times that receipts are stored.
+    look
+        Called with blocks whose receipts are to be stored; raises `ChangedError` if what they
+        were read from or written to is no longer there.
     """
 
     def __init__(
-        self, records: Sequence[Record], firsts: tuple[int, ...], part: Part, flush_seconds: float
+        self,
+        records: Sequence[Record],
+        firsts: tuple[int, ...],
+        part: Part,
+        flush_seconds: float,
+        look: Callable[[Sequence[int]], None],
     ) -> None:
         self._records, self._firsts = records, firsts
-        self._flush_seconds = flush_seconds
+        self._flush_seconds, self._look = flush_seconds, look
         self._journals = [Journal(record, part) for record in records]
         self._flushed = time.monotonic()
 
@@ -45,12 +53,35 @@ class Ledger:
         self._journals[self._number(failure.index)].set_aside(failure)
 
     def flush(self, *, due: bool = False) -> None:
-        """Store what came in, or only if that is due; what is stored is really done."""
+        """Store what came in, or only if that is due; what is stored is really done.
+
+        Raises
+        ------
+        ChangedError
+            If what blocks were read from or written to is gone; their receipts are dropped.
+        """
         if due and time.monotonic() - self._flushed < self._flush_seconds:
             return
+        # One look for all: it is the time of the look that counts.
+        blocks = [index for journal in self._journals for index in journal.unstored]
+        if blocks:
+            self._look(blocks)
         for journal in self._journals:
             journal.flush()
         self._flushed = time.monotonic()
+
+    @property
+    def touched(self) -> list[int]:
+        """The grids of which something was done."""
+        return [number for number, journal in enumerate(self._journals) if journal.n_receipts]
+
+    def forget(self) -> int:
+        """Drop what came in since the last flush; how many receipts these were."""
+        return sum(journal.forget() for journal in self._journals)
+
+    def take_back(self, number: int) -> int:
+        """Drop all that this run did of a grid; how many receipts these were."""
+        return self._journals[number].take_back()
 
     def receipts(self) -> Receipts:
         """Of all records, by ascending index."""

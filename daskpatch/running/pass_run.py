@@ -17,6 +17,7 @@ from ..deciding import Selection
 from ..engine import Client, Done, Interruption, Job, NoWorkersError, Window, progress_of
 from ..model import ModelError, restore_threads
 from ..receipts import Claim, FailedBlock, Receipt, Receipts, Report, RunFailed, Totals
+from ..store import ChangedError
 from .job import WriteError
 from .ledger import Ledger, without
 from .passes import Pass
@@ -24,6 +25,10 @@ from .run import Run
 
 _UNREADABLE = 10
 """Blocks in a row whose source could not be read, after which the source counts as gone."""
+
+
+_LASTING = (WriteError, ChangedError)
+"""After which no block fares better."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class PassRun:
             threads=self._crew.n_threads,
             client=self._crew.client,
             retries=self._run.retries,
-            is_lasting=lambda error: isinstance(error, WriteError),
+            is_lasting=lambda error: isinstance(error, _LASTING),
             resources=self._run.resources,
             patience=self._run.patience,
             interruption=self._interruption,
@@ -97,6 +102,7 @@ class PassRun:
         before = self._before(done)
         try:
             self._collect(window, sum(int(v) for v in before["voxels"]))
+            self._look_back()
         except NoWorkersError as error:
             self._fatal = error
         finally:
@@ -139,6 +145,20 @@ class PassRun:
                 else:
                     self._not_done(outcome, outcome.error)
 
+    def _look_back(self) -> None:
+        """Take back what was read from images that are others by now, though they look the same."""
+        if self._fatal is not None or self._interruption.is_requested or not self._done_now:
+            return
+        try:
+            changed = self._pass.changed(self._ledger.touched)
+        except OSError as error:
+            self._done_now -= self._ledger.forget()
+            self._stop(error)
+            return
+        for number, told in changed.items():
+            self._done_now -= self._ledger.take_back(number)
+            self._stop(ChangedError(told))
+
     def _look_around(self) -> None:
         # Somebody else writes these blocks now; ours would overwrite theirs.
         if self._claim.is_lost:
@@ -151,6 +171,9 @@ class PassRun:
         try:
             self._ledger.flush(due=due)
             self._lacks_receipts = False
+        except ChangedError as error:
+            self._done_now -= self._ledger.forget()
+            self._stop(error)
         except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
             self._lacks_receipts = True
             self._stop(error)
@@ -164,7 +187,7 @@ class PassRun:
             _warn_of_nan(receipt)
 
     def _not_done(self, outcome: Done, error: BaseException) -> None:
-        if isinstance(error, WriteError):
+        if isinstance(error, _LASTING):
             self._stop(error)
             return
         # A source that went away fails every block; going on would try them all, for hours.

@@ -172,6 +172,10 @@ class Pass(ABC):
             grids.append(found.blocks.grid(found.of))
         return replace(self, grids=tuple(grids))  # type: ignore[type-var] # subclasses are dataclasses
 
+    def changed(self, numbers: Sequence[int]) -> Mapping[int, str]:  # noqa: ARG002 (the interface)
+        """Of some grids those whose source is no longer what it was in the beginning, in words."""
+        return {}
+
     def below(self, index: int) -> Iterable[int] | None:  # noqa: ARG002 (the interface)
         """The blocks of the pass before that a block needs; None where it needs them all."""
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -16,7 +16,7 @@ from ..block import block_grids
 from ..deciding import Decided, Memory, Selection, decide_anew
 from ..engine import Job, why_not_sent
 from ..geometry import RegularGrid
-from ..image import SAMPLES, identity_of_image, why_not_portable, with_delays
+from ..image import SAMPLES, identity_of_image, look_at_all, why_not_portable, with_delays
 from ..output import Layout, Target
 from ..patching import TileStrategy
 from ..receipts import (
@@ -33,7 +33,7 @@ from ..receipts import (
     check_same,
     refuse_claimed,
 )
-from ..store import Location, without_secrets
+from ..store import ChangedError, Location, without_secrets
 from ..support import Pacing, recorded
 from ..values import Statistics
 from .job import PredictionJob
@@ -105,6 +105,11 @@ class PredictionPass(Pass):
         return self.decided.memory
 
     def check(self, run: Run) -> None:
+        try:
+            look_at_all(self.decided.recipe.images)
+            look_at_all([] if self.target.array is None else [self.target.array])
+        except ChangedError as error:
+            raise ChangedError(f"{error}. Make the plan anew.") from error
         if run.resumes:
             self.check_resumable()
             return
@@ -219,23 +224,32 @@ class PredictionPass(Pass):
             side_by_side=self.side_by_side,
         )
 
+    def changed(self, numbers: Sequence[int]) -> Mapping[int, str]:
+        return {
+            now.number: f"{now.where} was made anew during the run: its voxels are others, and "
+            "what the run wrote from it does not count"
+            for now in self._read_sources(numbers)
+            if now != self.known_sources[now.number]
+        }
+
     @property
     def known_sources(self) -> list[SourceRecord]:
         """The identities of the images, looked at once."""
         if not self.sources:
-            self.sources.extend(self._read_sources())
+            self.sources.extend(self._read_sources(range(len(self.decided.recipe.images))))
         return self.sources
 
-    def _read_sources(self) -> list[SourceRecord]:
+    def _read_sources(self, numbers: Sequence[int]) -> list[SourceRecord]:
         images = self.decided.recipe.images
         # A series of thousands would read for hours; so few chunks of each still tell most changes.
         samples = max(_LEAST, min(SAMPLES, _SERIES_SAMPLES // len(images)))
         with ThreadPoolExecutor(_READERS) as pool:
-            found = list(pool.map(partial(identity_of_image, samples=samples), images))
-        return [
-            SourceRecord(**facts, number=number, of=len(images))
-            for number, facts in enumerate(found)
-        ]
+            identity = partial(identity_of_image, samples=samples)
+            found = pool.map(identity, (images[number] for number in numbers))
+            return [
+                SourceRecord(**facts, number=number, of=len(images))
+                for number, facts in zip(numbers, found, strict=True)
+            ]
 
     def _fingerprint(self, number: int, layout: Layout) -> Fingerprint:
         """What guards a resume; what a machine chooses (threads, batch size, …) is not in it."""

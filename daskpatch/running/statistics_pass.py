@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ..engine import Job
 from ..geometry import RegularGrid
-from ..image import with_delays
+from ..image import look_at_all, with_delays
 from ..receipts import Document, Json, PassDocument, Receipt, Record, RunDocument, digest_of_bytes
 from ..statistics import Accumulator, Boxes, conclude, encode, merge_encoded
 from ..store import Location
@@ -103,6 +103,12 @@ class StatisticsJob:
     grid: RegularGrid
     place: Location
     pacing: Pacing
+
+    def look(self, blocks: Iterable[int]) -> None:
+        """Look at the images of blocks; see `Watchful`."""
+        cells = [self.grid.cell(index) for index in blocks]
+        touched = {self.boxes.image_of(box) for c in cells for box in range(c.start[0], c.stop[0])}
+        look_at_all([self.boxes.images[i] for i in touched])
 
     def __call__(self, index: int) -> Receipt:
         begin = time.perf_counter()

@@ -49,6 +49,10 @@ class Boxes:
             accumulator.add(np.asarray(channel))
         return data_idx, found, cell.n_voxels
 
+    def image_of(self, index: int) -> int:
+        """The number of a box's image."""
+        return bisect_right(self._ends, index) - 1
+
     def __len__(self) -> int:
         return self._ends[-1]
 
@@ -83,7 +87,7 @@ class Boxes:
         return (0, *accumulate(self._counts))
 
     def _place(self, index: int) -> tuple[int, Region]:
-        data_idx = bisect_right(self._ends, index) - 1
+        data_idx = self.image_of(index)
         grid, count = self.grids[data_idx], self._counts[data_idx]
         at = index - self._ends[data_idx]
         # In the middle of equal parts: the first and last chunks of a volume are often empty.

@@ -1,5 +1,6 @@
 """Zarr stores: where arrays lie, how they are found, created, read and written."""
 
+from .absence import noticing
 from .arrays import StoredArray, check_io_at
 from .backends import BACK_ENDS, BackEnd, back_end_at, check_io
 from .backoff import with_backoff, with_backoff_async
@@ -19,3 +20,4 @@ from .nodes import (
     occupant,
 )
 from .objects import Objects
+from .sight import ChangedError

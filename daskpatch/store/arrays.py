@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from copy import copy
 from itertools import product
 from typing import Any
 
@@ -12,10 +13,12 @@ import zarr
 from numpy.typing import NDArray
 from zarr.types import AnyArray
 
+from .absence import noticing
 from .backends import BackEnd, Box, Handle, back_end_at, check_io, open_handle
 from .backoff import DELAYS
 from .location import Location, locate
 from .objects import Objects
+from .sight import folder_of, look_at
 
 _log = logging.getLogger("daskpatch")
 
@@ -32,6 +35,7 @@ class StoredArray:
         self.array = _portable(array)
         self.io = check_io(io)
         self.delays = delays
+        self._folder = folder_of(self.array)
         self._opened: tuple[BackEnd, Handle] | None = None
 
     @property
@@ -66,7 +70,18 @@ class StoredArray:
         return self._opened
 
     def read(self, box: Box) -> NDArray[np.generic]:
-        return self._open()[1].read(box)
+        """Read a box; absent chunks are fill value, as long as the array is there.
+
+        Raises
+        ------
+        ChangedError
+            If chunks are absent because the array is gone, or another.
+        """
+        with noticing() as absence:
+            values = self._open()[1].read(box)
+        if absence.count:
+            self.look()
+        return values
 
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
         """Write a box; the caller owns every write unit it touches.
@@ -126,11 +141,23 @@ class StoredArray:
             If it cannot be used there.
         """
         back_end_at(io, self.location)
-        return StoredArray(self.array, io=io, delays=self.delays)
+        return self._with(io=check_io(io))
 
     def with_delays(self, delays: tuple[float, ...]) -> StoredArray:
         """The same array, waited for as long."""
-        return StoredArray(self.array, io=self.io, delays=delays)
+        return self._with(delays=delays)
+
+    def look(self) -> None:
+        """Look whether it is still the array that was opened: its metadata, its folder.
+
+        Raises
+        ------
+        ChangedError
+            If it is gone, or another.
+        OSError
+            If the store does not answer.
+        """
+        look_at(self.array, self._folder, self.delays)
 
     def why_not_portable(self) -> str | None:
         """Why another process could not use this array, or None if it could."""
@@ -139,8 +166,15 @@ class StoredArray:
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Open handles belong to this process.
-        return {**self.__dict__, "_opened": None}
+        # Open handles belong to this process, and a folder has another number on another host.
+        return {**self.__dict__, "_folder": None, "_opened": None}
+
+    def _with(self, **changes: Any) -> StoredArray:
+        twin = copy(self)
+        twin.__dict__.update(changes, _opened=None)
+        # Still the one that was opened then, whatever lies there now.
+        twin._folder = self._folder
+        return twin
 
     def __repr__(self) -> str:
         return f"<{self.location.name} {self.shape} {self.dtype}>"

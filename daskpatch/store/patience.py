@@ -9,9 +9,12 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, Store
 from zarr.storage import WrapperStore
 
+from .absence import notice
 from .backoff import DELAYS, with_backoff_async
 
 T = TypeVar("T")
+
+_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 
 
 class PatientStore(WrapperStore[Store]):
@@ -33,7 +36,10 @@ class PatientStore(WrapperStore[Store]):
         def attempt() -> Awaitable[Buffer | None]:
             return self._store.get(key, prototype, byte_range)
 
-        return await self._insist("Reading", key, attempt)
+        found = await self._insist("Reading", key, attempt)
+        if key.rpartition("/")[2] not in _METADATA:
+            _look_at_chunk(key, found)
+        return found
 
     async def set(self, key: str, value: Buffer) -> None:
         await self._insist("Writing", key, lambda: self._store.set(key, value))
@@ -45,3 +51,11 @@ class PatientStore(WrapperStore[Store]):
         where = f"{what} {key} in {type(self._store).__name__}"
         # On zarr's event loop: others' requests go on while this one waits.
         return await with_backoff_async(call, where, self._delays)
+
+
+def _look_at_chunk(key: str, found: Buffer | None) -> None:
+    if found is None:
+        notice()
+    elif not len(found):
+        # zarr takes a shard without bytes for one without chunks, and gives fill values.
+        raise OSError(f"{key} is damaged: it has no bytes")

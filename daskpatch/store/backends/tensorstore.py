@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from zarr.types import AnyArray
 
 from ...support import is_installed, load_extra
+from ..absence import notice
 from ..backoff import Lasts, lasts_anywhere, with_backoff
 from ..location import Location, locate
 from .protocol import Box, Handle
@@ -19,6 +22,8 @@ _PURPOSE = "io='tensorstore'"
 
 _LASTING = ("DATA_LOSS", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "PERMISSION_DENIED")
 """Kinds of errors that stay: tensorstore names the kind in front of each `ValueError`'s text."""
+
+_ABSENT = "NOT_FOUND"
 
 
 class TensorStore:
@@ -65,17 +70,21 @@ class _TensorStoreHandle:
             "kvstore": {"driver": "file", "path": f"{folder}/"},
         }
         # Opened once per array and process, so that all its blocks share the cache.
-        self._reader = self._open(cache_bytes)
+        self._reader = self._open(cache_bytes, fill_missing_data_reads=False)
 
     @cached_property
     def _writer(self) -> Any:
         # Without a cache: what is written would take the place of what is read.
         return self._open(0)
 
+    @property
+    def _fill_value(self) -> Any:
+        return self._reader.fill_value or 0
+
     def read(self, box: Box) -> NDArray[np.generic]:
         def attempt() -> NDArray[np.generic]:
-            values: NDArray[np.generic] = self._reader[box].read(order="C").result()
-            return values
+            values = self._read(box)
+            return self._read_by_chunk(box) if values is None else values
 
         return with_backoff(attempt, f"Reading {self._folder}", self._delays, self._lasts)
 
@@ -91,9 +100,43 @@ class _TensorStoreHandle:
 
         with_backoff(attempt, f"Writing {self._folder}", self._delays, self._lasts)
 
-    def _open(self, cache_bytes: int) -> Any:
+    def _read(self, box: Box) -> NDArray[np.generic] | None:
+        """The values of a box; None where a chunk is absent."""
+        try:
+            values: NDArray[np.generic] = self._reader[box].read(order="C").result()
+        except ValueError as error:
+            if str(error).startswith(_ABSENT):
+                return None
+            raise
+        return values
+
+    def _read_by_chunk(self, box: Box) -> NDArray[np.generic]:
+        """The values of a box some of whose chunks are absent."""
+        values = np.empty([s.stop - s.start for s in box], self._reader.dtype.numpy_dtype)
+        for part in _chunks_of(box, self._reader.chunk_layout.read_chunk.shape):
+            inside = tuple(
+                slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, box, strict=True)
+            )
+            found = self._read(part)
+            if found is None:
+                notice()
+            values[inside] = self._fill_value if found is None else found
+        return values
+
+    def _open(self, cache_bytes: int, **spec: bool) -> Any:
         tensorstore = load_extra("tensorstore", _PURPOSE)
-        return tensorstore.open(self._spec, open=True, context=_context(cache_bytes)).result()
+        opened = tensorstore.open({**self._spec, **spec}, open=True, context=_context(cache_bytes))
+        return opened.result()
+
+
+def _chunks_of(box: Box, shape: tuple[int, ...]) -> Iterator[Box]:
+    """The parts of a box that lie in a chunk each."""
+    numbers = (range(s.start // n, -(-s.stop // n)) for s, n in zip(box, shape, strict=True))
+    for at in product(*numbers):
+        yield tuple(
+            slice(max(s.start, i * n), min(s.stop, (i + 1) * n))
+            for s, n, i in zip(box, shape, at, strict=True)
+        )
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,79 @@
+"""Whether a stored array is still the one that was opened."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import zarr
+from zarr.types import AnyArray
+
+from .backoff import with_backoff
+from .location import locate
+
+Folder = tuple[int, int]
+"""Device and inode."""
+
+_FREE = ("attributes", "dimension_names")
+"""What may change: an edit of OME metadata makes no voxel another."""
+
+
+class ChangedError(OSError):
+    """An array that is gone, or no longer the one that was opened."""
+
+
+def folder_of(array: AnyArray) -> Folder | None:
+    """Which folder an array lies in; None where it is no local one."""
+    path = locate(array).local_path
+    try:
+        status = None if path is None else os.stat(path)
+    except OSError:
+        return None
+    return None if status is None else (status.st_dev, status.st_ino)
+
+
+def look_at(array: AnyArray, folder: Folder | None, delays: tuple[float, ...]) -> None:
+    """Compare an array with what its store has now, and its folder where that is known.
+
+    Raises
+    ------
+    ChangedError
+        If it is gone, or another.
+    OSError
+        If the store does not answer.
+    """
+    name = locate(array).name
+    try:
+        # Again after a while: whoever edits attributes may be half way.
+        now = with_backoff(lambda: _opened(array), f"Looking at {name}", delays)
+    except (ValueError, KeyError, TypeError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise ChangedError(f"{name} is no array any more ({told})") from error
+    if now is None:
+        raise ChangedError(f"{name} is gone; it was there when it was opened")
+    was, found = _facts(array), _facts(now)
+    other = [f"{k} was {was[k]}, is {found.get(k)}" for k in was if was[k] != found.get(k)]
+    if other:
+        raise ChangedError(f"{name} was made anew since it was opened: {'; '.join(other)}")
+    if folder is not None and folder_of(now) not in (folder, None):
+        raise ChangedError(f"{name} was made anew since it was opened: its folder is another one")
+
+
+def _opened(array: AnyArray) -> AnyArray | None:
+    """The array as its store has it now; None where it has none."""
+    version = array.metadata.zarr_format
+    try:
+        return zarr.open_array(store=array.store, path=array.path, mode="r", zarr_format=version)
+    except FileNotFoundError:
+        return None
+
+
+def _facts(array: AnyArray) -> dict[str, str]:
+    """An array's metadata as JSON, by field, save for what may change."""
+    told: dict[str, Any] = {**array.metadata.to_dict()}
+    return {
+        key: json.dumps(value, default=str, sort_keys=True)
+        for key, value in told.items()
+        if key not in _FREE
+    }

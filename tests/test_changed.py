@@ -1,0 +1,242 @@
+"""Sources and outputs that go away or are made anew: no voxel is made of what is not there."""
+
+import contextlib
+import json
+import os
+import shutil
+from functools import partial
+
+import numpy as np
+import pytest
+import zarr
+from example_models import double
+from volumes import read, save
+
+import daskpatch
+
+SHAPE = (64, 40, 40)
+
+PLANE = (8, 40, 40)
+
+PLANES = {"patch_size": PLANE, "overlaps": 0, "chunks": PLANE, "block_shape": PLANE}
+
+OFTEN = daskpatch.Pacing(flush=0.0, delays=(0.01, 0.02))
+
+STORED = {
+    "v2": {"zarr_format": 2},
+    "v3": {},
+    "sharded": {"shards": (16, 40, 40)},
+}
+
+
+@pytest.fixture
+def image(rng):
+    return rng.random(SHAPE).astype("f4") + 1
+
+
+@pytest.fixture
+def source(tmp_path, image):
+    return saved(tmp_path / "in.zarr", image)
+
+
+def saved(path, values, chunks=(8, 40, 40), **options):
+    save(path, values, chunks=chunks, dimension_names=None, **options)
+    return path
+
+
+def doubled_until(event, at=3):
+    """A model that lets something happen while it works on its n-th batch."""
+    calls = []
+
+    def model(batch):
+        calls.append(None)
+        if len(calls) == at:
+            event()
+        return batch * 2
+
+    return model
+
+
+def predict(source, model, output, **options):
+    options = {**PLANES, "axes": "ZYX", "threads": 1, "model_id": "m", "pacing": OFTEN, **options}
+    return daskpatch.predict(source, model, output, progress=False, **options)
+
+
+# What may happen to a source, and the words of the refusal
+
+
+def moved(path, image):
+    os.rename(path, f"{path}.elsewhere")
+
+
+def deleted(path, image):
+    shutil.rmtree(path)
+
+
+def emptied(path, image):
+    shutil.rmtree(path)
+    path.mkdir()
+
+
+def remade_in_other_chunks(path, image):
+    os.rename(path, f"{path}.elsewhere")
+    saved(path, image, chunks=(4, 20, 20))
+
+
+def remade_in_another_format(path, image):
+    os.rename(path, f"{path}.elsewhere")
+    saved(path, image, chunks=(4, 20, 20), zarr_format=2)
+
+
+def remade_as_a_group(path, image):
+    os.rename(path, f"{path}.elsewhere")
+    zarr.create_group(path)
+
+
+def remade_alike(path, image):
+    os.rename(path, f"{path}.elsewhere")
+    saved(path, image + 1)
+
+
+EVENTS = [
+    moved,
+    deleted,
+    emptied,
+    remade_in_other_chunks,
+    remade_in_another_format,
+    remade_as_a_group,
+    remade_alike,
+]
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_source_that_changes_during_a_run_ends_it(source, image, tmp_path, event, io):
+    model = doubled_until(partial(event, source, image))
+    with pytest.raises(daskpatch.RunFailed, match="is gone|made anew|no array any more"):
+        predict(source, model, tmp_path / "out.zarr", io=io)
+    written = read(tmp_path / "out.zarr")
+    done = daskpatch.status(tmp_path / "out.zarr").done
+    assert done < 8
+    np.testing.assert_array_equal(written[: done * 8], image[: done * 8] * 2)
+
+
+def test_an_edit_of_attributes_ends_no_run(source, image, tmp_path):
+    def event():
+        document = json.loads((source / "zarr.json").read_text())
+        document["attributes"] = {"edited": "just now"}
+        (source / "zarr.json").write_text(json.dumps(document))
+
+    report = predict(source, doubled_until(event), tmp_path / "out.zarr")
+    assert report.done == 8
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), image * 2)
+
+
+def test_voxels_that_change_under_the_same_metadata_count_for_nothing(source, image, tmp_path):
+    def event():
+        zarr.open_array(source, mode="r+")[...] = image + 1
+
+    with pytest.raises(daskpatch.RunFailed, match="its voxels are others"):
+        predict(source, doubled_until(event), tmp_path / "out.zarr")
+    assert daskpatch.status(tmp_path / "out.zarr").done == 0
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_old_plan_of_a_source_that_changed_is_refused(source, image, tmp_path, event):
+    plan = daskpatch.plan(source, double, tmp_path / "out.zarr", axes="ZYX", **PLANES)
+    event(source, image)
+    with pytest.raises(OSError, match="Make the plan anew"):
+        plan.run(progress=False)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_an_old_plan_of_an_output_that_changed_is_refused(source, image, tmp_path):
+    output = saved(tmp_path / "out.zarr", np.zeros(SHAPE, "f4"))
+    plan = daskpatch.plan(
+        source, double, zarr.open_array(output, mode="r+"), axes="ZYX", patch_size=(8, 40, 40)
+    )
+    remade_in_other_chunks(output, image)
+    with pytest.raises(OSError, match="Make the plan anew"):
+        plan.run(progress=False)
+
+
+@pytest.mark.parametrize("event", [moved, deleted, remade_in_other_chunks])
+def test_an_output_that_goes_away_is_not_all_done(source, image, tmp_path, event):
+    output = tmp_path / "out.zarr"
+    with pytest.raises(daskpatch.RunFailed, match=r"out\.zarr is gone|out\.zarr was made anew"):
+        predict(source, doubled_until(partial(event, output, image)), output)
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+def test_a_view_of_a_source_that_went_away_gives_no_zeros(source, image, tmp_path, io):
+    plan = daskpatch.plan(source, double, axes="ZYX", io=io, patch_size=(8, 40, 40), overlaps=0)
+    np.testing.assert_array_equal(plan.view[:8], image[:8] * 2)
+    moved(source, image)
+    with pytest.raises(OSError, match="is gone"):
+        plan.view[32:40]
+    with pytest.raises(OSError, match="is gone"):
+        plan.array[32:40].compute(scheduler="threads")
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+def test_statistics_are_not_measured_on_what_went_away(source, image, tmp_path, io):
+    plan = daskpatch.plan(
+        source, double, axes="ZYX", io=io, patch_size=(8, 40, 40), normalize="zscore"
+    )
+    moved(source, image)
+    with pytest.raises(OSError, match="is gone"):
+        _ = plan.statistics
+
+
+def test_workers_notice_a_source_that_goes_away(source, tmp_path, processes):
+    driver = os.getpid()
+
+    def model(batch):
+        assert batch.min() >= 1, "zeros were read"
+        if os.getpid() != driver:
+            with contextlib.suppress(OSError):  # another worker was faster
+                os.rename(source, tmp_path / "elsewhere")
+        return batch * 2
+
+    with pytest.raises(daskpatch.RunFailed, match="is gone"):
+        predict(source, model, tmp_path / "out.zarr", client=processes, threads=None)
+
+
+# Chunks that nobody wrote
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+@pytest.mark.parametrize("stored", STORED)
+@pytest.mark.parametrize("fill_value", [0, 3])
+def test_chunks_that_nobody_wrote_are_fill_values_and_counted(
+    tmp_path, image, stored, io, fill_value
+):
+    image[16:48] = fill_value
+    path = saved(tmp_path / "in.zarr", image, fill_value=fill_value, **STORED[stored])
+    report = predict(path, double, tmp_path / "out.zarr", io=io)
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), image * 2)
+    assert report.absent_chunks == 4
+    assert "4 chunks read were absent" in str(report)
+
+
+def test_no_chunk_is_absent_where_all_are_written(source, tmp_path):
+    report = predict(source, double, tmp_path / "out.zarr")
+    assert report.absent_chunks == 0
+    assert "absent" not in str(report)
+
+
+def test_a_fill_value_that_is_not_a_number(tmp_path, image):
+    image[16:48] = np.nan
+    path = saved(tmp_path / "in.zarr", image, fill_value=np.nan)
+    predict(path, np.nan_to_num, tmp_path / "out.zarr")
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), np.nan_to_num(image))
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+@pytest.mark.parametrize("stored", STORED)
+def test_a_chunk_without_bytes_is_damage(tmp_path, image, stored, io):
+    path = saved(tmp_path / "in.zarr", image, **STORED[stored])
+    chunk = path / ("0.0.0" if stored == "v2" else "c/0/0/0")
+    chunk.write_bytes(b"")
+    with pytest.raises(OSError, match="could not be read"):
+        predict(path, double, tmp_path / "out.zarr", io=io)
