@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import threading
 from functools import partial
 
 import numpy as np
@@ -130,6 +131,18 @@ def test_an_edit_of_attributes_ends_no_run(source, image, tmp_path):
     report = predict(source, doubled_until(event), tmp_path / "out.zarr")
     assert report.done == 8
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), image * 2)
+
+
+def test_a_half_written_edit_is_waited_for(source, image, tmp_path):
+    whole = (source / "zarr.json").read_text()
+
+    def event():
+        (source / "zarr.json").write_text(whole[:20])
+        threading.Timer(0.1, (source / "zarr.json").write_text, [whole]).start()
+
+    patient = daskpatch.Pacing(flush=0.0, delays=(0.05,) * 200)
+    report = predict(source, doubled_until(event), tmp_path / "out.zarr", pacing=patient)
+    assert report.done == 8
 
 
 def test_voxels_that_change_under_the_same_metadata_count_for_nothing(source, image, tmp_path):

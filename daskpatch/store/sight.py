@@ -9,7 +9,7 @@ from typing import Any
 import zarr
 from zarr.types import AnyArray
 
-from .backoff import with_backoff
+from .backoff import lasts_anywhere, with_backoff
 from .location import locate
 
 Folder = tuple[int, int]
@@ -45,8 +45,7 @@ def look_at(array: AnyArray, folder: Folder | None, delays: tuple[float, ...]) -
     """
     name = locate(array).name
     try:
-        # Again after a while: whoever edits attributes may be half way.
-        now = with_backoff(lambda: _opened(array), f"Looking at {name}", delays)
+        now = with_backoff(lambda: _opened(array), f"Looking at {name}", delays, _lasts)
     except (ValueError, KeyError, TypeError) as error:
         told = f"{type(error).__name__}: {error}"
         raise ChangedError(f"{name} is no array any more ({told})") from error
@@ -67,6 +66,12 @@ def _opened(array: AnyArray) -> AnyArray | None:
         return zarr.open_array(store=array.store, path=array.path, mode="r", zarr_format=version)
     except FileNotFoundError:
         return None
+
+
+def _lasts(error: Exception) -> bool:
+    # Half a document is not the end: whoever edits attributes may be writing it.
+    may_pass = isinstance(error, OSError | json.JSONDecodeError)
+    return not may_pass or lasts_anywhere(error)
 
 
 def _facts(array: AnyArray) -> dict[str, str]:
