@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import threading
+import warnings
 from functools import partial
 
 import numpy as np
@@ -253,3 +254,67 @@ def test_a_chunk_without_bytes_is_damage(tmp_path, image, stored, io):
     chunk.write_bytes(b"")
     with pytest.raises(OSError, match="could not be read"):
         predict(path, double, tmp_path / "out.zarr", io=io)
+
+
+# Metadata that are older than what they speak of
+
+
+def ome_image(path, values, version):
+    """An OME-Zarr image whose metadata are consolidated."""
+    group = zarr.open_group(path, mode="w", zarr_format=version)
+    array = group.create_array("0", shape=values.shape, chunks=(8, 20, 20), dtype=values.dtype)
+    array[...] = values
+    axes = [{"name": name} for name in "zyx"]
+    scales = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
+    group.attrs.update(
+        {"multiscales": scales}
+        if version == 2
+        else {"ome": {"version": "0.5", "multiscales": scales}}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        zarr.consolidate_metadata(path)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("planes", [32, 96])
+def test_an_image_that_grew_or_shrank_after_it_was_consolidated(tmp_path, image, version, planes):
+    path = tmp_path / "image.zarr"
+    ome_image(path, image, version)
+    zarr.open_array(path / "0", mode="r+").resize((planes, 40, 40))
+    plan = daskpatch.plan(path, double, patch_size=16, overlaps=4)
+    assert plan.view.shape == (planes, 40, 40)
+    kept = min(planes, len(image))
+    np.testing.assert_array_equal(plan.view[:kept], image[:kept] * 2)
+    assert daskpatch.open_image(zarr.open_group(path)).data_shape == (1, 1, planes, 40, 40)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_member_that_was_added_after_its_group_was_consolidated(tmp_path, image, version):
+    ome_image(tmp_path / "images.zarr", image, version)
+    saved(tmp_path / "images.zarr" / "late", image, zarr_format=version)
+    plan = daskpatch.plan(
+        tmp_path / "images.zarr" / "late", double, axes="ZYX", patch_size=16, overlaps=4
+    )
+    np.testing.assert_array_equal(plan.view[:8], image[:8] * 2)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_output_in_a_consolidated_group_is_told_of(tmp_path, image, source, version):
+    ome_image(tmp_path / "image.zarr", image, version)
+    with pytest.warns(UserWarning, match=r"zarr\.consolidate_metadata"):
+        predict(source, double, tmp_path / "image.zarr" / "predicted")
+    np.testing.assert_array_equal(read(tmp_path / "image.zarr" / "predicted"), image * 2)
+
+
+@pytest.mark.parametrize("field", ["data_type", "shape"])
+def test_an_output_whose_metadata_were_edited_is_bad_and_not_gone_on_with(source, tmp_path, field):
+    output = tmp_path / "out.zarr"
+    predict(source, double, output)
+    document = json.loads((output / "zarr.json").read_text())
+    document[field] = {"data_type": "int32", "shape": [48, 40, 40]}[field]
+    (output / "zarr.json").write_text(json.dumps(document))
+    found = daskpatch.verify(output, progress=False)
+    assert set(found.reasons.values()) == {"unlike the record"}
+    with pytest.raises(ValueError, match="Put its metadata right"):
+        predict(source, double, output, resume=True)

@@ -172,7 +172,9 @@ def test_axes_come_from_dimension_names_and_from_xarrays_attribute(tmp_path, fiv
 
 
 def test_given_axes_win_over_names(tmp_path, five):
-    assert open_image(v3(tmp_path, five), axes="STZYX").data_shape == (6, 1, 5, 9, 11)
+    with pytest.warns(UserWarning, match="says of itself"):
+        image = open_image(v3(tmp_path, five), axes="STZYX")
+    assert image.data_shape == (6, 1, 5, 9, 11)
 
 
 @pytest.mark.parametrize("names", [None, ["a", "b", "c", "d", "e"], ["y", "y", "z", "t", "x"]])
@@ -357,3 +359,60 @@ def test_sizes_of_patches_are_checked():
     for coords, size in [((0, 0), (-1, 2)), ((0.5, 0), (1, 1)), ((0, 0), (0, 1))]:
         with pytest.raises(ValueError, match="integers"):
             image.extract_patch(0, None, coords, size)
+
+
+def test_axes_that_contradict_the_source_are_told_of(tmp_path, volume):
+    save(tmp_path / "a.zarr", volume, chunks=(16, 16, 16), dimension_names=["t", "y", "x"])
+    with pytest.warns(UserWarning, match="'ZYX', and .* 'TYX'"):
+        assert daskpatch.open_image(tmp_path / "a.zarr", axes="ZYX").original_axes == "ZYX"
+
+
+def test_axes_that_the_source_says_too_are_no_contradiction(stored):
+    assert daskpatch.open_image(stored, axes="ZYX").original_axes == "ZYX"
+
+
+@pytest.mark.parametrize("colours", [3, 4])
+def test_colours_of_a_pixel_are_not_taken_for_samples_without_a_word(tmp_path, rng, colours):
+    values = rng.integers(0, 255, (32, 32, colours)).astype("u1")
+    with pytest.warns(UserWarning, match="axes=YXC"):
+        daskpatch.open_image(values, axes="YXS")
+    save(tmp_path / "a.zarr", values, chunks=(16, 16, colours), dimension_names=["Y", "X", "S"])
+    with pytest.warns(UserWarning, match="axes=YXC"):
+        daskpatch.open_image(tmp_path / "a.zarr")
+
+
+# Masks
+
+
+class Masked:
+    """An array-like that gives masked arrays, as netCDF's variables do."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.dtype = values, values.shape, values.dtype
+
+    def __getitem__(self, key):
+        return np.ma.masked_equal(self.values[key], 7)
+
+
+@pytest.mark.parametrize("kind", ["array-like", "dask"])
+def test_masked_blocks_of_a_source_are_refused(kind):
+    values = np.zeros((32, 32), "f4")
+    values[3, 3] = 7
+    source = Masked(values)
+    if kind == "dask":
+        source = da.from_array(values, chunks=16).map_blocks(np.ma.masked_equal, 7)
+    image = daskpatch.open_image(source, axes="YX")
+    with pytest.raises(OSError, match="masked values"):
+        image.extract_patch(0, None, (0, 0), (8, 8))
+    assert not image.extract_patch(0, None, (8, 8), (8, 8)).any()  # nothing is masked here
+
+
+def test_a_model_that_gives_masked_values_is_refused():
+    with pytest.raises(daskpatch.ModelError, match="masked values"):
+        daskpatch.plan(
+            np.zeros((32, 32), "f4"),
+            lambda batch: np.ma.masked_equal(batch, 0),
+            axes="YX",
+            patch_size=16,
+            overlaps=4,
+        )

@@ -8,6 +8,8 @@ import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
 from numpy.typing import NDArray
 
+from ..support import unmasked
+
 PORTABLE_BYTES = 1_000_000
 """The largest NumPy array that is sent to other processes."""
 
@@ -49,7 +51,7 @@ class ArrayLike:
         if hasattr(values, "compute"):
             # Inside a worker's task the default scheduler would be the cluster itself.
             values = values.compute(scheduler="synchronous")
-        return np.asarray(values)
+        return unmasked(values, "the source")
 
     def why_not_portable(self) -> str | None:
         """Why another process could not use this array, or None if it could."""

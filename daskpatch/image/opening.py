@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ _NAMES = {
     "channels": "C",
     **{letter.lower(): letter for letter in "STCZYX"},
 }
+
+_COLOURS = (3, 4)
 
 
 def open_image(
@@ -89,6 +92,7 @@ def open_stack(
             f"of STCZYX per axis, for example axes={example_axes(len(shape))!r}."
         )
     checked = check_axes(named, shape)
+    _warn_of_axes(checked, known, shape, name)
     if 0 in shape:
         raise ValueError(f"{name} is empty: its shape is {shape}.")
     if ndim == 3 and "Z" not in checked:
@@ -104,6 +108,20 @@ def open_stack(
         padding=check_padding(padding, array.dtype),
         source=name,
     )
+
+
+def _warn_of_axes(axes: str, known: str | None, shape: tuple[int, ...], name: str) -> None:
+    if known is not None and axes != known:
+        warnings.warn(
+            f"axes is {axes!r}, and {name} says of itself that it is {known!r}; axes counts.",
+            stacklevel=2,
+        )
+    if axes.endswith("S") and shape[-1] in _COLOURS:
+        warnings.warn(
+            f"The last axis of {name} is S, {shape[-1]} samples: images that are predicted one by "
+            f"one. The S of tifffile, colours of a pixel, are channels here: axes={axes[:-1]}C.",
+            stacklevel=2,
+        )
 
 
 def find(source: StoreLike | IndexedArray) -> tuple[StoredArray | ArrayLike, str | None, str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
 
-import numpy as np
 from numpy.typing import NDArray
 
+from ..support import unmasked
 from .identity import identity_of_value
 
 Batch = NDArray[Any]
@@ -72,7 +73,7 @@ def as_results(result: object) -> Results:
     ['output0', 'output1']
     """
     if isinstance(result, Mapping):
-        named = {str(name): value for name, value in result.items()}
+        named = dict(zip(distinct(result), result.values(), strict=True))
     elif isinstance(result, tuple):
         named = {f"output{i}": value for i, value in enumerate(result)}
     else:
@@ -82,8 +83,26 @@ def as_results(result: object) -> Results:
     return {name: _native(value) for name, value in named.items()}
 
 
+def distinct(names: Iterable[object], tidy: Callable[[Any], str] = str) -> list[str]:
+    """Tidied names, of which none is like another; one that was tidy stays what it was.
+
+    >>> distinct(["score", 1, "1"])
+    ['score', '1_2', '1']
+    """
+    given = list(names)
+    tidied = [tidy(name) for name in given]
+    kept = {text for name, text in zip(given, tidied, strict=True) if name == text}
+    found: list[str] = []
+    for name, text in zip(given, tidied, strict=True):
+        if name != text:
+            candidates = chain([text], (f"{text}_{n}" for n in count(2)))
+            text = next(each for each in candidates if each not in kept and each not in found)
+        found.append(text)
+    return found
+
+
 def _native(value: object) -> NDArray[Any]:
-    array = np.asarray(value)
+    array = unmasked(value, "the model's result")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..support import load_extra
-from .handles import Batch, ExclusiveModel
+from .handles import Batch, ExclusiveModel, distinct
 from .identity import identity_of_file
 
 
@@ -84,5 +84,9 @@ class _OnnxCall:
 
     def __call__(self, batch: Batch) -> Any:
         results = self.session.run(self.output_names, {self.input_name: batch})
-        names = [re.sub(r"[^\w.-]", "_", name).lstrip("_.-") for name in self.output_names]
-        return dict(zip(names, results, strict=True))
+        return dict(zip(distinct(self.output_names, _tidy), results, strict=True))
+
+
+def _tidy(name: str) -> str:
+    """A name that an array may have, out of one of ONNX, such as `/decoder/out:0`."""
+    return re.sub(r"[^\w.-]", "_", name).lstrip("_.-") or "output"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -23,7 +24,6 @@ from ..store import (
     create_array,
     delete_members,
     delete_metadata,
-    enclosing_array,
     ensure_group,
     existing_array,
     find_array,
@@ -31,6 +31,7 @@ from ..store import (
     is_zip,
     locate,
     occupant,
+    surroundings,
 )
 from ..support import Pacing
 from .layout import Layout
@@ -157,7 +158,7 @@ class Target:
                 ensure_group(group, attributes=own)
             primary, *_ = outputs = recipe.outputs[data_idx]
             arrays = [
-                existing_array(place) or _create(place, dims, dtype, layout_of, own)
+                _existing(place, dims, dtype) or _create(place, dims, dtype, layout_of, own)
                 for place, dims, dtype, layout_of in zip(
                     places,
                     outputs,
@@ -203,6 +204,24 @@ def _of_image(provenance: Mapping[str, Any], data_idx: int) -> dict[str, Any]:
     }
 
 
+def _existing(place: Location, dims: Dimensions, dtype: np.dtype[Any]) -> StoredArray | None:
+    """The array that a run began with, which is gone on with; None where there is none.
+
+    Raises
+    ------
+    ValueError
+        If somebody changed it since.
+    """
+    array = existing_array(place)
+    if array is not None and (array.shape, array.dtype) != (dims.shape, np.dtype(dtype)):
+        raise ValueError(
+            f"The output {place.name} has shape {array.shape} and dtype {array.dtype} now, and was "
+            f"begun with {dims.shape} and {np.dtype(dtype)}. Put its metadata right, or give "
+            "overwrite=True to start anew."
+        )
+    return array
+
+
 def _create(
     place: Location,
     dims: Dimensions,
@@ -229,7 +248,7 @@ def as_target(
     Raises
     ------
     ValueError
-        If it is the input, inside or around it, or an array for a series, or read-only.
+        If it is the input, inside or around it, or may be; an array for a series; or read-only.
     """
     if output.place is None:
         return None
@@ -257,15 +276,33 @@ def as_target(
     check_io_at(io, location)
     for image in images:
         _check_apart(location, image)
-    # Every chunk key of that array is a path, and some of ours may be one.
-    around = enclosing_array(location)
-    if around is not None and array is None:
-        raise ValueError(
-            f"The output {location.name} is inside the array {around.name}, among its chunks; give "
-            "a place beside it."
-        )
+    if array is None:
+        _check_around(location)
     unlocated = next((image.source for image in images if not is_at_hand(image)), None)
+    if array is not None and unlocated:
+        raise ValueError(
+            f"The output {location.name} is an array that the source {unlocated} may read from, "
+            "whose place cannot be told. Give a free path as output, or store the source first."
+        )
     return Target(location, array, output.overwrite, is_series, unlocated)
+
+
+def _check_around(location: Location) -> None:
+    """Refuse a place inside an array; warn where readers would not see what is made there."""
+    for around in surroundings(location):
+        name = around.location.name
+        if around.is_array:
+            # Every chunk key of that array is a path, and some of ours may be one.
+            raise ValueError(
+                f"The output {location.name} is inside the array {name}, among its chunks; give a "
+                "place beside it."
+            )
+        if around.is_consolidated:
+            warnings.warn(
+                f"The metadata of {name} are consolidated: readers of that group will not see "
+                f"{location.name} before zarr.consolidate_metadata({name!r}) is called again.",
+                stacklevel=4,
+            )
 
 
 def check_fits(array: StoredArray, dims: Dimensions, name: str) -> None:

@@ -12,12 +12,12 @@ from .nodes import (
     create_array,
     delete_members,
     delete_metadata,
-    enclosing_array,
     ensure_group,
     existing_array,
     format_at,
     is_zip,
     occupant,
+    surroundings,
 )
 from .objects import Objects
 from .sight import ChangedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -46,6 +46,25 @@ def existing_node(location: Location) -> AnyArray | zarr.Group | None:
     OSError
         If there is something that cannot be read: broken metadata, no permission, no answer.
     """
+    node = _existing(location)
+    if isinstance(node, zarr.Group) and _is_consolidated(node):
+        # Whatever was consolidated, members may have grown since, or been added.
+        return zarr.open_group(
+            store=node.store,
+            path=node.path,
+            mode="r",
+            zarr_format=node.metadata.zarr_format,
+            use_consolidated=False,
+        )
+    return node
+
+
+def _is_consolidated(node: AnyArray | zarr.Group | None) -> bool:
+    """Whether readers of a group take its members' metadata from a copy in the group's own."""
+    return isinstance(node, zarr.Group) and node.metadata.consolidated_metadata is not None
+
+
+def _existing(location: Location) -> AnyArray | zarr.Group | None:
     try:
         return _opened(location)
     except FileNotFoundError:  # zarr's errors for a missing node are kinds of this one
@@ -99,7 +118,17 @@ def members_of_group(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group
     with warnings.catch_warnings():
         # zarr warns of every file that it does not know, also of those that readers don't mind.
         warnings.filterwarnings("ignore", "Object at .* is not recognized", UserWarning)
-        return list(group.members())
+        return list(group.members()) or _consolidated_members(group)
+
+
+def _consolidated_members(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group]]:
+    """The members that a group's consolidated metadata name, as they are: servers may not list."""
+    version = group.metadata.zarr_format
+    as_told = zarr.open_group(store=group.store, path=group.path, mode="r", zarr_format=version)
+    if not _is_consolidated(as_told):
+        return []
+    found = ((name, group.get(name)) for name, _ in as_told.members())
+    return [(name, member) for name, member in found if member is not None]
 
 
 def attributes_at(location: Location) -> dict[str, Any]:
@@ -175,12 +204,23 @@ def format_at(location: Location) -> Literal[2, 3]:
     return 3 if node is None else node.metadata.zarr_format
 
 
-def enclosing_array(location: Location) -> Location | None:
-    """The array among whose chunks a place lies, if any."""
+@dataclass(frozen=True, slots=True)
+class Surrounding:
+    """An array or a group inside which a place lies."""
+
+    location: Location
+    is_array: bool
+    is_consolidated: bool
+
+
+def surroundings(location: Location) -> Iterator[Surrounding]:
+    """What a place lies in, from there upwards."""
     around = location.parent
-    while around is not None and existing_array(around) is None:
+    while around is not None:
+        node = _existing(around)
+        if node is not None:
+            yield Surrounding(around, isinstance(node, zarr.Array), _is_consolidated(node))
         around = around.parent
-    return around
 
 
 def ensure_group(location: Location, *, attributes: Mapping[str, Any]) -> None:
@@ -199,7 +239,9 @@ def ensure_group(location: Location, *, attributes: Mapping[str, Any]) -> None:
 
 def delete_members(location: Location, keep: Collection[str]) -> None:
     """Delete a group's arrays, save for those to keep; other files are left alone."""
-    group = zarr.open_group(store=location.store, path=location.path, mode="r+")
+    group = zarr.open_group(
+        store=location.store, path=location.path, mode="r+", use_consolidated=False
+    )
     for name, _ in members_of_group(group):
         if name not in keep:
             del group[name]

@@ -9,6 +9,7 @@ from .checks import (
     is_integer,
     is_number,
     need,
+    unmasked,
 )
 from .constraints import Natural, Positive, Seconds
 from .extras import is_installed, load_extra

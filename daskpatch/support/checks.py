@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def as_count(name: str, value: object) -> int:
@@ -92,3 +93,18 @@ def _as_integer(value: object) -> int | None:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         return None
+
+
+def unmasked(values: object, name: str) -> NDArray[Any]:
+    """Values as an array, where none of them is masked.
+
+    Raises
+    ------
+    ValueError
+        If some are: whatever lies under a mask is no voxel.
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} has masked values; fill them with what they are to count as: masked.filled(0)."
+        )
+    return np.asarray(values)

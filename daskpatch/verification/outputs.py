@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
 
 from ..geometry import Dimensions, Region, RegularGrid
 from ..receipts import PassDocument, Record, RunDocument
@@ -25,8 +29,18 @@ class RecordedBlocks:
     locations: tuple[Location, ...]
     arrays: tuple[StoredArray | None, ...]
     dimensions: tuple[Dimensions, ...]
+    dtypes: tuple[np.dtype[Any], ...]
     grid: RegularGrid
     first: int
+
+    @cached_property
+    def are_as_recorded(self) -> bool:
+        """Whether the arrays that are there have the recorded shapes and dtypes."""
+        recorded = zip(self.arrays, self.dimensions, self.dtypes, strict=False)
+        return all(
+            array is None or (array.shape, array.dtype) == (dims.shape, dtype)
+            for array, dims, dtype in recorded
+        )
 
     @property
     def indices(self) -> range:
@@ -123,6 +137,7 @@ def _of_document(location: Location, record: Record, document: RunDocument) -> R
         locations=locations,
         arrays=tuple(map(existing_array, locations)),
         dimensions=dimensions,
+        dtypes=tuple(np.dtype(output.dtype) for output in outputs.values()),
         grid=document.blocks.grid(dimensions[0].shape),
         first=document.blocks.first,
     )
@@ -143,6 +158,7 @@ def _further(location: Location, images: tuple[RecordedImage, ...]) -> Iterator[
                     locations=places,
                     arrays=tuple(map(existing_array, places)),
                     dimensions=(),
+                    dtypes=(),
                     grid=document.blocks.grid(document.of),
                     first=document.blocks.first,
                 )

@@ -25,6 +25,8 @@ from .outputs import RecordedBlocks, recorded_run
 
 NEVER_WRITTEN, MISSING, CHANGED, CORRUPT = "never written", "missing", "changed", "corrupt"
 
+UNLIKE = "unlike the record"
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -38,7 +40,8 @@ class Verification:
         Indices of the blocks that are not.
     reasons
         Why, by index: `never written` (no receipt), `missing` (written, but objects of it are
-        gone), `changed` (other voxels than were written) or `corrupt` (cannot be read).
+        gone), `changed` (other voxels than were written), `corrupt` (cannot be read) or `unlike
+        the record` (the array has another shape or dtype now).
     total
         Blocks of the output.
     passes
@@ -190,6 +193,8 @@ class _Comparison:
         digest = int(receipts["digest"][row])
         if not blocks.arrays:
             return _compared_bytes(blocks, index, digest), voxels
+        if not blocks.are_as_recorded:
+            return UNLIKE, voxels
         return _compared(blocks, blocks.boxes(index), digest), voxels
 
 
