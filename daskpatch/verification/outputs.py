@@ -38,7 +38,8 @@ class RecordedBlocks:
         """Whether the arrays that are there have the recorded shapes and dtypes."""
         recorded = zip(self.arrays, self.dimensions, self.dtypes, strict=False)
         return all(
-            array is None or (array.shape, array.dtype) == (dims.shape, dtype)
+            array is None
+            or (array.shape, array.dtype.newbyteorder("=")) == (dims.shape, dtype.newbyteorder("="))
             for array, dims, dtype in recorded
         )
 

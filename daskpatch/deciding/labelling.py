@@ -1,0 +1,61 @@
+"""Ids that a model gives the objects of each tile anew: stitched, they mean nothing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+from ..geometry import AxisTile
+from ..model import Results, Signature
+from ..patching import TileGrid
+from ..values import are_renumbered
+
+Tile = tuple[AxisTile, ...]
+
+
+def warn_of_labels(
+    results: Results,
+    signature: Signature,
+    grid: TileGrid,
+    position: Sequence[int],
+    predict: Callable[[Tile], Results],
+) -> None:
+    """Warn where a tile and its neighbour show the same objects under other ids.
+
+    `results` are those of the tile at a `position`; `predict` gives those of another tile.
+    """
+    if all(values.dtype.kind not in "iu" for values in results.values()):
+        return
+    here = tuple(grid.tiles(position))
+    for there in _neighbours(grid, position):
+        shared = signature.given(here).intersection(signature.given(there))
+        if shared is None:
+            continue
+        others = predict(there)
+        if any(
+            are_renumbered(
+                values[0][(slice(None), *shared.slices_within(signature.given(here)))],
+                others[name][0][(slice(None), *shared.slices_within(signature.given(there)))],
+            )
+            for name, values in results.items()
+        ):
+            warnings.warn(
+                "The model numbers the objects of each tile by itself: two overlapping tiles agree "
+                "in the objects' shapes and disagree in their ids. In the stitched result objects "
+                "change their id at seams, and one id is of several objects. Predict a mask or "
+                "scores, and number the objects of the stitched result.",
+                stacklevel=2,
+            )
+        return
+
+
+def _neighbours(grid: TileGrid, position: Sequence[int]) -> list[Tile]:
+    """The tiles of the same size before a tile along each axis."""
+    here = grid.tiles(position)
+    before = [
+        tuple(grid.tiles([at - (i == axis) for i, at in enumerate(position)]))
+        for axis in range(len(position))
+        if position[axis]
+    ]
+    sizes = [tile.size for tile in here]
+    return [tile for tile in before if [along.size for along in tile] == sizes]

@@ -1,0 +1,54 @@
+"""Ids of objects: whether two results show the same objects under other ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ALIKE = 0.8
+"""Of the voxels of objects in either result: those that are so in both."""
+
+_EVEN = 0.7
+"""Of the voxels of objects: those whose neighbour has the same id. Quantities vary."""
+
+_EXPLAINED, _RENAMED = 0.9, 0.1
+"""Of the voxels of objects in both: those whose id follows from the other one, and is not it."""
+
+
+def are_renumbered(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether integer results agree in the shapes of objects, and disagree in their ids; 0 is none.
+
+    Classes have the same number everywhere, and quantities are not even: neither is renumbered.
+
+    >>> one = np.repeat([0, 1, 0, 2], 8)
+    >>> are_renumbered(one, np.repeat([0, 2, 0, 1], 8)), are_renumbered(one, one)
+    (True, False)
+    """
+    if one.dtype.kind not in "iu" or other.dtype.kind not in "iu":
+        return False
+    both = (one != 0) & (other != 0)
+    n_both = int(both.sum())
+    if n_both < max(_ALIKE * int(((one != 0) | (other != 0)).sum()), 1):
+        return False
+    beside = both[..., 1:] & both[..., :-1]
+    even = (other[..., 1:] == other[..., :-1])[beside]
+    if not len(even) or even.mean() < _EVEN:
+        return False
+    ids, counts = _majorities(one[both], other[both])
+    renamed = counts[ids[0] != ids[1]].sum()
+    return bool(counts.sum() >= _EXPLAINED * n_both and renamed >= _RENAMED * n_both)
+
+
+def _majorities(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """For each id of the other the id that it mostly is in the one, as pairs, and how often."""
+    names, at = np.unique(one, return_inverse=True)
+    others, at_other = np.unique(other, return_inverse=True)
+    pairs, counts = np.unique(at_other * len(names) + at, return_counts=True)
+    first, second = pairs % len(names), pairs // len(names)
+    order = np.lexsort((counts, second))
+    last = order[np.append(second[order][1:] != second[order][:-1], True)]
+    # Compared as Python would: int8 and uint64 have no common integer type in NumPy.
+    ids = np.stack([names[first[last]].astype(object), others[second[last]].astype(object)])
+    return ids, counts[last]

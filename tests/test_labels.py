@@ -1,0 +1,102 @@
+"""Models that number objects: ids are not averaged, and not stitched without a word."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import daskpatch
+
+TILES = {"axes": "YX", "patch_size": 64, "overlaps": 32}
+
+LABELS = "numbers the objects of each tile"
+
+
+@pytest.fixture
+def nuclei(rng):
+    """A picture of some eighty spots."""
+    return (ndimage.gaussian_filter(rng.normal(size=(200, 200)), 3) > 0.08).astype("f4")
+
+
+@pytest.fixture
+def noise(rng):
+    return (rng.random((200, 200)) * 60_000).astype("uint16")
+
+
+def labels(batch):
+    return np.stack([ndimage.label(image[0])[0][None] for image in batch])
+
+
+def classes(batch):
+    return ndimage.uniform_filter(batch, (0, 0, 5, 5)).round().astype("uint8") * 3
+
+
+# Averages
+
+
+@pytest.mark.parametrize("model", [labels, classes, lambda batch: batch > 0.5])
+@pytest.mark.parametrize(
+    "options", [{"stitch": "gaussian"}, {"stitch": "linear"}, {"augment": "flips"}]
+)
+def test_integers_are_not_averaged_unasked(nuclei, model, options):
+    with pytest.raises(ValueError, match="averages what it gives.*dtype='float32'"):
+        daskpatch.plan(nuclei, model, **TILES, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+@pytest.mark.parametrize("options", [{"stitch": "gaussian"}, {"augment": "flips"}])
+def test_quantities_are_averaged_where_their_dtype_is_said(nuclei, dtype, options):
+    plan = daskpatch.plan(nuclei, labels, **TILES, dtype=dtype, **options)
+    assert plan.dtype == dtype
+
+
+def test_quantities_are_averaged_into_an_array_that_is_there(nuclei, tmp_path):
+    import zarr
+
+    output = zarr.create_array(tmp_path / "o.zarr", shape=nuclei.shape, chunks=(64, 64), dtype="f4")
+    daskpatch.plan(nuclei, classes, output, **TILES, stitch="gaussian").run(progress=False)
+
+
+def test_floats_that_post_makes_of_an_average_are_fine(nuclei):
+    halved = {"post": lambda values: values / 2}
+    assert daskpatch.plan(nuclei, classes, **TILES, stitch="gaussian", **halved).dtype.kind == "f"
+
+
+def test_labels_that_post_makes_of_blended_scores_are_fine(nuclei):
+    def thresholded(values):
+        return (values > 0.5).astype("uint8")
+
+    plan = daskpatch.plan(nuclei, np.positive, **TILES, stitch="gaussian", post=thresholded)
+    assert plan.dtype == "uint8"
+
+
+# Crops
+
+
+def test_a_model_that_labels_its_tiles_is_told_of(nuclei):
+    with pytest.warns(UserWarning, match=LABELS):
+        plan = daskpatch.plan(nuclei, labels, **TILES)
+    report = daskpatch.check_seams(plan, progress=False)
+    assert report.cause == "labels"
+    assert "number the objects of the stitched result" in report.verdict
+
+
+def shifted(batch):
+    """A quantity that depends on all of the tile."""
+    return (batch - batch.mean() + 30_000).astype("uint16")
+
+
+def smooth(batch):
+    return ndimage.gaussian_filter(shifted(batch), (0, 0, 3, 3))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("model", [classes, shifted, smooth, np.positive])
+def test_classes_and_quantities_are_no_labels(nuclei, noise, model):
+    source = noise if model in (shifted, smooth) else nuclei
+    plan = daskpatch.plan(source, model, **TILES)
+    assert daskpatch.check_seams(plan, progress=False).cause != "labels"
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_tile_has_no_neighbour_to_disagree_with(nuclei):
+    daskpatch.plan(nuclei[:64, :64], labels, axes="YX", patch_size=64)
