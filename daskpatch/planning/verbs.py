@@ -43,8 +43,9 @@ def plan(
 
     Reads one tile from the middle of the source and runs the model on it once; that gives the
     output's channels and dtype, and what the run costs. If it gives integers, a neighbour of that
-    tile shows whether they are ids of objects, which differ from tile to tile: a warning says so. What is left to `"auto"` is chosen from a
-    probe of the model, which takes up to a minute unless it is given. No output is touched.
+    tile shows whether they are ids of objects, which differ from tile to tile: a warning says so.
+    What is left to `"auto"` is chosen from a probe of the model, which takes up to a minute unless
+    it is given. No output is touched.
 
     Each of the first six takes the plain thing or the value of its name. The other options are
     flat words, and belong to these values: give either a word, `plan(…, patch_size=64)`, or a
