@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..geometry import Region, RegularGrid
 from .stack import ImageStack, chunks_of, is_at_hand, location_of
@@ -21,12 +24,14 @@ _BOX = 2**18
 """Voxels of a box, where the image has no chunks."""
 
 
-def identity_of_image(image: ImageStack, samples: int = SAMPLES) -> dict[str, Any]:
+def identity_of_image(
+    image: ImageStack, samples: int = SAMPLES, readers: int = 1
+) -> dict[str, Any]:
     """Facts about an image, as JSON; any of them that differs makes it another image.
 
     `content` is a digest of `samples` chunks (or boxes of 2^18 voxels) spread evenly over the
     image: of all its voxels where it has no more, else a change may hide between them. Of an array
-    that is computed, not stored, it is 8 at most.
+    that is computed, not stored, it is 8 at most. So many `readers` read at a time.
     """
     return {
         "where": _where(image),
@@ -36,7 +41,7 @@ def identity_of_image(image: ImageStack, samples: int = SAMPLES) -> dict[str, An
         "dtype": image.data_dtype.str,
         "channels": getattr(image, "channels", None),
         "padding": getattr(image, "padding", None),
-        "content": _content(image, samples),
+        "content": _content(image, samples, readers),
     }
 
 
@@ -46,18 +51,27 @@ def _where(image: ImageStack) -> str:
     return "memory" if location is None or location.lives_in_this_process else location.url
 
 
-def _content(image: ImageStack, most: int) -> str:
+def _content(image: ImageStack, most: int, readers: int) -> str:
     samples, _, *spatial = image.data_shape
     shape = tuple(spatial)
     grid = RegularGrid.clipped((samples, *shape), (1, *_box(image, shape)))
     digest = hashlib.sha256()
     # Of a Dask array every box is computed: eight of them are what a plan may cost.
     count = min(grid.n_cells, most if is_at_hand(image) else min(most, _COMPUTED_SAMPLES))
-    for i in range(count):
+
+    def read(i: int) -> NDArray[np.generic]:
         cell = grid.cell(i * (grid.n_cells - 1) // max(count - 1, 1))
         box = Region(cell.start[1:], cell.stop[1:])
-        voxels = image.extract_patch(cell.start[0], None, box.start, box.shape)
-        digest.update(np.ascontiguousarray(voxels).tobytes())
+        return image.extract_patch(cell.start[0], None, box.start, box.shape)
+
+    # A digest has an order; what is read ahead of it is no more than there are readers.
+    with ThreadPoolExecutor(readers) as pool:
+        ahead = deque(pool.submit(read, i) for i in range(min(readers, count)))
+        for i in range(count):
+            voxels = ahead.popleft().result()
+            if i + readers < count:
+                ahead.append(pool.submit(read, i + readers))
+            digest.update(np.ascontiguousarray(voxels).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

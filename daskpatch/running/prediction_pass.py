@@ -47,6 +47,8 @@ NUMERICS = 1
 
 _READERS = 8
 
+_READERS_OF_ONE = 4
+
 _SERIES_SAMPLES, _LEAST = 512, 4
 """Chunks that are read of a whole series, and of each of its images at least."""
 
@@ -244,7 +246,9 @@ class PredictionPass(Pass):
         # A series of thousands would read for hours; so few chunks of each still tell most changes.
         samples = max(_LEAST, min(SAMPLES, _SERIES_SAMPLES // len(images)))
         with ThreadPoolExecutor(_READERS) as pool:
-            identity = partial(identity_of_image, samples=samples)
+            # One image is read by as many as a series: the run waits for it, twice.
+            readers = max(_READERS_OF_ONE // len(numbers), 1) if self.side_by_side else 1
+            identity = partial(identity_of_image, samples=samples, readers=readers)
             found = pool.map(identity, (images[number] for number in numbers))
             return [
                 SourceRecord(**facts, number=number, of=len(images))
