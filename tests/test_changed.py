@@ -8,11 +8,13 @@ import threading
 import warnings
 from functools import partial
 
+import dask.array as da
 import numpy as np
 import pytest
 import zarr
 from example_models import double
 from volumes import read, save
+from zarr.storage import LocalStore, WrapperStore
 
 import daskpatch
 
@@ -214,6 +216,83 @@ def test_workers_notice_a_source_that_goes_away(source, tmp_path, processes):
 
     with pytest.raises(daskpatch.RunFailed, match="is gone"):
         predict(source, model, tmp_path / "out.zarr", client=processes, threads=None)
+
+
+def test_a_source_that_goes_away_bit_by_bit(source, image, tmp_path):
+    """Chunks first, metadata last, as `rm -rf` does; then it is put back, and the run resumed."""
+    shutil.copytree(source, tmp_path / "backup.zarr")
+    calls = []
+
+    def model(batch):
+        calls.append(None)
+        if len(calls) == 3:
+            for plane in (4, 5, 6, 7):
+                shutil.rmtree(source / "c" / str(plane))
+        if len(calls) == 7:
+            shutil.rmtree(source)
+        return batch * 2
+
+    with pytest.raises(daskpatch.RunFailed, match="is gone"):
+        predict(source, model, tmp_path / "out.zarr")
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(tmp_path / "backup.zarr", source)
+    predict(source, double, tmp_path / "out.zarr", resume=True)
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), image * 2)
+
+
+def test_a_block_that_failed_before_the_source_went_away_is_told_of(source, image, tmp_path):
+    calls = []
+
+    def model(batch):
+        calls.append(None)
+        if len(calls) == 2:
+            raise RuntimeError("no")
+        if len(calls) == 5:
+            shutil.rmtree(source)
+        return batch * 2
+
+    rarely = daskpatch.Pacing(flush=100.0, delays=())
+    with pytest.raises(daskpatch.RunFailed, match="is gone"):
+        predict(source, model, tmp_path / "out.zarr", retries=0, pacing=rarely)
+    assert daskpatch.status(tmp_path / "out.zarr").failed == 1
+
+
+class Refusing(WrapperStore):
+    """A store whose error for metadata is of its own kind, once in a while."""
+
+    class BusyError(Exception):
+        pass
+
+    calls = 0
+
+    async def get(self, key, prototype, byte_range=None):
+        if key.endswith("zarr.json"):
+            type(self).calls += 1
+            if self.calls > 10 and self.calls % 2:
+                raise self.BusyError("503 SlowDown")
+        return await super().get(key, prototype, byte_range)
+
+
+def test_a_store_that_is_busy_for_a_moment_ends_no_run(source, image, tmp_path):
+    array = zarr.open_array(Refusing(LocalStore(source)), mode="r+")
+    report = predict(array, double, tmp_path / "out.zarr")
+    assert (report.done, Refusing.calls > 10) == (8, True)
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), image * 2)
+
+
+def test_a_zip_file_that_is_open_for_writing_is_a_source(image, tmp_path):
+    with zarr.storage.ZipStore(tmp_path / "in.zip", mode="w") as store:
+        array = zarr.create_array(store, shape=SHAPE, chunks=PLANE, dtype="f4")
+        array[...] = image
+        predict(array, double, tmp_path / "out.zarr")
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), image * 2)
+
+
+def test_a_computed_source_need_not_come_out_the_same_each_time(image, tmp_path):
+    noisy = da.from_array(image, chunks=PLANE).map_blocks(
+        lambda block: block + np.random.default_rng().random(block.shape) * 1e-6
+    )
+    assert predict(noisy, double, tmp_path / "out.zarr").done == 8
 
 
 # Chunks that nobody wrote

@@ -38,7 +38,7 @@ def classes(batch):
     "options", [{"stitch": "gaussian"}, {"stitch": "linear"}, {"augment": "flips"}]
 )
 def test_integers_are_not_averaged_unasked(nuclei, model, options):
-    with pytest.raises(ValueError, match="averages what it gives.*dtype='float32'"):
+    with pytest.raises(ValueError, match="averages what it gives.*dtype="):
         daskpatch.plan(nuclei, model, **TILES, **options)
 
 
@@ -100,3 +100,46 @@ def test_classes_and_quantities_are_no_labels(nuclei, noise, model):
 @pytest.mark.filterwarnings("error")
 def test_one_tile_has_no_neighbour_to_disagree_with(nuclei):
     daskpatch.plan(nuclei[:64, :64], labels, axes="YX", patch_size=64)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_neighbour_on_which_the_model_fails_is_no_failure_of_the_plan(nuclei):
+    calls = []
+
+    def model(batch):
+        calls.append(None)
+        if len(calls) > 1:
+            raise RuntimeError("no")
+        return labels(batch)
+
+    daskpatch.plan(nuclei, model, **TILES)
+    assert len(calls) == 3  # two neighbours
+
+
+def sized(batch):
+    """Classes of objects by their size, which a tile may cut."""
+    found = labels(batch)
+    large = np.bincount(found.ravel()) > 150
+    return np.where(found > 0, 1 + large[found], 0).astype("uint8")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(10))
+def test_classes_that_depend_on_context_are_no_labels(seed):
+    noise = np.random.default_rng(seed).normal(size=(200, 200))
+    spots = (ndimage.gaussian_filter(noise, 3) > 0.08).astype("f4")
+    daskpatch.plan(spots, sized, axes="YX", patch_size=64, overlaps=8)
+
+
+@pytest.mark.filterwarnings("error")
+def test_labels_of_which_post_makes_a_mask_are_fine(nuclei):
+    daskpatch.plan(nuclei, labels, **TILES, post=lambda values: values > 0)
+
+
+def test_one_of_several_arrays_is_averaged_where_its_dtype_is_said(nuclei):
+    def model(batch):
+        return {"ids": labels(batch), "score": batch}
+
+    with pytest.raises(ValueError, match="int32 as ids.*dtype={'ids': 'int32'}"):
+        daskpatch.plan(nuclei, model, **TILES, stitch="gaussian", dtype={"score": "float16"})
+    daskpatch.plan(nuclei, model, **TILES, stitch="gaussian", dtype={"ids": "float32"})

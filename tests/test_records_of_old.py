@@ -208,7 +208,12 @@ def brighter(block):
     [
         ("array", other_voxels, "source.content was"),
         ("array", other_place, "source.where was"),
-        ("array", {"axes": "YZX"}, "source.axes was"),
+        pytest.param(
+            "array",
+            {"axes": "YZX"},
+            "source.axes was",
+            marks=pytest.mark.filterwarnings("ignore:axes is 'YZX'"),
+        ),
         ("array", {"padding": "edge"}, "source.padding was"),
         ("array", {"patch_size": 20}, "tiling.patch_size was [16, 16, 16] and is [20, 20, 20]"),
         ("array", {"overlaps": 8}, "tiling.overlaps was [4, 4, 4] and is [8, 8, 8]"),

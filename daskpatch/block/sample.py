@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..geometry import Region
 from ..model import load
 from ..store import noticing
+from ..support import unmasked
 from ..values import has_nan
 from .calling import Calls, check_results
 from .coverage import (
@@ -86,7 +87,7 @@ class Sample:
         with noticing() as absence:
             patch = image.extract_patch(self.sample_idx, None, box.start, box.shape)
         self.tally.absent += absence.count
-        return patch
+        return unmasked(patch, "the source")
 
     def _add(self, group: list[Tile], cuts: list[NDArray[Any]], stitcher: Stitcher) -> None:
         prediction = self.prediction

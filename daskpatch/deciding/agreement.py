@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,15 +97,15 @@ def check_geometry(signature: Signature, grids: Sequence[TileGrid]) -> None:
 def check_averaged(
     model: Model,
     output: Output,
-    given: Sequence[np.dtype[Any]],
+    given: Mapping[str, np.dtype[Any]],
     stored: Sequence[OutputArray],
     *,
-    has_dtype: bool,
+    is_there: bool,
 ) -> None:
     """Refuse to average integers, unless it was said that they are quantities.
 
-    `given` are the dtypes of the model's own arrays, `stored` the arrays after `post`; `has_dtype`
-    says that the output's dtype was asked for, or is that of an array that is there.
+    `given` are the dtypes of the model's own arrays, `stored` the arrays after `post`; `is_there`
+    says that the output is an array that is there, and has its dtype.
 
     Raises
     ------
@@ -113,16 +113,23 @@ def check_averaged(
         If they would be.
     """
     option = averaging(model, output)
-    integers = [dtype.name for dtype in given if dtype.kind not in "f"]
+    said: Collection[str] = given if is_there or output.dtype is not None else ()
+    if isinstance(output.dtype, Mapping):
+        said = output.dtype.keys()
+    integers = {n: dtype.name for n, dtype in given.items() if dtype.kind != "f" and n not in said}
     makes_floats = output.function is not None and all(
         np.dtype(array.dtype).kind == "f" for array in stored
     )
-    if option and integers and not has_dtype and not makes_floats:
+    if option and integers and not makes_floats:
+        name, dtype = next(iter(integers.items()))
+        kept = next((array.dtype for array in stored if array.name == name), dtype)
+        kept = kept if kept != "bool" else "float32"
+        example = f"{{{name!r}: {kept!r}}}" if name else repr(kept)
         raise ValueError(
-            f"The model gives {integers[0]}, and {option} averages what it gives: ids of "
-            "objects and numbers of classes would become others. If they are quantities, say in "
-            f"which dtype they are stored (dtype='float32', dtype={integers[0]!r}); else let the "
-            f"model give scores, of which post= makes labels, or leave {option} out."
+            f"The model gives {dtype}{f' as {name}' if name else ''}, and {option} averages what "
+            "it gives: ids of objects and numbers of classes would become others. If they are "
+            f"quantities, say in which dtype they are stored (dtype={example}); else let the model "
+            f"give scores, of which post= makes labels, or leave {option} out."
         )
 
 

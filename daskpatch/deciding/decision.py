@@ -45,8 +45,7 @@ def decide(
     """
     trial = tiling.trial
     is_there = target is not None and target.array is not None
-    has_dtype = options.output.dtype is not None or is_there
-    check_averaged(options.model, options.output, trial.given, trial.stored, has_dtype=has_dtype)
+    check_averaged(options.model, options.output, trial.given, trial.stored, is_there=is_there)
     recipe = _recipe(options, images, tiling, target)
     back_end = _back_end(images, target, options.limits.io)
     limit, threads = options.limits.nbytes, options.limits.n_threads

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from ..geometry import AxisTile
+from numpy.typing import NDArray
+
+from ..geometry import AxisTile, Region
 from ..model import Results, Signature
 from ..patching import TileGrid
 from ..values import are_renumbered
@@ -20,7 +23,7 @@ def warn_of_labels(
     position: Sequence[int],
     predict: Callable[[Tile], Results],
 ) -> None:
-    """Warn where a tile and its neighbour show the same objects under other ids.
+    """Warn where a tile and a neighbour show the same objects under other ids.
 
     `results` are those of the tile at a `position`; `predict` gives those of another tile.
     """
@@ -31,13 +34,15 @@ def warn_of_labels(
         shared = signature.given(here).intersection(signature.given(there))
         if shared is None:
             continue
-        others = predict(there)
+        # Copied: a model may give the same arrays each time.
+        ours = {name: _cut(v, signature, here, shared).copy() for name, v in results.items()}
+        try:
+            theirs = predict(there)
+        except Exception:  # noqa: BLE001 (this is advice: a run sets a block aside that fails)
+            continue
         if any(
-            are_renumbered(
-                values[0][(slice(None), *shared.slices_within(signature.given(here)))],
-                others[name][0][(slice(None), *shared.slices_within(signature.given(there)))],
-            )
-            for name, values in results.items()
+            name in theirs and are_renumbered(values, _cut(theirs[name], signature, there, shared))
+            for name, values in ours.items()
         ):
             warnings.warn(
                 "The model numbers the objects of each tile by itself: two overlapping tiles agree "
@@ -46,7 +51,13 @@ def warn_of_labels(
                 "scores, and number the objects of the stitched result.",
                 stacklevel=2,
             )
-        return
+            return
+
+
+def _cut(values: NDArray[Any], signature: Signature, tile: Tile, region: Region) -> NDArray[Any]:
+    """A (Z)YX region of what a tile gave, `C(Z)YX`."""
+    cut: NDArray[Any] = values[0][(slice(None), *region.slices_within(signature.given(tile)))]
+    return cut
 
 
 def _neighbours(grid: TileGrid, position: Sequence[int]) -> list[Tile]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,7 +33,7 @@ from ..output import Output
 from ..patching import TileGrid
 from ..probing import ProbedModel, measure_sizes
 from ..statistics import statistics_of
-from ..support import holds_numbers, peak_memory
+from ..support import holds_numbers, peak_memory, unmasked
 from .agreement import averaging, check_positions, check_undo
 from .labelling import warn_of_labels
 from .plan_options import PlanOptions
@@ -50,7 +50,7 @@ class Trial:
     `given` are the dtypes of the model's own arrays, `stored` is what `post` makes of them.
     """
 
-    given: tuple[np.dtype[Any], ...]
+    given: Mapping[str, np.dtype[Any]]
     signature: Signature
     stored: tuple[OutputArray, ...]
     tile_shape: tuple[int, ...]
@@ -97,6 +97,7 @@ def run_trial(
     value_map = None if normalize.kind is None else statistics_of(patch, normalize).value_map
 
     def batch_of(patch: NDArray[Any]) -> NDArray[Any]:
+        patch = unmasked(patch, "the source")
         batch = np.empty((1, *patch.shape), model.dtype)
         normalize.fill(batch[0], patch, value_map)
         return batch
@@ -116,14 +117,15 @@ def run_trial(
     check_positions(model, signature)
     # A mean over positions is of floats, whatever the model gives.
     own = loaded(batch_of(patch)) if model.augment else results
-    if not averaging(model, options.output):
+    is_mask = options.output.dtype is not None and options.output.dtype == "bool"
+    if not averaging(model, options.output) and options.output.function is None and not is_mask:
         warn_of_labels(own, signature, grid, position, predict)
     if normalize.undo and value_map is not None:
         check_undo(normalize, signature, len(patch))
         results = {name: value_map.undo(values[0])[None] for name, values in results.items()}
         signature = signature.with_dtypes({n: values.dtype.name for n, values in results.items()})
     return Trial(
-        tuple(values.dtype for values in own.values()),
+        {name: values.dtype for name, values in own.items()},
         signature,
         _stored(results, signature, options.output),
         tuple(specs["patch_size"]),

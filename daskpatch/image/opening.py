@@ -111,12 +111,13 @@ def open_stack(
 
 
 def _warn_of_axes(axes: str, known: str | None, shape: tuple[int, ...], name: str) -> None:
-    if known is not None and axes != known:
+    colours = known is not None and known.endswith("S") and axes == f"{known[:-1]}C"
+    if known is not None and axes != known and not colours:
         warnings.warn(
             f"axes is {axes!r}, and {name} says of itself that it is {known!r}; axes counts.",
             stacklevel=2,
         )
-    if axes.endswith("S") and shape[-1] in _COLOURS:
+    if axes.endswith("S") and "C" not in axes and shape[-1] in _COLOURS:
         warnings.warn(
             f"The last axis of {name} is S, {shape[-1]} samples: images that are predicted one by "
             f"one. The S of tifffile, colours of a pixel, are channels here: axes={axes[:-1]}C.",

@@ -199,7 +199,7 @@ class Journal:
     """The log of one part, while its run goes on: receipts come in, segments go out."""
 
     def __init__(self, record: Record, part: Part) -> None:
-        self._documents = record.documents
+        self._record, self._documents = record, record.documents
         self._folder = f"receipts/{part.name}/"
         self._failures_name = f"failures/{part.name}.json"
         self._failures = {f.index: f for f in _failures(self._documents, self._failures_name)}
@@ -207,11 +207,16 @@ class Journal:
         self._first = self._segment
         # Those of the last segment, which is written anew until it is full.
         self._pending: list[Receipt] = []
-        self._n_stored = 0
+        self._n_stored = self.n_receipts = 0
+        # Blocks for which chunks of the source were absent: if it goes away, these are doubtful.
+        self._doubtful: list[int] = []
         self._changed = False
 
     def add(self, receipt: Receipt) -> None:
         self._pending.append(receipt)
+        self.n_receipts += 1
+        if receipt.absent:
+            self._doubtful.append(receipt.index)
         self._changed = True
 
     def set_aside(self, failure: FailedBlock) -> None:
@@ -223,25 +228,26 @@ class Journal:
         """The blocks whose receipts came since the last flush."""
         return [receipt.index for receipt in self._pending[self._n_stored :]]
 
-    @property
-    def n_receipts(self) -> int:
-        """How many came, the stored ones too."""
-        return (self._segment - self._first) * FULL + len(self._pending)
-
     def forget(self) -> int:
-        """Drop the receipts that came since the last flush; how many these were."""
-        n_dropped = len(self._pending) - self._n_stored
-        del self._pending[self._n_stored :]
-        self._changed = False
-        return n_dropped
+        """Drop what came since the last flush, and all that is doubtful; how many receipts."""
+        before = self.n_receipts
+        stored = self._pending[: self._n_stored]
+        unstored = self._pending[self._n_stored :]
+        self._record.drop(self._doubtful)
+        self._pending = [receipt for receipt in stored if not receipt.absent]
+        self._n_stored = len(self._pending)
+        kept = [receipt for receipt in unstored if not receipt.absent]
+        self.n_receipts -= len(kept) + len(self._doubtful)
+        self._doubtful = []
+        return before - self.n_receipts
 
     def take_back(self) -> int:
         """Drop all receipts that came, the stored ones too; how many these were."""
         n_dropped = self.n_receipts
         for segment in range(self._first, self._segment + 1):
             self._documents.delete(f"{self._folder}{segment:08d}")
-        self._pending, self._n_stored, self._segment = [], 0, self._first
-        self._changed = False
+        self._pending, self._doubtful, self._segment = [], [], self._first
+        self._n_stored = self.n_receipts = 0
         return n_dropped
 
     def flush(self) -> None:
@@ -251,15 +257,14 @@ class Journal:
         for receipt in self._pending:
             # A block that failed before and is done now is no failure any more.
             self._failures.pop(receipt.index, None)
-        while self._pending:
+        while len(self._pending) > self._n_stored:
             rows = as_rows(self._pending[:FULL])
             self._documents.write(f"{self._folder}{self._segment:08d}", encode(rows))
             # The last segment is written anew until it is full: objects in a store cannot grow.
             self._n_stored = len(rows)
-            if len(rows) < FULL:
-                break
-            self._pending, self._n_stored = self._pending[FULL:], 0
-            self._segment += 1
+            if len(rows) == FULL:
+                self._pending, self._n_stored = self._pending[FULL:], 0
+                self._segment += 1
         self._write_failures()
         self._changed = False
 

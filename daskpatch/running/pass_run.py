@@ -150,14 +150,15 @@ class PassRun:
         if self._fatal is not None or self._interruption.is_requested or not self._done_now:
             return
         try:
-            changed = self._pass.changed(self._ledger.touched)
-        except OSError as error:
-            self._done_now -= self._ledger.forget()
+            for number, told in self._pass.changed(self._ledger.touched).items():
+                self._stop(ChangedError(told))
+                self._uncount(self._ledger.take_back(number))
+        except Exception as error:  # noqa: BLE001 (each kind of source and store raises its own)
             self._stop(error)
-            return
-        for number, told in changed.items():
-            self._done_now -= self._ledger.take_back(number)
-            self._stop(ChangedError(told))
+
+    def _uncount(self, n_dropped: int) -> None:
+        self._done_now -= n_dropped
+        self._totals.blocks -= n_dropped
 
     def _look_around(self) -> None:
         # Somebody else writes these blocks now; ours would overwrite theirs.
@@ -172,8 +173,9 @@ class PassRun:
             self._ledger.flush(due=due)
             self._lacks_receipts = False
         except ChangedError as error:
-            self._done_now -= self._ledger.forget()
             self._stop(error)
+            self._uncount(self._ledger.forget())
+            self._flush()  # what failed before is told of
         except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
             self._lacks_receipts = True
             self._stop(error)
@@ -215,6 +217,8 @@ class PassRun:
             f"{n_done} of {n_blocks} blocks{of_pass} are written "
             "and stay; resume=True goes on from there"
         )
+        if isinstance(self._fatal, ChangedError):
+            written += ", once source and output are what they were"
         if self._lacks_receipts:
             written += ", and computes the last ones again, whose receipts could not be stored"
         if self._fatal is not None:

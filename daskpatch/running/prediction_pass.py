@@ -16,7 +16,14 @@ from ..block import block_grids
 from ..deciding import Decided, Memory, Selection, decide_anew
 from ..engine import Job, why_not_sent
 from ..geometry import RegularGrid
-from ..image import SAMPLES, identity_of_image, look_at_all, why_not_portable, with_delays
+from ..image import (
+    SAMPLES,
+    identity_of_image,
+    is_at_hand,
+    look_at_all,
+    why_not_portable,
+    with_delays,
+)
 from ..output import Layout, Target
 from ..patching import TileStrategy
 from ..receipts import (
@@ -227,10 +234,12 @@ class PredictionPass(Pass):
         )
 
     def changed(self, numbers: Sequence[int]) -> Mapping[int, str]:
+        # What is computed may come out a little otherwise each time, and takes its time.
+        images = self.decided.recipe.images
         return {
             now.number: f"{now.where} was made anew during the run: its voxels are others, and "
             "what the run wrote from it does not count"
-            for now in self._read_sources(numbers)
+            for now in self._read_sources([n for n in numbers if is_at_hand(images[n])])
             if now != self.known_sources[now.number]
         }
 
@@ -247,7 +256,7 @@ class PredictionPass(Pass):
         samples = max(_LEAST, min(SAMPLES, _SERIES_SAMPLES // len(images)))
         with ThreadPoolExecutor(_READERS) as pool:
             # One image is read by as many as a series: the run waits for it, twice.
-            readers = max(_READERS_OF_ONE // len(numbers), 1) if self.side_by_side else 1
+            readers = max(_READERS_OF_ONE // max(len(numbers), 1), 1) if self.side_by_side else 1
             identity = partial(identity_of_image, samples=samples, readers=readers)
             found = pool.map(identity, (images[number] for number in numbers))
             return [

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..geometry import Region, RegularGrid
 from ..image import ImageStack, chunks_of
+from ..support import unmasked
 from ..values import Normalize
 from .accumulation import Accumulator, fresh
 from .percentiles import Percentiles
@@ -43,7 +44,8 @@ class Boxes:
         """A box's image, what is known of each of its channels, and its voxels."""
         data_idx, cell = self._place(index)
         image = self.images[data_idx]
-        values = image.extract_patch(cell.start[0], None, cell.start[1:], cell.shape[1:])
+        patch = image.extract_patch(cell.start[0], None, cell.start[1:], cell.shape[1:])
+        values = unmasked(patch, "the source")
         found = self.nothing(data_idx)
         for accumulator, channel in zip(found, values, strict=True):
             accumulator.add(np.asarray(channel))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import Any, Literal
 
 import zarr
 from zarr.types import AnyArray
@@ -49,6 +49,11 @@ def look_at(array: AnyArray, folder: Folder | None, delays: tuple[float, ...]) -
     except (ValueError, KeyError, TypeError) as error:
         told = f"{type(error).__name__}: {error}"
         raise ChangedError(f"{name} is no array any more ({told})") from error
+    except OSError:
+        raise
+    except Exception as error:  # each kind of store raises its own
+        told = f"{type(error).__name__}: {error}"
+        raise OSError(f"{name} could not be looked at: {told}") from error
     if now is None:
         raise ChangedError(f"{name} is gone; it was there when it was opened")
     was, found = _facts(array), _facts(now)
@@ -61,17 +66,20 @@ def look_at(array: AnyArray, folder: Folder | None, delays: tuple[float, ...]) -
 
 def _opened(array: AnyArray) -> AnyArray | None:
     """The array as its store has it now; None where it has none."""
+    # Not every store can be seen read-only; nothing is written here.
+    mode: Literal["r", "r+"] = "r" if array.store.read_only else "r+"
     version = array.metadata.zarr_format
     try:
-        return zarr.open_array(store=array.store, path=array.path, mode="r", zarr_format=version)
+        return zarr.open_array(store=array.store, path=array.path, mode=mode, zarr_format=version)
     except FileNotFoundError:
         return None
 
 
 def _lasts(error: Exception) -> bool:
     # Half a document is not the end: whoever edits attributes may be writing it.
-    may_pass = isinstance(error, OSError | json.JSONDecodeError)
-    return not may_pass or lasts_anywhere(error)
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return False
+    return isinstance(error, ValueError | KeyError) or lasts_anywhere(error)
 
 
 def _facts(array: AnyArray) -> dict[str, str]:

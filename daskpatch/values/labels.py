@@ -13,6 +13,9 @@ _ALIKE = 0.8
 _EVEN = 0.7
 """Of the voxels of objects: those whose neighbour has the same id. Quantities vary."""
 
+_LEAST = 2
+"""Objects with other ids: one alone may be a class that is another where less is seen."""
+
 _EXPLAINED, _RENAMED = 0.9, 0.1
 """Of the voxels of objects in both: those whose id follows from the other one, and is not it."""
 
@@ -20,25 +23,39 @@ _EXPLAINED, _RENAMED = 0.9, 0.1
 def are_renumbered(one: NDArray[Any], other: NDArray[Any]) -> bool:
     """Whether integer results agree in the shapes of objects, and disagree in their ids; 0 is none.
 
-    Classes have the same number everywhere, and quantities are not even: neither is renumbered.
+    Results are `C(Z)YX`, and one channel is enough. Classes have the same number everywhere, and
+    quantities are not even: neither is renumbered.
 
-    >>> one = np.repeat([0, 1, 0, 2], 8)
-    >>> are_renumbered(one, np.repeat([0, 2, 0, 1], 8)), are_renumbered(one, one)
+    >>> one = np.repeat([0, 1, 0, 2, 0, 3], 8)[None]
+    >>> are_renumbered(one, np.repeat([0, 2, 0, 3, 0, 1], 8)[None]), are_renumbered(one, one)
     (True, False)
     """
-    if one.dtype.kind not in "iu" or other.dtype.kind not in "iu":
+    if one.dtype.kind not in "iu" or other.dtype.kind not in "iu" or one.shape != other.shape:
         return False
+    return any(_is_renumbered(a, b) for a, b in zip(one, other, strict=True))
+
+
+def _is_renumbered(one: NDArray[Any], other: NDArray[Any]) -> bool:
     both = (one != 0) & (other != 0)
     n_both = int(both.sum())
     if n_both < max(_ALIKE * int(((one != 0) | (other != 0)).sum()), 1):
         return False
-    beside = both[..., 1:] & both[..., :-1]
-    even = (other[..., 1:] == other[..., :-1])[beside]
-    if not len(even) or even.mean() < _EVEN:
+    if min(_evenness(other, both, axis) for axis in range(other.ndim)) < _EVEN:
         return False
     ids, counts = _majorities(one[both], other[both])
-    renamed = counts[ids[0] != ids[1]].sum()
-    return bool(counts.sum() >= _EXPLAINED * n_both and renamed >= _RENAMED * n_both)
+    if counts.sum() < _EXPLAINED * n_both or (set(ids[0]) == set(ids[1]) and len(ids[0]) <= 2):
+        return False
+    # An object has one id in either result; a class that is another there takes several along.
+    alone = np.array([np.sum(ids[0] == name) == 1 for name in ids[0]])
+    renamed = (ids[0] != ids[1]) & alone
+    return bool(renamed.sum() >= _LEAST and counts[renamed].sum() >= _RENAMED * n_both)
+
+
+def _evenness(values: NDArray[Any], inside: NDArray[np.bool_], axis: int) -> float:
+    """The share of neighbours along an axis, both inside, that are equal."""
+    moved, plain = np.moveaxis(values, axis, 0), np.moveaxis(inside, axis, 0)
+    beside = plain[1:] & plain[:-1]
+    return float((moved[1:] == moved[:-1])[beside].mean()) if beside.any() else 1.0
 
 
 def _majorities(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

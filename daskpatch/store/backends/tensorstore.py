@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ _LASTING = ("DATA_LOSS", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "PERMISSION_
 """Kinds of errors that stay: tensorstore names the kind in front of each `ValueError`'s text."""
 
 _ABSENT = "NOT_FOUND"
+
+_AT_A_TIME = 64
+"""Chunks of a box that are read one by one."""
 
 
 class TensorStore:
@@ -79,7 +82,8 @@ class _TensorStoreHandle:
 
     @property
     def _fill_value(self) -> Any:
-        return self._reader.fill_value or 0
+        value = self._reader.fill_value
+        return 0 if value is None else value
 
     def read(self, box: Box) -> NDArray[np.generic]:
         def attempt() -> NDArray[np.generic]:
@@ -102,31 +106,40 @@ class _TensorStoreHandle:
 
     def _read(self, box: Box) -> NDArray[np.generic] | None:
         """The values of a box; None where a chunk is absent."""
-        try:
-            values: NDArray[np.generic] = self._reader[box].read(order="C").result()
-        except ValueError as error:
-            if str(error).startswith(_ABSENT):
-                return None
-            raise
-        return values
+        return _found(self._reader[box].read(order="C"))
 
     def _read_by_chunk(self, box: Box) -> NDArray[np.generic]:
         """The values of a box some of whose chunks are absent."""
         values = np.empty([s.stop - s.start for s in box], self._reader.dtype.numpy_dtype)
-        for part in _chunks_of(box, self._reader.chunk_layout.read_chunk.shape):
-            inside = tuple(
-                slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, box, strict=True)
-            )
-            found = self._read(part)
-            if found is None:
-                notice()
-            values[inside] = self._fill_value if found is None else found
+        parts = _chunks_of(box, self._reader.chunk_layout.read_chunk.shape)
+        while some := list(islice(parts, _AT_A_TIME)):
+            reads = [self._reader[part].read(order="C") for part in some]
+            for part, read in zip(some, reads, strict=True):
+                found = _found(read)
+                if found is None:
+                    notice()
+                inside = tuple(
+                    slice(p.start - s.start, p.stop - s.start)
+                    for p, s in zip(part, box, strict=True)
+                )
+                values[inside] = self._fill_value if found is None else found
         return values
 
     def _open(self, cache_bytes: int, **spec: bool) -> Any:
         tensorstore = load_extra("tensorstore", _PURPOSE)
         opened = tensorstore.open({**self._spec, **spec}, open=True, context=_context(cache_bytes))
         return opened.result()
+
+
+def _found(read: Any) -> NDArray[np.generic] | None:
+    """What a read gives; None where a chunk is absent."""
+    try:
+        values: NDArray[np.generic] = read.result()
+    except ValueError as error:
+        if str(error).startswith(_ABSENT):
+            return None
+        raise
+    return values
 
 
 def _chunks_of(box: Box, shape: tuple[int, ...]) -> Iterator[Box]:
