@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,10 @@ class OnnxModel:
         return Path(self.path)
 
     def nbytes(self) -> int:
-        return Path(self.path).stat().st_size
+        return sum(file.stat().st_size for file in (self.file, *external_files(self.file)))
 
     def identity(self) -> str:
-        return identity_of_file(Path(self.path))
+        return " ".join(map(identity_of_file, (self.file, *external_files(self.file))))
 
     def load(self) -> Callable[[Batch], Any]:
         onnxruntime = load_extra("onnxruntime", "OnnxModel")
@@ -73,6 +74,38 @@ class OnnxModel:
         )
         on_gpu = session.get_providers()[0] != "CPUExecutionProvider"
         return ExclusiveModel(call) if on_gpu else call
+
+
+_LOCATION = b"\x0a\x08location\x12"
+"""How an entry of a tensor's `external_data` begins in protobuf: key (field 1) and value (2).
+
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, StringStringEntryProto
+"""
+
+
+def external_files(path: Path) -> list[Path]:
+    """The files beside a graph in which it keeps weights, those that are there, in order."""
+    if not path.stat().st_size:
+        return []
+    with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        names = set()
+        at = content.find(_LOCATION)
+        while at >= 0:
+            length, start = _varint(content, at + len(_LOCATION))
+            names.add(content[start : start + length].decode("utf-8", "replace"))
+            at = content.find(_LOCATION, start)
+    return [path.parent / name for name in sorted(names) if (path.parent / name).is_file()]
+
+
+def _varint(content: mmap, at: int) -> tuple[int, int]:
+    """A number in protobuf's base 128, lowest digits first, and where it ends."""
+    value = shift = 0
+    while at < len(content):
+        byte = content[at]
+        at, value, shift = at + 1, value | (byte & 0x7F) << shift, shift + 7
+        if byte < 0x80:
+            break
+    return value, at
 
 
 @dataclass(frozen=True)

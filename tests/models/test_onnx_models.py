@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import zarr
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 import daskpatch
 from daskpatch import OnnxModel
@@ -110,3 +110,41 @@ def test_a_graph_of_two_outputs_gives_two_arrays(tmp_path, values):
     assert plan.output_names == ("a_b_0", "up")
     assert np.array_equal(plan.views[0][...], -values)
     assert np.array_equal(plan.views[1][...], np.maximum(values, 0))
+
+
+def scaled(folder, factor, name="weights.bin"):
+    """A graph that multiplies, and keeps its factor in a file of its own."""
+    shape = ["N", 1, "Y", "X"]
+    given, made = (helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in "xy")
+    weight = numpy_helper.from_array(np.full((1, 1, 1, 200), factor, "f4"), "k")
+    nodes = [
+        helper.make_node("ReduceMean", ["k"], ["m"], keepdims=1),
+        helper.make_node("Mul", ["x", "m"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "scaled", [given], [made], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    (folder / name).unlink(missing_ok=True)
+    path = folder / "scaled.onnx"
+    onnx.save_model(model, path, save_as_external_data=True, location=name, size_threshold=0)
+    return path
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "gewichte-ü.bin", "w" * 200])
+def test_weights_in_a_file_of_their_own_are_part_of_a_graph(tmp_path, values, name):
+    path = scaled(tmp_path, 2.0, name)
+    before = daskpatch.OnnxModel(path)
+    identity, nbytes = before.identity(), before.nbytes()
+    assert nbytes > path.stat().st_size + 200 * 4 - 1
+    options = {"axes": "YX", "patch_size": 32, "overlaps": 8, "chunks": 16, "block_shape": 16}
+    daskpatch.predict(values, path, tmp_path / "o.zarr", **options, part=(1, 2), progress=False)
+    assert daskpatch.OnnxModel(scaled(tmp_path, 2.0, name)).identity() == identity
+    assert daskpatch.OnnxModel(scaled(tmp_path, 3.0, name)).identity() != identity
+    with pytest.raises(ValueError, match="model was"):
+        daskpatch.predict(values, path, tmp_path / "o.zarr", **options, part=(2, 2), progress=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x0a\x08location\x12", b"\x0a\x08location\x12\xff"])
+def test_what_is_no_graph_is_told_so(tmp_path, values, content):
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ValueError, match="no ONNX graph"):
+        daskpatch.plan(values, tmp_path / "m.onnx", tmp_path / "o.zarr", axes="YX", patch_size=32)
