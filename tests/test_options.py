@@ -346,6 +346,7 @@ def given(name, example):
     return {argument_of(name): example, **CASES.get(name, Case()).beside}
 
 
+@pytest.mark.filterwarnings("ignore:axes is 'TYX'")
 @tried(harmless=False)
 def test_what_voxels_depend_on_is_named_and_refused(name, example, tmp_path, begun, resolved):
     output, base = tmp_path / "out.zarr", CASES.get(name, Case()).base
@@ -385,6 +386,7 @@ def test_the_others_may_change_when_a_run_is_resumed(
     assert_same(values_of(output), values_of(whole(**case.base)))
 
 
+@pytest.mark.filterwarnings("ignore:axes is 'TYX'")
 @tried(harmless=False)
 def test_a_repair_knows_what_voxels_depend_on(name, example, tmp_path, resolved):
     output, base = tmp_path / "out.zarr", CASES.get(name, Case()).base
