@@ -69,6 +69,7 @@ class LoadedModel:
 def as_results(result: object) -> Results:
     """An array, a tuple or a mapping of arrays by name: those of a tuple are numbered.
 
+    >>> import numpy as np
     >>> list(as_results((np.zeros(1), np.zeros(1))))
     ['output0', 'output1']
     """
