@@ -233,7 +233,8 @@ class Journal:
         before = self.n_receipts
         stored = self._pending[: self._n_stored]
         unstored = self._pending[self._n_stored :]
-        self._record.drop(self._doubtful)
+        if self._doubtful:  # else there is nothing to look for among the stored ones
+            self._record.drop(self._doubtful)
         self._pending = [receipt for receipt in stored if not receipt.absent]
         self._n_stored = len(self._pending)
         kept = [receipt for receipt in unstored if not receipt.absent]
