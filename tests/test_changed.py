@@ -48,7 +48,7 @@ def saved(path, values, chunks=(8, 40, 40), **options):
     return path
 
 
-def doubled_until(event, at=3):
+def doubled_until(event, at=4):
     """A model that lets something happen while it works on its n-th batch."""
     calls = []
 
@@ -245,9 +245,9 @@ def test_a_block_that_failed_before_the_source_went_away_is_told_of(source, imag
 
     def model(batch):
         calls.append(None)
-        if len(calls) == 2:
+        if len(calls) == 3:  # the plan called it twice
             raise RuntimeError("no")
-        if len(calls) == 5:
+        if len(calls) == 6:
             shutil.rmtree(source)
         return batch * 2
 

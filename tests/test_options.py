@@ -121,6 +121,7 @@ CASES = {
     "Output.place": Case("elsewhere.zarr"),
     "Output.chunks": Case(base={"block_shape": 24}),
     "Output.shards": Case(base={"block_shape": 24}),
+    "Output.post_id": Case(base={"post": np.negative, "post_id": "one"}),
     "Output.overwrite": Case(before={"model": np.square}),
     "Tiles.patching": Case(
         functools.partial(TiledPatching, patch_size=16, overlaps=4),
@@ -394,7 +395,8 @@ def test_a_repair_knows_what_voxels_depend_on(name, example, tmp_path, resolved)
     predict(output, **options)
     values = values_of(output)
     min(path for path in output.glob("**/c/**/*") if path.is_file()).unlink()
-    not_recorded = {word: options[word] for word in ("model_id", "post") if word in options}
+    words = ("model_id", "post", "post_id")
+    not_recorded = {word: options[word] for word in words if word in options}
     found = daskpatch.verify(
         output, repair=True, model=options["model"], progress=False, **not_recorded
     )

@@ -231,7 +231,7 @@ def other_place(stored, tmp_path):
         ({"patch_size": 20, "overlaps": 8}, "tiling.patch_size was [16, 16, 16] and is [20, 20"),
         ({"overlaps": 2, "patch_size": 14}, "tiling.overlaps"),
         ({"align": 2}, "tiling.align"),
-        ({"model": double}, "model was"),
+        ({"model": double}, "model.code was"),
         ({"chunks": 6}, "layout.chunks"),
         ({"block_shape": 24}, "layout.block_shape"),
         ({"shards": 12}, "layout.shards"),
@@ -263,7 +263,7 @@ def test_a_global_that_the_model_uses_is_part_of_it(stored, tmp_path, monkeypatc
     predict(stored, out, times_factor)
     assert predict(stored, out, times_factor, resume=True).done == 0
     monkeypatch.setitem(globals(), "FACTOR", 3.0)
-    with pytest.raises(ValueError, match="model was"):
+    with pytest.raises(ValueError, match="model.attributes was"):
         predict(stored, out, times_factor, resume=True)
 
 
@@ -272,7 +272,7 @@ def test_a_model_file_that_changed_is_another_model(stored, tmp_path):
     path.write_text("def model(x): return x\n")
     predict(stored, tmp_path / "out.zarr", f"{path}:model")
     path.write_text("def model(x): return x + 1\n")
-    with pytest.raises(ValueError, match="model was"):
+    with pytest.raises(ValueError, match="model.code was"):
         predict(stored, tmp_path / "out.zarr", f"{path}:model", resume=True)
 
 
@@ -353,7 +353,7 @@ def test_a_second_driver_is_refused_with_the_name_of_the_first(stored, tmp_path)
         assert f"process {os.getpid()} on " in driver
         for options in ({"resume": True}, {"overwrite": True}, {"part": (1, 2)}):
             with pytest.raises(daskpatch.ClaimedError, match=f"process {os.getpid()} on .* since"):
-                predict(stored, out, model_id="gate", **options)
+                predict(stored, out, Gate(), model_id="gate", **options)
     finally:
         gate.release.set()
         running.join()

@@ -11,6 +11,7 @@ from ..statistics import box_voxels
 from ..store import BackEnd
 from .choice import Choice
 from .cost import Cost
+from .identity import Identity
 from .memory import Memory
 from .plan_options import PlanOptions
 from .selection import Selection
@@ -26,7 +27,7 @@ class Decided:
     options
         What was asked for, with what was left open filled in: sizes, scale and margin.
     identity
-        What tells model and `post` from others in a later run; None if nothing does.
+        What tells model and `post` from others in a later run; None where no run is possible.
     """
 
     options: PlanOptions
@@ -38,7 +39,7 @@ class Decided:
     target: Target | None
     choice: Choice | None
     back_end: BackEnd
-    identity: str | None
+    identity: Identity | None
 
     @cached_property
     def selection(self) -> Selection:

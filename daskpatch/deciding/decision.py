@@ -19,6 +19,7 @@ from .agreement import check_averaged, check_channels
 from .choice import Choice
 from .cost import cost_of
 from .decided import Decided
+from .identity import Identity, contents_before, identify
 from .memory import check_memory, memory_of, stitched_bytes
 from .plan_options import PlanOptions
 from .strategy import Tiling
@@ -32,7 +33,7 @@ def decide(
     *,
     target: Target | None,
     choice: Choice | None,
-    identity: str | None,
+    identity: Identity | None,
 ) -> Decided:
     """Layout, cost and memory, from what the trial showed. Costs the same at any size.
 
@@ -83,13 +84,16 @@ def decide(
 
 
 def decide_anew(decided: Decided, options: PlanOptions, target: Target | None) -> Decided:
-    """The same, for another output or other limits: the trial holds, nothing is read."""
+    """The same, for another output or other limits: the trial holds.
+
+    Nothing is read, unless it is the first output: then model and trial tile are looked at again.
+    """
     images = decided.recipe.images
     if options.limits.io != decided.options.limits.io:
         images = with_io(images, options.limits.io)
     identity = decided.identity
     if identity is None and target is not None:
-        identity = options.identity()
+        identity = identify(options, images, decided.tiling, contents_before(options))
     return decide(
         options, images, decided.tiling, target=target, choice=decided.choice, identity=identity
     )

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
 from ..geometry import AxisTile, Region
 from ..model import Results, Signature
-from ..patching import TileGrid
 from ..values import are_renumbered
+from .trial_tile import TrialTile
 
 Tile = tuple[AxisTile, ...]
 
 
 def warn_of_labels(
-    results: Results,
-    signature: Signature,
-    grid: TileGrid,
-    position: Sequence[int],
-    predict: Callable[[Tile], Results],
+    results: Results, signature: Signature, tile: TrialTile, predict: Callable[[Tile], Results]
 ) -> None:
     """Warn where a tile and a neighbour show the same objects under other ids.
 
-    `results` are those of the tile at a `position`; `predict` gives those of another tile.
+    `results` are those of the tile; `predict` gives those of another one.
     """
     if all(values.dtype.kind not in "iu" for values in results.values()):
         return
-    here = tuple(grid.tiles(position))
-    for there in _neighbours(grid, position):
+    here = tile.tiles
+    for there in _neighbours(tile):
         shared = signature.given(here).intersection(signature.given(there))
         if shared is None:
             continue
@@ -60,13 +56,12 @@ def _cut(values: NDArray[Any], signature: Signature, tile: Tile, region: Region)
     return cut
 
 
-def _neighbours(grid: TileGrid, position: Sequence[int]) -> list[Tile]:
+def _neighbours(tile: TrialTile) -> list[Tile]:
     """The tiles of the same size before a tile along each axis."""
-    here = grid.tiles(position)
+    position = tile.position
     before = [
-        tuple(grid.tiles([at - (i == axis) for i, at in enumerate(position)]))
+        tuple(tile.grid.tiles([at - (i == axis) for i, at in enumerate(position)]))
         for axis in range(len(position))
         if position[axis]
     ]
-    sizes = [tile.size for tile in here]
-    return [tile for tile in before if [along.size for along in tile] == sizes]
+    return [there for there in before if tuple(along.size for along in there) == tile.shape]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..image import Source, SourceWords
-from ..model import Model, ModelWords, NoIdentityError
+from ..model import Model, ModelWords, NoIdentityError, former_identity
 from ..output import Output, OutputWords
 from ..probing import Probe
 from ..support import Options, refuse_unknown, taken
@@ -60,14 +60,14 @@ class PlanOptions:
             model = replace(model, scale=probe.scale, margin=probe.margin)
         return replace(self, model=model, tiles=self.tiles.with_probe(probe))
 
-    def identity(self) -> str | None:
-        """What tells model and `post` from others in a later run; None if nothing does."""
+    def former_identity(self) -> str | None:
+        """What told model and `post` from others in records that were written before."""
         model_id = self.model.id
         try:
             function = self.output.function
-            post = "" if function is None else f" post {function.handle.identity()}"
+            post = "" if function is None else f" post {former_identity(function.handle)}"
             if model_id is not None:
                 return f"model_id {model_id}{post}"
-            return f"{self.model.shared.handle.identity()}{post}"
+            return f"{former_identity(self.model.shared.handle)}{post}"
         except NoIdentityError:
             return None if model_id is None else f"model_id {model_id}"

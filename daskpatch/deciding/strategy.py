@@ -9,7 +9,8 @@ from ..patching import Patching, TileGrid, grids_of
 from .agreement import check_geometry, check_values
 from .memory import check_tile
 from .plan_options import PlanOptions
-from .trial import Trial, run_trial, trial_tile
+from .trial import Trial, run_trial
+from .trial_tile import TrialTile
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ def bind_tiles(options: PlanOptions, images: tuple[ImageStack, ...]) -> Tiling:
     margin = model.margin_of(len(shapes[0]) - 2)
     patching = tiles.bound(shapes, margin=margin, blends=blends)
     grids = grids_of(patching, shapes)
-    check_tile(*trial_tile(images, grids), model.dtype, options.limits.nbytes)
-    trial = run_trial(images, grids, options, side_by_side=options.limits.n_threads > 1)
+    tile = TrialTile.of(images, grids, model, options.normalize)
+    check_tile(tile.image, tile.shape, model.dtype, options.limits.nbytes)
+    trial = run_trial(tile, options, side_by_side=options.limits.n_threads > 1)
     signature = trial.signature
     if known is not None and not model.says_size:
         known.check_sizes(signature.scale, signature.margin)

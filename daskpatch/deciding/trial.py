@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ..block import Calls, apply_post, check_result
 from ..geometry import AxisTile, Margin, Scale
-from ..image import ImageStack
 from ..model import (
     LoadedModel,
     Model,
@@ -30,13 +29,13 @@ from ..model import (
     single_threaded,
 )
 from ..output import Output
-from ..patching import TileGrid
 from ..probing import ProbedModel, measure_sizes
-from ..statistics import statistics_of
-from ..support import holds_numbers, peak_memory, unmasked
+from ..support import holds_numbers, peak_memory
+from ..values import ResultSample
 from .agreement import averaging, check_positions, check_undo
 from .labelling import warn_of_labels
 from .plan_options import PlanOptions
+from .trial_tile import TrialTile
 
 T = TypeVar("T")
 
@@ -47,33 +46,29 @@ _NAME = re.compile(r"(?!zarr\.json$)[^\W_][\w.-]{0,199}")
 class Trial:
     """What one call of the model on one tile showed.
 
-    `given` are the dtypes of the model's own arrays, `stored` is what `post` makes of them.
+    Attributes
+    ----------
+    given, stored
+        The dtypes of the model's own arrays, and what `post` makes of them.
+    samples
+        A few values of each of the model's own arrays.
     """
 
+    tile: TrialTile
     given: Mapping[str, np.dtype[Any]]
+    samples: Mapping[str, ResultSample]
     signature: Signature
     stored: tuple[OutputArray, ...]
-    tile_shape: tuple[int, ...]
     seconds: float
     working_bytes: int
 
-
-def trial_tile(
-    images: tuple[ImageStack, ...], grids: tuple[TileGrid, ...]
-) -> tuple[ImageStack, tuple[int, ...]]:
-    """The image in the middle of the series, and the size of the tile in its middle."""
-    grid = grids[len(images) // 2]
-    size = tuple(tile.size for tile in grid.tiles([n // 2 for n in grid.counts]))
-    return images[len(images) // 2], size
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """Of the tile, in voxels of the input."""
+        return self.tile.shape
 
 
-def run_trial(
-    images: tuple[ImageStack, ...],
-    grids: tuple[TileGrid, ...],
-    options: PlanOptions,
-    *,
-    side_by_side: bool,
-) -> Trial:
+def run_trial(tile: TrialTile, options: PlanOptions, *, side_by_side: bool) -> Trial:
     """Read the tile in the middle of the series and run the model on it.
 
     A model whose result has another size than its tile is run on a few more sizes, to learn how
@@ -86,51 +81,37 @@ def run_trial(
     ValueError
         If `post` fails, or results cannot be mapped back.
     """
-    data_idx = len(images) // 2
-    grid = grids[data_idx]
-    sample_idx = grid.n_samples // 2
-    position = [n // 2 for n in grid.counts]
-    specs = grid.specs_of(data_idx, sample_idx, grid.tiles(position))
-    patch = images[data_idx].extract_patch(sample_idx, None, specs["coords"], specs["patch_size"])
     model, normalize = options.model, options.normalize
-    # Of this tile alone: what comes out of the model is not kept.
-    value_map = None if normalize.kind is None else statistics_of(patch, normalize).value_map
-
-    def batch_of(patch: NDArray[Any]) -> NDArray[Any]:
-        patch = unmasked(patch, "the source")
-        batch = np.empty((1, *patch.shape), model.dtype)
-        normalize.fill(batch[0], patch, value_map)
-        return batch
+    patch, specs = tile.read(), dict(tile.specs)
+    value_map = tile.value_map(patch)
+    loaded = load(model.shared)
 
     def predict(tiles: Sequence[AxisTile]) -> Results:
-        there = grid.specs_of(data_idx, sample_idx, tiles)
-        image = images[data_idx]
-        return loaded(
-            batch_of(image.extract_patch(sample_idx, None, there["coords"], there["patch_size"]))
-        )
+        return loaded(tile.batch_of(tile.read(tile.specs_of(tiles)), value_map))
 
-    batch = batch_of(patch)
-    loaded = load(model.shared)
+    batch = tile.batch_of(patch, value_map)
     calls = Calls(loaded, model.positions(patch.ndim - 1))
-    results, seconds, working = _timed(calls, batch, dict(specs), side_by_side=side_by_side)
-    signature = _signature(results, batch, model, loaded, dict(specs))
+    results, seconds, working = _timed(calls, batch, specs, side_by_side=side_by_side)
+    signature = _signature(results, batch, model, loaded, specs)
     check_positions(model, signature)
     # A mean over positions is of floats, whatever the model gives.
-    own = loaded(batch_of(patch)) if model.augment else results
+    own = loaded(tile.batch_of(patch, value_map)) if model.augment else results
+    samples = {name: ResultSample.of(values) for name, values in own.items()}
     is_mask = options.output.dtype is not None and options.output.dtype == "bool"
     if not averaging(model, options.output) and options.output.function is None and not is_mask:
-        warn_of_labels(own, signature, grid, position, predict)
+        warn_of_labels(own, signature, tile, predict)
     if normalize.undo and value_map is not None:
         check_undo(normalize, signature, len(patch))
         results = {name: value_map.undo(values[0])[None] for name, values in results.items()}
         signature = signature.with_dtypes({n: values.dtype.name for n, values in results.items()})
     return Trial(
-        {name: values.dtype for name, values in own.items()},
-        signature,
-        _stored(results, signature, options.output),
-        tuple(specs["patch_size"]),
-        seconds,
-        working,
+        tile=tile,
+        given={name: values.dtype for name, values in own.items()},
+        samples=samples,
+        signature=signature,
+        stored=_stored(results, signature, options.output),
+        seconds=seconds,
+        working_bytes=working,
     )
 
 
@@ -140,14 +121,12 @@ def _timed(
     """The results of a call, its seconds, and its working memory in bytes."""
 
     def call() -> tuple[Results, float]:
-        if side_by_side:
-            single_threaded()
         begin = time.perf_counter()
         return calls(batch), time.perf_counter() - begin
 
     try:
         with peak_memory() as peak:
-            results, seconds = _as_a_worker(call) if side_by_side else call()
+            results, seconds = as_a_worker(call, side_by_side=side_by_side)
     except Exception as error:
         advice = (
             " There is too little memory for one tile: give a smaller patch_size."
@@ -289,10 +268,12 @@ def check_names(outputs: Sequence[OutputArray], giver: str) -> None:
             )
 
 
-def _as_a_worker(call: Callable[[], T]) -> T:
-    """Run in a thread of its own, as blocks will: one thread inside the model."""
+def as_a_worker(call: Callable[[], T], *, side_by_side: bool) -> T:
+    """Run as blocks will be: side by side, each in a thread, with one thread inside the model."""
+    if not side_by_side:
+        return call()
     threads = restore_threads(None)
-    executor = ThreadPoolExecutor(1, thread_name_prefix="daskpatch-trial")
+    executor = ThreadPoolExecutor(1, "daskpatch-trial", single_threaded)
     try:
         return executor.submit(call).result()
     finally:

@@ -2,10 +2,11 @@
 
 from .adaptation import ModelLike, shared_model
 from .augmentation import Position, as_augment, positions
+from .contents import Contents, NoIdentityError, Parts
 from .errors import ModelError, describe_tile
 from .exhaustion import is_out_of_memory, release_memory
+from .former import former_identity
 from .handles import Batch, LoadedModel, ModelHandle, Results, SharedModel, load
-from .identity import NoIdentityError
 from .importing import import_attribute, split_name
 from .model import Model, ModelWords
 from .onnx import OnnxModel

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .contents import Contents, NoIdentityError, contents_of_files
+from .files import digest_of_file, origin_of_module, source_digests
 from .handles import Batch, CallableModel, ModelHandle, SharedModel
-from .identity import identity_of_file, identity_of_module
 from .importing import import_attribute, split_name
+from .installed import is_installed_file
 from .onnx import OnnxModel
 from .torch import TorchModel
 
@@ -92,7 +94,15 @@ class ImportedModel:
     def nbytes(self) -> int:
         return 0
 
-    def identity(self) -> str:
-        if self.module.endswith(".py"):
-            return f"{identity_of_file(self.module)}:{self.attribute}"
-        return f"{identity_of_module(self.module)}:{self.attribute}"
+    def contents(self, *, weights: bool = True) -> Contents:  # noqa: ARG002 (the interface)
+        settings = {"attribute": self.attribute}
+        if self.file is not None:
+            return contents_of_files(code=source_digests(self.file), settings=settings)
+        file = origin_of_module(self.module)
+        if file is None:
+            raise NoIdentityError(f"the module {self.module} is in no file")
+        if is_installed_file(file):
+            return contents_of_files(settings=settings, package=self.module.partition(".")[0])
+        if file.suffix != ".py":
+            return contents_of_files(code={"": digest_of_file(file)}, settings=settings)
+        return contents_of_files(code=source_digests(file, self.module), settings=settings)

@@ -14,7 +14,8 @@ from uuid import uuid4
 from numpy.typing import NDArray
 
 from ..support import unmasked
-from .identity import identity_of_value
+from .contents import Contents
+from .walk import contents_of
 
 Batch = NDArray[Any]
 
@@ -37,13 +38,15 @@ class ModelHandle(Protocol):
     def nbytes(self) -> int:
         """Bytes of the model's weights; 0 where it does not say."""
 
-    def identity(self) -> str:
-        """What is the same for the same model in any process, and differs for any other.
+    def contents(self, *, weights: bool = True) -> Contents:
+        """What the model is made of: the same in any process, and otherwise for any other model.
+
+        Without `weights`, those that a call does not change are not read.
 
         Raises
         ------
         NoIdentityError
-            If there is no such thing.
+            If it holds something that cannot be told from another one.
         """
 
 
@@ -174,8 +177,8 @@ class CallableModel:
     def nbytes(self) -> int:
         return 0
 
-    def identity(self) -> str:
-        return identity_of_value(self.function)
+    def contents(self, *, weights: bool = True) -> Contents:
+        return contents_of(self.function, weights=weights)
 
 
 @dataclass(frozen=True)

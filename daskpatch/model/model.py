@@ -10,18 +10,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..geometry import Margin, Ratio, Scale, Sides, as_margin, as_scale
-from ..support import KINDS, NAME, SCALES, SIZES, Options, as_dtype, need, option, required
+from ..support import KINDS, NAME, SCALES, SIZES, Options, as_dtype, as_id, option, required
 from .adaptation import ModelLike, shared_model
 from .augmentation import Position, as_augment, positions
 from .handles import SharedModel
 
 Augment = Literal["flips", "rot90"]
-
-
-def _as_text(name: str, value: object) -> object:
-    is_text = isinstance(value, str) and bool(value)
-    need(value is None or is_text, name, value, "a text that changes when the model does")
-    return value
 
 
 def _checked(check: Callable[[Any, None], object]) -> Callable[[str, Any], object]:
@@ -128,7 +122,7 @@ class Model(Options):
     id: str | None = option(
         None,
         word="model_id",
-        check=_as_text,
+        check=as_id,
         shows_in="model",
         help="Tells the model from others, where its code cannot.",
         example="another",

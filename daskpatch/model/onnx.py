@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..support import load_extra
+from .contents import Contents, contents_of_files
+from .files import digest_of_file
 from .handles import Batch, ExclusiveModel, distinct
-from .identity import identity_of_file
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,11 @@ class OnnxModel:
     def nbytes(self) -> int:
         return sum(file.stat().st_size for file in (self.file, *external_files(self.file)))
 
-    def identity(self) -> str:
-        return " ".join(map(identity_of_file, (self.file, *external_files(self.file))))
+    def contents(self, *, weights: bool = True) -> Contents:
+        files = (self.file, *external_files(self.file)) if weights else ()
+        # The graph's own name is the user's; the others' names are in it.
+        digests = {str(number): digest_of_file(file) for number, file in enumerate(files)}
+        return contents_of_files(digests, package="onnxruntime")
 
     def load(self) -> Callable[[Batch], Any]:
         onnxruntime = load_extra("onnxruntime", "OnnxModel")

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..support import load_extra
+from .contents import Contents, contents_of_files
+from .files import digest_of_file
 from .handles import Batch, ExclusiveModel
-from .identity import identity_of_file, identity_of_value
+from .walk import contents_of
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,12 @@ class TorchModel:
             return self.module_or_path.stat().st_size
         return sum(t.nbytes for t in self.module_or_path.state_dict().values())
 
-    def identity(self) -> str:
-        model = self.module_or_path
-        digest = identity_of_file(model) if isinstance(model, Path) else identity_of_value(model)
-        return f"{digest}:{self.autocast}"
+    def contents(self, *, weights: bool = True) -> Contents:
+        model, settings = self.module_or_path, {"autocast": self.autocast}
+        if isinstance(model, Path):
+            digests = {"file": digest_of_file(model)} if weights else {}
+            return contents_of_files(digests, settings=settings, package="torch")
+        return contents_of_files(settings=settings) + contents_of(model, weights=weights)
 
     def load(self) -> Callable[[Batch], Any]:
         torch = load_extra("torch", "TorchModel")

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from ..geometry import Sizes, plain_sizes
 from ..model import ModelLike, SharedModel, shared_model
 from ..store import StoreLike
-from ..support import DTYPES, NAME, SIZES, Options, as_dtype, as_flag, need, option
+from ..support import DTYPES, NAME, SIZES, Options, as_dtype, as_flag, as_id, need, option
 from ..values import STITCHES, check_stitch
 
 Stitch = Literal["crop", "gaussian", "linear"]
@@ -65,6 +65,8 @@ class Output(Options):
         A function of each stitched block before it is written, one sample at a time: from an
         array `C(Z)YX` (or a dict of them, if the model gives several) to one of the same size,
         with other values, channels or dtype; or its name, as a model's.
+    post_id
+        What tells `post` from others when a run is resumed; by default a digest of its code.
     overwrite
         Whether a run may delete an array, or a group of daskpatch's, at the output's place.
 
@@ -139,9 +141,20 @@ class Output(Options):
         help="Applied to each block before it is written: file.py:name.",
         example=np.negative,
     )
+    post_id: str | None = option(
+        None,
+        check=as_id,
+        shows_in="post",
+        help="Tells post from others, where its code cannot.",
+        example="another",
+    )
     overwrite: bool = option(
         False, check=as_flag, help="Delete an array that is there.", example=True
     )
+
+    def _check(self) -> None:
+        if self.post_id is not None and self.post is None:
+            raise ValueError("post_id stands for what post does; give post too.")
 
     @property
     def function(self) -> SharedModel | None:
@@ -163,4 +176,5 @@ class OutputWords(TypedDict, total=False):
     block_shape: Sizes | None
     stitch: Stitch
     post: ModelLike | None
+    post_id: str | None
     overwrite: bool

@@ -7,7 +7,7 @@ from typing import Any
 from dask.utils import format_bytes, format_time
 
 from ..block import Recipe
-from ..deciding import Decided, PlanOptions
+from ..deciding import Decided
 from ..store import without_secrets
 from ..support import Options, declarations, html_table, text_table
 from .figures import Figures
@@ -58,7 +58,7 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
         *_source(plan),
         ("output", target.name if target else "none: the lazy array alone"),
         *_arrays(plan, decided.recipe),
-        *_model(plan, decided.options),
+        *_model(plan, decided),
         ("tiles", f"{plan.n_tiles:,} of {plan.tile_shape}, one every {plan.step}"),
         ("", f"{plan.compute_ratio:.2f} voxels computed per voxel kept{_at_edges(plan)}"),
         *_choice(plan),
@@ -102,7 +102,7 @@ def _arrays(plan: Figures, recipe: Recipe) -> Rows:
     ]
 
 
-def _model(plan: Figures, options: PlanOptions) -> Rows:
+def _model(plan: Figures, decided: Decided) -> Rows:
     """The model, and what happens before and after it: as the options say it themselves."""
     signature = plan.signature
     channels = " and ".join(str(output.channels) for output in signature.outputs)
@@ -112,8 +112,13 @@ def _model(plan: Figures, options: PlanOptions) -> Rows:
         lines.append(
             f"{scale} voxels out per voxel in, margins {signature.margin} cut off its tiles"
         )
+    options, identity = decided.options, decided.identity
     for value in (options.normalize, options.model, options.output):
         lines += _said(value, len(signature.scale))
+    if identity is not None and identity.results is None:
+        lines.append(
+            "gives other values when it is called again: they cannot tell it from another model"
+        )
     return _named("model", lines)
 
 

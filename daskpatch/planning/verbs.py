@@ -13,7 +13,9 @@ from ..deciding import (
     Tiles,
     TilesLike,
     bind_tiles,
+    contents_before,
     decide,
+    identify,
     is_auto,
 )
 from ..image import Source, SourceLike
@@ -42,10 +44,11 @@ def plan(
     """Decide everything about a tiled prediction, and compute none of it.
 
     Reads one tile from the middle of the source and runs the model on it once; that gives the
-    output's channels and dtype, and what the run costs. If it gives integers, a neighbour of that
-    tile shows whether they are ids of objects, which differ from tile to tile: a warning says so.
-    What is left to `"auto"` is chosen from a probe of the model, which takes up to a minute unless
-    it is given. No output is touched.
+    output's channels and dtype, and what the run costs. Where there is an output it is run once
+    more: values that come out the same tell the model from others in a later run. If it gives
+    integers, a neighbour of that tile shows whether they are ids of objects, which differ from tile
+    to tile: a warning says so. What is left to `"auto"` is chosen from a probe of the model, which
+    takes up to a minute unless it is given. No output is touched.
 
     Each of the first six takes the plain thing or the value of its name. The other options are
     flat words, and belong to these values: give either a word, `plan(…, patch_size=64)`, or a
@@ -64,7 +67,7 @@ def plan(
         Path, URL or zarr store of the array to create (of the group, for a series or several
         arrays), or a zarr array of the prediction's shape. Without it the plan is for the lazy
         array alone. `Output` has the words `dtype`, `chunks`, `shards`, `block_shape`, `stitch`,
-        `post` and `overwrite`.
+        `post`, `post_id` and `overwrite`.
     tiles
         A strategy, as `patching`. `Tiles` has the words `patch_size`, `overlaps`, `align`,
         `min_size`, `batch_size`, `patching` and `probe`.
@@ -110,6 +113,7 @@ def plan(
     target = as_target(
         options.output, images, is_series=options.source.is_series, io=options.limits.io
     )
+    before = {} if target is None else contents_before(options)
     known, choice = options.tiles.known, None
     if options.tiles.is_auto or is_auto(options.tiles.batch_size):
         known = measured_probe(options, images)
@@ -117,8 +121,8 @@ def plan(
     if known is not None:
         known.check_input(*images[0].data_shape[1:])
         options = options.with_probe(known)
-    identity = None if target is None else options.identity()
     tiling = bind_tiles(options, images)
+    identity = None if target is None else identify(options, images, tiling, before)
     return Plan(decide(options, images, tiling, target=target, choice=choice, identity=identity))
 
 

@@ -6,6 +6,7 @@ from .document import (
     BlocksRecord,
     Document,
     Fingerprint,
+    IdentityRecord,
     Json,
     LayoutRecord,
     OutputRecord,

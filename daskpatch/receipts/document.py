@@ -12,8 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from ..geometry import RegularGrid
+from ..model import Parts
 from ..support import Natural, Positive
-from ..values import Statistics
+from ..values import ResultSample, Statistics
 
 Json = dict[str, Any]
 """JSON values by name."""
@@ -58,8 +59,9 @@ class LayoutRecord(Struct, frozen=True):
 class Fingerprint(Struct, frozen=True):
     """What voxels depend on: changed, they would come out otherwise.
 
-    `tiling` is the strategy's name and arguments, `treatment` what happens to values beside the
-    model: options that are not at their defaults, by name.
+    `model` is a digest of all that tells it and `post` from others; the document's `identity` has
+    the parts. `tiling` is the strategy's name and arguments, `treatment` what happens to values
+    beside the model: options that are not at their defaults, by name.
     """
 
     numerics: int
@@ -70,6 +72,21 @@ class Fingerprint(Struct, frozen=True):
     treatment: Json
     output: dict[str, OutputRecord]
     layout: LayoutRecord
+
+
+class IdentityRecord(Struct, frozen=True):
+    """What model and `post` were: their parts, or the text that vouched for them.
+
+    Attributes
+    ----------
+    results
+        Samples of what the model gave, by the array's name: for the trial tile and, where that was
+        the same everywhere, for one of noise; None where it did not give the same twice.
+    """
+
+    model: Parts | str | None
+    post: Parts | str | None
+    results: tuple[dict[str, ResultSample], ...] | None
 
 
 class BlocksRecord(Struct, frozen=True):
@@ -94,6 +111,7 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=1):
     model: str
     is_series: bool
     statistics: Statistics | None = None
+    identity: IdentityRecord | None = None
 
     def __post_init__(self) -> None:
         outputs = list(self.fingerprint.output.values())

@@ -31,6 +31,7 @@ from ..receipts import (
     BlocksRecord,
     Document,
     Fingerprint,
+    IdentityRecord,
     LayoutRecord,
     OutputRecord,
     Record,
@@ -47,6 +48,7 @@ from .job import PredictionJob
 from .passes import Ends, Pass
 from .provenance import provenance_of, tiling_of
 from .run import Run
+from .same_model import check_results, compared
 from .statistics_cache import StatisticsCache
 
 NUMERICS = 1
@@ -136,12 +138,7 @@ class PredictionPass(Pass):
         FileExistsError
             If something is at the place, and no record.
         """
-        if self.decided.identity is None:
-            raise ValueError(
-                f"The model {self.decided.recipe.model_name} has no identity that a later run "
-                "could be compared with; give daskpatch.plan a model_id, a text of your own that "
-                "changes when the model does."
-            )
+        self._check_told()
         is_taken = self.target.is_taken  # first: another part may be beginning the record just now
         begun = [Record(place).document() for place in self.places]
         if is_taken and begun[0] is None:
@@ -152,6 +149,18 @@ class PredictionPass(Pass):
         for number, document in enumerate(begun):
             if document is not None:
                 self._compared(number, document)
+
+    def _check_told(self) -> None:
+        identity = self.decided.identity
+        assert identity is not None, "looked at for every output"
+        named = (("model", self.decided.recipe.model), ("post", self.decided.recipe.post))
+        for (what, shared), code in zip(named, (identity.model, identity.post), strict=True):
+            if shared is not None and code is not None and code.told is None:
+                raise ValueError(
+                    f"The {what} {shared.handle.name} has no identity that a later run could be "
+                    f"compared with ({code.lacks}); give {what}_id, a text of your own that "
+                    f"changes when the {what} does."
+                )
 
     def check_portable(self) -> None:
         for image in self.decided.recipe.images:
@@ -193,6 +202,7 @@ class PredictionPass(Pass):
             model=self.decided.recipe.model_name,
             is_series=self.decided.options.source.is_series,
             statistics=statistics[number] if isinstance(statistics, tuple) else None,
+            identity=self._identity_record(),
         )
 
     def as_begun(self, documents: Sequence[Document]) -> PredictionPass:
@@ -272,7 +282,7 @@ class PredictionPass(Pass):
             numerics=NUMERICS,
             source=self.known_sources[number],
             tiling=as_json(self._tiling(number)),
-            model=decided.identity,
+            model=None if decided.identity is None else decided.identity.text(),
             input_dtype=told["input_dtype"],
             treatment=as_json(told.get("treatment", {})),
             output={
@@ -281,6 +291,24 @@ class PredictionPass(Pass):
             },
             layout=LayoutRecord(**asdict(layout)),
         )
+
+    def _identity_record(self) -> IdentityRecord | None:
+        identity = self.decided.identity
+        if identity is None:
+            return None
+        post = None if identity.post is None else identity.post.told
+        return IdentityRecord(identity.model.told, post, identity.results)
+
+    def _check_same(self, document: RunDocument, current: Fingerprint) -> None:
+        name, identity = self.target.name, self.decided.identity
+        was, now = as_json(document.fingerprint), as_json(current)
+        if document.identity is None or identity is None:
+            now["model"] = self.decided.options.former_identity()
+            check_same(was, now, name)
+            return
+        before, after = compared(document.identity, identity)
+        check_same({**was, **before}, {**now, **after}, name)
+        check_results(document.identity, identity, name)
 
     def _tiling(self, number: int) -> dict[str, Any]:
         patching = self.decided.tiling.patching
@@ -309,7 +337,7 @@ class PredictionPass(Pass):
         free = [name for name in LayoutRecord.__struct_fields__ if getattr(output, name) is None]
         taken_over = {name: getattr(begun, name) for name in free}
         current = self._fingerprint(number, replace(layout, **taken_over))
-        check_same(document.fingerprint, current, target.name)
+        self._check_same(document, current)
         if LayoutRecord(**asdict(layout)) == begun:
             return decided
         if target.array is not None:

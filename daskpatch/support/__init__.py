@@ -4,6 +4,7 @@ from .checks import (
     as_count,
     as_dtype,
     as_flag,
+    as_id,
     as_optional_count,
     holds_numbers,
     is_integer,

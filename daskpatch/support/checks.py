@@ -53,6 +53,14 @@ def need(holds: bool, name: str, value: object, needed: str) -> None:
         raise ValueError(f"{name} is {value!r}; needed is {needed}.")
 
 
+def as_id(name: str, value: object) -> object:
+    """A text that stands for something that cannot be told; None for none."""
+    is_text = isinstance(value, str) and bool(value)
+    of = name.removesuffix("_id")
+    need(value is None or is_text, name, value, f"a text that changes when the {of} does")
+    return value
+
+
 def is_number(value: object) -> TypeGuard[float]:
     """Whether it is a real number, not NaN: booleans are none."""
     # A NaN differs from itself; math.isnan does not take integers beyond floats.

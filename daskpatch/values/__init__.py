@@ -6,4 +6,5 @@ from .differences import Values, deviation_of, difference_of, finite_mean_and_de
 from .labels import are_renumbered
 from .normalization import Normalize, NormalizeLike, NormalizeWords
 from .padding import Padding, check_padding, read_padded
+from .result_sample import ResultSample
 from .value_map import Statistics, ValueMap

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from .. import patching as strategies
 from ..deciding import Tiles, TilesLike
 from ..image import ImageStack, SourceLike, open_stack
-from ..model import Model, ModelLike
+from ..model import Model
 from ..output import Output
 from ..patching import Patching, TileStrategy
 from ..planning import Plan, check_resumable, plan
@@ -20,14 +21,12 @@ from .outputs import RecordedImage, RecordedRun, recorded_run
 
 
 def repair_plan(
-    output: StoreLike,
     run: RecordedRun,
-    model: ModelLike,
+    model: Model,
+    target: Output,
     *,
     source: SourceLike | Sequence[SourceLike] | None,
     patching: TilesLike | None,
-    post: ModelLike | None,
-    model_id: str | None,
 ) -> Plan:
     """The plan that bad blocks are computed with again: the one that the run began with.
 
@@ -46,8 +45,8 @@ def repair_plan(
     tiles = patching or _strategy(first.fingerprint, shapes)
     planned = plan(
         sources if first.is_series else sources[0],
-        Model(model, id=model_id, **restored(Model, began)),
-        Output(output, **{**_of_output(began), "post": post}),
+        replace(model, **restored(Model, began)),
+        replace(target, **{**_of_output(began), "post": target.post}),
         tiles=Tiles(patching=tiles),
         normalize=Normalize(**restored(Normalize, began)),
     )

@@ -16,7 +16,8 @@ from ..deciding import TilesLike
 from ..engine import Window, progress_of
 from ..geometry import Region
 from ..image import SourceLike
-from ..model import ModelLike
+from ..model import Model, ModelLike
+from ..output import Output
 from ..receipts import Receipts, Report, digest_of, digest_of_bytes
 from ..store import Objects, StoreLike
 from ..support import as_count
@@ -91,6 +92,7 @@ def verify(
     patching: TilesLike | None = None,
     post: ModelLike | None = None,
     model_id: str | None = None,
+    post_id: str | None = None,
     threads: int | None = None,
     progress: bool = True,
 ) -> Verification:
@@ -103,7 +105,7 @@ def verify(
     repair
         Compute bad blocks of the prediction again; those of further passes are only named. The
         model must be the one that the run began with; no record makes code run.
-    model, model_id
+    model, model_id, post_id
         For the repair, as in `plan`.
     source, patching, post
         For the repair: the source, where it is not in a store, a strategy that is not
@@ -138,7 +140,11 @@ def verify(
     planned = None
     if repair and model is not None:  # refused before everything is read
         planned = repair_plan(
-            output, run, model, source=source, patching=patching, post=post, model_id=model_id
+            run,
+            Model(model, id=model_id),
+            Output(output, post=post, post_id=post_id),
+            source=source,
+            patching=patching,
         )
     found = _check(run.blocks[: len(run.images)], n_threads, progress=progress)
     passes = {

@@ -1,7 +1,6 @@
-"""What makes a model the same one tomorrow, in another process, on another machine.
+"""What told models apart before they were told by their parts: for records of that time.
 
-A digest of code and of the values that it uses; without file names, line numbers, addresses or
-anything that pickle orders by chance.
+To be removed with the release after 0.1: runs that were begun before go on with this.
 """
 
 from __future__ import annotations
@@ -10,16 +9,21 @@ import dis
 import functools
 import hashlib
 import inspect
-import sys
 import types
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .adaptation import ImportedModel
+from .contents import NoIdentityError
+from .files import digest_of_file
+from .handles import CallableModel, ModelHandle
+from .installed import is_installed, is_library_function, module_of, version_of
+from .torch import TorchModel
 
 Buffer = bytes | memoryview
 
@@ -30,28 +34,33 @@ _PLAIN = (
 """Values that their repr tells from others."""
 
 
-class NoIdentityError(ValueError):
-    """A value that cannot be told from another one in a later process."""
-
-
-def identity_of_file(path: str | Path) -> str:
-    """SHA-256 of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def identity_of_module(name: str) -> str:
-    """SHA-256 of an importable module's file.
+def former_identity(handle: ModelHandle) -> str:
+    """A text as it stands in records that were written before.
 
     Raises
     ------
     NoIdentityError
-        If it has none.
+        If the model had none.
     """
-    spec = find_spec(name)
+    match handle:
+        case ImportedModel():
+            return f"{digest_of_file(handle.file or _file_of(handle.module))}:{handle.attribute}"
+        case TorchModel():
+            whole = handle.module_or_path
+            digest = digest_of_file(whole) if isinstance(whole, Path) else identity_of_value(whole)
+            return f"{digest}:{handle.autocast}"
+        case CallableModel():
+            return identity_of_value(handle.function)
+        case _ if handle.file is not None:
+            return digest_of_file(handle.file)
+    raise NoIdentityError(f"{handle.name} is no model that was told apart")
+
+
+def _file_of(module: str) -> Path:
+    spec = find_spec(module)
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        raise NoIdentityError(f"the module {name} is no file")
-    return identity_of_file(spec.origin)
+        raise NoIdentityError(f"the module {module} is no file")
+    return Path(spec.origin)
 
 
 def identity_of_value(value: object) -> str:
@@ -110,8 +119,8 @@ def _pieces(value: object, around: tuple[int, ...]) -> Iterator[Buffer]:
         yield from _code(value, inside)
     elif isinstance(value, type):
         yield from _class(value)
-    elif _is_library_function(value):
-        yield from _named(_module_of(value), getattr(value, "__name__", ""))
+    elif is_library_function(value):
+        yield from _named(module_of(value), getattr(value, "__name__", ""))
     elif hasattr(value, "state_dict"):
         yield from _torch_module(value, inside)
     else:
@@ -126,14 +135,14 @@ def _array(values: NDArray[Any]) -> Iterator[Buffer]:
 
 
 def _module(module: types.ModuleType) -> Iterator[Buffer]:
-    if _is_installed(module.__name__) or getattr(module, "__file__", None) is None:
+    if is_installed(module.__name__) or getattr(module, "__file__", None) is None:
         yield from _named(module.__name__, module.__name__)
     else:
-        yield identity_of_file(str(module.__file__)).encode()
+        yield digest_of_file(str(module.__file__)).encode()
 
 
 def _function(function: types.FunctionType, inside: tuple[int, ...]) -> Iterator[Buffer]:
-    if _is_installed(function.__module__):
+    if is_installed(function.__module__):
         yield from _named(function.__module__, function.__qualname__)
         return
     yield from _source_or_code(function, inside)
@@ -177,11 +186,11 @@ def _globals_used(code: types.CodeType) -> set[str]:
 
 
 def _class(kind: type) -> Iterator[Buffer]:
-    if _is_installed(kind.__module__):
+    if is_installed(kind.__module__):
         yield from _named(kind.__module__, kind.__qualname__)
         return
     for base in kind.__mro__:
-        if _is_installed(base.__module__):
+        if is_installed(base.__module__):
             yield from _named(base.__module__, base.__qualname__)
             continue
         try:
@@ -235,37 +244,5 @@ def _torch_bytes() -> Any:
     return torch.uint8
 
 
-def _is_library_function(value: object) -> bool:
-    """A compiled function of an installed package, such as a NumPy ufunc or a builtin."""
-    return callable(value) and hasattr(value, "__name__") and _is_installed(_module_of(value))
-
-
-def _module_of(value: object) -> str:
-    if isinstance(value, np.ufunc):
-        return "numpy"
-    return getattr(value, "__module__", None) or "builtins"
-
-
-def _is_installed(module: str | None) -> bool:
-    """Whether a module is Python's own or an installed package's, which versions identify.
-
-    One that is installed for development is not: its code changes under one version.
-    """
-    if module is None:  # made by exec
-        return False
-    if module.partition(".")[0] in sys.stdlib_module_names:
-        return True
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return file is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
-
-
 def _named(module: str, name: str) -> Iterator[Buffer]:
-    yield f"{module}:{name} {_version(module.partition('.')[0])}".encode()
-
-
-@functools.lru_cache(maxsize=256)
-def _version(top: str) -> str:
-    if top in sys.stdlib_module_names:
-        return ""
-    names = packages_distributions().get(top, [])
-    return version(names[0]) if names else ""
+    yield f"{module}:{name} {version_of(module.partition('.')[0])}".encode()

@@ -1,0 +1,183 @@
+"""What tells a model, and what `post` does, from others in a later run."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..image import ImageStack
+from ..model import Contents, NoIdentityError, Parts, SharedModel, load
+from ..values import ResultSample, convert, finite_mean_and_deviation
+from .plan_options import PlanOptions
+from .strategy import Tiling
+from .trial import as_a_worker
+from .trial_tile import TrialTile
+
+_log = logging.getLogger("daskpatch")
+
+Samples = dict[str, ResultSample]
+"""A few values of each array that a model gives for one tile."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A model, or `post`: what it is made of, or the text that vouches for it.
+
+    Attributes
+    ----------
+    contents
+        None where it has a text, or where something in it cannot be told: `lacks` says what.
+    left_out
+        Attributes and variables that a call of it changes.
+    """
+
+    id: str | None
+    contents: Contents | None = None
+    left_out: tuple[str, ...] = ()
+    lacks: str = ""
+
+    @property
+    def told(self) -> Parts | str | None:
+        """What is recorded of it."""
+        return self.id if self.contents is None else self.contents.parts(self.left_out)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells model and `post` from others.
+
+    Attributes
+    ----------
+    post
+        None where there is none.
+    results
+        What the model gave for the trial tile and, where that is the same everywhere, for one of
+        noise; None where it gives other values when it is called again.
+    """
+
+    model: Code
+    post: Code | None
+    results: tuple[Samples, ...] | None
+
+    def text(self) -> str | None:
+        """All of it as one text; None where something cannot be told."""
+        model, post = _text(self.model, "model_id"), _text(self.post, "post_id")
+        return None if model is None or post is None else f"{model}{post and f' post {post}'}"
+
+
+def _text(code: Code | None, word: str) -> str | None:
+    if code is None:
+        return ""
+    told = code.told
+    if isinstance(told, Parts):
+        return hashlib.sha256(msgspec.json.encode(asdict(told))).hexdigest()
+    return None if told is None else f"{word} {told}"
+
+
+def contents_before(options: PlanOptions) -> Mapping[str, Contents]:
+    """What model and `post` are made of before they are called; by name, those that can tell."""
+    found = {}
+    for name, (shared, given_id) in _asked(options).items():
+        if given_id is None:
+            with suppress(NoIdentityError):
+                found[name] = shared.handle.contents(weights=False)
+    return found
+
+
+def identify(
+    options: PlanOptions,
+    images: tuple[ImageStack, ...],
+    tiling: Tiling,
+    before: Mapping[str, Contents],
+) -> Identity:
+    """Look at model and `post` after their trial, and call the model once more.
+
+    `before` is what they were made of before that: what a call changes is no part of them.
+    """
+    results = _results(options, images, tiling)
+    codes = {
+        name: _code(name, shared, given_id, before.get(name))
+        for name, (shared, given_id) in _asked(options).items()
+    }
+    return Identity(codes["model"], codes.get("post"), results)
+
+
+def _asked(options: PlanOptions) -> dict[str, tuple[SharedModel, str | None]]:
+    asked = {"model": (options.model.shared, options.model.id)}
+    if options.output.function is not None:
+        asked["post"] = (options.output.function, options.output.post_id)
+    return asked
+
+
+def _code(name: str, shared: SharedModel, given_id: str | None, before: Contents | None) -> Code:
+    if given_id is not None:
+        return Code(given_id)
+    try:
+        contents = shared.handle.contents()
+    except NoIdentityError as error:
+        return Code(None, lacks=str(error))
+    left_out = () if before is None else contents.changed_since(before)
+    if left_out:
+        _log.info(
+            "%s changes when it is called, in %s: a resumed run does not compare that.",
+            name,
+            ", ".join(left_out),
+        )
+    return Code(None, contents, left_out)
+
+
+def _results(
+    options: PlanOptions, images: tuple[ImageStack, ...], tiling: Tiling
+) -> tuple[Samples, ...] | None:
+    """Samples of what the model gives; None where it does not give the same twice."""
+    # Of the tiles that the run has: a later run finds them at once, whatever its trial needed.
+    tile = TrialTile.of(images, tiling.grids, options.model, options.normalize)
+    patch = tile.read()
+    is_trial = tile.specs == tiling.trial.tile.specs
+    twice = partial(_twice, tile, side_by_side=options.limits.n_threads > 1)
+    found = [twice(patch, dict(tiling.trial.samples) if is_trial else None)]
+    if found[0] is not None and all(sample.is_constant for sample in found[0].values()):
+        found.append(twice(_noise_like(patch), None))
+    kept = tuple(samples for samples in found if samples is not None)
+    return kept if len(kept) == len(found) else None
+
+
+def _twice(
+    tile: TrialTile, patch: NDArray[Any], first: Samples | None, *, side_by_side: bool
+) -> Samples | None:
+    value_map = tile.value_map(patch)
+    loaded = load(tile.model.shared)
+
+    def sampled() -> Samples:
+        batch = tile.batch_of(patch, value_map)
+        results = as_a_worker(lambda: loaded(batch), side_by_side=side_by_side)
+        return {name: ResultSample.of(values) for name, values in results.items()}
+
+    try:
+        first = sampled() if first is None else first
+        second = sampled()
+    except Exception as error:  # noqa: BLE001 (the user's own code; a run tries such blocks again)
+        _log.warning("The model failed when it was called on the trial tile again: %s", error)
+        return None
+    is_same = first.keys() == second.keys() and not any(
+        sample.how_differs(second[name]) for name, sample in first.items()
+    )
+    return first if is_same else None
+
+
+def _noise_like(patch: NDArray[Any]) -> NDArray[Any]:
+    """Noise of a tile's mean and deviation, always the same."""
+    mean, deviation = finite_mean_and_deviation(patch)
+    noise = np.empty_like(patch)
+    seeded = np.random.default_rng(0)
+    convert(noise, seeded.normal(mean, deviation or max(abs(mean) / 4, 1.0), patch.shape))
+    return noise

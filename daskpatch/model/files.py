@@ -1,0 +1,112 @@
+"""Files that models are in: their content, and the user's own modules that a source imports."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from .code import tree_digest_of_module
+from .installed import is_installed_file
+
+
+def digest_of_file(path: str | Path) -> str:
+    """SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def source_digests(path: Path, name: str = "") -> dict[str, str]:
+    """Digests of the syntax trees of a source and of the user's own modules that it imports.
+
+    Found by reading: nothing is imported. Installed packages are left out; `name` is the module's
+    own, which relative imports begin at. The first is under an empty name.
+    """
+    found: dict[str, str] = {}
+    waiting = [("", name, path)]
+    while waiting:
+        key, module, file = waiting.pop()
+        if key in found:
+            continue
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError):  # told by whoever imports it
+            found[key] = digest_of_file(file)
+            continue
+        found[key] = tree_digest_of_module(tree)
+        package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+        for each in _imported(tree, package):
+            there = file_of_module(each, beside=path.parent)
+            if there is not None and there != path:
+                waiting.append((each, each, there))
+    return found
+
+
+def _imported(tree: ast.Module, package: str) -> Iterator[str]:
+    """Names of all modules that a source may import, wherever it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _with_parents(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node.module or "", node.level, package)
+            if base:
+                yield from _with_parents(base)
+            # What is taken from a package may be a module of it.
+            yield from (f"{base}.{alias.name}".lstrip(".") for alias in node.names)
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    return (".".join(parts[: n + 1]) for n in range(len(parts)))
+
+
+def _absolute(module: str, level: int, package: str) -> str:
+    """The name of a module that is named from within a package, `level` dots up.
+
+    >>> _absolute("tools", 2, "lab.models")
+    'lab.tools'
+    """
+    if not level:
+        return module
+    base = package.split(".")[: len(package.split(".")) - level + 1]
+    return ".".join(filter(None, (*base, module)))
+
+
+def file_of_module(name: str, beside: Path | None = None) -> Path | None:
+    """The source of one of the user's own modules; None where it has none or is installed.
+
+    `beside` is a folder whose files can be imported, too.
+    """
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        return None
+    file = origin_of_module(name) or _neighbour(name, beside)
+    if file is None or file.suffix != ".py" or is_installed_file(file):
+        return None
+    return file
+
+
+def origin_of_module(name: str) -> Path | None:
+    """The file that a module is in; None where it is in none, or there is no such module."""
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    file = Path(loaded) if loaded else _found(name)
+    return file if file is not None and file.is_file() else None
+
+
+def _found(name: str) -> Path | None:
+    try:
+        spec = find_spec(name)
+    except (ImportError, AttributeError, ValueError):  # no such module, or no package
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin and spec.has_location else None
+
+
+def _neighbour(name: str, folder: Path | None) -> Path | None:
+    if folder is None:
+        return None
+    place = folder.joinpath(*name.split("."))
+    candidates = (place.with_suffix(".py"), place / "__init__.py")
+    return next((each for each in candidates if each.is_file()), None)

@@ -1,0 +1,62 @@
+"""What a function's code refers to: globals, attributes taken from them, modules it imports."""
+
+from __future__ import annotations
+
+import dis
+import types
+from collections.abc import Iterator
+from importlib.util import resolve_name
+
+
+def names_used(code: types.CodeType) -> set[tuple[str, ...]]:
+    """Globals that a function, or one inside it, loads, with the attributes taken from each.
+
+    >>> def norm(x):
+    ...     return np.linalg.norm(x) * GAIN
+    >>> sorted(names_used(norm.__code__))
+    [('GAIN',), ('np', 'linalg', 'norm')]
+    """
+    found = set()
+    for each in _codes(code):
+        steps = [step for step in dis.get_instructions(each) if step.opname != "EXTENDED_ARG"]
+        for at, step in enumerate(steps):
+            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                attributes = []
+                for later in steps[at + 1 :]:
+                    if later.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+                        break
+                    attributes.append(later.argval)
+                found.add((step.argval, *attributes))
+    return found
+
+
+def imports_inside(function: types.FunctionType) -> set[str]:
+    """Modules that a function imports when it is called."""
+    package = function.__globals__.get("__package__") or ""
+    found = set()
+    for code in _codes(function.__code__):
+        steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
+        base = None
+        for at, step in enumerate(steps):
+            if step.opname == "IMPORT_NAME":
+                level = steps[at - 2].argval
+                dots = "." * level if isinstance(level, int) else ""
+                base = _resolved(f"{dots}{step.argval}", package)
+                found |= {base} if base else set()
+            elif step.opname == "IMPORT_FROM" and base:
+                found.add(f"{base}.{step.argval}")  # it may be a module of that package
+    return found
+
+
+def _resolved(name: str, package: str) -> str | None:
+    try:
+        return resolve_name(name, package)
+    except ImportError:
+        return None
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)

@@ -1,0 +1,108 @@
+"""Whether the model that a run is resumed with is the one that it began with."""
+
+from __future__ import annotations
+
+import warnings
+
+from ..deciding import Code, Identity
+from ..model import Parts
+from ..receipts import IdentityRecord, Json
+
+_SHOWN = 16
+"""Digits of a digest that are compared and shown."""
+
+
+def compared(recorded: IdentityRecord, current: Identity) -> tuple[Json, Json]:
+    """Model and `post` as they are recorded, and as they are: what differs is another one.
+
+    Code is compared as bytecode where the version of Python is the same, else as syntax trees,
+    else not: the results decide. So they do where versions of packages differ.
+    """
+    pairs = {
+        "model": (recorded.model, current.model),
+        "post": (recorded.post, current.post),
+    }
+    was, now = {}, {}
+    for name, (before, code) in pairs.items():
+        was[name], now[name] = _pair(name, before, code, decide=recorded.results is not None)
+    return was, now
+
+
+def check_results(recorded: IdentityRecord, current: Identity, name: str) -> None:
+    """Refuse a model that gives other values.
+
+    Raises
+    ------
+    ValueError
+        If the values that are recorded are others.
+    """
+    for before, now in zip(recorded.results or (), current.results or (), strict=False):
+        for output, sample in before.items():
+            there = now.get(output)
+            how = "no such array" if there is None else sample.how_differs(there)
+            if how:
+                of = f" ({output})" if output else ""
+                raise ValueError(
+                    f"{name} cannot be resumed: the model gives other values than the one that "
+                    f"the run began with, on the same tile{of}: {how}. Give that model, or "
+                    "overwrite=True to start anew."
+                )
+
+
+def _pair(
+    name: str, before: Parts | str | None, code: Code | None, *, decide: bool
+) -> tuple[object, object]:
+    if not isinstance(before, Parts) or code is None or code.contents is None:
+        told = None if code is None else code.told
+        return _shown(name, before), _shown(name, told)
+    now = code.contents.parts(before.left_out)
+    code_was, code_is = _code_of(before, now)
+    if code_was is None and not decide:  # nothing to tell it by at all
+        code_was, code_is = before.bytecode, now.bytecode
+    was = _digests(code_was or "", before)
+    is_ = _digests(code_is, now)
+    if was == is_:
+        _warn_of_what_results_decide(name, before, now, has_code=code_was is not None)
+    return was, is_
+
+
+def _digests(code: str, parts: Parts) -> dict[str, str]:
+    named = {"code": code, "weights": parts.weights, "attributes": parts.attributes}
+    return {name: digest[:_SHOWN] for name, digest in named.items()}
+
+
+def _warn_of_what_results_decide(name: str, before: Parts, now: Parts, *, has_code: bool) -> None:
+    if not has_code:
+        reason = (
+            f"The code of {name} cannot be compared: the run began with {before.tag}, this is "
+            f"{now.tag}, and the source is not at hand."
+        )
+    elif before.versions != now.versions:
+        reason = f"Since the run began, {_changes(before.versions, now.versions)}."
+    else:
+        return
+    warnings.warn(
+        f"{reason} Whether {name} is the same, its results on one tile decide.", stacklevel=2
+    )
+
+
+def _code_of(before: Parts, now: Parts) -> tuple[str | None, str]:
+    if before.tag == now.tag:
+        return before.bytecode, now.bytecode
+    if before.trees is not None and now.trees is not None:
+        return before.trees, now.trees
+    return None, ""
+
+
+def _shown(name: str, told: Parts | str | None) -> str | None:
+    return (
+        "told by its code and weights" if isinstance(told, Parts) else told and f"{name}_id {told}"
+    )
+
+
+def _changes(before: dict[str, str], now: dict[str, str]) -> str:
+    return ", ".join(
+        f"{package} {before.get(package) or 'none'} became {now.get(package) or 'none'}"
+        for package in sorted({*before, *now})
+        if before.get(package) != now.get(package)
+    )

@@ -1,0 +1,261 @@
+"""Two models never meet in one output: what tells them apart, and in what one may differ."""
+
+import json
+import logging
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import zarr
+
+import daskpatch
+
+TILES = {
+    "axes": "YX", "patch_size": 16, "overlaps": 4, "chunks": 12, "block_shape": 12, "threads": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).normal(100, 10, (48, 48)).astype("f4")
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out.zarr"
+
+
+def predict(image, model, out, **options):
+    return daskpatch.predict(image, model, out, progress=False, **{**TILES, **options})
+
+
+def begun(image, model, out, **options):
+    return predict(image, model, out, part=(1, 2), **options)
+
+
+def refused(image, model, out, words, **options):
+    with pytest.raises(ValueError, match=words):
+        predict(image, model, out, resume=True, **options)
+
+
+# Code in files
+
+
+def run(folder, model, *flags, word="part=(1, 2)", **options):
+    """A prediction in a process of its own, in a folder with the user's files."""
+    code = (
+        "import numpy as np, daskpatch, warnings\n"
+        f"{model}\n"
+        "image = np.random.default_rng(0).normal(100, 10, (48, 48)).astype('f4')\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n"
+        f"    daskpatch.predict(image, model, 'out.zarr', progress=False, {word}, **{TILES!r})\n"
+        "print(*(w.message for w in caught))\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-B", *flags, "-c", code], cwd=folder, capture_output=True, text=True
+    )
+
+
+INNER = """
+import torch
+class Inner(torch.nn.Module):
+    def forward(self, x): return x * {0}
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Inner()
+    def forward(self, x): return self.inner(x)
+model = Net()
+"""
+
+HELPED = "import helper\ndef model(x): return x * helper.gain()\n"
+FROM = "from helper import gain\ndef model(x): return x * gain()\n"
+INSIDE = "def model(x):\n    from helper import gain\n    return x * gain()\n"
+OF_CLASS = """
+import helper
+class Model:
+    def __call__(self, x): return self.scaled(x)
+    def scaled(self, x): return x * helper.gain()
+model = Model()
+"""
+CHAINED = {"first.py": "from helper import gain as again\ndef gain(): return again()\n"}
+HELPER = "def gain(): return {0}\n"
+
+
+@pytest.mark.parametrize("named", ["net:model", "net.py:model", None])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"net.py": INNER},
+        {"net.py": HELPED, "helper.py": HELPER},
+        {"net.py": FROM, "helper.py": HELPER},
+        {"net.py": INSIDE, "helper.py": HELPER},
+        {"net.py": OF_CLASS, "helper.py": HELPER},
+        {"net.py": HELPED.replace("helper", "first"), "helper.py": HELPER, **CHAINED},
+        {
+            "net.py": FROM.replace("helper", "lab.tools"),
+            "lab/__init__.py": "",
+            "lab/tools.py": HELPER,
+        },
+    ],
+    ids=["submodule", "helper", "from", "inside", "method", "chained", "package"],
+)
+def test_edited_files_are_another_model(tmp_path, files, named):
+    def written(number):
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text.replace("{0}", str(number)))
+
+    model = f"model = {named!r}" if named else "from net import model"
+    if named == "net.py:model":  # as from the folder that it is in
+        model = f"import sys; sys.path.insert(0, '')\n{model}"
+    written(2)
+    assert not run(tmp_path, model).stderr
+    if named is None:
+        assert not run(tmp_path, model, word="resume=True, part=(1, 2)").stderr
+    written(3)
+    found = run(tmp_path, model, word="resume=True")
+    assert "cannot be resumed" in found.stderr
+    assert "model.code was" in found.stderr
+
+
+def test_another_version_compares_sources(tmp_path):
+    (tmp_path / "net.py").write_text("def model(x):\n    assert len(x)\n    return x * 2\n")
+    model = "from net import model"
+    assert not run(tmp_path, model).stderr
+    # Another level of optimisation: other bytecode, as of another version of Python.
+    found = run(tmp_path, model, "-O", word="resume=True")
+    assert (found.returncode, found.stdout.strip()) == (0, "")
+    (tmp_path / "net.py").write_text("def model(x):\n    assert len(x)\n    return x * 2.0\n")
+    assert "model.code was" in run(tmp_path, model, "-O", word="resume=True").stderr
+
+
+def test_without_sources_results_decide_in_another_version(tmp_path):
+    model = "exec('def model(x): return x * {}')"
+    assert not run(tmp_path, model.format(2)).stderr
+    found = run(tmp_path, model.format(3), "-O", word="resume=True")
+    assert "other values than the one that the run began with, on the same tile" in found.stderr
+    found = run(tmp_path, model.format(2), "-O", word="resume=True")
+    assert found.returncode == 0, found.stderr
+    assert "its results on one tile decide" in found.stdout
+
+
+def test_other_versions_of_packages_are_warned_of(image, out):
+    def model(batch):
+        return np.clip(batch, 90, 110)
+
+    begun(image, model, out)
+    path = out / ".daskpatch" / "run.json"
+    document = json.loads(path.read_text())
+    assert document["identity"]["model"]["versions"]["numpy"] == np.__version__
+    document["identity"]["model"]["versions"]["numpy"] = "1.0"
+    path.write_text(json.dumps(document))
+    with pytest.warns(UserWarning, match=f"numpy 1.0 became {np.__version__}.*results on one tile"):
+        predict(image, model, out, resume=True)
+
+
+# What a call changes
+
+
+class Counting:
+    def __init__(self):
+        self.calls, self.shapes, self.net = 0, [], None
+
+    def __call__(self, batch):
+        self.calls += 1
+        self.shapes.append(batch.shape)
+        self.net = self.net or (lambda x: x * 2)
+        return self.net(batch)
+
+
+def test_a_model_that_counts_its_calls_resumes(image, out, caplog):
+    model = Counting()
+    with caplog.at_level(logging.INFO, logger="daskpatch"):
+        begun(image, model, out)
+    assert "model changes when it is called, in model.calls, model.net, model.shapes" in caplog.text
+    predict(image, model, out, resume=True, part=(1, 2))
+    assert predict(image, Counting(), out, resume=True).skipped
+    np.testing.assert_array_equal(zarr.open_array(out)[:], image * 2)
+
+
+# A net below it
+
+
+@pytest.mark.parametrize("dtype", ["f4", "u2"])
+def test_results_tell_what_code_does_not(tmp_path, image, out, dtype):
+    gain = tmp_path / "gain.txt"
+
+    def model(batch):
+        return (batch * float(gain.read_text())).astype(dtype)
+
+    gain.write_text("2")
+    begun(image, model, out, model_id="the same")
+    gain.write_text("2.1")
+    refused(image, model, out, "other values .* of 256 values differ", model_id="the same")
+    gain.write_text("2")
+    assert predict(image, model, out, resume=True, model_id="the same").skipped
+
+
+def test_what_rounding_moves_is_the_same(image, out):
+    begun(image, lambda batch: batch * 2, out, model_id="the same")
+    moved = lambda batch: batch * 2 + 1e-4  # noqa: E731
+    assert predict(image, moved, out, resume=True, model_id="the same").skipped
+
+
+def test_a_model_that_is_constant_on_an_image_is_tried_on_noise(out):
+    image = np.full((48, 48), 7, "u2")
+    begun(image, lambda batch: batch * 2, out, model_id="the same")
+    recorded = json.loads((out / ".daskpatch" / "run.json").read_text())
+    assert len(recorded["identity"]["results"]) == 2
+    other = lambda batch: batch + 7  # noqa: E731
+    refused(image, other, out, "other values", model_id="the same")
+
+
+def test_a_model_that_never_gives_the_same_has_no_such_record(image, out):
+    rng = np.random.default_rng()
+
+    def model(batch):
+        return batch + rng.normal(0, 1, batch.shape)
+
+    plan = daskpatch.plan(image, model, out, **TILES)
+    assert "gives other values when it is called again" in str(plan)
+    plan.run(part=(1, 2), progress=False)
+    assert predict(image, model, out, resume=True).skipped
+
+
+# What has no identity
+
+
+@pytest.fixture
+def post(tmp_path):
+    with open(tmp_path / "log.txt", "w") as file:
+        yield lambda values: values + 0 * len(file.name)
+
+
+def test_post_without_identity_asks_for_a_post_id(image, out, post):
+    def model(batch):
+        return batch
+
+    report = begun(image, model, out, post=post, post_id="1")
+    assert report.failed == 0
+    refused(image, model, out, "post was .*post_id 1.* and is .*post_id 2", post=post, post_id="2")
+    refused(image, model, out, "post.*has no identity.*TextIOWrapper.*post_id", post=post)
+    refused(image, model, out, "post.*has no identity", post=post, model_id="m")
+    predict(image, model, out, resume=True, post=post, post_id="1")
+    chunk = next(path for path in sorted(out.glob("c/**/*")) if path.is_file())
+    chunk.unlink()
+    mended = daskpatch.verify(
+        out, repair=True, model=model, source=image, post=post, post_id="1", progress=False
+    )
+    assert mended.repaired.done == 1
+
+
+def test_another_post_is_named(image, out):
+    def model(batch):
+        return batch
+
+    begun(image, model, out, post=lambda values: values * 2)
+    refused(image, model, out, "post.code was", post=lambda values: values * 3)
