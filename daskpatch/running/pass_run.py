@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ import numpy as np
 
 from ..deciding import Selection
 from ..engine import Client, Done, Interruption, Job, NoWorkersError, Window, progress_of
-from ..model import ModelError, restore_threads
 from ..receipts import Claim, FailedBlock, Receipt, Receipts, Report, RunFailed, Totals
 from ..store import ChangedError
 from .job import WriteError
@@ -95,18 +93,17 @@ class PassRun:
             on_pulse=self._look_around,
             pulse=self._run.pacing.pulse,
         )
-        threads_before = restore_threads(None)
         begin = time.perf_counter()
         # From here on a signal waits for running blocks; before, there was nothing to wait for.
         self._interruption.is_heeded = True
         before = self._before(done)
         try:
-            self._collect(window, sum(int(v) for v in before["voxels"]))
+            with self._pass.computing():
+                self._collect(window, sum(int(v) for v in before["voxels"]))
             self._look_back()
         except NoWorkersError as error:
             self._fatal = error
         finally:
-            restore_threads(threads_before)
             self._flush()
             self._interruption.is_heeded = False
         self._totals.seconds += time.perf_counter() - begin
@@ -185,8 +182,7 @@ class PassRun:
         self._done_now += 1
         self._ledger.add(receipt)
         self._totals.add(receipt)
-        if receipt.nan_tiles and self._totals.nan_tiles == receipt.nan_tiles:
-            _warn_of_nan(receipt)
+        self._pass.notice(receipt, self._totals)
 
     def _not_done(self, outcome: Done, error: BaseException) -> None:
         if isinstance(error, _LASTING):
@@ -196,9 +192,10 @@ class PassRun:
         self._unreadable = self._unreadable + 1 if isinstance(error, OSError) else 0
         if self._unreadable >= _UNREADABLE:
             self._stop(error)
+        tile, _ = self._pass.explained(error)
         failure = FailedBlock(
             index=outcome.index,
-            tile=error.tile if isinstance(error, ModelError) else None,
+            tile=tile,
             error=str(error) or type(error).__name__,
             traceback="".join(traceback.format_exception(error)),
         )
@@ -233,7 +230,7 @@ class PassRun:
         if self._failed:
             failure, error = self._failed[0]
             report = self._report()
-            reason = error.reason if isinstance(error, ModelError) and error.reason else error
+            _, reason = self._pass.explained(error)
             others = f" (and {len(self._failed) - 1} more)" if len(self._failed) > 1 else ""
             raise RunFailed(
                 f"Block {failure.index}{of_pass} failed{others}: {_stripped(error)}. {written}.",
@@ -258,12 +255,3 @@ def _selected(each: Pass, run: Run) -> Selection:
 
 def _stripped(error: BaseException) -> str:
     return (str(error) or type(error).__name__).rstrip(".")
-
-
-def _warn_of_nan(receipt: Receipt) -> None:
-    warnings.warn(
-        f"The model gave NaN where its input had none, first in block {receipt.index}; the report "
-        "counts the tiles (nan_tiles). In integer outputs NaN is stored as 0.",
-        RuntimeWarning,
-        stacklevel=9,
-    )

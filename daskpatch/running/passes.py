@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
@@ -32,7 +33,9 @@ from ..receipts import (
     Document,
     Json,
     PassDocument,
+    Receipt,
     Record,
+    Totals,
     as_json,
     check_same,
 )
@@ -175,6 +178,17 @@ class Pass(ABC):
     def changed(self, numbers: Sequence[int]) -> Mapping[int, str]:  # noqa: ARG002 (the interface)
         """Of some grids those whose source is no longer what it was in the beginning, in words."""
         return {}
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Around the computing of blocks in this process."""
+        return nullcontext()
+
+    def notice(self, receipt: Receipt, totals: Totals) -> None:  # noqa: B027 (most say nothing)
+        """Look at a block that is done, and is in the totals; the place for a warning."""
+
+    def explained(self, error: BaseException) -> tuple[dict[str, Any] | None, BaseException]:
+        """Why a block failed: the tile that it was, where that is known, and the first reason."""
+        return None, error
 
     def below(self, index: int) -> Iterable[int] | None:  # noqa: ARG002 (the interface)
         """The blocks of the pass before that a block needs; None where it needs them all."""

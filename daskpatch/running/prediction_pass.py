@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -24,6 +26,7 @@ from ..image import (
     why_not_portable,
     with_delays,
 )
+from ..model import ModelError, restore_threads
 from ..output import Layout, Target
 from ..patching import TileStrategy
 from ..receipts import (
@@ -34,9 +37,11 @@ from ..receipts import (
     IdentityRecord,
     LayoutRecord,
     OutputRecord,
+    Receipt,
     Record,
     RunDocument,
     SourceRecord,
+    Totals,
     as_json,
     check_same,
     refuse_claimed,
@@ -242,6 +247,30 @@ class PredictionPass(Pass):
             tuple(tuple(array.with_delays(pacing.delays) for array in each) for each in arrays),
             side_by_side=self.side_by_side,
         )
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        # Blocks compute with one thread each, which torch keeps for threads to come.
+        before = restore_threads(None)
+        try:
+            yield
+        finally:
+            restore_threads(before)
+
+    def notice(self, receipt: Receipt, totals: Totals) -> None:
+        if receipt.nan_tiles and totals.nan_tiles == receipt.nan_tiles:
+            warnings.warn(
+                "The model gave NaN where its input had none, first in block "
+                f"{receipt.index}; the report counts the tiles (nan_tiles). In integer outputs NaN "
+                "is stored as 0.",
+                RuntimeWarning,
+                stacklevel=10,
+            )
+
+    def explained(self, error: BaseException) -> tuple[dict[str, Any] | None, BaseException]:
+        if isinstance(error, ModelError):
+            return error.tile, error.reason or error
+        return None, error
 
     def changed(self, numbers: Sequence[int]) -> Mapping[int, str]:
         # What is computed may come out a little otherwise each time, and takes its time.

@@ -8,10 +8,12 @@ import pytest
 
 CALLS = """\
 import functools
+import distributed
 import numpy as np
 import daskpatch
 from daskpatch import Limits, Model, Normalize, Output, Run, Source, TiledPatching, Tiles
 
+client: distributed.Client
 made = daskpatch.plan("in.zarr", np.negative, "out.zarr", patch_size=16, overlaps="auto")
 daskpatch.plan("in.zarr", np.negative, patch_sise=16)  # call-arg
 daskpatch.plan("in.zarr", np.negative, patch_size="large")  # arg-type
@@ -56,6 +58,8 @@ daskpatch.predict("in.zarr", np.negative)  # call-arg
 
 made.run(resume=True, region=np.s_[:12], resources={"GPU": 1}, threads=2)
 made.run(Run(progress=False))
+made.run(client=client, patience=60.0)
+made.run(client)
 made.run(resume="yes")  # arg-type
 made.run(chunks=8)  # call-arg
 made.run(Limits())  # arg-type
