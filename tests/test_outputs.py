@@ -1,6 +1,9 @@
 """What may be at the output's place, and that nobody loses anything there."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -38,7 +41,8 @@ def test_an_output_that_exists_is_refused(tmp_path, stored):
 
 
 def test_overwrite_replaces_an_array(tmp_path, stored, volume):
-    save(tmp_path / "out.zarr", np.ones((5, 5)), chunks=(2, 2))
+    save(tmp_path / "other.zarr", np.ones((5, 5)), chunks=(2, 2))
+    predict(tmp_path / "other.zarr", tmp_path / "out.zarr", axes="YX")
     predict(stored, tmp_path / "out.zarr", overwrite=True)
     assert np.array_equal(read(tmp_path / "out.zarr"), volume * np.float32(2))
 
@@ -265,7 +269,8 @@ def test_identity_of_fill_values_is_written(tmp_path):
 def test_overwrite_leaves_files_in_a_group_of_ours(tmp_path, stored):
     predict([stored, stored], tmp_path / "out.zarr")
     (tmp_path / "out.zarr" / "notes.txt").write_text("precious")
-    predict([stored], tmp_path / "out.zarr", overwrite=True)
+    with pytest.warns(UserWarning, match=r"1 file\(s\) in .*out\.zarr are not .*: notes\.txt"):
+        predict([stored], tmp_path / "out.zarr", overwrite=True)
     assert (tmp_path / "out.zarr" / "notes.txt").read_text() == "precious"
     assert not (tmp_path / "out.zarr" / "1").exists()
 
@@ -370,3 +375,128 @@ def test_broken_metadata_is_named(tmp_path, stored):
     (tmp_path / "broken.zarr" / "zarr.json").write_text("{bad")
     with pytest.raises(OSError, match=r"broken\.zarr could not be read as Zarr"):
         predict(stored, tmp_path / "broken.zarr")
+
+
+# What an overwrite deletes
+
+
+def ours(tmp_path, stored, **options):
+    predict(stored, tmp_path / "out.zarr", **{"chunks": 16, "block_shape": 32, **options})
+    return tmp_path / "out.zarr"
+
+
+def test_an_array_of_somebody_else_is_never_deleted(tmp_path, stored):
+    save(tmp_path / "raw.zarr", np.ones((5, 5)), chunks=(2, 2))
+    before = files(tmp_path / "raw.zarr")
+    with pytest.raises(FileExistsError, match="an array that daskpatch did not make"):
+        predict(stored, tmp_path / "raw.zarr", overwrite=True)
+    assert files(tmp_path / "raw.zarr") == before
+
+
+@pytest.mark.parametrize("shards", [None, 32])
+def test_files_beside_chunks_stay_and_are_counted(tmp_path, stored, volume, shards):
+    out = ours(tmp_path, stored, shards=shards)
+    mine = [
+        "NOTES.txt",
+        "thesis/chapter1.tex",
+        "c/notes2.txt",
+        "c/0/9999/0",
+        "c/0/0/0.bak",
+        "c/01/0/0",
+    ]
+    for name in mine:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("precious")
+    left_by_writes = [
+        f"c/0/0/0.{'0af3' * 8}.partial",
+        "c/0/0/1.__lock",
+        f"zarr.{'0af3' * 8}.partial",
+    ]
+    for name in left_by_writes:
+        (out / name).write_text("half")
+    with pytest.warns(UserWarning, match=r"6 file\(s\) in .*out\.zarr are not daskpatch's"):
+        ours(tmp_path, stored, shards=shards, overwrite=True)
+    assert all((out / name).read_text() == "precious" for name in mine)
+    assert not any((out / name).exists() for name in left_by_writes)
+    assert np.array_equal(read(out), volume * np.float32(2))
+    assert not (out / ".daskpatch" / "cleared").exists()
+
+
+@pytest.mark.parametrize("inside", ["labels", "c/labels", "deep/in/labels"])
+def test_a_nested_array_refuses_before_anything_is_gone(tmp_path, stored, inside):
+    out = ours(tmp_path, stored)
+    save(out / inside, np.ones((5, 5)), chunks=(2, 2))
+    before = files(out)
+    with pytest.raises(FileExistsError, match=f"also holds {inside}, which daskpatch did not make"):
+        ours(tmp_path, stored, overwrite=True)
+    assert files(out) == before
+
+
+def test_broken_metadata_inside_refuse(tmp_path, stored):
+    out = ours(tmp_path, stored)
+    (out / "labels").mkdir()
+    (out / "labels" / "zarr.json").write_text("{")
+    with pytest.raises(FileExistsError, match="also holds labels"):
+        ours(tmp_path, stored, overwrite=True)
+
+
+def test_chunks_in_a_linked_folder_are_not_deleted(tmp_path, stored):
+    out = ours(tmp_path, stored)
+    (out / "c").rename(tmp_path / "elsewhere")
+    (out / "c").symlink_to(tmp_path / "elsewhere")
+    before = files(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError, match=r"links to folders elsewhere \(c\)"):
+        ours(tmp_path, stored, overwrite=True)
+    assert files(tmp_path / "elsewhere") == before
+
+
+def test_a_v2_array_of_ours_is_overwritten(tmp_path, stored, volume):
+    zarr.create_group(store=str(tmp_path / "g.zarr"), zarr_format=2)
+    out = tmp_path / "g.zarr" / "out"
+    predict(stored, out)
+    (out / "NOTES.txt").write_text("precious")
+    with pytest.warns(UserWarning, match=r"1 file\(s\)"):
+        predict(stored, out, overwrite=True)
+    assert np.array_equal(zarr.open_array(str(out))[...], volume * np.float32(2))
+
+
+KILLED = """
+import os, sys
+import daskpatch
+from example_models import double
+from zarr.storage import LocalStore, WrapperStore
+
+class Dying(WrapperStore):
+    async def set(self, key, value):
+        if key == "zarr.json":
+            os._exit(9)
+        await super().set(key, value)
+
+source, out = sys.argv[1:]
+store = Dying(LocalStore(out))
+daskpatch.predict(source, double, store, patch_size=16, overwrite=True, progress=False)
+"""
+
+
+def test_an_overwrite_that_was_cut_short_does_not_make_the_place_taken(tmp_path, stored, volume):
+    out = ours(tmp_path, stored)
+    (out / "NOTES.txt").write_text("precious")
+    command = [sys.executable, "-c", KILLED, str(stored), str(out)]
+    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert found.returncode == 9, found.stderr
+    assert {name.parts[0] for name in files(out)} == {".daskpatch", "NOTES.txt"}
+    ours(tmp_path, stored, overwrite=True)
+    assert np.array_equal(read(out), volume * np.float32(2))
+    assert (out / "NOTES.txt").read_text() == "precious"
+
+
+def test_a_source_behind_a_link_inside_a_store_is_recognised(tmp_path, stored, volume):
+    out = ours(tmp_path, stored)
+    (tmp_path / "link").symlink_to(tmp_path)
+    root = zarr.storage.LocalStore(tmp_path)
+    linked = zarr.storage.StorePath(root, "link/out.zarr")
+    with pytest.raises(ValueError, match="is the input"):
+        predict(linked, out, axes="ZYX", overwrite=True)
+    with pytest.raises(ValueError, match="is the input"):
+        predict(out, linked, axes="ZYX", overwrite=True)
+    assert np.array_equal(read(out), volume * np.float32(2))

@@ -10,7 +10,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import zarr
-from example_models import double
+from example_models import double, identity
 from volumes import save
 
 import daskpatch
@@ -101,14 +101,17 @@ def test_from_s3_to_s3(s3, volume, where):
 
 
 def test_an_s3_output_that_exists_is_refused_and_overwritten(s3, volume):
+    options = {"patch_size": 20, "progress": False}
     put(f"{s3}/in.zarr", volume)
-    put(f"{s3}/out.zarr", volume)
+    put(f"{s3}/theirs.zarr", volume)
+    daskpatch.predict(f"{s3}/in.zarr", identity, f"{s3}/out.zarr", **options)
     with pytest.raises(FileExistsError):
-        daskpatch.predict(f"{s3}/in.zarr", double, f"{s3}/out.zarr", patch_size=20, progress=False)
-    daskpatch.predict(
-        f"{s3}/in.zarr", double, f"{s3}/out.zarr", patch_size=20, progress=False, overwrite=True
-    )
+        daskpatch.predict(f"{s3}/in.zarr", double, f"{s3}/out.zarr", **options)
+    with pytest.raises(FileExistsError, match="daskpatch did not make"):
+        daskpatch.predict(f"{s3}/in.zarr", double, f"{s3}/theirs.zarr", overwrite=True, **options)
+    daskpatch.predict(f"{s3}/in.zarr", double, f"{s3}/out.zarr", overwrite=True, **options)
     assert np.array_equal(get(f"{s3}/out.zarr")[...], volume * np.float32(2))
+    assert np.array_equal(get(f"{s3}/theirs.zarr")[...], volume)
 
 
 @pytest.mark.parametrize(

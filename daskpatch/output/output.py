@@ -68,7 +68,8 @@ class Output(Options):
     post_id
         What tells `post` from others when a run is resumed; by default a digest of its code.
     overwrite
-        Whether a run may delete an array, or a group of daskpatch's, at the output's place.
+        Whether a run may delete an array or a group that daskpatch made, at the output's place;
+        other files there stay.
 
     Raises
     ------

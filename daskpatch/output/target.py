@@ -17,28 +17,26 @@ from ..receipts import FOLDER, Record
 from ..store import (
     Location,
     Objects,
-    Occupant,
     StoredArray,
     attributes_at,
     check_io_at,
     create_array,
-    delete_members,
-    delete_metadata,
     ensure_group,
     existing_array,
     find_array,
     format_at,
     is_zip,
     locate,
-    occupant,
+    node_at,
     surroundings,
 )
 from ..support import Pacing
+from .clearing import KEY, clearance_of
 from .layout import Layout
 from .output import Output
 
-_KEY = "daskpatch"
-"""The attribute that holds provenance, and marks a group as ours."""
+_CLEARED = f"{FOLDER}/cleared"
+"""Written before anything is deleted: files that stay do not make the place taken then."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Target:
         """Whether a new array or group would meet something, other than a run's first traces."""
         if self.array is not None:
             return False
-        if occupant(self.location) is not None:
+        if node_at(self.location) is not None:
             return True
         return self.location.is_occupied and not self._is_begun
 
@@ -84,10 +82,12 @@ class Target:
         ------
         FileExistsError
             If something is there, unless it is an array or a group of ours and `overwrite`.
+        OSError
+            If it cannot be read.
         """
         if self.array is not None:
             return
-        there = occupant(self.location)
+        there = node_at(self.location)
         if there is None and not self.location.is_occupied:
             return
         if not self.overwrite:
@@ -97,16 +97,16 @@ class Target:
             )
         if there is None and self._is_begun:
             return
-        reason = "is no Zarr array" if there is None else _why_not_ours(there)
-        if reason:
-            raise FileExistsError(
-                f"{self.name} {reason}; overwrite deletes an array or a group that daskpatch made, "
-                "nothing else. Give another output, or delete it yourself."
-            )
         if self.unlocated:
             raise FileExistsError(
                 f"{self.name} exists, and the source {self.unlocated} may read from it: its place "
                 "cannot be told. Give another output, or delete it yourself."
+            )
+        objection = clearance_of(self.location).objection
+        if objection:
+            raise FileExistsError(
+                f"{self.name} {objection}; overwrite deletes an array or a group that daskpatch "
+                "made, nothing else. Give another output, or delete it yourself."
             )
 
     def earlier_records(self, pacing: Pacing) -> list[Record]:
@@ -118,7 +118,7 @@ class Target:
             return []
         places = []
         for image in (self.location, self.location.child("0")):
-            outputs = attributes_at(image).get(_KEY, {}).get("outputs", [])
+            outputs = attributes_at(image).get(KEY, {}).get("outputs", [])
             places += [image, *(image.child(name) for name in outputs[:1] if name)]
         return [Record(place, pacing=pacing) for place in places]
 
@@ -131,16 +131,34 @@ class Target:
             )
 
     def clear(self, recipe: Recipe) -> None:
-        """Delete the array or group at the place, which `check` allowed; claims on it stay."""
-        if self.array is not None:
+        """Delete the array or group at the place, which `check` allowed; claims on it stay.
+
+        Raises
+        ------
+        FileExistsError
+            If somebody put something there since.
+        """
+        if self.array is not None or node_at(self.location) is None:
             return
-        depth = len(self.location.parts)
-        wanted: Tree = {}
-        for place in chain.from_iterable(self.places(recipe)):
-            inside = wanted
-            for name in place.parts[depth:]:
-                inside = inside.setdefault(name, {})
-        _clear(self.location, wanted)
+        clearance = clearance_of(self.location)
+        if clearance.objection:
+            raise FileExistsError(f"{self.name} {clearance.objection}.")
+        objects = Objects(self.location)
+        objects.write(_CLEARED, b"")
+        # Under these lies the claim under which this happens.
+        records = tuple(
+            f"{place.child(FOLDER).path_from(self.location)}/"
+            for place in (self.location, *chain.from_iterable(self.places(recipe)))
+        )
+        objects.delete_many([name for name in clearance.own if not name.startswith(records)])
+        others = [name for name in clearance.others if not name.startswith(records)]
+        if others:
+            shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
+            warnings.warn(
+                f"{len(others)} file(s) in {self.name} are not daskpatch's and stay there: "
+                f"{shown}.",
+                stacklevel=2,
+            )
 
     def create(
         self, recipe: Recipe, layout: Layout, *, provenance: Mapping[str, Any], io: str
@@ -149,10 +167,10 @@ class Target:
         if self.array is not None:
             return ((self.array.with_io(io),),)
         if self.is_series:
-            ensure_group(self.location, attributes={_KEY: provenance})
+            ensure_group(self.location, attributes={KEY: provenance})
         created = []
         for data_idx, places in enumerate(self.places(recipe)):
-            own = {_KEY: {**provenance, **_of_image(provenance, data_idx)}}
+            own = {KEY: {**provenance, **_of_image(provenance, data_idx)}}
             if len(places) > 1:
                 group = self.location.child(str(data_idx)) if self.is_series else self.location
                 ensure_group(group, attributes=own)
@@ -168,31 +186,18 @@ class Target:
                 )
             ]
             created.append(tuple(array.with_io(io) for array in arrays))
+        if self.overwrite:
+            Objects(self.location).delete_many([_CLEARED])
         return tuple(created)
 
     @property
     def _is_begun(self) -> bool:
-        """Whether there is nothing but the record of a run that had no time for more."""
-        return all(f"{FOLDER}/" in name for name in Objects(self.location).names())
+        """Whether there is nothing but the record of a run that had no time for more.
 
-
-Tree = dict[str, Any]
-"""Names and what is inside them; where that is nothing, an array is to be."""
-
-
-def _clear(place: Location, wanted: Tree) -> None:
-    there = occupant(place)
-    if there is not None and there.kind == "group":
-        delete_members(place, keep=wanted)
-        if not wanted:
-            delete_metadata(place)
-    elif there is not None:
-        # Not the claim under which this happens.
-        Objects(place).delete_all(but=wanted or [FOLDER])
-        for name, inside in wanted.items():  # chunks may lie under such a name, too
-            Objects(place.child(name)).delete_all(but=inside or [FOLDER])
-    for name, inside in wanted.items():
-        _clear(place.child(name), inside)
+        Or what an overwrite left alone that ended between deletion and creation.
+        """
+        names = Objects(self.location).names()
+        return _CLEARED in names or all(f"{FOLDER}/" in name for name in names)
 
 
 def _of_image(provenance: Mapping[str, Any], data_idx: int) -> dict[str, Any]:
@@ -326,7 +331,7 @@ def _check_apart(location: Location, image: ImageStack) -> None:
     source = location_of(image)
     if source is None:
         return
-    if location.parts == source.parts:
+    if location.contains(source) and source.contains(location):
         raise ValueError(
             f"The output {location.name} is the input; give another place, the input is never "
             "written to."
@@ -341,21 +346,3 @@ def _check_apart(location: Location, image: ImageStack) -> None:
             f"The output {location.name} is a parent of the input {image.source}, which it would "
             "replace; give a place beside it, for example a sibling in the input's group."
         )
-
-
-def _why_not_ours(there: Occupant) -> str | None:
-    """Why an array or group may not be deleted, or None if it may."""
-    if there.kind == "array":
-        return None
-    if _KEY not in there.attributes:
-        return "is a group that daskpatch did not make"
-    others = sorted(
-        name for name, member in there.members.items() if _why_not_ours_inside(member) is not None
-    )
-    return f"also holds {', '.join(others)}, which daskpatch did not make" if others else None
-
-
-def _why_not_ours_inside(member: Occupant) -> str | None:
-    if _KEY not in member.attributes:
-        return "is not of daskpatch"
-    return _why_not_ours(member)

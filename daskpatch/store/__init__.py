@@ -7,16 +7,14 @@ from .backoff import with_backoff, with_backoff_async
 from .finding import FoundArray, StoreLike, find_array, is_stored, members_of
 from .location import Location, locate, without_secrets
 from .nodes import (
-    Occupant,
+    Node,
     attributes_at,
     create_array,
-    delete_members,
-    delete_metadata,
     ensure_group,
     existing_array,
     format_at,
     is_zip,
-    occupant,
+    node_at,
     surroundings,
 )
 from .objects import Objects

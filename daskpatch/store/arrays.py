@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from copy import copy
 from itertools import product
@@ -113,6 +114,22 @@ class StoredArray:
                 for i, u, n in zip(at, unit, self.shape, strict=True)
             )
             yield self.array.metadata.encode_chunk_key(at), inside
+
+    def has_key(self, key: str) -> bool:
+        """Whether a key inside the array's prefix is that of one of its write units.
+
+        >>> array = StoredArray(zarr.create_array({}, shape=(8, 8), chunks=(4, 4), dtype="u1"))
+        >>> array.has_key("c/1/1"), array.has_key("c/2/0"), array.has_key("c/notes.txt")
+        (True, False, False)
+        """
+        unit = self.shards or self.chunks
+        # The only key of an array without axes says nothing of a place, and is "0" in v2.
+        at = tuple(map(int, re.findall(r"\d+", key))) if self.shape else ()
+        if len(at) != len(self.shape):
+            return False
+        return self.array.metadata.encode_chunk_key(at) == key and all(
+            i * u < n for i, u, n in zip(at, unit, self.shape, strict=True)
+        )
 
     def _delete_torn(self, box: Box) -> bool:
         """Delete the units of a box that are there and cannot be read; whether there were any."""

@@ -17,6 +17,19 @@ from ..support import load_extra
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
 
 
+Folder = tuple[int, int]
+"""Device and inode."""
+
+
+def folder_at(path: Path) -> Folder | None:
+    """Which folder (or file) a path names; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """A place for an array or a group.
@@ -31,7 +44,9 @@ class Location:
     @property
     def parts(self) -> tuple[str, ...]:
         """The place as path components that can be compared between stores."""
-        return (*_store_parts(self.store), *filter(None, self.path.split("/")))
+        scheme, *rest = (*_store_parts(self.store), *filter(None, self.path.split("/")))
+        # Again: inside the store there may be links, too.
+        return ("file", *Path(*rest).resolve().parts) if scheme == "file" else (scheme, *rest)
 
     @property
     def url(self) -> str:
@@ -46,8 +61,20 @@ class Location:
     def local_path(self) -> Path | None:
         """The folder, where the store is one."""
         if isinstance(self.store, LocalStore):
-            return Path(self.store.root).resolve() / self.path
+            return (Path(self.store.root) / self.path).resolve()
         return None
+
+    @property
+    def folders(self) -> list[Folder]:
+        """The folder of a local place and those around it, where they exist; else none.
+
+        One folder has one device and inode, also where it is mounted twice.
+        """
+        scheme, *rest = self.parts
+        if scheme != "file":
+            return []
+        path = Path(*rest)
+        return [found for each in (path, *path.parents) if (found := folder_at(each)) is not None]
 
     @property
     def lives_in_this_process(self) -> bool:
@@ -104,9 +131,12 @@ class Location:
         return place
 
     def contains(self, other: Location) -> bool:
-        """Whether the other place is this one or lies inside it."""
+        """Whether the other place is this one or lies inside it, by whatever way it is reached."""
         mine = self.parts
-        return other.parts[: len(mine)] == mine
+        if other.parts[: len(mine)] == mine:
+            return True
+        here = folder_at(Path(*mine[1:])) if mine[0] == "file" else None
+        return here is not None and here in other.folders
 
 
 def locate(target: object, *, read_only: bool = False) -> Location:

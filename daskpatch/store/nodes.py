@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,6 @@ from zarr.types import AnyArray
 
 from .arrays import StoredArray
 from .location import Location, without_secrets
-from .objects import Objects
 
 
 def open_node(location: Location) -> AnyArray | zarr.Group:
@@ -90,27 +89,32 @@ def _opened(location: Location) -> AnyArray | zarr.Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Occupant:
-    """What is at a place: `"array"` or `"group"`, its attributes, and its members, likewise."""
+class Node:
+    """What is at a place: its attributes, and the array, where it is one; else it is a group."""
 
-    kind: str
     attributes: Mapping[str, Any]
-    members: Mapping[str, Occupant]
+    array: StoredArray | None
 
 
-def occupant(location: Location) -> Occupant | None:
-    """The array or group at a place, or None."""
+def node_at(location: Location) -> Node | None:
+    """The array or group at a place, or None.
+
+    Raises
+    ------
+    OSError
+        If there is something that cannot be read.
+    """
     node = existing_node(location)
     if node is None:
         return None
-    return _occupant(node)
+    array = StoredArray(node) if isinstance(node, zarr.Array) else None
+    return Node(node.attrs.asdict(), array)
 
 
-def _occupant(node: AnyArray | zarr.Group) -> Occupant:
-    if isinstance(node, zarr.Array):
-        return Occupant("array", node.attrs.asdict(), {})
-    members = {name: _occupant(member) for name, member in members_of_group(node)}
-    return Occupant("group", node.attrs.asdict(), members)
+def attributes_at(location: Location) -> dict[str, Any]:
+    """The attributes of the array or group at a place; empty where there is none."""
+    node = existing_node(location)
+    return {} if node is None else node.attrs.asdict()
 
 
 def members_of_group(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group]]:
@@ -129,12 +133,6 @@ def _consolidated_members(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.
         return []
     found = ((name, group.get(name)) for name, _ in as_told.members())
     return [(name, member) for name, member in found if member is not None]
-
-
-def attributes_at(location: Location) -> dict[str, Any]:
-    """The attributes of the array or group at a place; empty where there is none."""
-    node = existing_node(location)
-    return {} if node is None else node.attrs.asdict()
 
 
 def create_array(
@@ -235,21 +233,3 @@ def ensure_group(location: Location, *, attributes: Mapping[str, Any]) -> None:
         return
     group = zarr.open_group(store=location.store, path=location.path, mode="r+")
     group.attrs.update(dict(attributes))
-
-
-def delete_members(location: Location, keep: Collection[str]) -> None:
-    """Delete a group's arrays, save for those to keep; other files are left alone."""
-    group = zarr.open_group(
-        store=location.store, path=location.path, mode="r+", use_consolidated=False
-    )
-    for name, _ in members_of_group(group):
-        if name not in keep:
-            del group[name]
-
-
-def delete_metadata(location: Location) -> None:
-    """Delete what makes a place a group or an array; other files are left alone."""
-    objects = Objects(location)
-    for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"):
-        if objects.exists(name):
-            objects.delete(name)

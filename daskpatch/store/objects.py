@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -17,6 +18,9 @@ from .backoff import DELAYS, with_backoff
 from .location import Location
 
 T = TypeVar("T")
+
+_AT_A_TIME = 64
+"""Objects that are deleted at once."""
 
 
 class Objects:
@@ -81,8 +85,11 @@ class Objects:
 
         self._insist(attempt, f"Deleting {name}")
 
-    def names(self, prefix: str = "") -> list[str]:
-        """The names that begin with a prefix (a folder, `claims/`), in order."""
+    def names(self, prefix: str = "", *, with_temporary: bool = False) -> list[str]:
+        """The names that begin with a prefix (a folder, `claims/`), in order.
+
+        With those of writes that were cut short, where that is asked for.
+        """
 
         async def listed() -> list[str]:
             return [key async for key in self._store.list_prefix(self._prefix + prefix)]
@@ -90,7 +97,19 @@ class Objects:
         keys = self._insist(lambda: _wait(listed()), "Listing")
         start = len(self._prefix)
         # What a killed process was writing is left behind by LocalStore as *.partial.
-        return sorted(key[start:] for key in keys if not key.endswith(".partial"))
+        kept = (key for key in keys if with_temporary or not key.endswith(".partial"))
+        return sorted(key[start:] for key in kept)
+
+    def delete_many(self, names: Sequence[str]) -> None:
+        """Delete objects, several at a time, one batch after another; and folders left empty."""
+
+        async def delete(batch: Sequence[str]) -> None:
+            await asyncio.gather(*(self._store.delete(self._prefix + name) for name in batch))
+
+        for start in range(0, len(names), _AT_A_TIME):
+            batch = names[start : start + _AT_A_TIME]
+            self._insist(lambda batch=batch: _wait(delete(batch)), "Deleting")  # type: ignore[misc]
+        _remove_empty_folders(self.location)
 
     def delete_all(self, *, but: Collection[str]) -> None:
         """Delete what is at the place, save for some folders or objects directly in it."""
@@ -110,6 +129,16 @@ class Objects:
 
     def _insist(self, attempt: Callable[[], T], what: str) -> T:
         return with_backoff(attempt, f"{what} in {self.location.name}", self.delays)
+
+
+def _remove_empty_folders(location: Location) -> None:
+    root = location.local_path
+    if root is None:
+        return
+    for folder, _, _ in os.walk(root, topdown=False):
+        with suppress(OSError):  # something is in it
+            if folder != str(root):
+                os.rmdir(folder)
 
 
 def _buffer(content: bytes) -> Any:

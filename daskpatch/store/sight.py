@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any, Literal
 
 import zarr
 from zarr.types import AnyArray
 
 from .backoff import lasts_anywhere, with_backoff
-from .location import locate
-
-Folder = tuple[int, int]
-"""Device and inode."""
+from .location import Folder, folder_at, locate
 
 _FREE = ("attributes", "dimension_names")
 """What may change: an edit of OME metadata makes no voxel another."""
@@ -26,11 +22,7 @@ class ChangedError(OSError):
 def folder_of(array: AnyArray) -> Folder | None:
     """Which folder an array lies in; None where it is no local one."""
     path = locate(array).local_path
-    try:
-        status = None if path is None else os.stat(path)
-    except OSError:
-        return None
-    return None if status is None else (status.st_dev, status.st_ino)
+    return None if path is None else folder_at(path)
 
 
 def look_at(array: AnyArray, folder: Folder | None, delays: tuple[float, ...]) -> None:

@@ -1,0 +1,134 @@
+"""What an overwrite deletes at a place, and what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from ..receipts import FOLDER
+from ..store import Location, Node, Objects, node_at
+
+KEY = "daskpatch"
+"""The attribute that holds provenance, and marks arrays and groups as daskpatch's own."""
+
+_NODES = ("zarr.json", ".zarray", ".zgroup")
+
+_METADATA = (*_NODES, ".zattrs", ".zmetadata")
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.partial$|\.__lock$")
+"""What writes leave that were cut short: zarr's LocalStore writes beside the object under a name
+of chance, tensorstore holds a lock file."""
+
+
+@dataclass(frozen=True)
+class Clearance:
+    """All objects under a place.
+
+    Attributes
+    ----------
+    own
+        Daskpatch's, in the order in which they are to be deleted.
+    others
+        Those that stay.
+    objection
+        Why nothing may be deleted; empty where it may.
+    """
+
+    own: tuple[str, ...]
+    others: tuple[str, ...]
+    objection: str
+
+
+def clearance_of(place: Location) -> Clearance:
+    """Tell daskpatch's own objects at a place from others.
+
+    Its own are the metadata, chunks and records of arrays and groups that carry its attribute, and
+    what interrupted writes of these left. Nested arrays and groups without it are an objection, as
+    are links to folders.
+    """
+    names = Objects(place).names(with_temporary=True)
+    folders = {posixpath.dirname(n) for n in names if posixpath.basename(n) in _NODES}
+    nodes = {folder: _node(place, folder) for folder in sorted(folders)}
+    ours = {folder: node for folder, node in nodes.items() if _is_ours(folder, nodes)}
+    own = [name for name in names if _is_own(name, ours)]
+    # Metadata last: chunks without them would be read as those of the next array.
+    own.sort(key=lambda name: posixpath.basename(name) in _METADATA)
+    others = sorted({*names} - {*own})
+    return Clearance(tuple(own), tuple(others), _objection(place, nodes, ours))
+
+
+def _node(place: Location, folder: str) -> Node | None:
+    try:
+        return node_at(place.child(folder) if folder else place)
+    except OSError:  # metadata that cannot be read are not ours to delete
+        return None
+
+
+def _is_ours(folder: str, nodes: dict[str, Node | None]) -> bool:
+    """Whether a node carries our attribute, and so do the groups around it."""
+    node = nodes[folder]
+    if node is None or KEY not in node.attributes:
+        return False
+    if not folder:
+        return True
+    around = posixpath.dirname(folder)
+    return (
+        around in nodes
+        and nodes[around] is not None
+        and _is_group(nodes[around])
+        and _is_ours(around, nodes)
+    )
+
+
+def _is_group(node: Node | None) -> bool:
+    return node is not None and node.array is None
+
+
+def _is_own(name: str, ours: dict[str, Node | None]) -> bool:
+    around = next((folder for folder in _upwards(name) if folder in ours), None)
+    node = None if around is None else ours[around]
+    if node is None:
+        return False
+    inside = posixpath.relpath(name, around) if around else name
+    plain = _TEMPORARY.sub("", inside)
+    is_metadata = plain in _METADATA
+    is_temporary = plain != inside and node.array is not None
+    is_chunk = node.array is not None and node.array.has_key(plain)
+    return is_metadata or is_chunk or is_temporary or inside.startswith(f"{FOLDER}/")
+
+
+def _upwards(name: str) -> Iterator[str]:
+    """The folders around an object, from the innermost."""
+    while name:
+        name = posixpath.dirname(name)
+        yield name
+
+
+def _objection(place: Location, nodes: dict[str, Node | None], ours: Collection[str]) -> str:
+    root = nodes.get("")
+    if root is None:
+        return "is no Zarr array"
+    if "" not in ours:
+        return f"is {'a group' if _is_group(root) else 'an array'} that daskpatch did not make"
+    foreign = [folder for folder in nodes if folder not in ours]
+    if foreign:
+        return f"also holds {', '.join(foreign)}, which daskpatch did not make"
+    links = list(_linked_folders(place))
+    if links:
+        return f"holds links to folders elsewhere ({', '.join(links)})"
+    return ""
+
+
+def _linked_folders(place: Location) -> Iterator[str]:
+    """Links to folders: whatever lies behind them may be somebody else's."""
+    root = place.local_path
+    if root is None:
+        return
+    for folder, inside, _ in os.walk(root):  # does not follow them
+        for name in inside:
+            path = os.path.join(folder, name)
+            if os.path.islink(path):
+                yield os.path.relpath(path, root)
