@@ -49,7 +49,7 @@ def start_of_a_resume(counts: tuple[int, int, int], folder: Path) -> tuple[float
     rows["index"] = np.arange(total - 1)
     rows["voxels"] = CHUNK**3
     for first in range(0, len(rows), FULL):
-        name = f"receipts/part-1-of-1/{first // FULL:08d}"
+        name = f"{record.folder_of_run('receipts')}part-1-of-1/made-{first // FULL:08d}"
         record.documents.write(name, encode(rows[first : first + FULL]))
     size = sum(p.stat().st_size for p in (output / ".daskpatch" / "receipts").rglob("*0*"))
     planned = daskpatch.plan(

@@ -206,7 +206,7 @@ def said(process):
 def kill_after(process, receipts):
     """Kill a process as soon as there are receipts."""
     deadline = time.monotonic() + 60
-    while not list(receipts.rglob("0*[0-9]")) and time.monotonic() < deadline:
+    while not list(receipts.rglob("*0[0-9]")) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()

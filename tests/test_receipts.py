@@ -14,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskpatch.geometry import RegularGrid
-from daskpatch.receipts import FailedBlock, Journal, Part, Receipt, Record, digest_of
+from daskpatch.receipts import (
+    BlocksRecord,
+    FailedBlock,
+    Journal,
+    Part,
+    PassDocument,
+    Receipt,
+    Record,
+    digest_of,
+)
 from daskpatch.receipts.fingerprint import differences
 from daskpatch.receipts.segments import FULL, as_rows, decode, encode, latest, layouts_of
 from daskpatch.running.ledger import without
@@ -28,12 +37,46 @@ def receipt(index, finished=0.0, digest=7):
 @given(st.lists(st.integers(0, 2**63), max_size=50))
 def test_segments_come_back_as_they_were(indices):
     rows = as_rows([receipt(i) for i in indices])
-    np.testing.assert_array_equal(decode(encode(rows)), rows)
+    for is_former in (False, True):
+        found, n_lost = decode(encode(rows, is_former=is_former))
+        np.testing.assert_array_equal(found, rows)
+        assert n_lost == 0
 
 
 @given(st.integers(1, 5), st.data())
-def test_torn_segments_are_noticed(count, data):
-    content = encode(as_rows([receipt(i) for i in range(count)]))
+def test_a_flipped_bit_costs_one_receipt(count, data):
+    rows = as_rows([receipt(i) for i in range(count)])
+    content = bytearray(encode(rows))
+    at = data.draw(st.integers(0, len(content) - 5))
+    content[at] ^= data.draw(st.integers(1, 255))
+    hit = at // (len(content[:-4]) // count)
+    if count == 1:
+        with pytest.raises(ValueError, match="torn"):
+            decode(bytes(content))
+        return
+    found, n_lost = decode(bytes(content))
+    assert n_lost == 1
+    np.testing.assert_array_equal(found, np.delete(rows, hit))
+
+
+@given(st.integers(1, 5), st.data())
+def test_of_a_segment_that_is_cut_whole_receipts_are_left(count, data):
+    rows = as_rows([receipt(i) for i in range(count)])
+    content = encode(rows)
+    end = data.draw(st.integers(0, len(content) - 1))
+    n_whole = min(end // (len(content[:-4]) // count), count)
+    if n_whole:
+        found, n_lost = decode(content[:end])
+        np.testing.assert_array_equal(found, rows[:n_whole])
+        assert n_lost == 1
+    else:
+        with pytest.raises(ValueError, match="torn"):
+            decode(content[:end])
+
+
+@given(st.integers(1, 5), st.data())
+def test_torn_segments_of_format_1_are_lost_whole(count, data):
+    content = encode(as_rows([receipt(i) for i in range(count)]), is_former=True)
     end = data.draw(st.integers(0, len(content) - 1))
     with pytest.raises(ValueError, match="torn"):
         decode(content[:end])
@@ -46,20 +89,21 @@ def test_torn_segments_are_noticed(count, data):
 
 @dataclass(frozen=True, slots=True)
 class WiderReceipt(Receipt):
-    """With a field that was added; 16 of today's rows are as long as 15 of these."""
+    """With a field that was added; 17 of today's rows are as long as 16 of these."""
 
     retries: Annotated[int, "<u4"] = 3
 
 
 def test_receipts_from_before_a_field_was_added_are_read():
-    rows = as_rows([receipt(i) for i in range(16)])
-    assert len(rows.tobytes()) % layouts_of(WiderReceipt)[0].itemsize == 0
-    wide = decode(encode(rows), WiderReceipt)
-    assert wide["index"].tolist() == list(range(16))
-    assert wide["retries"].tolist() == [3] * 16
-    np.testing.assert_array_equal(decode(encode(wide), WiderReceipt), wide)
+    rows = as_rows([receipt(i) for i in range(17)])
+    assert len(encode(rows)[:-4]) % (layouts_of(WiderReceipt)[0].itemsize + 4) == 0
+    for is_former in (False, True):
+        wide, _ = decode(encode(rows, is_former=is_former), WiderReceipt)
+        assert wide["index"].tolist() == list(range(17))
+        assert wide["retries"].tolist() == [3] * 17
+    np.testing.assert_array_equal(decode(encode(wide), WiderReceipt)[0], wide)
     with pytest.raises(ValueError, match="later version"):  # for whoever lacks the field
-        decode(encode(wide[:15]))
+        decode(encode(wide[:16]))
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 99)), max_size=30))
@@ -172,15 +216,17 @@ def test_of_many_who_create_at_once_one_wins(objects):
 
 def test_a_log_grows_by_segments_that_are_not_written_again(tmp_path):
     record = Record(locate(str(tmp_path / "out.zarr")))
-    journal, total = Journal(record, Part()), 2 * FULL + 5
+    record.begin(PassDocument("p", 0.0, {}, {}, (9,), BlocksRecord(0, (1,), (False,)), run_id="r"))
+    journal, total = Journal(record, Part(), "one"), 2 * FULL + 5
     for index in range(total):
         journal.add(receipt(index))
         if index % 1000 == 0:
             journal.flush()
     journal.flush()
-    names = record.documents.names("receipts/")
-    assert [len(decode(record.documents.read(name))) for name in names] == [FULL, FULL, 5]
-    later = Journal(record, Part())
+    names = record.documents.names("receipts/r/")
+    assert [len(decode(record.documents.read(name))[0]) for name in names] == [FULL, FULL, 5]
+    assert names[0] == "receipts/r/part-1-of-1/one-00000000"
+    later = Journal(record, Part(), "another")
     later.add(receipt(99_999))
     later.flush()
     assert len(record.documents.names("receipts/")) == 4
@@ -191,12 +237,12 @@ def test_a_log_grows_by_segments_that_are_not_written_again(tmp_path):
 
 def test_failures_are_forgotten_when_the_block_is_done(tmp_path):
     record = Record(locate(str(tmp_path / "out.zarr")))
-    journal = Journal(record, Part(1, 2))
+    journal = Journal(record, Part(1, 2), "one")
     journal.set_aside(FailedBlock(4, {"coords": (1, 2)}, "no"))
     journal.set_aside(FailedBlock(5, None, "no"))
     journal.flush()
     assert sorted(record.failures(record.receipts())) == [4, 5]
-    other = Journal(record, Part())
+    other = Journal(record, Part(), "another")
     other.add(receipt(4))
     other.flush()
     assert sorted(record.failures(record.receipts())) == [5]

@@ -1,7 +1,7 @@
 """Many small tasks run on threads or a cluster, in one loop that knows nothing of images."""
 
 from .interruption import Interruption
-from .jobs import Job, why_not_sent
+from .jobs import Abandonable, Job, why_not_sent
 from .progress import progress_of
 from .window import Done, Window, active_client, has_other_processes
 from .workers import TASKS_PER_THREAD, Client, NoWorkersError

@@ -66,6 +66,8 @@ class Window:
         Called whenever the loop looks around: every `pulse` seconds at least.
     retried
         Tries after a failure, so far.
+    left_behind
+        Tasks that were running on other processes when the iterator was closed.
     """
 
     job: Job
@@ -81,6 +83,7 @@ class Window:
     on_pulse: Callable[[], None] = lambda: None
     pulse: float = DEFAULT_PACING.pulse
     retried: int = 0
+    left_behind: int = 0
 
     def __iter__(self) -> Generator[Done, None, None]:
         workers = self._workers()
@@ -151,6 +154,8 @@ class Window:
                 workers.check()
                 self.on_pulse()
         finally:
+            if self.client is not None:
+                self.left_behind += sum(not future.done() for future in pending)
             for future in pending if not workers.is_gone() else ():
                 future.cancel()
 

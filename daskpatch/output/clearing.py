@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from ..receipts import FOLDER
+from ..receipts import CLAIMS, FOLDER
 from ..store import Location, Node, Objects, node_at
 
 KEY = "daskpatch"
@@ -58,6 +58,13 @@ def clearance_of(place: Location) -> Clearance:
     own.sort(key=lambda name: posixpath.basename(name) in _METADATA)
     others = sorted({*names} - {*own})
     return Clearance(tuple(own), tuple(others), _objection(place, nodes, ours))
+
+
+def claimed_folders(place: Location) -> list[str]:
+    """The ways from a place to those inside it (or itself) that have claims."""
+    marker = f"{FOLDER}/{CLAIMS}/"
+    names = Objects(place).names()
+    return sorted({name.partition(marker)[0].rstrip("/") for name in names if marker in name})
 
 
 def _node(place: Location, folder: str) -> Node | None:

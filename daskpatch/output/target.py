@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -18,7 +19,6 @@ from ..store import (
     Location,
     Objects,
     StoredArray,
-    attributes_at,
     check_io_at,
     create_array,
     ensure_group,
@@ -28,12 +28,15 @@ from ..store import (
     is_zip,
     locate,
     node_at,
+    own_attributes,
     surroundings,
 )
 from ..support import Pacing
-from .clearing import KEY, clearance_of
+from .clearing import KEY, claimed_folders, clearance_of
 from .layout import Layout
 from .output import Output
+
+_READERS = 16
 
 _CLEARED = f"{FOLDER}/cleared"
 """Written before anything is deleted: files that stay do not make the place taken then."""
@@ -109,18 +112,40 @@ class Target:
                 "made, nothing else. Give another output, or delete it yourself."
             )
 
-    def earlier_records(self, pacing: Pacing) -> list[Record]:
-        """Where a run that wrote something else to this place may have left its claim.
+    def claimed_inside(self, pacing: Pacing) -> list[Record]:
+        """The records at the place, or below it, that somebody holds a claim on.
 
-        In the array, or the first of several, or of the first image of a series.
+        Lists all of it: for what is to be overwritten.
         """
-        if self.array is not None:
+        if self.array is not None or node_at(self.location) is None:
             return []
-        places = []
-        for image in (self.location, self.location.child("0")):
-            outputs = attributes_at(image).get(KEY, {}).get("outputs", [])
-            places += [image, *(image.child(name) for name in outputs[:1] if name)]
-        return [Record(place, pacing=pacing) for place in places]
+        folders = claimed_folders(self.location)
+        return [Record(self.location.at(folder), pacing=pacing) for folder in folders]
+
+    def records_beside(self, recipe: Recipe, pacing: Pacing) -> list[Record]:
+        """Where others may have a claim whose blocks are ours, too.
+
+        Those who write a group that the place lies in, or one of the members that we write.
+        """
+        first, *others = chain.from_iterable(self.places(recipe))
+        has_members = bool(others) and node_at(self.location) is not None
+        places = [*self._written_around(), *(others if has_members else ())]
+        return [Record(place, pacing=pacing) for place in places if place.parts != first.parts]
+
+    def _written_around(self) -> list[Location]:
+        """The first array of each run that may write a group around the place."""
+        around = [self.location]
+        while (parent := around[-1].parent) is not None:
+            around.append(parent)
+        # All at once: far away a request for each, one after the other, would take seconds.
+        with ThreadPoolExecutor(_READERS) as pool:
+            said = list(pool.map(own_attributes, around[1:]))
+        return [
+            place
+            for group, attributes in zip(around[1:], said, strict=True)
+            if KEY in attributes
+            for place in _first_places(group, attributes[KEY])
+        ]
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse shards where the array would be of Zarr v2, which has none."""
@@ -198,6 +223,13 @@ class Target:
         """
         names = Objects(self.location).names()
         return _CLEARED in names or all(f"{FOLDER}/" in name for name in names)
+
+
+def _first_places(group: Location, provenance: Mapping[str, Any]) -> list[Location]:
+    """Where the record of a run lies that made a group: of several arrays, a series, or both."""
+    outputs = [name for name in provenance.get("outputs", []) if name]
+    image = group.child("0")
+    return [group.child(outputs[0]), image.child(outputs[0])] if outputs else [image]
 
 
 def _of_image(provenance: Mapping[str, Any], data_idx: int) -> dict[str, Any]:

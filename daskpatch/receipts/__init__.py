@@ -1,6 +1,6 @@
 """What a run leaves behind: receipts, failures, claims, and the document that guards resume."""
 
-from .claim import Claim, ClaimedError, holders, refuse_claimed
+from .claim import Claim, holders, refuse_claimed
 from .document import (
     ArrayRecord,
     BlocksRecord,
@@ -16,7 +16,9 @@ from .document import (
     as_json,
 )
 from .fingerprint import check_same
+from .holder import is_alive
+from .permit import LOST, ClaimedError, Permit
 from .receipt import FailedBlock, Receipt, digest_of, digest_of_bytes
-from .record import FOLDER, Journal, Part, Record
+from .record import CLAIMS, FOLDER, Journal, Part, Record
 from .report import Report, RunFailed, Totals
 from .segments import Receipts

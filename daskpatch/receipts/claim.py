@@ -9,82 +9,23 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import platform
 import threading
 import time
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from uuid import uuid4
-
-import psutil
 
 from ..store import Objects
+from .holder import Holder, is_alive, living
+from .permit import ClaimedError, Permit
 from .record import CLAIMS, Part, Record
 
 _FOLDER = f"{CLAIMS}/"
 
+_LOOKS = 30
+"""Times that a claim is looked at while it is watched."""
+
 _log = logging.getLogger("daskpatch")
-
-
-class ClaimedError(RuntimeError):
-    """Somebody else works on the output."""
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A driver: what its claim says."""
-
-    token: str
-    number: int
-    of: int
-    host: str
-    namespace: str
-    process: int
-    process_started: float
-    started: float
-    heartbeat: float
-
-    @classmethod
-    def here(cls, part: Part) -> Holder:
-        now = time.time()
-        return cls(
-            token=uuid4().hex,
-            number=part.number,
-            of=part.of,
-            host=platform.node(),
-            namespace=_namespace(),
-            process=os.getpid(),
-            process_started=psutil.Process().create_time(),
-            started=now,
-            heartbeat=now,
-        )
-
-    @property
-    def part(self) -> Part:
-        return Part(self.number, self.of)
-
-    def is_alive(self, silence: float) -> bool:
-        """On this host whether the process exists, elsewhere whether it gives signs of life.
-
-        A process that hangs still exists: only its own host can tell that from one that is gone.
-        """
-        if (self.host, self.namespace) != (platform.node(), _namespace()):
-            return time.time() - self.heartbeat < silence
-        try:
-            started = psutil.Process(self.process).create_time()
-        except psutil.NoSuchProcess:
-            return False
-        return bool(abs(started - self.process_started) < 1)  # numbers of processes are used again
-
-    def __str__(self) -> str:
-        since = datetime.fromtimestamp(self.started).astimezone().isoformat(" ", "seconds")
-        seen = time.time() - self.heartbeat
-        return (
-            f"process {self.process} on {self.host}, part {self.number} of {self.of}, since "
-            f"{since}, seen {seen:.0f} s ago"
-        )
 
 
 class Claim:
@@ -106,18 +47,87 @@ class Claim:
         self._renewer = threading.Thread(
             target=self._renew_often, name="daskpatch-claim", daemon=True
         )
+        self._outlived = False
         self.taken_over = 0
         self.is_lost = False
 
     def __enter__(self) -> Claim:
-        self._take()
+        living.add(self._holder.token)
+        try:
+            self._take()
+        except BaseException:
+            living.discard(self._holder.token)
+            raise
         self._renewer.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        # A write that has begun cannot be called back. As long as the store may take for it, the
+        # claim stays; and beyond that, until the write has ended or this process.
+        try:
+            self._outlast_workers()
+            is_over = self.permit.wait_for_writes(sum(self._record.pacing.delays))
+        except BaseException:
+            self._release_later()
+            raise
+        if is_over:
+            self._release()
+        else:
+            _log.warning("A write into %s goes on; so does its claim.", self._record.name)
+            self._release_later()
+
+    @property
+    def permit(self) -> Permit:
+        """What whoever writes blocks has to show."""
+        documents = self._documents
+        return Permit(documents.location, self._name, self._holder.token, self._record.pacing)
+
+    def check(self) -> None:
+        """Look in the store whether the claim is still ours.
+
+        Raises
+        ------
+        ClaimedError
+            If it is not.
+        OSError
+            If the store does not answer.
+        """
+        try:
+            self.permit.look()
+        except ClaimedError:
+            self.is_lost = True
+            raise
+
+    def outlived(self) -> None:
+        """Tell that tasks may go on in worker processes when the run is over."""
+        self._outlived = True
+
+    def _outlast_workers(self) -> None:
+        """Wait until no task that goes on elsewhere may write."""
+        if not self._outlived or self.is_lost:
+            return
+        self._ended.set()
+        self._renewer.join()
+        if self._is_mine():
+            ended = {**asdict(self._holder), "token": f"ended {self._holder.token}"}
+            self._documents.write(self._name, json.dumps(ended).encode())
+            # Whoever saw the claim before this relies on it for half a heartbeat.
+            time.sleep(self._record.pacing.heartbeat / 2)
+            self._documents.delete(self._name)
+
+    def _release_later(self) -> None:
+        def wait() -> None:
+            self.permit.wait_for_writes(None)
+            self._release()
+
+        threading.Thread(target=wait, name="daskpatch-release", daemon=True).start()
+
+    def _release(self) -> None:
         self._ended.set()
         # Before the claim is deleted: a renewal after that would bring it back.
         self._renewer.join()
+        self.permit.end()
+        living.discard(self._holder.token)
         try:
             if self._is_mine():
                 self._documents.delete(self._name)
@@ -129,8 +139,8 @@ class Claim:
         # not in all of them. So the right to write is the object of the next number, and whoever
         # finds a living one beside it afterwards gives its own back.
         part = self._holder.part
-        there = holders(self._record)
-        _refuse(there, part, self._record)
+        there = _watched(self._record, part)
+        _refuse(there.values(), part, self._record)
         mine = [name for name in there if name.startswith(f"{_FOLDER}{part.name}/")]
         number = max((int(Path(name).stem) + 1 for name in mine), default=1)
         self._name = f"{_FOLDER}{part.name}/{number:06d}.json"
@@ -142,17 +152,19 @@ class Claim:
         # Whoever created a claim of another part or number meanwhile sees this one, or is seen.
         others = {n: h for n, h in holders(self._record).items() if n != self._name}
         try:
-            _refuse(others, part, self._record)
+            _refuse(others.values(), part, self._record)
         except ClaimedError:
             self._documents.delete(self._name)
             raise
         for name, holder in others.items():
-            if not self._lives(holder) and not holder.part.works_beside(part):
+            # Dead, or it would have been refused.
+            if not holder.part.works_beside(part):
                 self._documents.delete(name)
                 self.taken_over += 1
 
-    def _lives(self, holder: Holder) -> bool:
-        return holder.is_alive(self._record.pacing.silence)
+    def _replaces(self, name: str) -> bool:
+        """Whether a claim is this one, or an earlier one of the same part."""
+        return Path(name).parent == Path(self._name).parent and name <= self._name
 
     def _is_mine(self) -> bool:
         there = _read(self._documents, self._name)
@@ -169,11 +181,23 @@ class Claim:
                 continue
 
     def _renew(self) -> None:
-        others = [h for n, h in holders(self._record).items() if n != self._name and self._lives(h)]
+        silence = self._record.pacing.silence
+        others = [
+            holder
+            for name, holder in holders(self._record).items()
+            # One that is only just seen lives, until it is known better; one that ours replaced
+            # may have been put back by a late renewal.
+            if not self._replaces(name) and is_alive(holder, silence) is not False
+        ]
         mine = self._holder.part
         # Also where a claim of an overlapping part came up: `part=(1, 2)` and the whole share
         # blocks.
-        if not self._is_mine() or not all(other.part.works_beside(mine) for other in others):
+        try:
+            self.check()
+        except ClaimedError:
+            self._ended.set()
+            return
+        if not all(other.part.works_beside(mine) for other in others):
             self.is_lost = True
             self._ended.set()
             return
@@ -193,18 +217,44 @@ def holders(record: Record) -> dict[str, Holder]:
 def refuse_claimed(record: Record, part: Part) -> None:
     """Refuse to work on a part while a living driver has blocks of it.
 
+    The claim of another host is watched for as long as it takes to know.
+
     Raises
     ------
     ClaimedError
         If one has; it is named.
     """
-    _refuse(holders(record), part, record)
+    _refuse(_watched(record, part).values(), part, record)
 
 
-def _refuse(there: dict[str, Holder], part: Part, record: Record) -> None:
+def _watched(record: Record, part: Part) -> dict[str, Holder]:
+    """The claims of an output, of which those in the way are known to be alive or dead."""
     silence = record.pacing.silence
-    for holder in there.values():
-        if holder.is_alive(silence) and not holder.part.works_beside(part):
+    is_told = False
+    while True:
+        there = holders(record)
+        unknown = [
+            holder
+            for holder in there.values()
+            if not holder.part.works_beside(part) and is_alive(holder, silence) is None
+        ]
+        if not unknown:
+            return there
+        if not is_told:
+            _log.warning(
+                "%s is claimed by %s. Clocks may differ: watching it for up to %.0f s.",
+                record.name,
+                unknown[0],
+                silence,
+            )
+            is_told = True
+        time.sleep(silence / _LOOKS)
+
+
+def _refuse(there: Iterable[Holder], part: Part, record: Record) -> None:
+    silence = record.pacing.silence
+    for holder in there:
+        if is_alive(holder, silence) is not False and not holder.part.works_beside(part):
             raise ClaimedError(
                 f"{record.name} is being written by {holder}. Wait for it, or end it and resume "
                 f"(another host's claim lapses after {silence:.0f} s without a sign of life)."
@@ -214,17 +264,9 @@ def _refuse(there: dict[str, Holder], part: Part, record: Record) -> None:
 def _read(documents: Objects, name: str) -> Holder | None:
     content = documents.read(name)
     try:
-        return None if content is None else Holder(**json.loads(content))
+        return None if content is None else Holder.of_json(json.loads(content))
     except (ValueError, TypeError):
         raise ClaimedError(
             f"{documents.location.name}/{name}, a claim, cannot be read; delete it if nobody "
             "writes the output."
         ) from None
-
-
-def _namespace() -> str:
-    """Where process numbers mean something: containers on one host have their own."""
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""

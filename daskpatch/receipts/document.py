@@ -1,7 +1,8 @@
 """What a run was begun with: the run document, typed, and the one place that reads and writes it.
 
-A document says by its `format` what it is: 1 is a prediction (`.daskpatch/run.json`), 2 any further
-pass (`.daskpatch/passes/NAME/run.json`). Decoding names the field that is wrong by its path.
+A document says by its `format` what it is: 3 is a prediction (`.daskpatch/run.json`; 1 before runs
+had ids), 2 any further pass (`.daskpatch/passes/NAME/run.json`). Decoding names the field that is
+wrong by its path.
 """
 
 from __future__ import annotations
@@ -101,9 +102,13 @@ class BlocksRecord(Struct, frozen=True):
         return RegularGrid(shape, self.shape, self.merge)
 
 
-class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=1):
-    """What the prediction of one image was begun with."""
+class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
+    """What the prediction of one image was begun with.
 
+    `run_id` names the folder of its receipts: those of another run never count.
+    """
+
+    run_id: str = ""
     created: float = 0.0
     fingerprint: Fingerprint
     blocks: BlocksRecord
@@ -120,6 +125,10 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=1):
         n_axes = len(outputs[0].shape)
         if not n_axes == len(self.blocks.shape) == len(self.blocks.merge):
             raise ValueError("`$.blocks` has other axes than `$.fingerprint.output`")
+
+
+class FormerRunDocument(RunDocument, frozen=True, kw_only=True, tag_field="format", tag=1):
+    """One of a run that was begun before runs had ids; it stays what it is."""
 
 
 class ArrayRecord(Struct, frozen=True):
@@ -152,13 +161,14 @@ class PassDocument(Struct, frozen=True, tag_field="format", tag=2):
     of: Shape
     blocks: BlocksRecord
     arrays: tuple[ArrayRecord, ...] = ()
+    run_id: str = ""
 
     def __post_init__(self) -> None:
         if not len(self.of) == len(self.blocks.shape) == len(self.blocks.merge):
             raise ValueError("`$.blocks` has other axes than `$.of`")
 
 
-Document = RunDocument | PassDocument
+Document = RunDocument | FormerRunDocument | PassDocument
 
 
 def encode_document(document: Document) -> bytes:

@@ -3,13 +3,16 @@
 ```
 .daskpatch/
     run.json                            the run document: fingerprint, layout, blocks
-    receipts/part-1-of-1/00000000       segments of a part's log
-    failures/part-1-of-1.json           blocks that a part set aside
+    receipts/RUN/part-1-of-1/TOKEN-00000000
+                                        segments of a part's log: of a run, under a claim
+    failures/RUN/part-1-of-1.json       blocks that a part set aside
     claims/part-1-of-1/000001.json      who works on a part
     passes/NAME/                        the same of a further pass, save for claims, and
         left/00000007                   what a block leaves beside its receipt
         end.json                        what the pass found in the end
 ```
+
+Runs that were begun before they had ids have no folder `RUN`, and segments are numbers alone.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..store import Location, Objects
+from ..store import Location, Objects, writing
 from ..support import DEFAULT_PACING, Pacing
 from .document import Document, decode_document, encode_document
 from .receipt import FailedBlock, Receipt
@@ -40,6 +43,9 @@ PASSES = "passes"
 CLAIMS = "claims"
 
 _READERS = 16
+
+_TOKEN = 12
+"""Characters of a claim's token that name its segments."""
 
 _log = logging.getLogger("daskpatch")
 
@@ -90,6 +96,7 @@ class Record:
         if name:
             folder = folder.child(PASSES).child(name)
         self.documents = Objects(folder, delays=pacing.delays)
+        self._run_id: str | None = None
 
     def document(self) -> Document | None:
         """What the pass was begun with, or None where there is nothing.
@@ -103,7 +110,9 @@ class Record:
         if content is None:
             return None
         try:
-            return decode_document(content)
+            document = decode_document(content)
+            self._run_id = document.run_id
+            return document
         except ValueError as error:
             inside = f"{PASSES}/{self.pass_name}/" if self.pass_name else ""
             raise ValueError(
@@ -111,6 +120,17 @@ class Record:
                 f"version of daskpatch: {error}. Without it nothing can be resumed or verified; "
                 "overwrite=True starts anew."
             ) from error
+
+    @property
+    def run_id(self) -> str:
+        """Of the run whose document was looked at last; empty where it has none."""
+        if self._run_id is None:
+            self.document()
+        return self._run_id or ""
+
+    def folder_of_run(self, folder: str) -> str:
+        """The folder of a run's receipts or failures."""
+        return f"{folder}/{self.run_id}/" if self.run_id else f"{folder}/"
 
     def begin(self, document: Document) -> Document:
         """Store a document unless there is one; the one that is there then."""
@@ -135,7 +155,8 @@ class Record:
 
     def leave(self, index: int, content: bytes) -> None:
         """Store what a block leaves beside its receipt."""
-        self.documents.write(_left(index), content)
+        with writing():
+            self.documents.write(_left(index), content)
 
     def left(self, index: int) -> bytes | None:
         """What a block left."""
@@ -163,7 +184,7 @@ class Record:
         """Blocks that were set aside, and that no later run has done."""
         found = {
             failure.index: failure
-            for name in self.documents.names("failures/")
+            for name in self.documents.names(self.folder_of_run("failures"))
             for failure in _failures(self.documents, name)
         }
         for index in done["index"][np.isin(done["index"], list(found))]:
@@ -176,15 +197,33 @@ class Record:
             rows = self._segment(name)
             kept = rows[~np.isin(rows["index"], np.asarray(indices, np.uint64))]
             if len(kept) < len(rows):
-                self.documents.write(name, encode(kept))
+                self.documents.write(name, self.encoded(kept))
+
+    def encoded(self, rows: Receipts) -> bytes:
+        """A segment as the record has them."""
+        return encode(rows, is_former=not self.run_id)
 
     def _segments(self) -> list[str]:
-        return [name for name in self.documents.names("receipts/") if _number(name) is not None]
+        folder = self.folder_of_run("receipts")
+        return [
+            name
+            for name in self.documents.names(folder)
+            # Not those of runs with ids, in the record of one without.
+            if _number(name) is not None and name.count("/") == folder.count("/") + 1
+        ]
 
     def _segment(self, name: str) -> Receipts:
         content = self.documents.read(name)
         try:
-            return np.empty(0, DTYPE) if content is None else decode(content)
+            rows, n_lost = (np.empty(0, DTYPE), 0) if content is None else decode(content)
+            if n_lost:
+                _log.warning(
+                    "%s of %s: %d receipts are damaged; their blocks count as not done.",
+                    name,
+                    self.name,
+                    n_lost,
+                )
+            return rows
         except ValueError as error:
             _log.warning(
                 "%s of %s: %s; blocks that only it has receipts of count as not done.",
@@ -198,10 +237,13 @@ class Record:
 class Journal:
     """The log of one part, while its run goes on: receipts come in, segments go out."""
 
-    def __init__(self, record: Record, part: Part) -> None:
+    def __init__(self, record: Record, part: Part, token: str) -> None:
         self._record, self._documents = record, record.documents
-        self._folder = f"receipts/{part.name}/"
-        self._failures_name = f"failures/{part.name}.json"
+        self._folder = f"{record.folder_of_run('receipts')}{part.name}/"
+        # Two drivers of one part, of which one does not know yet that it was taken over, never
+        # write one object.
+        self._log = f"{token[:_TOKEN]}-" if record.run_id else ""
+        self._failures_name = f"{record.folder_of_run('failures')}{part.name}.json"
         self._failures = {f.index: f for f in _failures(self._documents, self._failures_name)}
         self._segment = self._next_segment()
         self._first = self._segment
@@ -224,6 +266,11 @@ class Journal:
         self._changed = True
 
     @property
+    def is_changed(self) -> bool:
+        """Whether there is something to store."""
+        return self._changed
+
+    @property
     def unstored(self) -> list[int]:
         """The blocks whose receipts came since the last flush."""
         return [receipt.index for receipt in self._pending[self._n_stored :]]
@@ -242,11 +289,19 @@ class Journal:
         self._doubtful = []
         return before - self.n_receipts
 
+    def discard(self) -> int:
+        """Drop what came since the last flush, and touch nothing that is stored."""
+        n_dropped = len(self._pending) - self._n_stored
+        del self._pending[self._n_stored :]
+        self.n_receipts -= n_dropped
+        self._changed = False
+        return n_dropped
+
     def take_back(self) -> int:
         """Drop all receipts that came, the stored ones too; how many these were."""
         n_dropped = self.n_receipts
         for segment in range(self._first, self._segment + 1):
-            self._documents.delete(f"{self._folder}{segment:08d}")
+            self._documents.delete(self._name_of(segment))
         self._pending, self._doubtful, self._segment = [], [], self._first
         self._n_stored = self.n_receipts = 0
         return n_dropped
@@ -260,7 +315,7 @@ class Journal:
             self._failures.pop(receipt.index, None)
         while len(self._pending) > self._n_stored:
             rows = as_rows(self._pending[:FULL])
-            self._documents.write(f"{self._folder}{self._segment:08d}", encode(rows))
+            self._documents.write(self._name_of(self._segment), self._record.encoded(rows))
             # The last segment is written anew until it is full: objects in a store cannot grow.
             self._n_stored = len(rows)
             if len(rows) == FULL:
@@ -274,14 +329,19 @@ class Journal:
         if failures or self._documents.read(self._failures_name) is not None:
             self._documents.write(self._failures_name, json.dumps(failures).encode())
 
+    def _name_of(self, segment: int) -> str:
+        return f"{self._folder}{self._log}{segment:08d}"
+
     def _next_segment(self) -> int:
+        if self._log:
+            return 0
         numbers = map(_number, self._documents.names(self._folder))
         return max((number + 1 for number in numbers if number is not None), default=0)
 
 
 def _number(segment: str) -> int | None:
     """Of a segment; None for what somebody else left in the folder."""
-    stem = segment.rpartition("/")[2]
+    stem = segment.rpartition("/")[2].rpartition("-")[2]
     return int(stem) if stem.isdecimal() else None
 
 

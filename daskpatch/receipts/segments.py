@@ -1,11 +1,14 @@
 """Receipts as bytes: segments of a log, each an object of its own.
 
 ```
-segment = receipts, 60 bytes each ─── CRC32C of their length and them, 4 bytes
+segment = rows ─── CRC32C of their length and them, 4 bytes
+row     = receipt, 60 bytes ─── CRC32C of it, 4 bytes
 ```
 
-Where receipts have columns that were added later, the checksum is of their names too: some rows of
-one width are as long as others of another, and must not be taken for them.
+A flipped bit costs one receipt: where a segment's checksum does not fit, those of its rows are
+looked at. In records of format 1 rows have none, and the segment is lost whole. Both checksums are
+of the names of columns that were added later, too: some rows of one width are as long as others of
+another, and must not be taken for them.
 
 Objects in a store cannot grow. The last segment of a log is written anew with every flush
 until it is full, the full ones never again: a flush costs the same however long the run.
@@ -49,25 +52,74 @@ def as_rows(receipts: Sequence[Receipt]) -> Receipts:
     return np.array([astuple(receipt) for receipt in receipts], DTYPE)
 
 
-def encode(rows: Receipts) -> bytes:
-    body = rows.tobytes()
-    return body + _checksum(body, rows.dtype)
+def encode(rows: Receipts, *, is_former: bool = False) -> bytes:
+    """A segment; the former kind has the columns and the checksum that format 1 has."""
+    if is_former:
+        body = _first_columns(rows).tobytes()
+        return body + _checksum(body)
+    checked = np.empty(len(rows), _checked(rows.dtype))
+    checked["receipt"], checked["check"] = rows, _checks(rows)
+    body = checked.tobytes()
+    return body + _checksum(body, _salt(rows.dtype))
 
 
-def decode(content: bytes, receipt: type[Receipt] = Receipt) -> Receipts:
-    """The receipts of a segment, with the defaults of columns that it lacks.
+def decode(content: bytes, receipt: type[Receipt] = Receipt) -> tuple[Receipts, int]:
+    """The receipts of a segment, with the defaults of columns that it lacks, and how many are lost.
 
     Raises
     ------
     ValueError
         If it is torn, or of a later version.
     """
-    body, checksum = content[:-4], content[-4:]
-    for layout in layouts_of(receipt):
-        if len(body) % layout.itemsize == 0 and _checksum(body, layout) == checksum:
-            rows: NDArray[Any] = np.frombuffer(body, layout)
-            return _widened(rows, receipt)
+    layouts = layouts_of(receipt)
+    whole = next(filter(None, (_whole(content, layout) for layout in layouts)), None)
+    if whole is not None:
+        return _widened(whole[0], receipt), 0
+    for layout in layouts:
+        rows = _rows(content, _checked(layout))
+        kept = rows["check"] == _checks(rows["receipt"])
+        if kept.any():
+            # At least one: what is cut off is not seen.
+            n_lost = max(len(rows) - int(kept.sum()), 1)
+            return _widened(rows["receipt"][kept], receipt), n_lost
     raise ValueError("the segment is torn, or of a later version")
+
+
+def _whole(content: bytes, layout: Layout) -> tuple[Receipts] | None:
+    """The receipts of a segment of such rows that is as it was written."""
+    body, checksum = content[:-4], content[-4:]
+    checked = _checked(layout)
+    if len(body) % checked.itemsize == 0 and _checksum(body, _salt(layout)) == checksum:
+        return (_rows(body, checked)["receipt"],)
+    if len(body) % layout.itemsize == 0 and _checksum(body, _added(layout)) == checksum:
+        return (_rows(body, layout),)
+    return None
+
+
+def _rows(content: bytes, layout: Layout) -> NDArray[Any]:
+    rows: NDArray[Any] = np.frombuffer(content, layout, count=len(content) // layout.itemsize)
+    return rows
+
+
+def _checked(layout: Layout) -> Layout:
+    """A row with its checksum."""
+    checked: Layout = np.dtype([("receipt", layout), ("check", "<u4")])
+    return checked
+
+
+def _first_columns(rows: Receipts) -> Receipts:
+    """Without the columns that were added since the first version, and without gaps."""
+    names = (rows.dtype.names or ())[:_N_FIRST]
+    first: NDArray[Any] = np.empty(len(rows), [(name, rows.dtype[name]) for name in names])
+    for name in names:
+        first[name] = rows[name]
+    return first
+
+
+def _checks(rows: Receipts) -> NDArray[np.uint32]:
+    added, body, width = _added(rows.dtype), rows.tobytes(), rows.dtype.itemsize
+    starts = range(0, len(body), width)
+    return np.array([crc32c(body[at : at + width] + added) for at in starts], "<u4")
 
 
 def _widened(rows: NDArray[Any], receipt: type[Receipt]) -> Receipts:
@@ -78,11 +130,20 @@ def _widened(rows: NDArray[Any], receipt: type[Receipt]) -> Receipts:
     return wide
 
 
-def _checksum(body: bytes, layout: Layout) -> bytes:
+def _checksum(body: bytes, salt: bytes = b"") -> bytes:
     """Of the length too: a segment that is cut to nothing must not look like an empty one."""
-    added = ",".join((layout.names or ())[_N_FIRST:]).encode()
-    value = crc32c(len(body).to_bytes(8, "little") + body + added)
+    value = crc32c(len(body).to_bytes(8, "little") + body + salt)
     return value.to_bytes(4, "little")
+
+
+def _added(layout: Layout) -> bytes:
+    """The names of columns that the first version did not have."""
+    return ",".join((layout.names or ())[_N_FIRST:]).encode()
+
+
+def _salt(layout: Layout) -> bytes:
+    """Of rows with checksums: 16 receipts with it are as long as others without."""
+    return _added(layout) + b"+check"
 
 
 def latest(rows: Receipts) -> Receipts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import msgspec
@@ -10,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import Job
-from ..receipts import Claim, ClaimedError, Record, Report, Totals, refuse_claimed
+from ..receipts import Claim, Part, Record, Report, Totals, refuse_claimed
 from .job import Watchful
 from .ledger import Ledger, are_among
 from .pass_run import Crew, PassRun
 from .passes import Pass, check_exclusive
 from .run import Run
+
+_READERS = 16
 
 
 def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
@@ -42,9 +45,26 @@ def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
     main = next((each for each in passes if each.is_first), passes[0])
     record = Record(main.places[0], pacing=run.pacing)
     refuse_claimed(record, run.share)
+    _refuse_claimed_beside(passes, run)
     # One for all passes: whoever has the output has every pass over it.
     with Claim(record, run.share) as claim:
+        # Again: whoever claimed meanwhile finds ours when they look again, or we find theirs.
+        _refuse_claimed_beside(passes, run)
         return _Driver(passes, run, crew, claim).drive()
+
+
+def _refuse_claimed_beside(passes: Sequence[Pass], run: Run) -> None:
+    """Refuse to run while somebody writes a member of what is written, or a group around it.
+
+    Raises
+    ------
+    ClaimedError
+        If somebody does.
+    """
+    records = [record for each in passes for record in each.beside(run.pacing)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        for _ in pool.map(lambda record: refuse_claimed(record, Part()), records):
+            pass
 
 
 @dataclass(frozen=True)
@@ -106,8 +126,7 @@ class _Driver:
         pacing = self._run.pacing
         records = each.records(pacing)
         # Whoever lost the claim while statistics were measured must not delete another's output.
-        if self._claim.is_lost:
-            raise ClaimedError(f"{records[0].name} was taken over by another driver meanwhile.")
+        self._claim.check()
         if not self._run.resumes:
             each.clear(records, keep=self._ended)
         documents = [
@@ -117,7 +136,14 @@ class _Driver:
         ]
         begun = each.as_begun(documents)
         job = begun.job(self._ends, pacing)
-        ledger = Ledger(records, begun.blocks.firsts, self._run.share, pacing.flush, _look_of(job))
+        ledger = Ledger(
+            records,
+            begun.blocks.firsts,
+            self._run.share,
+            self._claim.permit.token,
+            pacing.flush,
+            _look_of(job),
+        )
         totals = self._totals if begun.arrays else None
         waits = _waiting(begun, before)
         PassRun(begun, ledger, self._run, self._crew, self._claim, totals, waits).run(job)

@@ -11,11 +11,12 @@ from itertools import accumulate
 from typing import Protocol, runtime_checkable
 
 from ..block import OutputBox, Prediction, Tally, Workspace, block_grid, block_grids, fill_region
+from ..engine import Abandonable, Job
 from ..geometry import Region
 from ..image import look_at_all
 from ..model import single_threaded
-from ..receipts import Receipt, digest_of
-from ..store import StoredArray
+from ..receipts import ClaimedError, Permit, Receipt, digest_of
+from ..store import StoredArray, guarded_by
 
 
 class WriteError(OSError):
@@ -34,6 +35,24 @@ class Watchful(Protocol):
         ChangedError
             If some of it is gone, or another.
         """
+
+
+@dataclass(frozen=True)
+class Permitted:
+    """A job that writes only as long as the claim holds under which it was begun."""
+
+    job: Job
+    permit: Permit
+
+    def __call__(self, index: int) -> Receipt:
+        with guarded_by(self.permit):
+            receipt: Receipt = self.job(index)
+        return receipt
+
+    def abandon(self) -> None:
+        """See `engine.Abandonable`."""
+        if isinstance(self.job, Abandonable):
+            self.job.abandon()
 
 
 class Flag:
@@ -139,6 +158,8 @@ class PredictionJob:
         target = self.targets[data_idx][box.output]
         try:
             target.write(box.region.slices, box.values)
+        except ClaimedError:
+            raise
         except Exception as error:
             raise WriteError(
                 f"{target.location.name} could not be written: {type(error).__name__}: {error}"

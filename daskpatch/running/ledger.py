@@ -24,8 +24,8 @@ class Ledger:
         One per grid.
     firsts
         The flat index of each grid's first block.
-    part
-        Whose log is written.
+    part, token
+        Whose log is written, and under which claim.
     flush_seconds
         Between two times that receipts are stored.
     look
@@ -38,12 +38,13 @@ class Ledger:
         records: Sequence[Record],
         firsts: tuple[int, ...],
         part: Part,
+        token: str,
         flush_seconds: float,
         look: Callable[[Sequence[int]], None],
     ) -> None:
         self._records, self._firsts = records, firsts
-        self._flush_seconds, self._look = flush_seconds, look
-        self._journals = [Journal(record, part) for record in records]
+        self._flush_seconds, self.look = flush_seconds, look
+        self._journals = [Journal(record, part, token) for record in records]
         self._flushed = time.monotonic()
 
     def add(self, receipt: Receipt) -> None:
@@ -52,20 +53,24 @@ class Ledger:
     def set_aside(self, failure: FailedBlock) -> None:
         self._journals[self._number(failure.index)].set_aside(failure)
 
-    def flush(self, *, due: bool = False) -> None:
-        """Store what came in, or only if that is due; what is stored is really done.
+    def is_due(self, *, due: bool) -> bool:
+        """Whether something is to be stored, now or, if asked, only after a while."""
+        if due and time.monotonic() - self._flushed < self._flush_seconds:
+            return False
+        return any(journal.is_changed for journal in self._journals)
+
+    def flush(self) -> None:
+        """Store what came in; what is stored is really done.
 
         Raises
         ------
         ChangedError
             If what blocks were read from or written to is gone; their receipts are dropped.
         """
-        if due and time.monotonic() - self._flushed < self._flush_seconds:
-            return
         # One look for all: it is the time of the look that counts.
         blocks = [index for journal in self._journals for index in journal.unstored]
         if blocks:
-            self._look(blocks)
+            self.look(blocks)
         for journal in self._journals:
             journal.flush()
         self._flushed = time.monotonic()
@@ -78,6 +83,10 @@ class Ledger:
     def forget(self) -> int:
         """Drop what came in since the last flush; how many receipts these were."""
         return sum(journal.forget() for journal in self._journals)
+
+    def discard(self) -> int:
+        """Drop what came in since the last flush, in memory only; how many receipts these were."""
+        return sum(journal.discard() for journal in self._journals)
 
     def take_back(self, number: int) -> int:
         """Drop all that this run did of a grid; how many receipts these were."""

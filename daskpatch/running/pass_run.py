@@ -14,9 +14,19 @@ import numpy as np
 
 from ..deciding import Selection
 from ..engine import Client, Done, Interruption, Job, NoWorkersError, Window, progress_of
-from ..receipts import Claim, FailedBlock, Receipt, Receipts, Report, RunFailed, Totals
+from ..receipts import (
+    LOST,
+    Claim,
+    ClaimedError,
+    FailedBlock,
+    Receipt,
+    Receipts,
+    Report,
+    RunFailed,
+    Totals,
+)
 from ..store import ChangedError
-from .job import WriteError
+from .job import Permitted, WriteError
 from .ledger import Ledger, without
 from .passes import Pass
 from .run import Run
@@ -25,7 +35,7 @@ _UNREADABLE = 10
 """Blocks in a row whose source could not be read, after which the source counts as gone."""
 
 
-_LASTING = (WriteError, ChangedError)
+_LASTING = (WriteError, ChangedError, ClaimedError)
 """After which no block fares better."""
 
 
@@ -80,7 +90,7 @@ class PassRun:
         """
         done = self._ledger.receipts()
         window = Window(
-            job,
+            Permitted(job, self._claim.permit),
             self._coming(done),
             key=f"daskpatch-{self._pass.name}-{uuid4().hex}",
             threads=self._crew.n_threads,
@@ -104,6 +114,8 @@ class PassRun:
         except NoWorkersError as error:
             self._fatal = error
         finally:
+            if window.left_behind:
+                self._claim.outlived()
             self._flush()
             self._interruption.is_heeded = False
         self._totals.seconds += time.perf_counter() - begin
@@ -147,6 +159,7 @@ class PassRun:
         if self._fatal is not None or self._interruption.is_requested or not self._done_now:
             return
         try:
+            self._claim.check()
             for number, told in self._pass.changed(self._ledger.touched).items():
                 self._stop(ChangedError(told))
                 self._uncount(self._ledger.take_back(number))
@@ -160,15 +173,21 @@ class PassRun:
     def _look_around(self) -> None:
         # Somebody else writes these blocks now; ours would overwrite theirs.
         if self._claim.is_lost:
-            self._stop(RuntimeError("Another driver took the output over."))
+            self._stop(ClaimedError(LOST))
         if self._fatal is None:
             # Whoever is asked to stop may be killed soon: nothing waits any more.
             self._flush(due=not self._interruption.is_requested)
 
     def _flush(self, *, due: bool = False) -> None:
         try:
-            self._ledger.flush(due=due)
+            if self._ledger.is_due(due=due):
+                # Receipts of ours would hide from the other driver what it has to compute.
+                self._claim.check()
+                self._ledger.flush()
             self._lacks_receipts = False
+        except ClaimedError as error:
+            self._stop(error)
+            self._uncount(self._ledger.discard())
         except ChangedError as error:
             self._stop(error)
             self._uncount(self._ledger.forget())
@@ -204,8 +223,19 @@ class PassRun:
 
     def _stop(self, error: BaseException) -> None:
         """Begin no new block; those that run end."""
-        self._fatal = self._fatal or error
+        if self._fatal is None:
+            self._fatal = self._with_output(error) if isinstance(error, ClaimedError) else error
         self._interruption.request(grace=math.inf)
+
+    def _with_output(self, error: ClaimedError) -> BaseException:
+        """A claim goes with its output: where that was moved or deleted, that is the reason."""
+        try:
+            self._ledger.look([next(iter(self._selection))])
+        except ChangedError as changed:
+            return changed
+        except Exception:  # noqa: BLE001 (a store that does not answer says nothing)
+            return error
+        return error
 
     def _conclude(self, n_before: int) -> None:
         n_blocks, n_done = self._selection.n_blocks, self._done_now + n_before

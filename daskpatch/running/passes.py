@@ -23,6 +23,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
+from uuid import uuid4
 
 from ..deciding import Memory, Selection
 from ..engine import Job
@@ -124,6 +125,10 @@ class Pass(ABC):
     def check(self, run: Run) -> None:  # noqa: B027 (most have nothing in the way)
         """Refuse what is in the way, before anything is written."""
 
+    def beside(self, pacing: Pacing) -> Sequence[Record]:  # noqa: ARG002 (the interface)
+        """Records of others who may write what it writes: none may hold a claim there."""
+        return ()
+
     def check_portable(self) -> None:  # noqa: B027 (most travel)
         """Refuse what worker processes could not use.
 
@@ -157,6 +162,7 @@ class Pass(ABC):
             of=grid.shape,
             blocks=BlocksRecord(self.blocks.firsts[number], grid.cell_shape, grid.merge),
             arrays=tuple(self.arrays[number : number + 1]),
+            run_id=uuid4().hex,
         )
 
     def as_begun(self: PassT, documents: Sequence[Document]) -> PassT:

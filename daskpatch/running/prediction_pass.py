@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import numpy as np
 
@@ -130,8 +131,11 @@ class PredictionPass(Pass):
             self.check_resumable()
             return
         self.target.check()
-        for record in self.target.earlier_records(run.pacing):
+        for record in self.target.claimed_inside(run.pacing):
             refuse_claimed(record, run.share)
+
+    def beside(self, pacing: Pacing) -> Sequence[Record]:
+        return self.target.records_beside(self.decided.recipe, pacing)
 
     def check_resumable(self) -> None:
         """Refuse to go on with a run that began otherwise.
@@ -200,6 +204,7 @@ class PredictionPass(Pass):
         grid = self.grids[number]
         statistics = ends.get("statistics")
         return RunDocument(
+            run_id=uuid4().hex,
             created=time.time(),
             fingerprint=self._fingerprint(number, self.decided.layout),
             blocks=BlocksRecord(self.blocks.firsts[number], grid.cell_shape, grid.merge),

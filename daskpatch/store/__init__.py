@@ -5,6 +5,7 @@ from .arrays import StoredArray, check_io_at
 from .backends import BACK_ENDS, BackEnd, back_end_at, check_io
 from .backoff import with_backoff, with_backoff_async
 from .finding import FoundArray, StoreLike, find_array, is_stored, members_of
+from .guard import guarded_by, writing
 from .location import Location, locate, without_secrets
 from .nodes import (
     Node,
@@ -15,6 +16,7 @@ from .nodes import (
     format_at,
     is_zip,
     node_at,
+    own_attributes,
     surroundings,
 )
 from .objects import Objects

@@ -17,6 +17,7 @@ from zarr.types import AnyArray
 from .absence import noticing
 from .backends import BackEnd, Box, Handle, back_end_at, check_io, open_handle
 from .backoff import DELAYS
+from .guard import writing
 from .location import Location, locate
 from .objects import Objects
 from .sight import folder_of, look_at
@@ -89,7 +90,16 @@ class StoredArray:
 
         zarr 3.1 reads a shard before it replaces it, and tensorstore a chunk at the array's edge;
         they fail where it is torn: then it is deleted, and written again.
+
+        Raises
+        ------
+        RuntimeError
+            If the guard of this thread refuses it.
         """
+        with writing():
+            self._write(box, values)
+
+    def _write(self, box: Box, values: NDArray[np.generic]) -> None:
         try:
             self._open()[1].write(box, values)
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from zarr.types import AnyArray
 
 from .arrays import StoredArray
 from .location import Location, without_secrets
+from .objects import Objects
 
 
 def open_node(location: Location) -> AnyArray | zarr.Group:
@@ -115,6 +117,21 @@ def attributes_at(location: Location) -> dict[str, Any]:
     """The attributes of the array or group at a place; empty where there is none."""
     node = existing_node(location)
     return {} if node is None else node.attrs.asdict()
+
+
+def own_attributes(location: Location) -> Mapping[str, Any]:
+    """The attributes that lie at a place itself, in one or two requests; empty where none do."""
+    objects = Objects(location)
+    for name, field in (("zarr.json", "attributes"), (".zattrs", None)):
+        try:
+            content = objects.read(name)
+            said = None if content is None else json.loads(content)
+        except (OSError, ValueError):  # whatever is there, it is nobody's claim
+            continue
+        if isinstance(said, dict):
+            found = said if field is None else said.get(field)
+            return found if isinstance(found, dict) else {}
+    return {}
 
 
 def members_of_group(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group]]:

@@ -10,7 +10,7 @@ import numpy as np
 from dask.utils import format_time
 from numpy.typing import NDArray
 
-from ..receipts import ClaimedError, FailedBlock, Receipts, holders
+from ..receipts import ClaimedError, FailedBlock, Receipts, holders, is_alive
 from ..store import StoreLike
 from .outputs import RecordedBlocks, RecordedImage, recorded_run
 
@@ -165,7 +165,8 @@ def _drivers(image: RecordedImage) -> tuple[str, ...]:
     record = image.record
     silence = record.pacing.silence
     try:
-        return tuple(str(each) for each in holders(record).values() if each.is_alive(silence))
+        there = holders(record).values()
+        return tuple(str(each) for each in there if is_alive(each, silence) is not False)
     except ClaimedError as error:  # one that cannot be read
         return (str(error),)
 

@@ -1,0 +1,128 @@
+"""The right to write while a claim holds, as it travels to whoever writes blocks."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import threading
+import time
+from dataclasses import dataclass
+
+from ..store import Location, Objects
+from ..support import Pacing
+
+
+class ClaimedError(RuntimeError):
+    """Somebody else works on the output."""
+
+
+LOST = (
+    "Another driver took the output over: this one gave no sign of life for a while (was the "
+    "machine asleep, or the store away?), and writes nothing more"
+)
+
+
+class _Sighting:
+    """When this process last saw the claim, and how many of its writes are going on."""
+
+    def __init__(self) -> None:
+        self.looking = threading.Lock()
+        self.changed = threading.Condition()
+        self.at = float("-inf")
+        self.n_writes = 0
+
+
+_sightings: dict[str, _Sighting] = {}
+_table = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Permit:
+    """Entered around a write; refuses it where the claim was lost.
+
+    A process has seen the claim in the store within half a heartbeat before a write of its begins.
+
+    Attributes
+    ----------
+    folder
+        Of the record that the claim lies in.
+    name
+        Of the claim, in that folder.
+    token
+        What the claim holds as long as it is ours.
+    """
+
+    folder: Location
+    name: str
+    token: str
+    pacing: Pacing
+
+    def __enter__(self) -> None:
+        sighting = self._sighting
+        # Counted first: whoever gives the claim back meanwhile waits for this write, or takes the
+        # sighting away before it begins.
+        self._count(+1)
+        try:
+            with sighting.looking:
+                if seconds_since_boot() - sighting.at > self.pacing.heartbeat / 2:
+                    self.look()
+        except BaseException:
+            self._count(-1)
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        self._count(-1)
+
+    def look(self) -> None:
+        """Look for the claim in the store.
+
+        Raises
+        ------
+        ClaimedError
+            If it is gone, or another's.
+        OSError
+            If the store does not answer.
+        """
+        begin = seconds_since_boot()
+        documents = Objects(self.folder, delays=self.pacing.delays)
+        # A claim of a later number replaced ours, whatever a late renewal put back.
+        latest = max(documents.names(f"{posixpath.dirname(self.name)}/"), default="")
+        content = documents.read(self.name) if latest == self.name else None
+        if content is None or _token_in(content) != self.token:
+            self._sighting.at = float("-inf")
+            raise ClaimedError(LOST)
+        self._sighting.at = begin
+
+    def wait_for_writes(self, timeout: float | None) -> bool:
+        """Wait until no write of this process goes on; False if some still do after a while."""
+        changed = self._sighting.changed
+        with changed:
+            return changed.wait_for(lambda: self._sighting.n_writes == 0, timeout)
+
+    def end(self) -> None:
+        """Forget the claim: the next write looks for it."""
+        self._sighting.at = float("-inf")
+
+    @property
+    def _sighting(self) -> _Sighting:
+        with _table:
+            return _sightings.setdefault(self.token, _Sighting())
+
+    def _count(self, change: int) -> None:
+        sighting = self._sighting
+        with sighting.changed:
+            sighting.n_writes += change
+            sighting.changed.notify_all()
+
+
+def _token_in(content: bytes) -> object:
+    try:
+        return json.loads(content).get("token")
+    except (ValueError, AttributeError):
+        return None
+
+
+def seconds_since_boot() -> float:
+    """A clock that nobody sets, and that goes on while the machine sleeps."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOTONIC", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
