@@ -92,8 +92,8 @@ def test_values_are_told_apart():
     assert len({identity_of_value(value) for value in values}) == len(values)
 
 
-def test_order_of_sets_and_dictionaries_does_not_matter():
-    assert identity_of_value({"a": 1, "b": 2}) == identity_of_value({"b": 2, "a": 1})
+def test_order_matters_where_there_is_one():
+    assert identity_of_value({"a": 1, "b": 2}) != identity_of_value({"b": 2, "a": 1})
     assert identity_of_value({"a", "b", "c"}) == identity_of_value({"c", "b", "a"})
 
 

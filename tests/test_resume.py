@@ -263,7 +263,7 @@ def test_a_global_that_the_model_uses_is_part_of_it(stored, tmp_path, monkeypatc
     predict(stored, out, times_factor)
     assert predict(stored, out, times_factor, resume=True).done == 0
     monkeypatch.setitem(globals(), "FACTOR", 3.0)
-    with pytest.raises(ValueError, match="model.attributes was"):
+    with pytest.raises(ValueError, match=r"model\.attributes\.FACTOR was"):
         predict(stored, out, times_factor, resume=True)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..image import ImageStack
-from ..model import Contents, NoIdentityError, Parts, SharedModel, load
+from ..model import Contents, Look, NoIdentityError, Parts, SharedModel, load
 from ..values import ResultSample, convert, finite_mean_and_deviation
 from .plan_options import PlanOptions
 from .strategy import Tiling
@@ -41,6 +41,7 @@ class Code:
     """
 
     id: str | None
+    shared: SharedModel
     contents: Contents | None = None
     left_out: tuple[str, ...] = ()
     lacks: str = ""
@@ -48,7 +49,15 @@ class Code:
     @property
     def told(self) -> Parts | str | None:
         """What is recorded of it."""
-        return self.id if self.contents is None else self.contents.parts(self.left_out)
+        return self.id if self.contents is None else self.without(self.left_out)
+
+    def without(self, left_out: tuple[str, ...]) -> Parts:
+        """Its parts, without what some attributes and variables hold."""
+        assert self.contents is not None, "asked of what could be told"
+        contents = self.contents
+        if left_out:  # what is left out may have been met first, and told instead of a second place
+            contents = self.shared.handle.contents(Look(left_out=left_out))
+        return contents.parts(left_out)
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ def contents_before(options: PlanOptions) -> Mapping[str, Contents]:
     for name, (shared, given_id) in _asked(options).items():
         if given_id is None:
             with suppress(NoIdentityError):
-                found[name] = shared.handle.contents(weights=False)
+                found[name] = shared.handle.contents(Look(weights=False))
     return found
 
 
@@ -120,11 +129,11 @@ def _asked(options: PlanOptions) -> dict[str, tuple[SharedModel, str | None]]:
 
 def _code(name: str, shared: SharedModel, given_id: str | None, before: Contents | None) -> Code:
     if given_id is not None:
-        return Code(given_id)
+        return Code(given_id, shared)
     try:
-        contents = shared.handle.contents()
+        contents = shared.handle.contents(Look(before=before))
     except NoIdentityError as error:
-        return Code(None, lacks=str(error))
+        return Code(None, shared, lacks=str(error))
     left_out = () if before is None else contents.changed_since(before)
     if left_out:
         _log.info(
@@ -132,7 +141,7 @@ def _code(name: str, shared: SharedModel, given_id: str | None, before: Contents
             name,
             ", ".join(left_out),
         )
-    return Code(None, contents, left_out)
+    return Code(None, shared, contents, left_out)
 
 
 def _results(

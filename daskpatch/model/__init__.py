@@ -2,7 +2,7 @@
 
 from .adaptation import ModelLike, shared_model
 from .augmentation import Position, as_augment, positions
-from .contents import Contents, NoIdentityError, Parts
+from .contents import Contents, Look, NoIdentityError, Parts
 from .errors import ModelError, describe_tile
 from .exhaustion import is_out_of_memory, release_memory
 from .former import former_identity

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .contents import Contents, NoIdentityError, contents_of_files
+from .contents import WHOLE, Contents, Look, NoIdentityError, contents_of_files
 from .files import digest_of_file, origin_of_module, source_digests
 from .handles import Batch, CallableModel, ModelHandle, SharedModel
 from .importing import import_attribute, split_name
@@ -94,7 +94,7 @@ class ImportedModel:
     def nbytes(self) -> int:
         return 0
 
-    def contents(self, *, weights: bool = True) -> Contents:  # noqa: ARG002 (the interface)
+    def contents(self, look: Look = WHOLE) -> Contents:  # noqa: ARG002 (the interface)
         settings = {"attribute": self.attribute}
         if self.file is not None:
             return contents_of_files(code=source_digests(self.file), settings=settings)

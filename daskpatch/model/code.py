@@ -13,7 +13,9 @@ import hashlib
 import inspect
 import linecache
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -21,8 +23,9 @@ from typing import Any
 TAG = f"{sys.implementation.cache_tag} -O{sys.flags.optimize}"
 """What bytecode can be compared within: asserts are compiled or not."""
 
-_OF_PLACE = inspect.CO_NESTED | 0x4000000
-"""Flags of where code stands, and (since Python 3.13) of whether it has a docstring."""
+_OF_PLACE = inspect.CO_NESTED | 0x4000000 | annotations.compiler_flag
+"""Flags of where code stands, of whether it has a docstring (since Python 3.13), and of what its
+annotations are."""
 
 _OF_NAMES = {*dis.hasname, *dis.haslocal, *dis.hasfree}
 
@@ -84,22 +87,46 @@ def _node_of(code: CodeType) -> ast.AST | None:
     """The node that a code object was compiled from, if it is still there, once."""
     source = "".join(linecache.getlines(code.co_filename))
     parsed = _parsed(source, code.co_filename) if source else None
-    if parsed is None:
+    if parsed is None or not any(_is_same(each, code) for each in parsed.codes[_key(code)]):
         return None
-    tree, codes = parsed
-    alike = [each for each in codes if _is_same(each, code)]
-    nodes = [node for node in ast.walk(tree) if _is_node_of(node, code)]
-    return nodes[0] if len(nodes) == 1 and alike else None
+    if code.co_name == "<lambda>":
+        places = set(code.co_positions()) & parsed.lambdas.keys()
+        nodes = [node for place in places for node in parsed.lambdas[place]]
+    else:
+        nodes = parsed.functions[_key(code)]
+    return nodes[0] if len(nodes) == 1 else None
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """A source's functions, as code and as nodes, by name and first line; lambdas by their body."""
+
+    codes: Mapping[tuple[str, int], list[CodeType]]
+    functions: Mapping[tuple[str, int], list[ast.AST]]
+    lambdas: Mapping[Position, list[ast.AST]]
 
 
 @lru_cache(maxsize=16)
-def _parsed(source: str, filename: str) -> tuple[ast.Module, list[CodeType]] | None:
+def _parsed(source: str, filename: str) -> _Parsed | None:
     try:
         tree = ast.parse(source)
         compiled = compile(source, filename, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):  # a cell with magics
         return None
-    return tree, list(_codes_inside(compiled))
+    parsed = _Parsed(defaultdict(list), defaultdict(list), defaultdict(list))
+    for code in _codes_inside(compiled):
+        parsed.codes[_key(code)].append(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Lambda):
+            parsed.lambdas[_place(node.body)].append(node)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            parsed.functions[node.name, first].append(node)
+    return parsed
+
+
+def _key(code: CodeType) -> tuple[str, int]:
+    return code.co_name, code.co_firstlineno
 
 
 def _codes_inside(code: CodeType) -> Iterator[CodeType]:
@@ -115,15 +142,6 @@ def _is_same(one: CodeType, other: CodeType) -> bool:
         and list(one.co_positions()) == list(other.co_positions())
         and bytecode_digest(one) == bytecode_digest(other)
     )
-
-
-def _is_node_of(node: ast.AST, code: CodeType) -> bool:
-    if isinstance(node, ast.Lambda):
-        return code.co_name == "<lambda>" and _place(node.body) in set(code.co_positions())
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-        return node.name == code.co_name and first == code.co_firstlineno
-    return False
 
 
 def _place(node: ast.expr) -> Position:

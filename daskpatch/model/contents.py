@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,11 @@ from typing import Literal
 
 from .code import TAG
 from .installed import version_of
+
+_NAMED = 64
+"""Attributes and parameters that are recorded one by one."""
+
+_DIGITS = 8
 
 PartName = Literal["code", "weights", "attributes"]
 
@@ -50,6 +56,9 @@ class Parts:
         Compares in all versions; None where the source of some code is not what was compiled.
     left_out
         Attributes and variables that a call of the model changes.
+    held
+        Of weights and of attributes: a digest of what each attribute, variable and parameter holds,
+        so that a refusal can name it; empty where they are many.
     """
 
     tag: str
@@ -59,43 +68,86 @@ class Parts:
     attributes: str
     versions: dict[str, str]
     left_out: tuple[str, ...] = ()
+    held: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How to look at what a model is made of.
+
+    Attributes
+    ----------
+    weights
+        Whether to read those that a call does not change: parameters, files.
+    left_out
+        Attributes and variables not to look into.
+    before
+        An earlier look, for one that is to be compared with it.
+    """
+
+    weights: bool = True
+    left_out: tuple[str, ...] = ()
+    before: Contents | None = None
+
+
+WHOLE = Look()
+"""At everything."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a model is made of, in the order of a walk through it."""
+    """What a model is made of, in the order of a walk through it.
+
+    Attributes
+    ----------
+    places
+        Where each object was met, by its address; kept, so that no address is used twice.
+    """
 
     leaves: tuple[Leaf, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[int, tuple[object, str]] = field(default_factory=dict, repr=False)
 
     def __add__(self, other: Contents) -> Contents:
-        return Contents(self.leaves + other.leaves, {**self.versions, **other.versions})
+        versions, places = (
+            {**a, **b} for a, b in ((self.versions, other.versions), (self.places, other.places))
+        )
+        return Contents(self.leaves + other.leaves, versions, places)
 
     def changed_since(self, before: Contents) -> tuple[str, ...]:
         """The attributes and variables that hold something else than before."""
         ours, theirs = ({leaf for leaf in each.leaves if leaf.holder} for each in (self, before))
-        changed = sorted({leaf.holder for leaf in ours ^ theirs})
-        return tuple(name for name in changed if not _is_within(name, (*{*changed} - {name},)))
+        changed = {leaf.holder for leaf in ours ^ theirs}
+        return tuple(sorted(name for name in changed if not _around(name) & changed))
 
     def parts(self, left_out: Iterable[str] = ()) -> Parts:
-        """Digests, without what some attributes and variables hold."""
-        names = tuple(left_out)
-        kept = [leaf for leaf in self.leaves if not _is_within(leaf.path, names)]
-        code = [leaf for leaf in kept if leaf.part == "code"]
+        """Digests; `left_out` is what the look left out."""
+        code = [leaf for leaf in self.leaves if leaf.part == "code"]
         has_trees = all(leaf.tree is not None for leaf in code)
         return Parts(
             tag=TAG,
             bytecode=_folded((leaf.path, leaf.told) for leaf in code),
             trees=_folded((leaf.path, leaf.tree or b"") for leaf in code) if has_trees else None,
-            weights=_folded(_told(kept, "weights")),
-            attributes=_folded(_told(kept, "attributes")),
+            weights=_folded(_told(self.leaves, "weights")),
+            attributes=_folded(_told(self.leaves, "attributes")),
             versions={"python": ".".join(map(str, sys.version_info[:2])), **self.versions},
-            left_out=names,
+            left_out=tuple(left_out),
+            held={"weights": self._held("weights"), "attributes": self._held("attributes")},
         )
 
+    def _held(self, part: PartName) -> dict[str, str]:
+        held: dict[str, list[tuple[str, bytes]]] = {}
+        for leaf in self.leaves:
+            if leaf.part == part:
+                held.setdefault(leaf.holder or leaf.path, []).append((leaf.path, leaf.told))
+        if len(held) > _NAMED:
+            return {}
+        return {name: _folded(told)[:_DIGITS] for name, told in held.items()}
 
-def _is_within(path: str, names: Iterable[str]) -> bool:
-    return any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in names)
+
+def _around(path: str) -> set[str]:
+    """The paths of what something is inside of."""
+    return {path[: found.start()] for found in re.finditer(r"[.\[]", path)}
 
 
 def _told(leaves: Iterable[Leaf], part: PartName) -> Iterator[tuple[str, bytes]]:
@@ -106,7 +158,7 @@ def _folded(pieces: Iterable[tuple[str, bytes]]) -> str:
     digest = hashlib.sha256()
     for path, told in pieces:
         # Lengths between, so that `ab`, `c` and `a`, `bc` differ.
-        for piece in (path.encode(), told):
+        for piece in (path.encode("utf-8", "surrogatepass"), told):
             digest.update(len(piece).to_bytes(8, "little") + piece)
     return digest.hexdigest()
 

@@ -6,7 +6,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from .code import tree_digest_of_module
@@ -39,7 +39,7 @@ def source_digests(path: Path, name: str = "") -> dict[str, str]:
         found[key] = tree_digest_of_module(tree)
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]
         for each in _imported(tree, package):
-            there = file_of_module(each, beside=path.parent)
+            there = _own_source(each, beside=path.parent)
             if there is not None and there != path:
                 waiting.append((each, each, there))
     return found
@@ -76,13 +76,11 @@ def _absolute(module: str, level: int, package: str) -> str:
     return ".".join(filter(None, (*base, module)))
 
 
-def file_of_module(name: str, beside: Path | None = None) -> Path | None:
+def _own_source(name: str, beside: Path) -> Path | None:
     """The source of one of the user's own modules; None where it has none or is installed.
 
     `beside` is a folder whose files can be imported, too.
     """
-    if name.partition(".")[0] in sys.stdlib_module_names:
-        return None
     file = origin_of_module(name) or _neighbour(name, beside)
     if file is None or file.suffix != ".py" or is_installed_file(file):
         return None
@@ -90,23 +88,32 @@ def file_of_module(name: str, beside: Path | None = None) -> Path | None:
 
 
 def origin_of_module(name: str) -> Path | None:
-    """The file that a module is in; None where it is in none, or there is no such module."""
+    """The file that a module is in; None where it is in none, or there is no such module.
+
+    Found without importing anything, also what lies around it.
+    """
     loaded = getattr(sys.modules.get(name), "__file__", None)
     file = Path(loaded) if loaded else _found(name)
     return file if file is not None and file.is_file() else None
 
 
 def _found(name: str) -> Path | None:
-    try:
-        spec = find_spec(name)
-    except (ImportError, AttributeError, ValueError):  # no such module, or no package
-        return None
+    path = None
+    spec = None
+    for part in _with_parents(name):
+        try:
+            spec = PathFinder.find_spec(part, path)
+        except (ImportError, AttributeError, ValueError):
+            return None
+        if spec is None or (spec.origin and part != name and is_installed_file(Path(spec.origin))):
+            return None
+        path = spec.submodule_search_locations
+        if path is None and part != name:
+            return None
     return Path(spec.origin) if spec is not None and spec.origin and spec.has_location else None
 
 
-def _neighbour(name: str, folder: Path | None) -> Path | None:
-    if folder is None:
-        return None
+def _neighbour(name: str, folder: Path) -> Path | None:
     place = folder.joinpath(*name.split("."))
     candidates = (place.with_suffix(".py"), place / "__init__.py")
     return next((each for each in candidates if each.is_file()), None)

@@ -14,7 +14,7 @@ from uuid import uuid4
 from numpy.typing import NDArray
 
 from ..support import unmasked
-from .contents import Contents
+from .contents import WHOLE, Contents, Look
 from .walk import contents_of
 
 Batch = NDArray[Any]
@@ -38,10 +38,8 @@ class ModelHandle(Protocol):
     def nbytes(self) -> int:
         """Bytes of the model's weights; 0 where it does not say."""
 
-    def contents(self, *, weights: bool = True) -> Contents:
+    def contents(self, look: Look = WHOLE) -> Contents:
         """What the model is made of: the same in any process, and otherwise for any other model.
-
-        Without `weights`, those that a call does not change are not read.
 
         Raises
         ------
@@ -177,8 +175,8 @@ class CallableModel:
     def nbytes(self) -> int:
         return 0
 
-    def contents(self, *, weights: bool = True) -> Contents:
-        return contents_of(self.function, weights=weights)
+    def contents(self, look: Look = WHOLE) -> Contents:
+        return contents_of(self.function, look)
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 from functools import lru_cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 import numpy as np
+
+_STDLIB = Path(sysconfig.get_path("stdlib"))
+
+_OURS = Path(__file__).parents[1]
 
 
 def module_of(value: object) -> str:
     """The module that a function or class says it is from."""
     if isinstance(value, np.ufunc):
         return "numpy"
-    return getattr(value, "__module__", None) or "builtins"
+    module = getattr(value, "__module__", None)
+    # Of some compiled types it is a descriptor, for the objects' own.
+    return module if isinstance(module, str) else "builtins"
 
 
 def is_installed(module: str | None) -> bool:
@@ -22,31 +30,63 @@ def is_installed(module: str | None) -> bool:
 
     One that is installed for development is not: its code changes under one version.
     """
-    if module is None:  # made by exec
+    if module is None or module == "__main__":  # made by exec; or run by whatever launcher
         return False
-    top = module.partition(".")[0]
-    if top in sys.stdlib_module_names or top == __package__.partition(".")[0]:
-        return True
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return file is not None and is_installed_file(Path(file))
+    loaded = sys.modules.get(module)
+    file = getattr(loaded, "__file__", None)
+    if file is not None:
+        return is_installed_file(Path(file))
+    folders = [*getattr(loaded, "__path__", ())]  # of a package without a file of its own
+    if folders:
+        return all(is_installed_file(Path(folder)) for folder in folders)
+    return module.partition(".")[0] in sys.stdlib_module_names
 
 
 def is_installed_file(file: Path) -> bool:
-    """Whether a file lies where packages are installed.
+    """Whether a file lies where packages are installed, or is Python's own.
 
     >>> is_installed_file(Path("/usr/lib/python3/dist-packages/numpy/__init__.py"))
     True
     """
-    return not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    is_package = not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    return is_package or file.is_relative_to(_STDLIB) or file.is_relative_to(_OURS)
+
+
+def is_library_code(function: FunctionType) -> bool:
+    """Whether a package wrote a function, whatever its decorators say that it is called.
+
+    >>> is_library_code(is_library_code)
+    True
+    """
+    file = function.__code__.co_filename
+    if not file.startswith("<"):
+        return is_installed_file(Path(file))
+    return is_installed(function.__globals__.get("__name__"))
 
 
 def is_library_function(value: object) -> bool:
-    """Whether it is a compiled function of an installed package, such as a ufunc or a builtin."""
-    if isinstance(value, np.ufunc):
-        return not value.__name__.endswith("(vectorized)")  # what numpy.frompyfunc made
-    is_named = callable(value) and hasattr(value, "__name__")
-    holds_something = bool(getattr(value, "__dict__", None))  # as an object of numpy.vectorize
-    return is_named and not holds_something and is_installed(module_of(value))
+    """Whether it is something callable that an installed package has under its name.
+
+    A ufunc, a builtin, a method of a module's own generator; not what it made for the user.
+
+    >>> is_library_function(np.sin), is_library_function(np.vectorize(abs))
+    (True, False)
+    """
+    if isinstance(value, type | FunctionType | ModuleType) or not callable(value):
+        return False
+    # Of the class first: a wrapper of the user's may pass on whatever is asked of it.
+    if not is_installed(module_of(type(value))):
+        return False
+    name = getattr(value, "__name__", None)
+    homes = (home for home in (module_of(value), "numpy.random", "random") if is_installed(home))
+    return isinstance(name, str) and any(
+        _is_same(getattr(sys.modules.get(home), name, None), value) for home in homes
+    )
+
+
+def _is_same(one: object, other: object) -> bool:
+    # A bound method is made anew each time.
+    return one is other or (type(one) is type(other) is not type and one == other)
 
 
 @lru_cache(maxsize=256)

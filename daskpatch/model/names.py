@@ -6,27 +6,28 @@ import dis
 import types
 from collections.abc import Iterator
 from importlib.util import resolve_name
+from itertools import takewhile
+
+_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
+
+_TAKES = ("LOAD_ATTR", "LOAD_METHOD")
 
 
-def names_used(code: types.CodeType) -> set[tuple[str, ...]]:
-    """Globals that a function, or one inside it, loads, with the attributes taken from each.
+def names_used(code: types.CodeType) -> dict[str, set[tuple[str, ...]]]:
+    """Variables from outside that a function, or one inside it, loads, with what it takes of each.
 
     >>> def norm(x):
     ...     return np.linalg.norm(x) * GAIN
-    >>> sorted(names_used(norm.__code__))
-    [('GAIN',), ('np', 'linalg', 'norm')]
+    >>> names_used(norm.__code__)
+    {'np': {('linalg', 'norm')}, 'GAIN': {()}}
     """
-    found = set()
+    found: dict[str, set[tuple[str, ...]]] = {}
     for each in _codes(code):
         steps = [step for step in dis.get_instructions(each) if step.opname != "EXTENDED_ARG"]
         for at, step in enumerate(steps):
-            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                attributes = []
-                for later in steps[at + 1 :]:
-                    if later.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
-                        break
-                    attributes.append(later.argval)
-                found.add((step.argval, *attributes))
+            if step.opname in _LOADS:
+                taken = takewhile(lambda later: later.opname in _TAKES, steps[at + 1 :])
+                found.setdefault(step.argval, set()).add(tuple(each.argval for each in taken))
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..support import load_extra
-from .contents import Contents, contents_of_files
+from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
 from .handles import Batch, ExclusiveModel, distinct
 
@@ -48,8 +48,8 @@ class OnnxModel:
     def nbytes(self) -> int:
         return sum(file.stat().st_size for file in (self.file, *external_files(self.file)))
 
-    def contents(self, *, weights: bool = True) -> Contents:
-        files = (self.file, *external_files(self.file)) if weights else ()
+    def contents(self, look: Look = WHOLE) -> Contents:
+        files = (self.file, *external_files(self.file)) if look.weights else ()
         # The graph's own name is the user's; the others' names are in it.
         digests = {str(number): digest_of_file(file) for number, file in enumerate(files)}
         return contents_of_files(digests, package="onnxruntime")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..support import load_extra
-from .contents import Contents, contents_of_files
+from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
 from .handles import Batch, ExclusiveModel
 from .walk import contents_of
@@ -76,12 +76,12 @@ class TorchModel:
             return self.module_or_path.stat().st_size
         return sum(t.nbytes for t in self.module_or_path.state_dict().values())
 
-    def contents(self, *, weights: bool = True) -> Contents:
+    def contents(self, look: Look = WHOLE) -> Contents:
         model, settings = self.module_or_path, {"autocast": self.autocast}
         if isinstance(model, Path):
-            digests = {"file": digest_of_file(model)} if weights else {}
+            digests = {"file": digest_of_file(model)} if look.weights else {}
             return contents_of_files(digests, settings=settings, package="torch")
-        return contents_of_files(settings=settings) + contents_of(model, weights=weights)
+        return contents_of_files(settings=settings) + contents_of(model, look)
 
     def load(self) -> Callable[[Batch], Any]:
         torch = load_extra("torch", "TorchModel")

@@ -1,38 +1,69 @@
 """A walk through a function or object and everything that it uses, giving what it is made of.
 
 Values are told by where they are (a path of names), never by address, file name, line, or an order
-that chance made.
+that chance made. What is met again is told by where it was met first.
 """
 
 from __future__ import annotations
 
+import argparse
+import copyreg
 import dataclasses
 import enum
 import functools
 import hashlib
 import inspect
+import os
 import re
+import sys
 import types
+from collections import deque
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .code import bytecode_digest, tree_digest
-from .contents import Contents, Leaf, NoIdentityError, PartName
-from .files import file_of_module, source_digests
-from .installed import is_installed, is_library_function, module_of, version_of
+from .contents import WHOLE, Contents, Leaf, Look, NoIdentityError, PartName
+from .files import digest_of_file, origin_of_module, source_digests
+from .installed import (
+    is_installed,
+    is_installed_file,
+    is_library_code,
+    is_library_function,
+    module_of,
+    version_of,
+)
 from .names import imports_inside, names_used
 
-_PLAIN = (
-    *(bool, int, float, complex, str, bytes, range, slice),
-    *(type(None), type(Ellipsis), np.dtype, Path),
-)
-"""Values that their repr tells from others."""
+_PLAIN = {bool, float, complex, str, bytes, range, slice, type(None), type(Ellipsis)}
+"""Types whose values their repr tells from others."""
 
-_METHODS = (types.FunctionType, staticmethod, classmethod, property)
+_NOTES = {
+    "__doc__", "__module__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__",
+    "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__qualname__",
+    "__slots__", "__slotnames__", "__match_args__", "__orig_bases__", "__parameters__",
+    "__abstractmethods__", "__type_params__", "__classcell__", "__dataclass_fields__",
+    "__dataclass_params__", "__attrs_attrs__", "__attrs_own_setattr__", "__attrs_props__",
+}  # fmt: skip
+"""What Python, a library or a decorator notes of a class."""
+
+_WRITTEN = {
+    "__init__", "__repr__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__",
+    "__new__", "__setattr__", "__delattr__", "__getstate__", "__setstate__", "__replace__",
+    "__getnewargs__", "_make", "_replace", "_asdict",
+}  # fmt: skip
+"""Methods that `dataclass`, `namedtuple` and attrs write."""
+
+_OF_MODULES = {
+    "__file__", "__name__", "__package__", "__spec__", "__loader__", "__builtins__", "__doc__",
+    "__path__", "__cached__",
+}  # fmt: skip
+
+_NAMESPACES = (argparse.Namespace, types.SimpleNamespace)
+"""Of these it is told what is taken from them: other arguments of a script are no part of it."""
 
 _ATTRIBUTE = re.compile(r"\.(\w+)")
 """Names after a dot in TorchScript: attributes, among others."""
@@ -40,17 +71,18 @@ _ATTRIBUTE = re.compile(r"\.(\w+)")
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
-def contents_of(value: object, *, weights: bool = True) -> Contents:
+def contents_of(value: object, look: Look = WHOLE) -> Contents:
     """What a function or object is made of.
 
     A function is its code, defaults, closure, attributes, and the globals that it uses; an object
     its class and its attributes; a torch module its submodules' classes, attributes and hooks, its
-    parameters and buffers. Without `weights`, parameters and buffers are not read.
+    parameters and buffers.
 
     Raises
     ------
     NoIdentityError
-        If it uses something that has none, such as an open file or a compiled object.
+        If it uses something that has none, such as an open file or a compiled object; it says
+        where that is.
 
     Examples
     --------
@@ -58,214 +90,325 @@ def contents_of(value: object, *, weights: bool = True) -> Contents:
     >>> one.weights == other.weights, one.attributes == other.attributes
     (False, True)
     """
-    walk = _Walk(weights)
-    try:
-        walk.visit(value, "model", "")
-    except RecursionError as error:
-        raise NoIdentityError("values nested too deeply") from error
-    return Contents(tuple(walk.leaves), walk.versions)
+    walk = _Walk(look)
+    walk.start(value)
+    return Contents(tuple(walk.leaves), walk.versions, walk.met)
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """Something that is still to be looked at; `is_foreign` in what a package made for itself."""
+
+    value: Any
+    path: str
+    holder: str
+    is_foreign: bool
 
 
 @dataclass
 class _Walk:
-    weights: bool
+    look: Look
     leaves: list[Leaf] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
-    # Kept, so that no address is used twice; told by where they were first met.
-    _met: dict[int, tuple[object, str]] = field(default_factory=dict)
+    met: dict[int, tuple[object, str]] = field(default_factory=dict)
+    # A queue, not calls within calls: a model may be a chain of hundreds of functions.
+    _coming: deque[_Visit] = field(default_factory=deque)
+    _is_foreign: bool = False
+
+    def start(self, value: object) -> None:
+        self._left_out = set(self.look.left_out)
+        before = self.look.before
+        self._known = {} if before is None else before.places
+        self._elsewhere: dict[int, tuple[object, str]] = {}
+        self.visit(value, "model", "")
+        self._go_on()
+        # What an earlier look met at a place where it is no longer.
+        for known, path in list(self._elsewhere.values()):
+            if id(known) not in self.met:
+                self._elsewhere = {}
+                self._known = {}
+                self.visit(known, path, path)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._coming:
+            coming = self._coming.popleft()
+            self._is_foreign = coming.is_foreign
+            try:
+                self._visit_new(coming.value, coming.path, coming.holder)
+            except NoIdentityError:
+                if not coming.is_foreign:
+                    raise
+            except Exception as error:  # the user's classes may do anything
+                if not coming.is_foreign:
+                    told = f"{coming.path}: {type(error).__name__}: {error}"
+                    raise NoIdentityError(told) from error
 
     def visit(self, value: object, path: str, holder: str) -> None:
-        if isinstance(value, _PLAIN):
-            self._add("attributes", path, holder, f"{type(value).__name__} {value!r}")
-        elif id(value) in self._met:
-            self._add("attributes", path, holder, f"as {self._met[id(value)][1]}")
+        kind = type(value)
+        if kind is int:
+            assert isinstance(value, int)
+            self._add("attributes", path, holder, f"int {value:x}")
+        elif kind in _PLAIN or isinstance(value, np.dtype | PurePath):
+            told = _description(value) if isinstance(value, np.dtype) else repr(value)
+            self._add("attributes", path, holder, f"{kind.__name__} {told}")
+        elif id(value) in self.met:
+            self._add("attributes", path, holder, f"as {self.met[id(value)][1]}")
+        elif id(value) in self._known and self._known[id(value)][1] != path:
+            # Told where it was before: a call may have put it in a second place.
+            self._elsewhere[id(value)] = (value, self._known[id(value)][1])
+            self._add("attributes", path, holder, f"as {self._known[id(value)][1]}")
         else:
-            self._met[id(value)] = (value, path)
-            self._add("attributes", path, holder, type(value).__name__)
-            self._visit_new(value, path, holder)
+            self.met[id(value)] = (value, path)
+            self._add("attributes", path, holder, kind.__name__)
+            self._coming.append(_Visit(value, path, holder, self._is_foreign))
 
     def _add(self, part: PartName, path: str, holder: str, told: str) -> None:
-        self.leaves.append(Leaf(part, path, holder, told.encode()))
+        self.leaves.append(Leaf(part, path, holder, told.encode("utf-8", "surrogatepass")))
+
+    def _add_code(self, path: str, holder: str, told: str, tree: str | None) -> None:
+        tree_told = None if tree is None else tree.encode("utf-8", "surrogatepass")
+        told_bytes = told.encode("utf-8", "surrogatepass")
+        self.leaves.append(Leaf("code", path, holder, told_bytes, tree_told))
 
     def _held(self, value: object, path: str) -> None:
-        """What an attribute or a variable holds."""
-        self.visit(value, path, path)
+        """What an attribute, a variable or an entry holds."""
+        if path not in self._left_out:
+            self.visit(value, path, path)
 
     def _visit_new(self, value: Any, path: str, holder: str) -> None:
-        match value:
-            case np.ndarray() | np.generic():
-                self._array(np.asarray(value), path, holder)
-            case list() | tuple() if all(isinstance(item, _PLAIN) for item in value):
-                # Long ones are no leaves each: a table of a million numbers is one thing.
-                told = repr([(type(item).__name__, item) for item in value]).encode()
-                self._add("attributes", path, holder, hashlib.sha256(told).hexdigest())
-            case list() | tuple():
-                for number, item in enumerate(value):
-                    self.visit(item, f"{path}[{number}]", holder)
-            case set() | frozenset():
-                # Sets have the order of hashes, which differ between processes.
-                for number, item in enumerate(sorted(value, key=_sortable)):
-                    self.visit(item, f"{path}[{number}]", holder)
-            case dict() | types.MappingProxyType():
-                for key in sorted(value, key=_sortable):
-                    self.visit(key, f"{path}[key]", holder)
-                    self.visit(value[key], f"{path}[{_sortable(key)}]", holder)
-            case types.ModuleType():
-                self._module(value, path)
-            case types.FunctionType():
-                self._function(value, path, holder)
-            case types.MethodType():
-                self.visit(value.__func__, path, holder)
-                self.visit(value.__self__, f"{path}.__self__", holder)
-            case types.CodeType():
-                self._code(value, path, holder)
-            case staticmethod() | classmethod():
-                self.visit(value.__func__, path, holder)
-            case property():
-                self.visit([value.fget, value.fset, value.fdel], path, holder)
-            case functools.cached_property():
-                self.visit(value.func, path, holder)
-            case functools.partial():
-                self.visit(value.func, f"{path}.func", holder)
-                self.visit([value.args, value.keywords], f"{path}.arguments", holder)
-            case type():
-                self._class(value, path)
-            case _ if is_library_function(value):
-                self._library(module_of(value), getattr(value, "__name__", ""), path)
-                if not isinstance(getattr(value, "__self__", None), types.ModuleType | None):
-                    self.visit(value.__self__, f"{path}.__self__", holder)
-            case _ if hasattr(value, "__wrapped__") and callable(value):
-                self.visit(value.__wrapped__, f"{path}.__wrapped__", holder)  # lru_cache
-            case _ if hasattr(value, "state_dict") and hasattr(value, "named_modules"):
-                self._torch_module(value, path, holder)
-            case _ if hasattr(value, "detach") and hasattr(value, "cpu"):
-                self._tensor(value, path, holder)
-            case _:
-                self._object(value, path, holder)
+        torch = sys.modules.get("torch")
+        kind = type(value)
+        if isinstance(value, np.ndarray | np.generic):
+            self._array(value, path, holder)
+        elif kind in (list, tuple):
+            self._sequence(value, path, holder)
+        elif kind in (set, frozenset):
+            # Sets have the order of hashes, which differ between processes.
+            self._sequence(sorted(value, key=_order), path, holder)
+        elif kind in (dict, types.MappingProxyType):
+            self._mapping(value, path, holder)
+        elif kind is types.ModuleType:
+            self._module(value, path)
+        elif kind is types.FunctionType:
+            self._function(value, path, holder)
+        elif kind is types.CodeType:
+            self._code(value, path, holder)
+        elif isinstance(value, type):
+            self._class(value, path)
+        elif torch is not None and isinstance(value, torch.nn.Module):
+            self._torch_module(value, path)
+        elif torch is not None and isinstance(value, torch.Tensor):
+            self._tensor(value, path, holder)
+        elif is_library_function(value):
+            self._library(module_of(value), value.__name__, path)
+        elif value is os.environ:
+            self._library("os", "environ", path)
+        else:
+            self._object(value, path, holder)
 
-    def _array(self, values: NDArray[Any], path: str, holder: str) -> None:
-        if values.dtype.hasobject:
-            raise NoIdentityError("an array of Python objects")
-        content = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
-        digest = hashlib.sha256(content).hexdigest()
-        self._add("weights", path, holder, f"{values.dtype.str} {values.shape} {digest}")
+    def _sequence(self, items: Any, path: str, holder: str) -> None:
+        if all(type(item) in _PLAIN or type(item) is int for item in items):
+            # Long ones are no leaves each: a table of a million numbers is one thing.
+            digest = hashlib.sha256()
+            for item in items:
+                told = f"{item:x}" if type(item) is int else repr(item)
+                digest.update(f"{type(item).__name__} {told}\n".encode("utf-8", "surrogatepass"))
+            self._add("attributes", path, holder, digest.hexdigest())
+            return
+        # Where one grows, it is the whole that changed, not the items that came.
+        self._add("attributes", path, holder, f"{len(items)} items")
+        for number, item in enumerate(items):
+            self._held(item, f"{path}[{number}]")
+
+    def _mapping(self, mapping: Any, path: str, holder: str) -> None:
+        self._add("attributes", path, holder, f"{len(mapping)} entries")
+        for number, (key, value) in enumerate(mapping.items()):
+            name = key if type(key) is str else number
+            self._held(key, f"{path}[{number}].key")
+            self._held(value, f"{path}[{name}]")
+
+    def _array(self, values: NDArray[Any] | np.generic, path: str, holder: str) -> None:
+        array = np.asarray(values)
+        told = f"{_description(array.dtype)} {array.shape}"
+        if array.dtype.names is not None:
+            self._add("weights", path, holder, told)
+            for name in array.dtype.names:  # without what lies between the fields
+                self._array(array[name], f"{path}[{name}]", holder)
+        elif array.dtype.hasobject:
+            self._add("weights", path, holder, told)
+            self._sequence(array.reshape(-1).tolist(), path, holder)
+        else:
+            content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            self._add("weights", path, holder, f"{told} {hashlib.sha256(content).hexdigest()}")
+        if isinstance(values, np.ma.MaskedArray):
+            self._array(np.ma.getmaskarray(values), f"{path}.mask", holder)
+        elif type(values) not in (np.ndarray, np.memmap) and isinstance(values, np.ndarray):
+            self.visit(type(values), f"{path}.__class__", "")
+            self._attributes(values, path)
 
     def _tensor(self, tensor: Any, path: str, holder: str) -> None:
         import torch
 
-        tensor = tensor.detach().cpu().contiguous()
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer):
+            self.visit(type(tensor), f"{path}.__class__", "")
+        told = f"{tensor.dtype} {tuple(tensor.shape)}"
+        tensor = tensor.detach()
+        if tensor.is_quantized:
+            told += f" {tensor.q_scale()} {tensor.q_zero_point()}"
+            tensor = tensor.int_repr()
+        if tensor.layout != torch.strided:
+            tensor = tensor.to_dense()
+        tensor = tensor.resolve_conj().resolve_neg().cpu().contiguous()
         # NumPy has no bfloat16: bytes serve for all dtypes.
         content = tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b""
-        digest = hashlib.sha256(content).hexdigest()
-        self._add("weights", path, holder, f"{tensor.dtype} {tuple(tensor.shape)} {digest}")
+        self._add("weights", path, holder, f"{told} {hashlib.sha256(content).hexdigest()}")
 
     def _library(self, module: str, name: str, path: str) -> None:
         """Something of an installed package: its name, and the package's version."""
-        # Where in a package it is kept is the package's own affair, and differs between versions.
         top = module.partition(".")[0]
         if version_of(top):
             self.versions[top] = version_of(top)
-        told = f"{top}:{name}".encode()
-        self.leaves.append(Leaf("code", path, "", told, told))
-
-    def _sources(self, file: Path, module: str, path: str) -> None:
-        for name, digest in source_digests(file, module).items():
-            told = digest.encode()
-            self.leaves.append(Leaf("code", f"{path}:{name}", "", told, told))
+        told = f"{module}:{name}"
+        self._add_code(path, "", told, told)
 
     def _module(self, module: types.ModuleType, path: str) -> None:
-        file = file_of_module(module.__name__)
+        name = module.__name__
+        if is_installed(name):
+            self._library(name, name, path)
+            return
+        file = origin_of_module(name)
         if file is None:
-            self._library(module.__name__, module.__name__, path)
+            names = sorted({*vars(module)} - _OF_MODULES)
+            for each in names:
+                self._held(vars(module)[each], f"{path}.{each}")
+        elif file.suffix == ".py":
+            self._sources(source_digests(file, name), path)
         else:
-            self._sources(file, module.__name__, path)
+            digest = digest_of_file(file)
+            self._add_code(path, "", digest, digest)
+
+    def _sources(self, digests: dict[str, str], path: str) -> None:
+        for name, digest in digests.items():
+            self._add_code(f"{path}:{name}", "", digest, digest)
 
     def _code(self, code: types.CodeType, path: str, holder: str) -> None:
-        tree = tree_digest(code)
-        told = bytecode_digest(code).encode()
-        self.leaves.append(Leaf("code", path, holder, told, tree.encode() if tree else None))
+        self._add_code(path, holder, bytecode_digest(code), tree_digest(code))
 
     def _function(self, function: types.FunctionType, path: str, holder: str) -> None:
-        if is_installed(function.__module__):
-            self._library(function.__module__, function.__qualname__, path)
-            if "<locals>" in function.__qualname__:
-                self._made_by_library(function, path)
-            return
         code = function.__code__
+        if is_library_code(function):
+            home = function.__globals__.get("__name__") or ""
+            self._library(home, code.co_qualname, path)
+            if "<locals>" in code.co_qualname:
+                # A package made it, of what it was given; and of its own, which has a version.
+                self._is_foreign = True
+                self._bound(function, {}, path)
+            return
+        used = names_used(code)
         self._code(code, path, holder)
-        self._bound(function, path)
-        for names in sorted(names_used(code)):
-            if names[0] in function.__globals__:
-                self._global(function.__globals__[names[0]], names[1:], f"{path}.{names[0]}")
+        self._bound(function, used, path)
+        for name in sorted(used.keys() & function.__globals__.keys() - _OF_MODULES):
+            self._taken(function.__globals__[name], used[name], f"{path}.{name}")
         for name in sorted(imports_inside(function)):
-            file = file_of_module(name)
-            if file is not None:
-                self._sources(file, name, f"{path}.{name}")
+            file = origin_of_module(name)
+            if file is not None and file.suffix == ".py" and not is_installed_file(file):
+                self._sources(source_digests(file, name), f"{path}.{name}")
         for name in sorted(vars(function)):
             self._held(vars(function)[name], f"{path}.{name}")
 
-    def _bound(self, function: types.FunctionType, path: str) -> None:
+    def _bound(
+        self, function: types.FunctionType, used: dict[str, set[tuple[str, ...]]], path: str
+    ) -> None:
+        """What was bound when a function was made: defaults and closure."""
         self._held([function.__defaults__, function.__kwdefaults__], f"{path}.defaults")
         names, cells = function.__code__.co_freevars, function.__closure__ or ()
         for name, cell in zip(names, cells, strict=True):
             if _has_content(cell):  # else a name that is assigned later
-                self._held(cell.cell_contents, f"{path}.{name}")
+                self._taken(cell.cell_contents, used.get(name, {()}), f"{path}.{name}")
 
-    def _made_by_library(self, function: types.FunctionType, path: str) -> None:
-        """A function that a package made, of what it was given; and of its own things."""
-        n_before = len(self.leaves)
-        try:
-            self._bound(function, path)
-        except NoIdentityError:  # of what is a package's own, its version tells
-            del self.leaves[n_before:]
-
-    def _global(self, value: object, attributes: tuple[str, ...], path: str) -> None:
-        """A global variable; of a module of the user's own, what is taken from it."""
-        is_own = isinstance(value, types.ModuleType) and file_of_module(value.__name__) is not None
-        if is_own and attributes and hasattr(value, attributes[0]):
-            name, *others = attributes
-            self._global(getattr(value, name), tuple(others), f"{path}.{name}")
-        else:
+    def _taken(self, value: object, chains: set[tuple[str, ...]], path: str) -> None:
+        """A variable; of a module of the user's own, or arguments, what is taken from it."""
+        is_own = type(value) is types.ModuleType and not is_installed(value.__name__)
+        is_taken_apart = is_own or type(value) in _NAMESPACES
+        if not is_taken_apart or not all(c and _has(value, c[0]) for c in chains):
             self._held(value, path)
+            return
+        for name in sorted({chain[0] for chain in chains}):
+            rest = {chain[1:] for chain in chains if chain[0] == name}
+            self._taken(vars(value)[name], rest, f"{path}.{name}")
 
     def _class(self, kind: type, path: str) -> None:
-        if issubclass(kind, enum.Enum) and not is_installed(kind.__module__):
+        if issubclass(kind, enum.Enum) and not is_installed(module_of(kind)):
             self._held({name: member.value for name, member in kind.__members__.items()}, path)
+        if not is_installed(module_of(type(kind))):
+            self.visit(type(kind), f"{path}.__class__", "")
         for base in kind.__mro__:
-            if is_installed(base.__module__):
-                self._library(base.__module__, base.__qualname__, path)
+            if is_installed(module_of(base)):
+                self._library(module_of(base), base.__qualname__, path)
                 continue
             for name in sorted(vars(base)):
                 self._member(base, name, f"{path}.{name}")
 
     def _member(self, kind: type, name: str, path: str) -> None:
         member = vars(kind)[name]
-        is_special = (name.startswith("__") and name.endswith("__")) or name.startswith("_abc_")
-        is_made_by_enum = issubclass(kind, enum.Enum) and not isinstance(member, _METHODS)
-        is_note = not isinstance(member, _METHODS) or name.startswith("__annotate")
-        if (is_special and is_note) or is_made_by_enum:
-            return  # what Python, a library or a decorator notes of the class
+        if name in _NOTES or name.startswith("_abc_") or (name == "__hash__" and member is None):
+            return
         if isinstance(member, types.MemberDescriptorType | types.GetSetDescriptorType):
             return
-        if isinstance(member, types.FunctionType) and _is_generated(kind, member):
-            self._generated(inspect.unwrap(member), path)
+        is_method = isinstance(member, types.FunctionType | staticmethod | classmethod | property)
+        if issubclass(kind, enum.Enum) and not is_method and name not in kind.__members__:
+            is_special = name.startswith("_") or name == "__new__"
+            if is_special:
+                return  # what the enumeration knows of its members
+        if issubclass(kind, enum.Enum) and name in kind.__members__:
+            return
+        plain = member.__func__ if isinstance(member, staticmethod) else member  # `__new__`
+        written = inspect.unwrap(plain) if isinstance(plain, types.FunctionType) else None
+        if written is not None and name in _WRITTEN and _is_generated(kind, written):
+            # What it does follows from the fields; attrs puts a random number into `__hash__`.
+            told = "" if name == "__hash__" else bytecode_digest(written.__code__)
+            self._add_code(path, "", told, repr(written.__code__.co_varnames))
             return
         self._held(member, path)
 
-    def _generated(self, function: types.FunctionType, path: str) -> None:
-        """A method that `dataclass` or `namedtuple` wrote: what it does follows from its names."""
-        code = function.__code__
-        told = repr((code.co_names, code.co_varnames)).encode()
-        self.leaves.append(Leaf("code", path, "", told, told))
-
     def _object(self, value: object, path: str, holder: str) -> None:
-        """Any other object: its class, and what it would be built from again by pickle."""
+        """Any other object: what it wraps, or its class, and what pickle would build it from."""
+        match value:
+            case staticmethod() | classmethod():
+                self.visit(value.__func__, path, holder)
+            case property():
+                self.visit([value.fget, value.fset, value.fdel], path, holder)
+            case functools.cached_property():
+                self.visit(value.func, path, holder)
+            case types.MethodType():
+                self.visit(value.__func__, f"{path}.__func__", holder)
+                self.visit(value.__self__, f"{path}.__self__", holder)
+            case functools.partial() if type(value) is functools.partial:
+                self.visit(value.func, f"{path}.func", holder)
+                self.visit([value.args, value.keywords], f"{path}.arguments", holder)
+            case functools.partialmethod():
+                self.visit([value.func, value.args, value.keywords], path, holder)
+            case np.ufunc() if value.__name__.endswith("(vectorized)"):
+                raise NoIdentityError(f"{path}, what numpy.frompyfunc made")
+            case _ if type(value) is type(functools.lru_cache(abs)):
+                self.visit(getattr(value, "__wrapped__"), f"{path}.__wrapped__", holder)  # noqa: B009
+            case types.BuiltinFunctionType() if _home_of(value) is not None:
+                self._module(sys.modules[value.__module__], path)
+                self._add("attributes", path, holder, value.__name__)
+            case _:
+                self._reduced(value, path, holder)
+
+    def _reduced(self, value: object, path: str, holder: str) -> None:
+        kind = type(value)
         try:
-            reduced = value.__reduce_ex__(4)
+            reduce = copyreg.dispatch_table.get(kind)
+            reduced = value.__reduce_ex__(4) if reduce is None else reduce(value)
         except Exception as error:
-            kind = type(value)
-            raise NoIdentityError(f"a {kind.__module__}.{kind.__qualname__}: {error}") from error
-        self.visit(type(value), f"{path}.__class__", "")
+            raise NoIdentityError(
+                f"{path} is a {kind.__module__}.{kind.__qualname__}: {error}"
+            ) from error
+        self.visit(kind, f"{path}.__class__", "")
         if isinstance(reduced, str):  # the name of a global, such as torch.float32
             self._add("attributes", path, holder, reduced)
             return
@@ -274,43 +417,69 @@ class _Walk:
         self.visit(list(arguments), f"{path}.__new__", holder)
         for each in state:
             self._state(each, path, holder)
-        for items in reduced[3:5]:
-            self.visit([*items] if items is not None else [], f"{path}.items", holder)
+        for name, items in zip(("items", "entries"), reduced[3:5], strict=False):
+            if items is not None:
+                self.visit([*items], f"{path}.{name}", holder)
 
     def _state(self, state: object, path: str, holder: str) -> None:
         # With slots, it is the attributes in the dictionary and those in slots.
         with_slots = isinstance(state, tuple) and len(state) == 2
         for each in state if with_slots and isinstance(state, tuple) else (state,):
-            if isinstance(each, dict) and all(isinstance(name, str) for name in each):
+            if type(each) is dict and all(isinstance(name, str) for name in each):
                 for name in sorted(each):
                     self._held(each[name], f"{path}.{name}")
             else:
                 self.visit(each, f"{path}.state", holder)
 
-    def _torch_module(self, module: Any, path: str, holder: str) -> None:
+    def _attributes(self, value: object, path: str) -> None:
+        for name in sorted(vars(value)):
+            self._held(vars(value)[name], f"{path}.{name}")
+
+    def _torch_module(self, module: Any, path: str) -> None:
         import torch
 
-        module = getattr(module, "_orig_mod", module)  # of one that torch.compile wrapped
+        if type(module).__name__ == "OptimizedModule":  # what torch.compile made
+            module = module._orig_mod
         of_every_module = set(vars(torch.nn.Module()))
-        for name, inner in module.named_modules():
+        first: dict[int, str] = {}
+        for name, inner in module.named_modules(remove_duplicate=False):
             here = f"{path}.{name}" if name else path
-            if hasattr(inner, "code_with_constants"):
-                self._script_code(inner, here)
-            elif isinstance(inner, torch.fx.GraphModule):
+            if id(inner) in first:
+                self._add("attributes", here, "", f"as {first[id(inner)]}")
+                continue
+            first[id(inner)] = here
+            if isinstance(inner, torch.jit.ScriptModule):
+                self._script_module(inner, here)
+                continue
+            if isinstance(inner, torch.fx.GraphModule):
                 self._library("torch", "GraphModule", here)
-                self.leaves.append(Leaf("code", here, "", *[inner.code.encode()] * 2))
+                self._add_code(here, "", inner.code, inner.code)
+                # The code names what is of torch or Python; the user's own functions are looked at.
+                called = [node.target for node in inner.graph.nodes if callable(node.target)]
+                self.visit([each for each in called if _is_own(each)], f"{here}.graph", "")
             else:
                 self.visit(type(inner), f"{here}.__class__", "")
-                for key in sorted({*vars(inner)} - of_every_module):
-                    self._held(vars(inner)[key], f"{here}.{key}")
+            own = {*vars(inner)} - of_every_module
+            for key in sorted(own - {"_graph", "_code", "_graphmodule_cls_name"}):
+                self._held(vars(inner)[key], f"{here}.{key}")
             for key in _HOOKS:
                 # In order: their keys are counted through the whole process.
-                self.visit([*getattr(inner, key, {}).values()], f"{here}.{key}", holder)
-        if self.weights:
-            for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-                self._tensor(tensor, f"{path}.{name}", "")
+                self.visit([*vars(inner)[key].values()], f"{here}.{key}", "")
+        self._tensors_of(module, path)
 
-    def _script_code(self, module: Any, path: str) -> None:
+    def _tensors_of(self, module: Any, path: str) -> None:
+        # A call may change buffers: a counter, a table that grows.
+        named = [(name, t, True) for name, t in module.named_buffers(remove_duplicate=False)]
+        if self.look.weights:
+            named += [(n, t, False) for n, t in module.named_parameters(remove_duplicate=False)]
+        for name, tensor, is_held in named:
+            here = f"{path}.{name}"
+            if is_held:
+                self._held(tensor, here)
+            else:
+                self.visit(tensor, here, "")
+
+    def _script_module(self, module: Any, path: str) -> None:
         """A traced or scripted module: its code as TorchScript prints it, and its constants.
 
         Its serialised bytes differ for one module traced twice.
@@ -318,22 +487,49 @@ class _Walk:
         import torch
 
         self._library("torch", "ScriptModule", path)
-        try:
-            code, constants = module.code_with_constants
-        except RuntimeError:  # a module without forward
-            return
-        self.leaves.append(Leaf("code", path, "", *[code.encode()] * 2))
-        self.visit(dict(constants.const_mapping), f"{path}.constants", "")
-        for name in sorted(set(_ATTRIBUTE.findall(code)) - set(dir(torch.nn.Module()))):
+        known, codes = set(dir(torch.nn.Module())), []
+        for method in sorted(module._c._method_names()):
+            # Of the compiled module: Python's face of a list of modules hides its own.
+            code, constants = module._c._get_method(method).code_with_constants
+            codes.append(code)
+            self._add_code(f"{path}.{method}", "", code, code)
+            mapping = getattr(constants, "const_mapping", constants)  # of a method, of a module
+            self.visit(dict(mapping), f"{path}.{method}.constants", "")
+        for name in sorted({*_ATTRIBUTE.findall("".join(codes))} - known):
             held = getattr(module, name, None)
-            if isinstance(held, torch._C.ScriptMethod):
-                self.leaves.append(Leaf("code", f"{path}.{name}", "", *[held.code.encode()] * 2))
-            elif not isinstance(held, torch.nn.Module | torch.nn.Parameter):
+            is_told = isinstance(held, torch.nn.Module | torch.nn.Parameter | torch._C.ScriptMethod)
+            if not is_told:
                 self._held(held, f"{path}.{name}")
 
 
-def _sortable(value: object) -> str:
-    return value if isinstance(value, str) else repr(value)
+def _description(dtype: np.dtype[Any]) -> str:
+    return repr(dtype.descr) if dtype.names is not None else dtype.str
+
+
+def _order(item: object) -> str:
+    """What items of a set are put in order by: what they are made of."""
+    if type(item) in _PLAIN or type(item) is int:
+        return f"{type(item).__name__} {item!r}"
+    return repr(contents_of(item).leaves)
+
+
+def _home_of(value: types.BuiltinFunctionType) -> types.ModuleType | None:
+    """The module of the user's own that a compiled function is from."""
+    name = getattr(value, "__module__", None)
+    if not isinstance(name, str) or is_installed(name):
+        return None
+    return sys.modules.get(name)
+
+
+def _is_own(function: object) -> bool:
+    """Whether a callable is not one of an installed package."""
+    if isinstance(function, types.FunctionType):
+        return not is_library_code(function)
+    return not is_installed(module_of(type(function)))
+
+
+def _has(value: object, name: str) -> bool:
+    return name in vars(value)
 
 
 def _has_content(cell: types.CellType) -> bool:
@@ -344,8 +540,8 @@ def _has_content(cell: types.CellType) -> bool:
     return True
 
 
-def _is_generated(kind: type, function: types.FunctionType) -> bool:
+def _is_generated(kind: type, written: Any) -> bool:
+    file = written.__code__.co_filename
     is_named = issubclass(kind, tuple) and hasattr(kind, "_fields")
-    written: Any = inspect.unwrap(function)  # `dataclass` wraps its __repr__
-    has_source = not written.__code__.co_filename.startswith("<string>")
-    return not has_source and (dataclasses.is_dataclass(kind) or is_named)
+    is_data = dataclasses.is_dataclass(kind) or is_named
+    return file.startswith("<attrs generated") or (is_data and file.startswith("<string>"))

@@ -55,15 +55,25 @@ def _pair(
     if not isinstance(before, Parts) or code is None or code.contents is None:
         told = None if code is None else code.told
         return _shown(name, before), _shown(name, told)
-    now = code.contents.parts(before.left_out)
+    now = code.without(before.left_out)
     code_was, code_is = _code_of(before, now)
     if code_was is None and not decide:  # nothing to tell it by at all
         code_was, code_is = before.bytecode, now.bytecode
-    was = _digests(code_was or "", before)
-    is_ = _digests(code_is, now)
+    was, is_ = _digests(code_was or "", before), _digests(code_is, now)
     if was == is_:
         _warn_of_what_results_decide(name, before, now, has_code=code_was is not None)
-    return was, is_
+    return _by_name(was, before, is_), _by_name(is_, now, was)
+
+
+def _by_name(told: dict[str, str], parts: Parts, other: dict[str, str]) -> dict[str, object]:
+    """With weights and attributes one by one, where they differ and are known."""
+    held = {part: parts.held.get(part) for part in told if told[part] != other[part]}
+    named = {
+        part: {name.removeprefix("model."): digest for name, digest in each.items()}
+        for part, each in held.items()
+        if each
+    }
+    return {**told, **named}
 
 
 def _digests(code: str, parts: Parts) -> dict[str, str]:
@@ -87,11 +97,11 @@ def _warn_of_what_results_decide(name: str, before: Parts, now: Parts, *, has_co
 
 
 def _code_of(before: Parts, now: Parts) -> tuple[str | None, str]:
-    if before.tag == now.tag:
-        return before.bytecode, now.bytecode
-    if before.trees is not None and now.trees is not None:
-        return before.trees, now.trees
-    return None, ""
+    has_trees = before.trees is not None and now.trees is not None
+    # Since Python 3.13 bytecode depends on line breaks: an equal tree is the same code, too.
+    if has_trees and (before.trees == now.trees or before.tag != now.tag):
+        return before.trees, now.trees or ""
+    return (before.bytecode, now.bytecode) if before.tag == now.tag else (None, "")
 
 
 def _shown(name: str, told: Parts | str | None) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 import scipy.interpolate
 import torch
 
-from daskpatch.model import NoIdentityError
+from daskpatch.model import Look, NoIdentityError
 from daskpatch.model.walk import contents_of
 
 PARTS = ("bytecode", "trees", "weights", "attributes", "versions")
@@ -182,10 +182,12 @@ def test_what_a_call_changes_is_left_out():
     model(np.zeros(1))
     after = contents_of(model)
     assert after.changed_since(before) == ("model.calls",)
+    without_calls = Look(left_out=("model.calls",))
+    before = contents_of(model, without_calls).parts()
     model(np.zeros(1))
-    assert contents_of(model).parts(["model.calls"]) == after.parts(["model.calls"])
+    assert contents_of(model, without_calls).parts() == before
     model.table["a"][0] = 5
-    assert contents_of(model).parts(["model.calls"]) != after.parts(["model.calls"])
+    assert contents_of(model, without_calls).parts() != before
 
 
 calls = 0
@@ -355,7 +357,7 @@ def dilated(k):
         (parametrized, {"weights"}),
         (compiled, {"attributes"}),
         (symbolic, CODE),
-        (exported, CODE),
+        (exported, {"bytecode"}),  # torch writes some of its functions without source
     ],
 )
 def test_modules_that_differ_in_one_thing(make, parts):
