@@ -40,7 +40,7 @@ def identity_of_image(
         "data_shape": list(image.data_shape),
         "dtype": image.data_dtype.str,
         "channels": getattr(image, "channels", None),
-        "padding": getattr(image, "padding", None),
+        "padding": _as_text(getattr(image, "padding", None)),
         "content": _content(image, samples, readers),
     }
 
@@ -81,3 +81,10 @@ def _box(image: ImageStack, shape: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(map(min, chunks, shape))
     side = max(1, int(_BOX ** (1 / len(shape))))
     return tuple(min(side, n) for n in shape) if math.prod(shape) > _BOX else shape
+
+
+def _as_text(padding: str | float | None) -> str | float | None:
+    """What JSON has no number for, by its name."""
+    if padding is None or isinstance(padding, str) or math.isfinite(padding):
+        return padding
+    return str(padding)

@@ -57,6 +57,11 @@ class Target:
         return self.location.name
 
     @property
+    def is_lossy(self) -> bool:
+        """Whether an array of the user's gives back other values than are written to it."""
+        return self.array is not None and is_lossy(self.array)
+
+    @property
     def is_taken(self) -> bool:
         """Whether a new array or group would meet something, other than a run's first traces."""
         if self.array is not None:
@@ -340,6 +345,11 @@ def _check_around(location: Location) -> None:
                 f"{location.name} before zarr.consolidate_metadata({name!r}) is called again.",
                 stacklevel=4,
             )
+
+
+def is_lossy(array: StoredArray) -> bool:
+    """Whether an array gives back other values than are written to it; daskpatch's own do not."""
+    return KEY not in array.attributes and not array.is_lossless
 
 
 def check_fits(array: StoredArray, dims: Dimensions, name: str) -> None:

@@ -8,6 +8,7 @@ from dask.utils import format_bytes, format_time
 
 from ..block import Recipe
 from ..deciding import Decided
+from ..output import Target
 from ..store import without_secrets
 from ..support import Options, declarations, html_table, text_table
 from .figures import Figures
@@ -58,6 +59,7 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
         *_source(plan),
         ("output", target.name if target else "none: the lazy array alone"),
         *_arrays(plan, decided.recipe),
+        *_read_back(plan, target),
         *_model(plan, decided),
         ("tiles", f"{plan.n_tiles:,} of {plan.tile_shape}, one every {plan.step}"),
         ("", f"{plan.compute_ratio:.2f} voxels computed per voxel kept{_at_edges(plan)}"),
@@ -100,6 +102,13 @@ def _arrays(plan: Figures, recipe: Recipe) -> Rows:
         )
         for number, (output, dims) in enumerate(named)
     ]
+
+
+def _read_back(plan: Figures, target: Target | None) -> Rows:
+    if target is None or not target.is_lossy:
+        return []
+    size = format_bytes(plan.bytes_out)
+    return [("", f"its codecs round: each block is read back for its receipt, {size} more")]
 
 
 def _model(plan: Figures, decided: Decided) -> Rows:

@@ -134,8 +134,10 @@ class Record:
 
     def begin(self, document: Document) -> Document:
         """Store a document unless there is one; the one that is there then."""
+        content = encode_document(document)
+        decode_document(content)  # what could not be read again is refused before it is written
         # Atomic where the store can: of parts that begin together, one document counts for all.
-        self.documents.create(RUN, encode_document(document))
+        self.documents.create(RUN, content)
         there = self.document()
         assert there is not None
         return there

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..block import OutputBox, Prediction, Tally, Workspace, block_grid, block_grids, fill_region
 from ..engine import Abandonable, Job
 from ..geometry import Region
@@ -72,13 +75,15 @@ class Flag:
 class PredictionJob:
     """A prediction and where its blocks are written; the same value for all blocks of a run.
 
-    `targets` holds, per image, the arrays that are stored.
+    `targets` holds, per image, the arrays that are stored. Where they give back other values than
+    they are given, `reads_back`: the digest is of what was read then.
     """
 
     prediction: Prediction
     block_shape: tuple[int, ...]
     targets: tuple[tuple[StoredArray, ...], ...]
     side_by_side: bool
+    reads_back: bool = False
     abandoned: Flag = field(default_factory=Flag, repr=False)
     workspace: Workspace = field(default_factory=Workspace, repr=False)
     _ends: tuple[int, ...] = field(init=False, repr=False)
@@ -111,8 +116,9 @@ class PredictionJob:
                 single_threaded()
             fill_region(self.prediction, data_idx, boxes, self.workspace, tally)
             for box in boxes:
+                self.targets[data_idx][box.output].settle(box.values)
                 self._write(data_idx, box)
-            digest = digest_of(*(box.values for box in boxes))
+            digest = digest_of(*(self._as_stored(data_idx, box) for box in boxes))
         dims = self.prediction.outputs[data_idx][0]
         channels = dims.channel_part(region)
         return Receipt(
@@ -149,6 +155,12 @@ class PredictionJob:
     def abandon(self) -> None:
         """Write no more, in this process: the run is over, and nobody waits for its last blocks."""
         self.abandoned.set()
+
+    def _as_stored(self, data_idx: int, box: OutputBox) -> NDArray[np.generic]:
+        if not self.reads_back:
+            return box.values
+        target = self.targets[data_idx][box.output]
+        return target.read(box.region.slices).astype(target.dtype.newbyteorder("="), copy=False)
 
     def _write(self, data_idx: int, box: OutputBox) -> None:
         # A run that was given up may have left threads in the model; they must not write behind the

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -28,7 +29,7 @@ from ..image import (
     with_delays,
 )
 from ..model import ModelError, restore_threads
-from ..output import Layout, Target
+from ..output import Layout, Target, is_lossy
 from ..patching import TileStrategy
 from ..receipts import (
     ArrayRecord,
@@ -251,6 +252,7 @@ class PredictionPass(Pass):
             decided.layout.block_shape,
             tuple(tuple(array.with_delays(pacing.delays) for array in each) for each in arrays),
             side_by_side=self.side_by_side,
+            reads_back=any(map(is_lossy, chain.from_iterable(arrays))),
         )
 
     @contextmanager

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator
 from copy import copy
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -17,6 +18,7 @@ from zarr.types import AnyArray
 from .absence import noticing
 from .backends import BackEnd, Box, Handle, back_end_at, check_io, open_handle
 from .backoff import DELAYS
+from .fidelity import documents_of, is_lossless
 from .guard import writing
 from .location import Location, locate
 from .objects import Objects
@@ -51,6 +53,10 @@ class StoredArray:
     @property
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(self.array.dtype)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return self.array.attrs.asdict()
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -124,6 +130,20 @@ class StoredArray:
                 for i, u, n in zip(at, unit, self.shape, strict=True)
             )
             yield self.array.metadata.encode_chunk_key(at), inside
+
+    @cached_property
+    def is_lossless(self) -> bool:
+        """Whether it gives back what is written: filters may round."""
+        return is_lossless(self.array, documents_of(Objects(self.location).read))
+
+    def settle(self, values: NDArray[Any]) -> None:
+        """Make values that read back as others bits what they read back as, in place.
+
+        Where the fill value is NaN, a chunk of NaNs of any kind is not stored, and is that one.
+        """
+        fill = self.array.fill_value
+        if values.dtype.kind == "f" and fill is not None and np.isnan(fill):
+            values[np.isnan(values)] = np.nan  # what "NaN" in metadata is read as
 
     def has_key(self, key: str) -> bool:
         """Whether a key inside the array's prefix is that of one of its write units.

@@ -26,7 +26,9 @@ def check_padding(padding: object, dtype: np.dtype[Any] | None = None) -> Paddin
     """
     if isinstance(padding, str) and padding in ("reflect", "edge"):
         return padding
-    number = _as_number(padding)
+    # As records have them: JSON has no such numbers.
+    is_named = isinstance(padding, str) and padding in ("nan", "inf", "-inf")
+    number = float(str(padding)) if is_named else _as_number(padding)
     if number is None:
         raise ValueError(f"padding is {padding!r}; needed is 'reflect', 'edge' or a number.")
     if dtype is not None and dtype.kind in "iub" and not _fits(number, dtype):

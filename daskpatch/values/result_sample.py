@@ -57,7 +57,10 @@ class ResultSample:
         places = np.linspace(0, flat.size - 1, min(_COUNT, flat.size)).astype(np.intp)
         chosen = flat[places]
         dtype = chosen.dtype.newbyteorder("<")
-        mean, deviation = finite_mean_and_deviation(flat[:: flat.size // _MEASURED + 1])
+        with np.errstate(over="ignore", invalid="ignore"):
+            facts = finite_mean_and_deviation(flat[:: flat.size // _MEASURED + 1])
+        # Of huge values they may be infinite, for which JSON has no number.
+        mean, deviation = map(float, np.nan_to_num(facts))
         return cls(dtype.str, chosen.astype(dtype).tobytes(), mean, deviation)
 
     @property

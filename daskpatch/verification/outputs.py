@@ -113,8 +113,14 @@ def _images(location: Location) -> tuple[RecordedImage, ...]:
             "or the group of a series or of several arrays."
         )
     count = first.document.fingerprint.source.of
-    others = [_recorded(location.child(str(i))) for i in range(1, count)]
-    return (first, *(other for other in others if other is not None))
+    images = [first, *(_recorded(location.child(str(i))) for i in range(1, count))]
+    missing = [str(number) for number, image in enumerate(images) if image is None]
+    if missing:
+        raise FileNotFoundError(
+            f"{location.name} is a series of {count} images, and {', '.join(missing)} of them "
+            "have no record: deleted, or not begun when the run ended. resume=True computes them."
+        )
+    return tuple(image for image in images if image is not None)
 
 
 def _recorded(location: Location) -> RecordedImage | None:
