@@ -111,7 +111,7 @@ def test_results_beyond_what_a_deviation_holds_are_recorded(tmp_path):
         return batch * np.float64(1e308)
 
     image = np.random.default_rng(0).uniform(-1.5, 1.5, size=(64, 64)).astype("f4")
-    options = {**TILES, "input_dtype": "f8", "progress": False}
+    options = {**TILES, "chunks": 16, "input_dtype": "f8", "progress": False}
     daskpatch.predict(image, model, tmp_path / "out.zarr", part=(1, 2), **options)
     assert daskpatch.predict(image, model, tmp_path / "out.zarr", resume=True, **options).skipped
 

@@ -59,14 +59,11 @@ def run(folder, model, *flags, word="part=(1, 2)", **options):
 
 
 INNER = """
-import torch
-class Inner(torch.nn.Module):
-    def forward(self, x): return x * {0}
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner = Inner()
-    def forward(self, x): return self.inner(x)
+class Inner:
+    def __call__(self, x): return x * {0}
+class Net:
+    def __init__(self): self.inner = Inner()
+    def __call__(self, x): return self.inner(x)
 model = Net()
 """
 
@@ -100,7 +97,7 @@ HELPER = "def gain(): return {0}\n"
             "lab/tools.py": HELPER,
         },
     ],
-    ids=["submodule", "helper", "from", "inside", "method", "chained", "package"],
+    ids=["inner", "helper", "from", "inside", "method", "chained", "package"],
 )
 def test_edited_files_are_another_model(tmp_path, files, named):
     def written(number):

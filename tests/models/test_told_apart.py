@@ -185,6 +185,19 @@ class Helped(torch.nn.Module):
         return self.scaled(batch)
 
 
+def of_an_edited_class(k):
+    names = {"__name__": "lab", "torch": torch}
+    code = (
+        "class Inner(torch.nn.Module):\n"
+        f"  def forward(self, batch): return batch * {k}\n"
+        "class Net(torch.nn.Module):\n"
+        "  def __init__(self):\n    super().__init__()\n    self.inner = Inner()\n"
+        "  def forward(self, batch): return self.inner(batch)\n"
+    )
+    exec(code, names)
+    return names["Net"]()
+
+
 def scripted(k):
     return torch.jit.script(Helped(float(k)))
 
@@ -269,8 +282,8 @@ def of_frozensets(k):
         delegating, dressed, wrapping_a_library, called_partially, of_a_metaclass,
         subclass(list, [1]), subclass(dict, {"a": 1}), subclass(float, 1.0), subclass(str, "a"),
         subclass_with_attribute, enumerated, named_tuple, viewed, masked, with_default,
-        module_in_memory, typed_in, shared, tied, scripted, traced, drawn, quantised,
-        tensor_subclass, sparse, structured, of_objects, ordered, argued, dispatched,
+        module_in_memory, typed_in, shared, tied, of_an_edited_class, scripted, traced, drawn,
+        quantised, tensor_subclass, sparse, structured, of_objects, ordered, argued, dispatched,
         keyed_by_functions, of_frozensets,
     ],
 )  # fmt: skip
