@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
@@ -46,9 +46,9 @@ class Code:
     left_out: tuple[str, ...] = ()
     lacks: str = ""
 
-    @property
+    @cached_property
     def told(self) -> Parts | str | None:
-        """What is recorded of it."""
+        """What is recorded of it; digested once, whatever the number of images."""
         return self.id if self.contents is None else self.without(self.left_out)
 
     def without(self, left_out: tuple[str, ...]) -> Parts:
