@@ -22,7 +22,7 @@ from .fidelity import documents_of, is_lossless
 from .guard import writing
 from .location import Location, locate
 from .objects import Objects
-from .sight import folder_of, look_at
+from .sight import Sight
 
 _log = logging.getLogger("daskpatch")
 
@@ -39,7 +39,7 @@ class StoredArray:
         self.array = _portable(array)
         self.io = check_io(io)
         self.delays = delays
-        self._folder = folder_of(self.array)
+        self._sight = Sight(self.array, delays)
         self._opened: tuple[BackEnd, Handle] | None = None
 
     @property
@@ -204,7 +204,7 @@ class StoredArray:
         OSError
             If the store does not answer.
         """
-        look_at(self.array, self._folder, self.delays)
+        self._sight.look()
 
     def why_not_portable(self) -> str | None:
         """Why another process could not use this array, or None if it could."""
@@ -213,14 +213,13 @@ class StoredArray:
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Open handles belong to this process, and a folder has another number on another host.
-        return {**self.__dict__, "_folder": None, "_opened": None}
+        # Open handles belong to this process.
+        return {**self.__dict__, "_opened": None}
 
     def _with(self, **changes: Any) -> StoredArray:
         twin = copy(self)
         twin.__dict__.update(changes, _opened=None)
-        # Still the one that was opened then, whatever lies there now.
-        twin._folder = self._folder
+        twin._sight = self._sight.with_delays(twin.delays)
         return twin
 
     def __repr__(self) -> str:

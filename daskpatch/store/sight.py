@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from typing import Any, Literal
 
 import zarr
@@ -10,6 +11,7 @@ from zarr.types import AnyArray
 
 from .backoff import lasts_anywhere, with_backoff
 from .location import Folder, folder_at, locate
+from .objects import Objects
 
 _FREE = ("attributes", "dimension_names")
 """What may change: an edit of OME metadata makes no voxel another."""
@@ -19,41 +21,88 @@ class ChangedError(OSError):
     """An array that is gone, or no longer the one that was opened."""
 
 
-def folder_of(array: AnyArray) -> Folder | None:
+class Sight:
+    """An array as it was when it was opened; pickles without what only this process knows."""
+
+    def __init__(self, array: AnyArray, delays: tuple[float, ...]) -> None:
+        self.array, self.delays = array, delays
+        self._folder = _folder_of(array)
+        self._document: bytes | None = None
+        self._documents: Objects | None = None
+
+    def look(self) -> None:
+        """Compare it with what its store has now, and its folder where that is known.
+
+        Raises
+        ------
+        ChangedError
+            If it is gone, or another.
+        OSError
+            If the store does not answer.
+        """
+        document = self._read()
+        # A sparse image is looked at once a block: an array is parsed ten times as long as read.
+        if document is None or document != self._document:
+            self._compare()
+            self._document = document if self._read() == document else None
+        name = locate(self.array).name
+        if self._folder is not None and _folder_of(self.array) not in (self._folder, None):
+            raise ChangedError(
+                f"{name} was made anew since it was opened: its folder is another one"
+            )
+
+    def with_delays(self, delays: tuple[float, ...]) -> Sight:
+        """The same one, whatever lies there now; its store is waited for as long."""
+        twin = copy(self)
+        twin.delays, twin._folder = delays, self._folder
+        return twin
+
+    def _read(self) -> bytes | None:
+        """The document that says what the array is; None where there is none."""
+        if self._documents is None:
+            self._documents = Objects(locate(self.array), delays=())
+        objects = self._documents
+        version = self.array.metadata.zarr_format
+
+        def attempt() -> bytes | None:
+            try:
+                return objects.read("zarr.json" if version == 3 else ".zarray")
+            except FileNotFoundError:  # a store whose root is gone
+                return None
+
+        what = f"Looking at {locate(self.array).name}"
+        return with_backoff(attempt, what, self.delays)
+
+    def _compare(self) -> None:
+        name = locate(self.array).name
+        try:
+            now = with_backoff(
+                lambda: _opened(self.array), f"Looking at {name}", self.delays, _lasts
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            told = f"{type(error).__name__}: {error}"
+            raise ChangedError(f"{name} is no array any more ({told})") from error
+        except OSError:
+            raise
+        except Exception as error:  # each kind of store raises its own
+            told = f"{type(error).__name__}: {error}"
+            raise OSError(f"{name} could not be looked at: {told}") from error
+        if now is None:
+            raise ChangedError(f"{name} is gone; it was there when it was opened")
+        was, found = _facts(self.array), _facts(now)
+        other = [f"{k} was {was[k]}, is {found.get(k)}" for k in was if was[k] != found.get(k)]
+        if other:
+            raise ChangedError(f"{name} was made anew since it was opened: {'; '.join(other)}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A folder has another number on another host.
+        return {**self.__dict__, "_folder": None, "_documents": None}
+
+
+def _folder_of(array: AnyArray) -> Folder | None:
     """Which folder an array lies in; None where it is no local one."""
     path = locate(array).local_path
     return None if path is None else folder_at(path)
-
-
-def look_at(array: AnyArray, folder: Folder | None, delays: tuple[float, ...]) -> None:
-    """Compare an array with what its store has now, and its folder where that is known.
-
-    Raises
-    ------
-    ChangedError
-        If it is gone, or another.
-    OSError
-        If the store does not answer.
-    """
-    name = locate(array).name
-    try:
-        now = with_backoff(lambda: _opened(array), f"Looking at {name}", delays, _lasts)
-    except (ValueError, KeyError, TypeError) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise ChangedError(f"{name} is no array any more ({told})") from error
-    except OSError:
-        raise
-    except Exception as error:  # each kind of store raises its own
-        told = f"{type(error).__name__}: {error}"
-        raise OSError(f"{name} could not be looked at: {told}") from error
-    if now is None:
-        raise ChangedError(f"{name} is gone; it was there when it was opened")
-    was, found = _facts(array), _facts(now)
-    other = [f"{k} was {was[k]}, is {found.get(k)}" for k in was if was[k] != found.get(k)]
-    if other:
-        raise ChangedError(f"{name} was made anew since it was opened: {'; '.join(other)}")
-    if folder is not None and folder_of(now) not in (folder, None):
-        raise ChangedError(f"{name} was made anew since it was opened: its folder is another one")
 
 
 def _opened(array: AnyArray) -> AnyArray | None:
