@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..block import Calls, apply_post, check_result
+from ..engine import DaemonThreads
 from ..geometry import AxisTile, Margin, Scale
 from ..model import (
     LoadedModel,
@@ -273,7 +273,7 @@ def as_a_worker(call: Callable[[], T], *, side_by_side: bool) -> T:
     if not side_by_side:
         return call()
     threads = restore_threads(None)
-    executor = ThreadPoolExecutor(1, "daskpatch-trial", single_threaded)
+    executor = DaemonThreads(1, "daskpatch-trial", single_threaded)
     try:
         return executor.submit(call).result()
     finally:

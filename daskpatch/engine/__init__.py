@@ -1,5 +1,7 @@
 """Many small tasks run on threads or a cluster, in one loop that knows nothing of images."""
 
+from .daemon_threads import DaemonThreads
+from .deadline import TimedOutError, is_written_off
 from .interruption import Interruption
 from .jobs import Abandonable, Job, why_not_sent
 from .progress import progress_of

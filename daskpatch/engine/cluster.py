@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import dask
 from distributed import Client as DaskClient
 from distributed import KilledWorker, LocalCluster, Security, WorkerPlugin, rpc
 
+from .deadline import TimedOutError
 from .jobs import Job, forget, register
-from .workers import TASKS_PER_THREAD, Client, NoWorkersError
+from .threads import check_hanging
+from .workers import TASKS_PER_THREAD, Client, NoWorkersError, lives_here
 
 _COUNT_EVERY = 1.0
 """Seconds between two looks at the workers: each is a question to the scheduler."""
@@ -53,6 +56,7 @@ class Cluster:
         self._patience = patience
         self._alone_since: float | None = None
         self._counted, self._count = -math.inf, 0
+        self._n_hanging = 0
         self.executor: Executor = client.get_executor(
             pure=False, **({"resources": self._resources} if self._resources else {})
         )
@@ -68,12 +72,22 @@ class Cluster:
     def is_death(self, error: BaseException) -> bool:
         return isinstance(error, KilledWorker)
 
+    def replaces(self, error: TimedOutError) -> bool:
+        if lives_here(error.worker):
+            self._n_hanging += 1
+            return False
+        # Its thread cannot be ended alone; a nanny starts the process anew.
+        with suppress(OSError):  # it is gone already
+            self._client.run(_end_process, workers=[error.worker], wait=False, on_error="ignore")
+        return True
+
     def is_gone(self) -> bool:
         return self._client.status in ("closed", "closing")
 
     def check(self) -> None:
         if self._slots():
             self._alone_since = None
+            check_hanging(self._n_hanging, self._slots())
             return
         now = time.monotonic()
         if self._alone_since is None:
@@ -93,6 +107,11 @@ class Cluster:
 
     def _count_slots(self) -> int:
         return count_slots(self._client, self._resources)
+
+
+async def _end_process() -> None:
+    """Runs in a worker, which answers before it; its other tasks run elsewhere then."""
+    os._exit(1)
 
 
 def check_resources(client: Client, resources: Mapping[str, float]) -> None:
@@ -193,10 +212,37 @@ class DeafToSignals(WorkerPlugin):
             signal.signal(number, signal.SIG_IGN)
 
 
+@contextmanager
+def registered_with(client: Client, key: str, job: Job, patience: float) -> Iterator[None]:
+    """Make a job known in every worker process, also in those that come, for a `with` block.
+
+    The scheduler tells workers that it believes in; where one just died, it says so. Whoever is
+    left was told, or will be.
+    """
+    give_up = time.monotonic() + patience
+    while True:
+        try:
+            client.register_plugin(JobPlugin(key, job))
+            break
+        except OSError as error:  # dask's CommClosedError among them
+            if client.status in ("closed", "closing") or time.monotonic() > give_up:
+                raise
+            _log.info("A worker died while it was told of the run (%s); telling all again.", error)
+            time.sleep(_COUNT_EVERY)
+    try:
+        yield
+    finally:
+        try:
+            client.unregister_worker_plugin(key)
+        except OSError as error:
+            _log.info("A worker died while the run took its leave: %s", error)
+
+
 class JobPlugin(WorkerPlugin):
     """Registers a job on every worker, also on those that join later or restart."""
 
-    idempotent = True
+    # Registered anew where a worker died meanwhile: then the scheduler tells all of them again.
+    idempotent = False
 
     def __init__(self, key: str, job: Job) -> None:
         self.name = key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -30,6 +31,7 @@ def why_not_sent(value: object) -> str | None:
 
 
 _jobs: dict[str, Job] = {}
+_begun: dict[str, dict[int, float]] = {}
 _holders: Counter[str] = Counter()
 _lock = threading.Lock()
 
@@ -55,10 +57,21 @@ def forget(key: str) -> None:
             return
         del _holders[key]
         job = _jobs.pop(key, None)
+        _begun.pop(key, None)
     if isinstance(job, Abandonable):
         job.abandon()
 
 
 def run_registered(key: str, index: int) -> Any:
     """A task: one block of a registered job."""
-    return _jobs[key](index)
+    in_work = _begun.setdefault(key, {})
+    in_work[index] = time.time()
+    try:
+        return _jobs[key](index)
+    finally:
+        del in_work[index]
+
+
+def begun(key: str) -> dict[int, float]:
+    """The tasks that this process works on, and since when (seconds since the epoch)."""
+    return dict(_begun.get(key, {}))

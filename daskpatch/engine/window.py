@@ -8,18 +8,22 @@ thread.
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from ..support import DEFAULT_PACING
+from .deadline import Timed, TimedOutError
 from .interruption import Interruption
-from .jobs import Job, forget, register, run_registered
-from .workers import Client, NoWorkersError, Threads, Workers
+from .jobs import Job, begun, forget, register, run_registered
+from .threads import Threads
+from .workers import Client, NoWorkersError, Workers, lives_here
 
 _GONE = "The client was closed, or its scheduler is gone"
 
@@ -47,7 +51,7 @@ def active_client() -> Client | None:
 
 def has_other_processes(client: Client) -> bool:
     """Whether some worker does not live in this process."""
-    return any(not address.startswith("inproc://") for address in client.nthreads())
+    return any(not lives_here(address) for address in client.nthreads())
 
 
 @dataclass
@@ -62,6 +66,10 @@ class Window:
 
     Attributes
     ----------
+    alone
+        Indices of tasks that run one at a time when all others have ended.
+    on_alone
+        Called with each of them, and with what is tried alone, before it begins.
     on_pulse
         Called whenever the loop looks around: every `pulse` seconds at least.
     retried
@@ -79,21 +87,25 @@ class Window:
     is_lasting: Callable[[BaseException], bool] = lambda _: False
     resources: Mapping[str, float] | None = None
     patience: float = 600.0
+    timeout: float | None = None
     interruption: Interruption = field(default_factory=Interruption)
     on_pulse: Callable[[], None] = lambda: None
     pulse: float = DEFAULT_PACING.pulse
+    alone: Iterable[int] = ()
+    on_alone: Callable[[int], None] = lambda _: None
     retried: int = 0
     left_behind: int = 0
+    _handed_out: dict[int, float] = field(default_factory=dict, init=False, repr=False)
 
     def __iter__(self) -> Generator[Done, None, None]:
         workers = self._workers()
         task = partial(run_registered, self.key)
         suspects: list[int] = []
         try:
-            with _registered(self.job, self.key, self.client):
+            with self._registered():
                 yield from self._roll(workers, task, self.indices, workers.window, suspects)
                 # One at a time: whichever kills its worker now is to blame, and no other is near.
-                yield from self._roll(workers, task, suspects, lambda: 1, None)
+                yield from self._roll(workers, task, chain(suspects, self.alone), lambda: 1, None)
         except Exception as error:
             if not workers.is_gone():
                 raise
@@ -101,6 +113,25 @@ class Window:
         finally:
             if not workers.is_gone():
                 workers.executor.shutdown(wait=False)
+
+    @contextmanager
+    def _registered(self) -> Iterator[None]:
+        """Make the job known here and, once, in every worker process of a cluster."""
+        job = self.job if self.timeout is None else Timed(self.job, self.timeout)
+        with ExitStack() as stack:
+            # Here too, also with a client: workers may live in this process (`processes=False`).
+            register(self.key, job)
+            stack.callback(forget, self.key)
+            if self.client is not None and has_other_processes(self.client):
+                from .cluster import registered_with
+
+                stack.enter_context(registered_with(self.client, self.key, job, self.patience))
+            yield
+
+    @property
+    def in_work(self) -> dict[int, float]:
+        """Tasks that were begun, as far as is known here, and when (seconds since the epoch)."""
+        return begun(self.key) if self.client is None else dict(self._handed_out)
 
     def _workers(self) -> Workers:
         if self.client is None:
@@ -125,24 +156,34 @@ class Window:
 
         def following() -> int | None:
             index = next(coming, None)  # first the new ones: what failed has time to recover
-            return again.popleft() if index is None and again else index
+            if index is None and again:
+                index = again.popleft()
+            if suspects is None and index is not None:
+                self.on_alone(index)
+            return index
 
         try:
             # Two tasks a thread, never more: one big graph would keep every task in the scheduler
             # (7 KB each), and a worker that dies takes down all that were handed to it.
             while not self.interruption.is_over:
                 if not self.interruption.is_requested:
-                    _fill(pending, workers, task, following, window())
+                    self._fill(pending, workers, task, following, window())
                 if not pending:
                     return
                 for future in wait(pending, self.pulse, FIRST_COMPLETED).done:
                     index = pending.pop(future)
+                    self._handed_out.pop(index, None)
                     error = _error_of(future)
                     if error is not None and workers.is_gone():
                         raise NoWorkersError(_GONE) from error
                     if error is None:
                         tries.pop(index, None)
                         yield Done(index, future.result(), None)
+                    elif isinstance(error, TimedOutError):
+                        if workers.replaces(error) and suspects is not None:
+                            suspects.append(index)
+                        else:
+                            yield Done(index, None, error)
                     elif workers.is_death(error) and suspects is not None:
                         # distributed blames every task that waited on the dead worker; they are
                         # told apart at the end, when they run alone.
@@ -159,6 +200,21 @@ class Window:
             for future in pending if not workers.is_gone() else ():
                 future.cancel()
 
+    def _fill(
+        self,
+        pending: dict[Future[Any], int],
+        workers: Workers,
+        task: Job,
+        following: Callable[[], int | None],
+        size: int,
+    ) -> None:
+        while len(pending) < size:
+            index = following()
+            if index is None:
+                return
+            pending[workers.executor.submit(task, index)] = index
+            self._handed_out[index] = time.time()
+
     def _tries_again(
         self, index: int, error: BaseException, tries: Counter[int], workers: Workers
     ) -> bool:
@@ -173,32 +229,3 @@ def _error_of(future: Future[object]) -> BaseException | None:
     if future.cancelled():  # by the scheduler: the client was closed, or lost it
         return RuntimeError("The task was cancelled: the scheduler is gone, or restarted.")
     return future.exception()
-
-
-def _fill(
-    pending: dict[Future[Any], int],
-    workers: Workers,
-    task: Job,
-    following: Callable[[], int | None],
-    size: int,
-) -> None:
-    while len(pending) < size:
-        index = following()
-        if index is None:
-            return
-        pending[workers.executor.submit(task, index)] = index
-
-
-@contextmanager
-def _registered(job: Job, key: str, client: Client | None) -> Iterator[None]:
-    """Make a job known under a key here and, once, in every worker process of a cluster."""
-    with ExitStack() as stack:
-        # Here too, also with a client: workers may live in this process (`processes=False`).
-        register(key, job)
-        stack.callback(forget, key)
-        if client is not None and has_other_processes(client):
-            from .cluster import JobPlugin
-
-            client.register_plugin(JobPlugin(key, job))
-            stack.callback(client.unregister_worker_plugin, key)
-        yield

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from typing import Any, Protocol
+
+from .deadline import TimedOutError
 
 TASKS_PER_THREAD = 2
 """One that runs and one that waits, so that no thread is ever idle."""
@@ -22,6 +24,12 @@ class Client(Protocol):
     def get_executor(self, **options: object) -> Executor: ...
     def register_plugin(self, plugin: Any) -> Any: ...
     def unregister_worker_plugin(self, name: str) -> Any: ...
+    def run(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any: ...
+
+
+def lives_here(address: str) -> bool:
+    """Whether a worker is threads of this process."""
+    return not address or address.startswith("inproc://")
 
 
 class Workers(Protocol):
@@ -36,6 +44,9 @@ class Workers(Protocol):
     def is_death(self, error: BaseException) -> bool:
         """Whether an error says that the worker died, not that the task failed."""
 
+    def replaces(self, error: TimedOutError) -> bool:
+        """Replace whoever hangs; whether the task may be tried again, as nobody works on it now."""
+
     def is_gone(self) -> bool:
         """Whether nobody will ever answer again."""
 
@@ -45,34 +56,9 @@ class Workers(Protocol):
         Raises
         ------
         NoWorkersError
-            If nobody was there for too long.
+            If nobody was there for too long, or too many hang.
         """
 
 
 class NoWorkersError(RuntimeError):
     """All workers are gone, and none came back in time."""
-
-
-class Threads:
-    """Threads of this process."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        # Never joined by us: a thread that hangs in a model must not hang the driver.
-        self._executor = ThreadPoolExecutor(count, thread_name_prefix="daskpatch")
-
-    @property
-    def executor(self) -> Executor:
-        return self._executor
-
-    def window(self) -> int:
-        return TASKS_PER_THREAD * self._count
-
-    def is_death(self, error: BaseException) -> bool:  # noqa: ARG002 (the interface)
-        return False
-
-    def is_gone(self) -> bool:
-        return False
-
-    def check(self) -> None:
-        pass

@@ -118,7 +118,8 @@ class Plan(Figures):
         ----------
         run
             How: a `Run`; or its client alone, beside flat words: `resume`, `part`, `region`,
-            `progress`, `client`, `retries`, `resources`, `patience`, `interruption`, `pacing`.
+            `progress`, `client`, `retries`, `resources`, `patience`, `timeout`, `interruption`,
+            `pacing`.
         threads
             Of this process; by default the plan's. Not with a client, whose workers have theirs.
 

@@ -6,7 +6,6 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, repeat
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from ..engine import DaemonThreads
 from ..model import restore_threads, single_threaded
 from ..support import Seconds, peak_memory
 from .probed_model import ProbedModel, RefusedError, Shape, Values
@@ -141,7 +141,7 @@ def _timed(subject: ProbedModel, batch: Values) -> tuple[float, int]:
         return seconds, peak[0] + _device_peak()
 
     before = restore_threads(None)
-    executor = ThreadPoolExecutor(1, thread_name_prefix="daskpatch-probe")
+    executor = DaemonThreads(1, "daskpatch-probe")
     try:
         return executor.submit(call).result()
     finally:

@@ -1,5 +1,6 @@
 """What a run leaves behind: receipts, failures, claims, and the document that guards resume."""
 
+from .announcement import Announcements
 from .claim import Claim, holders, refuse_claimed
 from .document import (
     ArrayRecord,
@@ -16,7 +17,7 @@ from .document import (
     as_json,
 )
 from .fingerprint import check_same
-from .holder import is_alive
+from .holder import Holder, is_alive
 from .permit import LOST, ClaimedError, Permit
 from .receipt import FailedBlock, Receipt, digest_of, digest_of_bytes
 from .record import CLAIMS, FOLDER, Journal, Part, Record

@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +24,9 @@ _FOLDER = f"{CLAIMS}/"
 
 _LOOKS = 30
 """Times that a claim is looked at while it is watched."""
+
+_NAMED = 64
+"""Blocks in work that a claim names, those that take longest."""
 
 _log = logging.getLogger("daskpatch")
 
@@ -48,6 +51,7 @@ class Claim:
             target=self._renew_often, name="daskpatch-claim", daemon=True
         )
         self._outlived = False
+        self._pass_name, self._in_work = "", _nothing
         self.taken_over = 0
         self.is_lost = False
 
@@ -97,6 +101,10 @@ class Claim:
         except ClaimedError:
             self.is_lost = True
             raise
+
+    def works_on(self, pass_name: str, in_work: Callable[[], Mapping[int, float]]) -> None:
+        """Tell what the claim says of blocks in work, and since when, whenever it is renewed."""
+        self._pass_name, self._in_work = pass_name, in_work
 
     def outlived(self) -> None:
         """Tell that tasks may go on in worker processes when the run is over."""
@@ -201,9 +209,17 @@ class Claim:
             self.is_lost = True
             self._ended.set()
             return
-        state = {**asdict(self._holder), "heartbeat": time.time()}
+        longest = sorted(self._in_work().items(), key=lambda item: item[1])[:_NAMED]
+        state = asdict(self._holder) | {
+            "heartbeat": time.time(),
+            "working": [(self._pass_name, index, since) for index, since in longest],
+        }
         # Not atomic with the look above: whoever takes over in between wins with the next number.
         self._documents.write(self._name, json.dumps(state).encode())
+
+
+def _nothing() -> Mapping[int, float]:
+    return {}
 
 
 def holders(record: Record) -> dict[str, Holder]:

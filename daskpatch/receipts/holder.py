@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,8 @@ class Holder:
         container; empty where the system does not tell.
     heartbeat
         When it last renewed the claim, by its own clock.
+    working
+        Blocks that it worked on then, those that took longest: pass, index, since when.
     """
 
     token: str
@@ -43,6 +45,7 @@ class Holder:
     started: float
     heartbeat: float
     boot: str = ""
+    working: Sequence[tuple[str, int, float]] = ()
 
     @classmethod
     def here(cls, part: Part) -> Holder:

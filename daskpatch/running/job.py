@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..block import OutputBox, Prediction, Tally, Workspace, block_grid, block_grids, fill_region
-from ..engine import Abandonable, Job
+from ..engine import Job, is_written_off
 from ..geometry import Region
 from ..image import look_at_all
 from ..model import single_threaded
@@ -24,6 +24,10 @@ from ..store import StoredArray, guarded_by
 
 class WriteError(OSError):
     """The output cannot be written: no block after this one will fare better."""
+
+
+class GivenUpError(RuntimeError):
+    """Nobody waits for what a block would write: it is others' by now."""
 
 
 @runtime_checkable
@@ -40,35 +44,44 @@ class Watchful(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Permitted:
-    """A job that writes only as long as the claim holds under which it was begun."""
-
-    job: Job
-    permit: Permit
-
-    def __call__(self, index: int) -> Receipt:
-        with guarded_by(self.permit):
-            receipt: Receipt = self.job(index)
-        return receipt
-
-    def abandon(self) -> None:
-        """See `engine.Abandonable`."""
-        if isinstance(self.job, Abandonable):
-            self.job.abandon()
-
-
 class Flag:
     """Set by the driver, seen by the threads of its process; travels unset."""
 
     def __init__(self) -> None:
         self.is_set = False
 
-    def set(self) -> None:
-        self.is_set = True
-
     def __reduce__(self) -> tuple[type[Flag], tuple[()]]:
         return Flag, ()
+
+
+@dataclass(frozen=True)
+class Permitted:
+    """A job that writes only as long as somebody waits for it, and its claim holds.
+
+    A run that was given up may leave threads in the model, and a call that timed out one: they
+    must not write behind the back of whoever resumed it.
+    """
+
+    job: Job
+    permit: Permit
+    abandoned: Flag = field(default_factory=Flag, repr=False)
+
+    def __call__(self, index: int) -> Receipt:
+        with guarded_by(self):
+            receipt: Receipt = self.job(index)
+        return receipt
+
+    def __enter__(self) -> None:
+        if self.abandoned.is_set or is_written_off():
+            raise GivenUpError("The run was given up; its output may be another's by now.")
+        self.permit.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self.permit.__exit__(*error)
+
+    def abandon(self) -> None:
+        """Write no more, in this process: the run is over, and nobody waits for its last blocks."""
+        self.abandoned.is_set = True
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,6 @@ class PredictionJob:
     targets: tuple[tuple[StoredArray, ...], ...]
     side_by_side: bool
     reads_back: bool = False
-    abandoned: Flag = field(default_factory=Flag, repr=False)
     workspace: Workspace = field(default_factory=Workspace, repr=False)
     _ends: tuple[int, ...] = field(init=False, repr=False)
 
@@ -152,10 +164,6 @@ class PredictionJob:
         look_at_all([self.prediction.images[i] for i in touched])
         look_at_all([array for i in touched for array in self.targets[i]])
 
-    def abandon(self) -> None:
-        """Write no more, in this process: the run is over, and nobody waits for its last blocks."""
-        self.abandoned.set()
-
     def _as_stored(self, data_idx: int, box: OutputBox) -> NDArray[np.generic]:
         if not self.reads_back:
             return box.values
@@ -163,14 +171,10 @@ class PredictionJob:
         return target.read(box.region.slices).astype(target.dtype.newbyteorder("="), copy=False)
 
     def _write(self, data_idx: int, box: OutputBox) -> None:
-        # A run that was given up may have left threads in the model; they must not write behind the
-        # back of whoever resumed it.
-        if self.abandoned.is_set:
-            raise WriteError("The run was given up; its output may be another's by now.")
         target = self.targets[data_idx][box.output]
         try:
             target.write(box.region.slices, box.values)
-        except ClaimedError:
+        except (ClaimedError, GivenUpError):
             raise
         except Exception as error:
             raise WriteError(

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from ..receipts import FailedBlock, Journal, Part, Receipt, Receipts, Record
+from ..receipts import Announcements, FailedBlock, Journal, Part, Receipt, Receipts, Record
 
 _BATCH = 4096
 
@@ -45,6 +45,7 @@ class Ledger:
         self._records, self._firsts = records, firsts
         self._flush_seconds, self.look = flush_seconds, look
         self._journals = [Journal(record, part, token) for record in records]
+        self.announcements = Announcements(records[0], part)
         self._flushed = time.monotonic()
 
     def add(self, receipt: Receipt) -> None:

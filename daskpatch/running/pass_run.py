@@ -13,7 +13,16 @@ from uuid import uuid4
 import numpy as np
 
 from ..deciding import Selection
-from ..engine import Client, Done, Interruption, Job, NoWorkersError, Window, progress_of
+from ..engine import (
+    Client,
+    Done,
+    Interruption,
+    Job,
+    NoWorkersError,
+    Window,
+    has_other_processes,
+    progress_of,
+)
 from ..receipts import (
     LOST,
     Claim,
@@ -26,6 +35,7 @@ from ..receipts import (
     Totals,
 )
 from ..store import ChangedError
+from .announcing import Announcer
 from .job import Permitted, WriteError
 from .ledger import Ledger, without
 from .passes import Pass
@@ -45,6 +55,15 @@ class Crew:
 
     client: Client | None
     n_threads: int
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process computes: a block that ends it ends the run."""
+        return self.client is None or not has_other_processes(self.client)
+
+
+class EndedError(RuntimeError):
+    """A block that ended the driver's process again and again."""
 
 
 class PassRun:
@@ -89,9 +108,10 @@ class PassRun:
             If the run was asked to stop.
         """
         done = self._ledger.receipts()
+        announcer = self._announcer = self._announces(done)
         window = Window(
             Permitted(job, self._claim.permit),
-            self._coming(done),
+            self._insisting(announcer.side_by_side()),
             key=f"daskpatch-{self._pass.name}-{uuid4().hex}",
             threads=self._crew.n_threads,
             client=self._crew.client,
@@ -99,14 +119,18 @@ class PassRun:
             is_lasting=lambda error: isinstance(error, _LASTING),
             resources=self._run.resources,
             patience=self._run.patience,
+            timeout=self._run.timeout,
             interruption=self._interruption,
             on_pulse=self._look_around,
+            alone=self._insisting(announcer.alone()),
+            on_alone=self._begin_alone,
             pulse=self._run.pacing.pulse,
         )
         begin = time.perf_counter()
         # From here on a signal waits for running blocks; before, there was nothing to wait for.
         self._interruption.is_heeded = True
         before = self._before(done)
+        self._claim.works_on(self._pass.name, lambda: window.in_work)
         try:
             with self._pass.computing():
                 self._collect(window, sum(int(v) for v in before["voxels"]))
@@ -117,11 +141,42 @@ class PassRun:
             if window.left_behind:
                 self._claim.outlived()
             self._flush()
+            self._end_announcing()
+            self._claim.works_on(self._pass.name, dict)
             self._interruption.is_heeded = False
         self._totals.seconds += time.perf_counter() - begin
         self._totals.skipped += len(before)
         self._totals.retried += window.retried
         self._conclude(len(before))
+
+    def _announces(self, done: Receipts) -> Announcer:
+        return Announcer(
+            self._coming(done),
+            self._ledger.announcements,
+            ahead=4 * self._crew.n_threads,
+            on_poison=self._poisonous,
+            resumes=self._run.resumes,
+            is_here=self._crew.is_here,
+            forgives=self._run.region is not None,
+        )
+
+    def _insisting(self, blocks: Iterator[int]) -> Iterator[int]:
+        """Blocks that are announced; none any more where the store does not take that."""
+        try:
+            yield from blocks
+        except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
+            self._stop(error)
+
+    def _begin_alone(self, index: int) -> None:
+        # What the others did must not be lost with this one.
+        self._flush()
+        self._announcer.begin_alone(index)
+
+    def _end_announcing(self) -> None:
+        try:
+            self._announcer.end()
+        except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
+            self._stop(error)
 
     def _coming(self, done: Receipts) -> Iterator[int]:
         """Selected blocks that are not done, and can be."""
@@ -184,6 +239,7 @@ class PassRun:
                 # Receipts of ours would hide from the other driver what it has to compute.
                 self._claim.check()
                 self._ledger.flush()
+                self._announcer.stored()
             self._lacks_receipts = False
         except ClaimedError as error:
             self._stop(error)
@@ -200,6 +256,7 @@ class PassRun:
         self._unreadable = 0
         self._done_now += 1
         self._ledger.add(receipt)
+        self._announcer.ended(receipt.index)
         self._totals.add(receipt)
         self._pass.notice(receipt, self._totals)
 
@@ -218,8 +275,20 @@ class PassRun:
             error=str(error) or type(error).__name__,
             traceback="".join(traceback.format_exception(error)),
         )
+        self._set_aside(failure, error)
+        self._announcer.ended(outcome.index)
+
+    def _set_aside(self, failure: FailedBlock, error: BaseException) -> None:
         self._failed.append((failure, error))
         self._ledger.set_aside(failure)
+
+    def _poisonous(self, index: int) -> None:
+        error = EndedError(
+            "the process ended twice while it computed nothing but this block: a crash inside the "
+            "model, or too little memory (or somebody ended it). It is not tried again unless "
+            "region= selects it"
+        )
+        self._set_aside(FailedBlock(index, None, str(error)), error)
 
     def _stop(self, error: BaseException) -> None:
         """Begin no new block; those that run end."""

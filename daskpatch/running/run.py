@@ -54,6 +54,13 @@ def _check_patience(name: str, patience: Any) -> float:
     return float(patience)
 
 
+def _check_timeout(name: str, timeout: Any) -> float | None:
+    if timeout is None:
+        return None
+    need(is_number(timeout) and timeout > 0, name, timeout, "a number of seconds above 0, or None")
+    return float(timeout)
+
+
 def _check_resources(name: str, resources: Any) -> object:
     holds = resources is None or (
         isinstance(resources, Mapping)
@@ -99,6 +106,11 @@ class Run(Options):
         What a block takes of a worker's resources, such as `{"GPU": 1}`; with a client.
     patience
         Seconds to wait for a worker when none is left; with a client.
+    timeout
+        Seconds that a block may take, its reading and writing included; by default any. In
+        threads of this process a block that takes longer fails, with the stack of its thread,
+        which is replaced, as often as there are threads. A worker process is ended, and the block
+        tried once more, alone. A call that holds the interpreter's lock is not seen.
     interruption
         What stops the run early when it is requested: no new block begins, those that run
         end, and `KeyboardInterrupt` is raised.
@@ -151,6 +163,13 @@ class Run(Options):
         help="Seconds to wait for workers.",
         example=1.0,
     )
+    timeout: float | None = option(
+        None,
+        parser=SECONDS,
+        check=_check_timeout,
+        help="Seconds that a block may take.",
+        example=3600.0,
+    )
     interruption: Interruption | None = option(
         None,
         flag=None,
@@ -191,5 +210,6 @@ class RunWords(TypedDict, total=False):
     retries: int
     resources: Mapping[str, float] | None
     patience: float
+    timeout: float | None
     interruption: Interruption | None
     pacing: Pacing

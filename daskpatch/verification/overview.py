@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from dask.utils import format_time
 from numpy.typing import NDArray
 
-from ..receipts import ClaimedError, FailedBlock, Receipts, holders, is_alive
+from ..receipts import ClaimedError, FailedBlock, Holder, Receipts, holders, is_alive
 from ..store import StoreLike
 from .outputs import RecordedBlocks, RecordedImage, recorded_run
 
@@ -18,6 +19,24 @@ _RECENT = 300.0
 """Seconds up to the last receipt over which the rate is taken."""
 
 REMAINING, DONE, FAILED = 0, 1, 2
+
+
+_SHOWN = 8
+"""Blocks in work that the text names."""
+
+
+@dataclass(frozen=True)
+class BlockInWork:
+    """A block that is being computed: of which pass, and since when (seconds since the epoch)."""
+
+    index: int
+    of: str
+    since: float
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.since).astimezone()
+        of = "" if self.of == "prediction" else f" of {self.of}"
+        return f"block {self.index}{of} is in work since {since.isoformat(' ', 'seconds')}"
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,9 @@ class Status:
         For the remaining blocks at that rate; None where nobody works on them.
     failed_blocks
         Those that were set aside: `FailedBlock`s.
+    working
+        Blocks in work when their driver gave its last sign of life, those that take longest:
+        `BlockInWork`s.
     drivers
         Who works on the output, in words.
     passes
@@ -48,6 +70,7 @@ class Status:
     seconds_left: float | None
     failed_blocks: tuple[FailedBlock, ...]
     drivers: tuple[str, ...]
+    working: tuple[BlockInWork, ...]
     passes: dict[str, tuple[int, int]]
     _images: tuple[tuple[RecordedBlocks, Receipts], ...] = field(repr=False)
 
@@ -75,6 +98,7 @@ class Status:
             "voxels_per_second": self.voxels_per_second,
             "seconds_left": self.seconds_left,
             "drivers": list(self.drivers),
+            "working": [asdict(block) for block in self.working],
             "passes": {name: list(counts) for name, counts in self.passes.items()},
             "failed_blocks": [asdict(failure) for failure in self.failed_blocks],
         }
@@ -97,6 +121,9 @@ class Status:
             if done < total
         ]
         lines += [f"being written by {driver}" for driver in self.drivers]
+        lines += map(str, self.working[:_SHOWN])
+        if len(self.working) > _SHOWN:
+            lines.append(f"and {len(self.working) - _SHOWN} more blocks are in work")
         lines += map(str, self.failed_blocks)
         return "\n".join(lines)
 
@@ -130,7 +157,8 @@ def status(output: StoreLike) -> Status:
     failures = [f for blocks, done in parts for f in blocks.record.failures(done).values()]
     rows = np.concatenate([done for _, done in parts])
     total = sum(blocks.grid.n_cells for blocks, _ in parts)
-    drivers = _drivers(run.images[0])
+    there, unread = _drivers(run.images[0])
+    drivers = (*map(str, there), *unread)
     rate = _rate(rows)
     return Status(
         done=len(rows),
@@ -140,6 +168,7 @@ def status(output: StoreLike) -> Status:
         seconds_left=_seconds_left(rows, total - len(rows) - len(failures), rate, bool(drivers)),
         failed_blocks=tuple(sorted(failures, key=lambda failure: failure.index)),
         drivers=drivers,
+        working=_working(there),
         passes=_of_passes(run.others),
         _images=parts,
     )
@@ -161,14 +190,24 @@ def _receipts(blocks: RecordedBlocks) -> Receipts:
     return inside
 
 
-def _drivers(image: RecordedImage) -> tuple[str, ...]:
+def _drivers(image: RecordedImage) -> tuple[list[Holder], list[str]]:
+    """Those who live, as far as is known, and what is wrong with a claim that cannot be read."""
     record = image.record
     silence = record.pacing.silence
     try:
         there = holders(record).values()
-        return tuple(str(each) for each in there if is_alive(each, silence) is not False)
-    except ClaimedError as error:  # one that cannot be read
-        return (str(error),)
+    except ClaimedError as error:
+        return [], [str(error)]
+    return [each for each in there if is_alive(each, silence) is not False], []
+
+
+def _working(drivers: Sequence[Holder]) -> tuple[BlockInWork, ...]:
+    blocks = [
+        BlockInWork(int(index), str(of), float(since))
+        for driver in drivers
+        for of, index, since in driver.working
+    ]
+    return tuple(sorted(blocks, key=lambda block: block.since))
 
 
 def _rate(rows: Receipts) -> float:

@@ -1,0 +1,53 @@
+"""Threads of this process as those who compute."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+from .daemon_threads import DaemonThreads
+from .deadline import TimedOutError
+from .workers import TASKS_PER_THREAD, NoWorkersError
+
+
+class Threads:
+    """Threads of this process; each that hangs is replaced, as often as there are threads."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._n_hanging = count, 0
+        # Never joined by us: a thread that hangs in a model must not hang the driver.
+        self._executor = DaemonThreads(count, "daskpatch")
+
+    @property
+    def executor(self) -> Executor:
+        return self._executor
+
+    def window(self) -> int:
+        return TASKS_PER_THREAD * self._count
+
+    def is_death(self, error: BaseException) -> bool:  # noqa: ARG002 (the interface)
+        return False
+
+    def replaces(self, error: TimedOutError) -> bool:  # noqa: ARG002 (the interface)
+        self._n_hanging += 1
+        return False
+
+    def is_gone(self) -> bool:
+        return False
+
+    def check(self) -> None:
+        check_hanging(self._n_hanging, self._count)
+
+
+def check_hanging(n_hanging: int, n_threads: int) -> None:
+    """Refuse to go on with more threads of this process that hang: they hold memory.
+
+    Raises
+    ------
+    NoWorkersError
+        If more hang than there are to compute.
+    """
+    if n_hanging > n_threads:
+        raise NoWorkersError(
+            f"{n_hanging} blocks took longer than their timeout, and their threads hang; "
+            f"{n_threads} were replaced, and no more are"
+        )

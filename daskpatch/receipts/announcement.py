@@ -1,0 +1,121 @@
+"""Blocks that are announced in the record before they begin.
+
+A crash in C, or the system for want of memory, ends a driver that computes in threads of its own,
+and nothing is left to say which block did it. So no block begins that was not announced. What a
+dead driver announced, and has no receipt, runs alone the next time, and is announced as such.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec import Struct
+
+from ..support import Natural, Positive
+from .record import Part, Record
+
+_log = logging.getLogger("daskpatch")
+
+
+class AnnouncementDocument(Struct, frozen=True):
+    """What the driver of one part announced: ranges of flat indices, their ends excluded.
+
+    `deaths` counts, by block, how often a driver ended while it computed nothing but that block.
+    """
+
+    number: Positive
+    of: Positive
+    ranges: tuple[tuple[Natural, Natural], ...] = ()
+    alone: Natural | None = None
+    deaths: dict[Natural, Positive] = msgspec.field(default_factory=dict)
+
+
+@dataclass
+class Suspects:
+    """Blocks that dead drivers had announced, and at how many deaths each was alone."""
+
+    blocks: set[int] = field(default_factory=set)
+    deaths: dict[int, int] = field(default_factory=dict)
+
+
+class Announcements:
+    """Those of one part of a pass, under its claim."""
+
+    def __init__(self, record: Record, part: Part) -> None:
+        self._documents, self._part = record.documents, part
+        self._folder = record.folder_of_run("announced")
+
+    def write(self, blocks: Iterable[int], deaths: dict[int, int], alone: int | None) -> None:
+        """Say what may be begun from now on; nothing where there is nothing to say."""
+        self._write(self._part, tuple(_ranges(blocks)), deaths, alone)
+
+    def take_over(self) -> Suspects:
+        """What dead drivers of these blocks announced, which is ours from now on."""
+        found = [document for document in self._found() if not self._is_of_others(document)]
+        suspects = Suspects()
+        for document in found:
+            suspects.blocks.update(i for start, stop in document.ranges for i in range(start, stop))
+            for index, count in _deaths(document).items():
+                suspects.deaths[index] = suspects.deaths.get(index, 0) + count
+        if found:
+            # First ours, then away with the others': a kill in between loses nothing.
+            self.write(suspects.blocks, suspects.deaths, None)
+        for document in found:
+            part = Part(document.number, document.of)
+            if part != self._part:
+                self._write(part, (), {}, None)
+        return suspects
+
+    def _is_of_others(self, document: AnnouncementDocument) -> bool:
+        return Part(document.number, document.of).works_beside(self._part)
+
+    def _found(self) -> Iterator[AnnouncementDocument]:
+        for name in self._documents.names(self._folder):
+            content = self._documents.read(name)
+            try:
+                if content is not None:
+                    yield msgspec.json.decode(content, type=AnnouncementDocument)
+            except msgspec.MsgspecError as error:
+                _log.warning("%s is torn (%s); what it announced is not known.", name, error)
+
+    def _write(
+        self,
+        part: Part,
+        ranges: tuple[tuple[int, int], ...],
+        deaths: dict[int, int],
+        alone: int | None,
+    ) -> None:
+        name = f"{self._folder}{part.name}.json"
+        if ranges or deaths:
+            document = AnnouncementDocument(part.number, part.of, ranges, alone, deaths)
+            self._documents.write(name, msgspec.json.encode(document))
+        else:
+            self._documents.delete(name)
+
+
+def _deaths(document: AnnouncementDocument) -> dict[int, int]:
+    """By block, with the one that was alone when the driver ended."""
+    deaths = dict(document.deaths)
+    if document.alone is not None:
+        deaths[document.alone] = deaths.get(document.alone, 0) + 1
+    return deaths
+
+
+def _ranges(indices: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Runs of neighbours.
+
+    >>> list(_ranges([5, 1, 2, 3]))
+    [(1, 4), (5, 6)]
+    """
+    start = stop = -1
+    for index in sorted(indices):
+        if index != stop:
+            if stop > start:
+                yield start, stop
+            start = index
+        stop = index + 1
+    if stop > start:
+        yield start, stop

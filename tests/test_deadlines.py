@@ -1,0 +1,374 @@
+"""Blocks that never end, and blocks that end the process: runs get past them, and name them."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+from hypothesis import given
+from hypothesis import strategies as st
+from volumes import read, save
+from zarr.storage import MemoryStore
+
+import daskpatch
+from daskpatch.engine import DaemonThreads, TimedOutError, is_written_off
+from daskpatch.engine.deadline import within
+from daskpatch.receipts import Announcements, Part, Record
+from daskpatch.running.announcing import Announcer
+from daskpatch.store import locate
+
+PLANES = {"patch_size": (1, 4, 4), "chunks": (1, 4, 4), "block_shape": (1, 4, 4)}
+
+TIMEOUT = 3.0
+"""Seconds: much longer than a block here takes, on any machine."""
+
+
+@pytest.fixture
+def planes(tmp_path):
+    """Twenty planes, each of its number: one block each."""
+    values = np.arange(20, dtype="f4").repeat(16).reshape(20, 4, 4)
+    save(tmp_path / "in.zarr", values, chunks=(1, 4, 4), dimension_names=["z", "y", "x"])
+    return tmp_path / "in.zarr"
+
+
+@pytest.fixture
+def released():
+    """An event that is set when the test ends, so that no thread hangs for ever."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def predict(source, model, output, **options):
+    options = {**PLANES, "progress": False, "model_id": "m", **options}
+    return daskpatch.predict(source, model, output, **options)
+
+
+def hanging_at(number, released):
+    def model(batch):
+        if (batch == number).any():
+            released.wait()
+        return batch
+
+    return model
+
+
+# Calls
+
+
+def test_a_call_gives_what_it_gives_or_raises_what_it_raises():
+    assert within(60.0, lambda: "done") == "done"
+    with pytest.raises(TimeoutError, match="its own"):
+        within(60.0, lambda: (_ for _ in ()).throw(TimeoutError("its own")))
+
+
+def test_calls_that_end_are_made_by_one_thread():
+    threads = {within(60.0, threading.get_ident) for _ in range(10)}
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+
+
+def test_a_call_that_takes_too_long_says_where_and_learns_that_nobody_waits(released):
+    learnt = []
+
+    def hang():
+        released.wait()
+        learnt.append(is_written_off())
+
+    with pytest.raises(TimedOutError, match=r"longer than timeout=0.05 s, in wait \(") as failure:
+        within(0.05, hang)
+    assert "released.wait()" in "".join(failure.value.__notes__)
+    assert pickle.loads(pickle.dumps(failure.value)).__notes__ == failure.value.__notes__
+    released.set()
+    while not learnt:
+        time.sleep(0.001)
+    assert learnt == [True]
+    assert within(60.0, is_written_off) is False
+
+
+def test_threads_that_compute_end_with_those_they_compute_for():
+    with DaemonThreads(2, "outer") as threads:
+        names = set(threads.map(lambda _: within(60.0, _name_of_this_thread), range(20)))
+    assert names
+    while names & {thread.name for thread in threading.enumerate()}:
+        time.sleep(0.001)
+
+
+def _name_of_this_thread():
+    return threading.current_thread().name
+
+
+def test_a_process_ends_while_threads_hang():
+    code = "import threading; from daskpatch.engine import DaemonThreads; "
+    code += "DaemonThreads(1, 'hung').submit(threading.Event().wait)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+# Runs
+
+
+def test_in_threads_a_block_that_hangs_fails_and_the_others_are_done(planes, tmp_path, released):
+    out = tmp_path / "out.zarr"
+    with pytest.raises(daskpatch.RunFailed, match="Block 7 failed: It took longer") as failure:
+        predict(planes, hanging_at(7, released), out, threads=2, timeout=TIMEOUT, retries=5)
+    (failed,) = failure.value.failed
+    assert "released.wait()" in failed.traceback
+    assert daskpatch.status(out).done == 19
+    released.set()
+    assert daskpatch.status(out).failed == 1
+    predict(planes, np.positive, out, resume=True)
+    np.testing.assert_array_equal(read(out), read(planes))
+
+
+def test_what_a_written_off_thread_computes_is_not_written(planes, tmp_path, released):
+    out = tmp_path / "out.zarr"
+    with pytest.raises(daskpatch.RunFailed):
+        predict(planes, hanging_at(7, released), out, threads=1, timeout=TIMEOUT)
+    released.set()
+    while any(thread.name.startswith("daskpatch-0-timed") for thread in threading.enumerate()):
+        time.sleep(0.001)
+    assert not read(out)[7].any()
+
+
+def test_a_run_ends_when_more_threads_hang_than_it_has(planes, tmp_path, released):
+    def model(batch):
+        if (batch % 5 == 2).any():
+            released.wait()
+        return batch
+
+    out = tmp_path / "out.zarr"
+    with pytest.raises(daskpatch.RunFailed, match="2 blocks took longer than their timeout"):
+        predict(planes, model, out, threads=1, timeout=TIMEOUT)
+    assert {failed.index for failed in daskpatch.status(out).failed_blocks} == {2, 7}
+
+
+def test_a_worker_of_this_process_is_not_ended(planes, tmp_path, released, in_process):
+    out = tmp_path / "out.zarr"
+    with pytest.raises(daskpatch.RunFailed, match="Block 7 failed: It took longer"):
+        predict(planes, hanging_at(7, released), out, client=in_process, timeout=TIMEOUT)
+    assert daskpatch.status(out).done == 19
+
+
+def test_a_worker_process_is_ended_and_the_block_tried_once_more(planes, tmp_path):
+    def model(batch):
+        while (batch == 7).any():
+            time.sleep(0.1)
+        return batch
+
+    out = tmp_path / "out.zarr"
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        before = client.run(os.getpid)
+        with pytest.raises(daskpatch.RunFailed, match="Block 7 failed: It took longer") as failure:
+            predict(planes, model, out, client=client, timeout=TIMEOUT)
+        client.wait_for_workers(2)
+        assert set(client.run(os.getpid).values()) != set(before.values())
+    (failed,) = failure.value.failed
+    assert "in model" in failed.traceback
+    assert daskpatch.status(out).done == 19
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "soon", float("nan")])
+def test_a_timeout_is_a_number_of_seconds(planes, tmp_path, wrong):
+    with pytest.raises(ValueError, match="timeout"):
+        predict(planes, np.positive, tmp_path / "out.zarr", timeout=wrong)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_status_names_blocks_in_work(planes, tmp_path, released):
+    out = tmp_path / "out.zarr"
+    begun = time.time()
+    pacing = daskpatch.Pacing(heartbeat=0.05)
+    run = threading.Thread(
+        target=predict,
+        args=(planes, hanging_at(7, released), out),
+        kwargs={"threads": 2, "pacing": pacing},
+    )
+    run.start()
+    while True:
+        if (out / "zarr.json").exists():
+            status = daskpatch.status(out)
+            if [block.index for block in status.working] == [7]:
+                break
+        time.sleep(0.02)
+    assert begun - 1 < status.working[0].since < time.time() + 1
+    assert "block 7 is in work since " in str(status)
+    assert json.loads(json.dumps(status.to_dict()))["working"][0]["index"] == 7
+    released.set()
+    run.join()
+    assert daskpatch.status(out).working == ()
+
+
+# A worker that dies while all are told something
+
+
+def test_a_worker_that_dies_when_the_run_begins_or_ends(planes, tmp_path, monkeypatch):
+    start = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1"]
+    start += ["--no-dashboard", "--local-directory", str(tmp_path)]
+    with (
+        LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        workers = [
+            subprocess.Popen([*start, cluster.scheduler_address], start_new_session=True)
+            for _ in range(3)
+        ]
+        try:
+            client.wait_for_workers(3)
+            for name in ("register_plugin", "unregister_worker_plugin"):
+                victims = [workers[-1]]
+                told = partial(dies_first, getattr(client, name), victims)
+                with monkeypatch.context() as patch:
+                    patch.setattr(client, name, told)
+                    out = tmp_path / f"{name}.zarr"
+                    assert predict(planes, np.positive, out, client=client).done == 20
+                np.testing.assert_array_equal(read(out), read(planes))
+                assert not victims
+                workers.pop()
+        finally:
+            for worker in workers:
+                end(worker)
+
+
+def dies_first(tell, victims, *args):
+    """A worker dies, and the scheduler still believes in it when it is to tell all something."""
+    if victims:
+        end(victims.pop())
+    return tell(*args)
+
+
+def end(worker):
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+
+
+# Blocks that end the process
+
+JOB = """
+import os, sys, daskpatch
+def model(batch):
+    if (batch == 7).any(): os.kill(os.getpid(), 9)
+    return batch
+if __name__ == "__main__":
+    daskpatch.predict("in.zarr", model, "out.zarr", patch_size=(1, 4, 4), chunks=(1, 4, 4),
+        block_shape=(1, 4, 4), threads=int(sys.argv[1]), progress=False, model_id="m", resume=True)
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_block_that_ends_the_process_is_found_and_set_aside(planes, tmp_path, threads):
+    (tmp_path / "job.py").write_text(JOB)
+    ends = [
+        subprocess.run(
+            [sys.executable, "job.py", str(threads)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        for _ in range(5)
+    ]
+    # With the others, then twice alone; then it is left alone.
+    assert [end.returncode for end in ends] == [-9, -9, -9, 1, 1]
+    assert "Block 7 failed: the process ended twice" in ends[-1].stderr
+    out = tmp_path / "out.zarr"
+    status = daskpatch.status(out)
+    assert (status.done, [block.index for block in status.failed_blocks]) == (19, [7])
+    # Named, it is tried again.
+    report = predict(planes, np.positive, out, resume=True, region=slice(7, 8))
+    assert report.done == 1
+    assert predict(planes, np.positive, out, resume=True).done == 0
+    np.testing.assert_array_equal(read(out), read(planes))
+    assert not list((out / ".daskpatch" / "announced").rglob("*.json"))
+
+
+def test_what_a_killed_driver_announced_runs_alone_and_last(planes, tmp_path):
+    inside, seen = [], []
+
+    def model(batch):
+        inside.append(None)
+        seen.append((int(batch.flat[0]), len(inside)))
+        time.sleep(0.002)
+        inside.pop()
+        return batch
+
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(planes, model, out, model_id="m", **PLANES)
+    plan.run(threads=4, region=slice(0, 2), progress=False)
+    Announcements(Record(locate(str(out))), Part()).write(range(5, 9), {}, None)
+    seen.clear()
+    assert plan.run(resume=True, threads=4, progress=False).done == 18
+    assert seen[-4:] == [(5, 1), (6, 1), (7, 1), (8, 1)]
+
+
+BLOCKS = st.lists(st.integers(0, 300), unique=True, min_size=1, max_size=40)
+
+
+@given(BLOCKS, st.data())
+def test_no_block_begins_that_was_not_announced(blocks, data):
+    """Whatever is done and stored in between, and wherever the driver is killed."""
+    record = Record(locate(MemoryStore()))
+    left, suspects = set(blocks), set()
+    for _ in range(3):
+        announcer = announcer_of(record, [block for block in blocks if block in left])
+        begun, ended = [], []
+        for index in announcer.side_by_side():
+            assert index in announced(record)
+            assert index not in suspects
+            begun.append(index)
+            if data.draw(st.booleans()):
+                ended.append(index)
+                announcer.ended(index)
+            if data.draw(st.booleans()):
+                announcer.stored()
+                left.difference_update(ended)
+            if data.draw(st.integers(0, 9)) == 0:
+                break  # killed
+        else:
+            assert suspects & left <= set(announcer.alone()) <= left
+            return
+        suspects |= set(begun) & left
+
+
+def test_parts_take_over_what_overlaps(tmp_path):
+    record = Record(locate(MemoryStore()))
+    Announcements(record, Part(1, 2)).write([3, 4], {4: 1}, 4)
+    Announcements(record, Part(2, 2)).write([7], {}, None)
+    mine = Announcements(record, Part(1, 2)).take_over()
+    assert (mine.blocks, mine.deaths) == ({3, 4}, {4: 2})
+    whole = Announcements(record, Part()).take_over()
+    assert (whole.blocks, whole.deaths) == ({3, 4, 7}, {4: 2})
+    assert record.documents.names("announced/") == ["announced/part-1-of-1.json"]
+
+
+def test_a_torn_announcement_holds_nothing_up(caplog):
+    record = Record(locate(MemoryStore()))
+    record.documents.write("announced/part-1-of-1.json", b'{"number": 1')
+    assert Announcements(record, Part()).take_over().blocks == set()
+    assert "is torn" in caplog.text
+
+
+def announcer_of(record, blocks):
+    return Announcer(
+        iter(blocks),
+        Announcements(record, Part()),
+        ahead=2,
+        on_poison=pytest.fail,
+        resumes=True,
+        is_here=True,
+        forgives=False,
+    )
+
+
+def announced(record):
+    document = json.loads(record.documents.read("announced/part-1-of-1.json"))
+    return {i for start, stop in document["ranges"] for i in range(start, stop)}
