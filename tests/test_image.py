@@ -316,7 +316,7 @@ def test_what_lives_in_this_process_says_so(tmp_path, five):
 
 
 def test_urls_are_shown_without_secrets():
-    from daskpatch.store import without_secrets
+    from daskpatch.support import without_secrets
 
     assert without_secrets("s3://key:secret@bucket/a.zarr?x=1#y") == "s3://bucket/a.zarr"
 

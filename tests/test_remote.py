@@ -211,7 +211,7 @@ def test_only_one_claim_wins_on_s3(s3, volume):
     assert documents[0].read("claim") == f"mine {won.index(True)}".encode()
 
 
-def test_the_record_of_an_output_behind_fsspec(tmp_path, stored, volume):
+def test_the_record_of_an_output_behind_fsspec(stored):
     import fsspec
     from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
     from zarr.storage import FsspecStore
@@ -219,8 +219,8 @@ def test_the_record_of_an_output_behind_fsspec(tmp_path, stored, volume):
     from daskpatch.receipts import Record
     from daskpatch.store import locate
 
-    fs = AsyncFileSystemWrapper(fsspec.filesystem("file", auto_mkdir=True), asynchronous=True)
-    store = FsspecStore(fs, path=str(tmp_path / "out.zarr"))
+    fs = AsyncFileSystemWrapper(fsspec.filesystem("memory"), asynchronous=True)
+    store = FsspecStore(fs, path=f"/{uuid4().hex}/out.zarr")
     options = {"patch_size": 20, "overlaps": 4, "chunks": 16, "progress": False}
     daskpatch.predict(stored, double, store, **options)
     assert daskpatch.predict(stored, double, store, resume=True, **options).done == 0

@@ -7,7 +7,7 @@ from .decided import Decided
 from .decision import decide, decide_anew
 from .identity import Code, Identity, contents_before, identify
 from .limits import Limits, LimitsWords, available_memory
-from .memory import Memory, check_memory
+from .memory import Memory, check_chunks, check_memory
 from .plan_options import KINDS, PlanOptions, PlanWords
 from .selection import RegionLike, Selection
 from .strategy import Tiling, bind_tiles

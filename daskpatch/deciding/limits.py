@@ -13,6 +13,11 @@ from dask.utils import parse_bytes
 from ..store import BACK_ENDS, check_io
 from ..support import INTEGER, Options, as_optional_count, option
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
 
 def _as_bytes(name: str, value: int | float | str | None) -> int | None:
     if value is None:
@@ -88,9 +93,12 @@ class LimitsWords(TypedDict, total=False):
 
 
 def available_memory() -> int:
-    """Bytes that this machine has for us: its memory, or its control group's limit."""
+    """Bytes that this machine has for us: its memory, or what limits us to less of it."""
     # Of the machine, not what is free just now: a plan must not depend on who else is running.
     total = int(psutil.virtual_memory().total)
+    if resource is not None:
+        most, _ = resource.getrlimit(resource.RLIMIT_AS)
+        total = min(total, most) if most != resource.RLIM_INFINITY else total
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         limit = Path("/sys/fs/cgroup") / name
         try:

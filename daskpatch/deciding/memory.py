@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,11 @@ from dask.utils import format_bytes
 
 from ..block import Recipe, block_grid, bounding_box, bytes_decoded, needed_tiles
 from ..geometry import Region, representatives
-from ..image import ImageStack, chunks_of
+from ..image import ImageStack, chunk_nbytes_of, chunks_of
 from ..model import OutputArray
 from ..output import Layout
 from ..patching import TileGrid
+from .limits import Limits
 
 _ALLOWANCE = 1.25
 """Allocators keep more than they hand out: measured, benchmarks/results.md (memory)."""
@@ -95,7 +96,7 @@ def _per_thread(
     tile = _largest_tile(recipe.grids[data_idx])
     # Chunks of a box that is being read stay in the cache, also beyond its limit.
     # A back end decodes one chunk while it copies from the one before.
-    in_flight = 2 * math.prod(chunks_of(image) or (0,)) * itemsize
+    in_flight = 2 * chunk_nbytes_of(image)
     if has_cache:
         in_flight = bytes_decoded(image, box)
     # A back end encodes whole units, also where they reach beyond the image.
@@ -146,6 +147,26 @@ def check_tile(
             f"One tile of {tile} takes {format_bytes(needed)} (read, converted, predicted), the "
             f"memory_limit is {format_bytes(limit)}: give a smaller patch_size."
         )
+
+
+def check_chunks(images: Sequence[ImageStack], limits: Limits) -> None:
+    """Refuse chunks that do not fit, before the first of them is read.
+
+    Raises
+    ------
+    MemoryError
+        If as many as there are threads take more than the limit.
+    """
+    for image in images:
+        nbytes, threads = chunk_nbytes_of(image), limits.threads or 1
+        if nbytes * threads > limits.nbytes:
+            fewer = "lower threads, or " if threads > 1 and nbytes <= limits.nbytes else ""
+            raise MemoryError(
+                f"One chunk of {image.source} is {format_bytes(nbytes)} when it is decoded, and "
+                f"{threads} thread{'s' if threads > 1 else ''} decode as many at a time; the "
+                f"memory_limit is {format_bytes(limits.nbytes)}: {fewer}store the source in "
+                "smaller chunks (or is its metadata broken?)."
+            )
 
 
 def block_box(recipe: Recipe, data_idx: int, block: tuple[int, ...]) -> Region:

@@ -1,9 +1,10 @@
 """Many small tasks run on threads or a cluster, in one loop that knows nothing of images."""
 
+from .clients import active_client, is_asynchronous
 from .daemon_threads import DaemonThreads
 from .deadline import TimedOutError, is_written_off
 from .interruption import Interruption
 from .jobs import Abandonable, Job, why_not_sent
 from .progress import progress_of
-from .window import Done, Window, active_client, has_other_processes
+from .window import Done, Window, has_other_processes
 from .workers import TASKS_PER_THREAD, Client, NoWorkersError

@@ -11,11 +11,19 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import dask
 from distributed import Client as DaskClient
-from distributed import KilledWorker, LocalCluster, Security, WorkerPlugin, rpc
+from distributed import (
+    KilledWorker,
+    LocalCluster,
+    Security,
+    WorkerPlugin,
+    rejoin,
+    rpc,
+    secede,
+)
 
 from .deadline import TimedOutError
 from .jobs import Job, forget, register
@@ -47,6 +55,8 @@ class Cluster:
     patience
         Seconds to wait for a worker when there is none.
     """
+
+    takes_back: ClassVar[bool] = False
 
     def __init__(
         self, client: Client, *, resources: Mapping[str, float] | None, patience: float
@@ -107,6 +117,16 @@ class Cluster:
 
     def _count_slots(self) -> int:
         return count_slots(self._client, self._resources)
+
+
+@contextmanager
+def seceded() -> Iterator[None]:
+    """Give the thread of the task that this is back to its worker, for a `with` block."""
+    secede()
+    try:
+        yield
+    finally:
+        rejoin()
 
 
 async def _end_process() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from .daemon_threads import DaemonThreads
 from .jobs import Abandonable, Job
+from .tasks import worker_address
 
 
 class TimedOutError(RuntimeError):
@@ -116,17 +117,6 @@ def _timed_out(seconds: float, frame: FrameType | None) -> TimedOutError:
     stack = traceback.extract_stack(frame) if frame is not None else traceback.StackSummary()
     where = f", in {stack[-1].name} ({stack[-1].filename}:{stack[-1].lineno})" if stack else ""
     error = TimedOutError(f"It took longer than timeout={seconds:g} s{where}")
-    error.worker = _worker_address()
+    error.worker = worker_address()
     error.add_note("It hangs here:\n" + "".join(stack.format()))
     return error
-
-
-def _worker_address() -> str:
-    """Of the worker whose task this is; distributed is not imported for it."""
-    distributed = sys.modules.get("distributed")
-    if distributed is None:
-        return ""
-    try:
-        return str(distributed.get_worker().address)
-    except ValueError:
-        return ""

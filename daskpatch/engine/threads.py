@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from typing import ClassVar
 
 from .daemon_threads import DaemonThreads
 from .deadline import TimedOutError
@@ -11,6 +12,8 @@ from .workers import TASKS_PER_THREAD, NoWorkersError
 
 class Threads:
     """Threads of this process; each that hangs is replaced, as often as there are threads."""
+
+    takes_back: ClassVar[bool] = True
 
     def __init__(self, count: int) -> None:
         self._count, self._n_hanging = count, 0

@@ -7,7 +7,6 @@ thread.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from ..support import DEFAULT_PACING
 from .deadline import Timed, TimedOutError
 from .interruption import Interruption
 from .jobs import Job, begun, forget, register, run_registered
+from .tasks import is_in_task
 from .threads import Threads
 from .workers import Client, NoWorkersError, Workers, lives_here
 
@@ -35,18 +35,6 @@ class Done:
     index: int
     result: Any
     error: BaseException | None
-
-
-def active_client() -> Client | None:
-    """The current `dask.distributed` client; distributed is not imported for it."""
-    distributed = sys.modules.get("distributed")
-    if distributed is None:
-        return None
-    try:
-        client: Client = distributed.Client.current()
-        return client
-    except ValueError:
-        return None
 
 
 def has_other_processes(client: Client) -> bool:
@@ -102,7 +90,7 @@ class Window:
         task = partial(run_registered, self.key)
         suspects: list[int] = []
         try:
-            with self._registered():
+            with _out_of_the_way(self.client), self._registered():
                 yield from self._roll(workers, task, self.indices, workers.window, suspects)
                 # One at a time: whichever kills its worker now is to blame, and no other is near.
                 yield from self._roll(workers, task, chain(suspects, self.alone), lambda: 1, None)
@@ -168,6 +156,8 @@ class Window:
             while not self.interruption.is_over:
                 if not self.interruption.is_requested:
                     self._fill(pending, workers, task, following, window())
+                elif workers.takes_back:
+                    self._take_back(pending)
                 if not pending:
                     return
                 for future in wait(pending, self.pulse, FIRST_COMPLETED).done:
@@ -215,6 +205,12 @@ class Window:
             pending[workers.executor.submit(task, index)] = index
             self._handed_out[index] = time.time()
 
+    def _take_back(self, pending: dict[Future[Any], int]) -> None:
+        """Let no task begin that was handed out and waits for its turn."""
+        for future in list(pending):
+            if future.cancel():
+                self._handed_out.pop(pending.pop(future), None)
+
     def _tries_again(
         self, index: int, error: BaseException, tries: Counter[int], workers: Workers
     ) -> bool:
@@ -223,6 +219,18 @@ class Window:
         tries[index] += 1
         self.retried += 1
         return True
+
+
+@contextmanager
+def _out_of_the_way(client: Client | None) -> Iterator[None]:
+    """Leave the place of the task that this is to the tasks that it waits for."""
+    if client is None or not is_in_task():
+        yield
+        return
+    from .cluster import seceded
+
+    with seceded():
+        yield
 
 
 def _error_of(future: Future[object]) -> BaseException | None:

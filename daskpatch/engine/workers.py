@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .deadline import TimedOutError
 
@@ -37,6 +37,9 @@ class Workers(Protocol):
 
     @property
     def executor(self) -> Executor: ...
+
+    takes_back: ClassVar[bool]
+    """Whether a task that is cancelled has not begun, for certain."""
 
     def window(self) -> int:
         """How many tasks to hand out at a time."""

@@ -10,6 +10,7 @@ from .stack import (
     ImageStack,
     LocatedImage,
     back_end_of,
+    chunk_nbytes_of,
     chunks_of,
     dimensions_of,
     is_at_hand,

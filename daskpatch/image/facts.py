@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from ..geometry import check_axes
-from ..store import members_of, without_secrets
+from ..store import members_of
+from ..support import without_secrets
 from .opening import find
 
 

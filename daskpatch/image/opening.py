@@ -26,6 +26,9 @@ _NAMES = {
 
 _COLOURS = (3, 4)
 
+_LONGEST = 2**62 - 2
+"""Voxels along an axis: what tensorstore has, and positions that NumPy can count."""
+
 
 def open_image(
     source: StoreLike | IndexedArray,
@@ -95,6 +98,11 @@ def open_stack(
     _warn_of_axes(checked, known, shape, name)
     if 0 in shape:
         raise ValueError(f"{name} is empty: its shape is {shape}.")
+    if max(shape) > _LONGEST:
+        raise ValueError(
+            f"{name} has an axis of {max(shape):.3g} voxels, by its metadata; needed are at most "
+            f"{_LONGEST:.3g}. Are the metadata broken?"
+        )
     if ndim == 3 and "Z" not in checked:
         raise ValueError(
             f"three sizes were given for (Z)YX, but axes {checked!r} has no Z; give two sizes "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Dimensions, Region
 from ..store import BackEnd, ChangedError, Location, StoredArray
+from ..support import cause_of, said_by
 from ..values import Padding, read_padded
 from .arraylike import ArrayLike
 
@@ -66,6 +68,8 @@ class LocatedImage(ImageStack, Protocol):
         The array's named axes.
     chunk_shape
         The (Z)YX part of what is decoded at once; None where there are no chunks.
+    chunk_nbytes
+        Bytes of what is decoded at once, all its axes; 0 where there are no chunks.
     location
         Where it is stored; None where it is computed, or in this process's memory.
     back_end
@@ -78,6 +82,8 @@ class LocatedImage(ImageStack, Protocol):
     def dimensions(self) -> Dimensions: ...
     @property
     def chunk_shape(self) -> tuple[int, ...] | None: ...
+    @property
+    def chunk_nbytes(self) -> int: ...
     @property
     def location(self) -> Location | None: ...
     @property
@@ -134,6 +140,12 @@ class ArrayImage:
         """The (Z)YX part of what is decoded at once, where the array has chunks."""
         chunks = self.array.chunks
         return None if chunks is None else self.dimensions.spatial_entries(chunks)
+
+    @property
+    def chunk_nbytes(self) -> int:
+        """Bytes of what is decoded at once, samples and channels included."""
+        chunks = self.array.chunks
+        return 0 if chunks is None else math.prod(chunks) * self.data_dtype.itemsize
 
     def extract_patch(
         self,
@@ -220,11 +232,12 @@ class ArrayImage:
                 values = dims.canonical(self.array.read(box))
             except ChangedError:
                 raise
-            except Exception as error:  # each back end raises its own kinds
+            except Exception as error:  # noqa: BLE001 (each back end raises its own kinds)
                 place = ", ".join(f"{s.start}:{s.stop}" for s in box)
                 raise OSError(
-                    f"{self.source} could not be read at [{place}]: {type(error).__name__}: {error}"
-                ) from error
+                    f"{self.source} could not be read at [{place}]: {type(error).__name__}: "
+                    f"{said_by(error)}"
+                ) from cause_of(error)
             first: Any = (0,) * len(dims.sample_axes)
             sample: NDArray[np.generic] = values[first]
             return sample
@@ -267,6 +280,11 @@ def why_not_portable(image: ImageStack) -> str | None:
 def chunks_of(image: ImageStack) -> tuple[int, ...] | None:
     """The (Z)YX part of what is decoded at once, where an image has chunks."""
     return image.chunk_shape if is_located(image) else None
+
+
+def chunk_nbytes_of(image: ImageStack) -> int:
+    """Bytes of what is decoded at once, where an image has chunks; else 0."""
+    return image.chunk_nbytes if is_located(image) else 0
 
 
 def location_of(image: ImageStack) -> Location | None:

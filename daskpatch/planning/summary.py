@@ -9,8 +9,7 @@ from dask.utils import format_bytes, format_time
 from ..block import Recipe
 from ..deciding import Decided
 from ..output import Target
-from ..store import without_secrets
-from ..support import Options, declarations, html_table, text_table
+from ..support import Options, declarations, html_table, text_table, without_secrets
 from .figures import Figures
 
 Rows = list[tuple[str, str]]

@@ -13,6 +13,7 @@ from ..deciding import (
     Tiles,
     TilesLike,
     bind_tiles,
+    check_chunks,
     contents_before,
     decide,
     identify,
@@ -110,6 +111,7 @@ def plan(
         limits=limits,
     )
     images = options.source.open(ndim=options.tiles.ndim, io=options.limits.io)
+    check_chunks(images, options.limits)
     target = as_target(
         options.output, images, is_series=options.source.is_series, io=options.limits.io
     )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from ..store import Objects
+from ..store import Objects, at_first
 from .holder import Holder, is_alive, living
 from .permit import ClaimedError, Permit
 from .record import CLAIMS, Part, Record
@@ -152,7 +152,7 @@ class Claim:
         mine = [name for name in there if name.startswith(f"{_FOLDER}{part.name}/")]
         number = max((int(Path(name).stem) + 1 for name in mine), default=1)
         self._name = f"{_FOLDER}{part.name}/{number:06d}.json"
-        if not self._documents.create(self._name, self._content()):
+        if not self._created():
             refuse_claimed(self._record, part)
             raise ClaimedError(
                 f"{self._record.name} was claimed by somebody else just now; try again."
@@ -169,6 +169,23 @@ class Claim:
             if not holder.part.works_beside(part):
                 self._documents.delete(name)
                 self.taken_over += 1
+
+    def _created(self) -> bool:
+        """Whether the claim is there now, and ours.
+
+        It is the first thing that is written: a place that takes nothing is told of at once.
+        """
+        objects = Objects(self._documents.location, delays=())
+        try:
+            return at_first(
+                lambda: objects.create(self._name, self._content()),
+                f"Claiming {self._record.name}",
+            )
+        except OSError as error:
+            raise OSError(
+                f"{self._record.name} cannot be written: {error.strerror or error}. Give an "
+                "output in a place that can."
+            ) from error
 
     def _replaces(self, name: str) -> bool:
         """Whether a claim is this one, or an earlier one of the same part."""

@@ -101,7 +101,13 @@ class Permit:
 
     def end(self) -> None:
         """Forget the claim: the next write looks for it."""
-        self._sighting.at = float("-inf")
+        with _table:
+            sighting = _sightings.get(self.token)
+            if sighting is None:
+                return
+            sighting.at = float("-inf")
+            if sighting.n_writes == 0:
+                del _sightings[self.token]
 
     @property
     def _sighting(self) -> _Sighting:
@@ -109,10 +115,12 @@ class Permit:
             return _sightings.setdefault(self.token, _Sighting())
 
     def _count(self, change: int) -> None:
-        sighting = self._sighting
-        with sighting.changed:
-            sighting.n_writes += change
-            sighting.changed.notify_all()
+        # In one step with the look-up: the table forgets what nobody writes under.
+        with _table:
+            sighting = _sightings.setdefault(self.token, _Sighting())
+            with sighting.changed:
+                sighting.n_writes += change
+                sighting.changed.notify_all()
 
 
 def _token_in(content: bytes) -> object:

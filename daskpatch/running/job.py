@@ -20,6 +20,7 @@ from ..image import look_at_all
 from ..model import single_threaded
 from ..receipts import ClaimedError, Permit, Receipt, digest_of
 from ..store import StoredArray, guarded_by
+from ..support import cause_of, said_by
 
 
 class WriteError(OSError):
@@ -45,10 +46,13 @@ class Watchful(Protocol):
 
 
 class Flag:
-    """Set by the driver, seen by the threads of its process; travels unset."""
+    """Why no block is to begin, or to be written, any more.
+
+    Seen by the threads of a process; travels unset.
+    """
 
     def __init__(self) -> None:
-        self.is_set = False
+        self.reason = ""
 
     def __reduce__(self) -> tuple[type[Flag], tuple[()]]:
         return Flag, ()
@@ -65,14 +69,22 @@ class Permitted:
     job: Job
     permit: Permit
     abandoned: Flag = field(default_factory=Flag, repr=False)
+    broken: Flag = field(default_factory=Flag, repr=False)
 
     def __call__(self, index: int) -> Receipt:
-        with guarded_by(self):
-            receipt: Receipt = self.job(index)
+        if self.broken.reason:
+            raise WriteError(self.broken.reason)
+        try:
+            with guarded_by(self):
+                receipt: Receipt = self.job(index)
+        except WriteError as error:
+            # The next one would wait for the store as long, before the driver can stop it.
+            self.broken.reason = str(error)
+            raise
         return receipt
 
     def __enter__(self) -> None:
-        if self.abandoned.is_set or is_written_off():
+        if self.abandoned.reason or is_written_off():
             raise GivenUpError("The run was given up; its output may be another's by now.")
         self.permit.__enter__()
 
@@ -81,7 +93,8 @@ class Permitted:
 
     def abandon(self) -> None:
         """Write no more, in this process: the run is over, and nobody waits for its last blocks."""
-        self.abandoned.is_set = True
+        self.abandoned.reason = "the run is over"
+        self.permit.end()
 
 
 @dataclass(frozen=True)
@@ -176,7 +189,8 @@ class PredictionJob:
             target.write(box.region.slices, box.values)
         except (ClaimedError, GivenUpError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (each back end raises its own kinds)
             raise WriteError(
-                f"{target.location.name} could not be written: {type(error).__name__}: {error}"
-            ) from error
+                f"{target.location.name} could not be written: {type(error).__name__}: "
+                f"{said_by(error)}"
+            ) from cause_of(error)

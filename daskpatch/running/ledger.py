@@ -76,6 +76,11 @@ class Ledger:
             journal.flush()
         self._flushed = time.monotonic()
 
+    def be_brief(self) -> None:
+        """Wait for stores no more."""
+        for record in self._records:
+            record.documents.delays = ()
+
     @property
     def touched(self) -> list[int]:
         """The grids of which something was done."""

@@ -35,6 +35,7 @@ from ..receipts import (
     Totals,
 )
 from ..store import ChangedError
+from ..support import cause_of, redacted
 from .announcing import Announcer
 from .job import Permitted, WriteError
 from .ledger import Ledger, without
@@ -215,7 +216,8 @@ class PassRun:
             return
         try:
             self._claim.check()
-            for number, told in self._pass.changed(self._ledger.touched).items():
+            touched, pacing = self._ledger.touched, self._run.pacing
+            for number, told in self._pass.changed(touched, pacing).items():
                 self._stop(ChangedError(told))
                 self._uncount(self._ledger.take_back(number))
         except Exception as error:  # noqa: BLE001 (each kind of source and store raises its own)
@@ -272,8 +274,8 @@ class PassRun:
         failure = FailedBlock(
             index=outcome.index,
             tile=tile,
-            error=str(error) or type(error).__name__,
-            traceback="".join(traceback.format_exception(error)),
+            error=redacted(str(error)) or type(error).__name__,
+            traceback=redacted("".join(traceback.format_exception(error))),
         )
         self._set_aside(failure, error)
         self._announcer.ended(outcome.index)
@@ -294,6 +296,9 @@ class PassRun:
         """Begin no new block; those that run end."""
         if self._fatal is None:
             self._fatal = self._with_output(error) if isinstance(error, ClaimedError) else error
+            if isinstance(error, OSError) and not isinstance(error, ChangedError):
+                # Its store was waited for: what comes now is tried once.
+                self._ledger.be_brief()
         self._interruption.request(grace=math.inf)
 
     def _with_output(self, error: ClaimedError) -> BaseException:
@@ -323,7 +328,7 @@ class PassRun:
                 f"The run stopped: {_stripped(self._fatal)}. {written}.",
                 report,
                 report.failed_blocks,
-            ) from self._fatal
+            ) from cause_of(self._fatal)
         if self._interruption.is_requested and n_done < n_blocks:
             raise KeyboardInterrupt(f"{written}.")
         if self._failed:
@@ -335,7 +340,7 @@ class PassRun:
                 f"Block {failure.index}{of_pass} failed{others}: {_stripped(error)}. {written}.",
                 report,
                 report.failed_blocks,
-            ) from reason
+            ) from cause_of(reason)
 
     def _report(self) -> Report:
         return self._totals.report(
@@ -353,4 +358,4 @@ def _selected(each: Pass, run: Run) -> Selection:
 
 
 def _stripped(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).rstrip(".")
+    return (redacted(str(error)) or type(error).__name__).rstrip(".")

@@ -181,7 +181,7 @@ class Pass(ABC):
             grids.append(found.blocks.grid(found.of))
         return replace(self, grids=tuple(grids))  # type: ignore[type-var] # subclasses are dataclasses
 
-    def changed(self, numbers: Sequence[int]) -> Mapping[int, str]:  # noqa: ARG002 (the interface)
+    def changed(self, numbers: Sequence[int], pacing: Pacing) -> Mapping[int, str]:  # noqa: ARG002
         """Of some grids those whose source is no longer what it was in the beginning, in words."""
         return {}
 

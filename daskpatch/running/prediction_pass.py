@@ -22,6 +22,7 @@ from ..engine import Job, why_not_sent
 from ..geometry import RegularGrid
 from ..image import (
     SAMPLES,
+    chunk_nbytes_of,
     identity_of_image,
     is_at_hand,
     look_at_all,
@@ -48,8 +49,8 @@ from ..receipts import (
     check_same,
     refuse_claimed,
 )
-from ..store import ChangedError, Location, without_secrets
-from ..support import Pacing, recorded
+from ..store import ChangedError, Location
+from ..support import DEFAULT_PACING, Pacing, recorded, without_secrets
 from ..values import Statistics
 from .job import PredictionJob
 from .passes import Ends, Pass
@@ -279,13 +280,13 @@ class PredictionPass(Pass):
             return error.tile, error.reason or error
         return None, error
 
-    def changed(self, numbers: Sequence[int]) -> Mapping[int, str]:
+    def changed(self, numbers: Sequence[int], pacing: Pacing) -> Mapping[int, str]:
         # What is computed may come out a little otherwise each time, and takes its time.
         images = self.decided.recipe.images
         return {
             now.number: f"{now.where} was made anew during the run: its voxels are others, and "
             "what the run wrote from it does not count"
-            for now in self._read_sources([n for n in numbers if is_at_hand(images[n])])
+            for now in self._read_sources([n for n in numbers if is_at_hand(images[n])], pacing)
             if now != self.known_sources[now.number]
         }
 
@@ -296,13 +297,18 @@ class PredictionPass(Pass):
             self.sources.extend(self._read_sources(range(len(self.decided.recipe.images))))
         return self.sources
 
-    def _read_sources(self, numbers: Sequence[int]) -> list[SourceRecord]:
-        images = self.decided.recipe.images
+    def _read_sources(
+        self, numbers: Sequence[int], pacing: Pacing = DEFAULT_PACING
+    ) -> list[SourceRecord]:
+        images = with_delays(self.decided.recipe.images, pacing.delays)
         # A series of thousands would read for hours; so few chunks of each still tell most changes.
         samples = max(_LEAST, min(SAMPLES, _SERIES_SAMPLES // len(images)))
         with ThreadPoolExecutor(_READERS) as pool:
             # One image is read by as many as a series: the run waits for it, twice.
             readers = max(_READERS_OF_ONE // max(len(numbers), 1), 1) if self.side_by_side else 1
+            # Each holds a chunk or two.
+            chunk = 2 * max(map(chunk_nbytes_of, images)) or 1
+            readers = max(min(readers, self.decided.options.limits.nbytes // chunk), 1)
             identity = partial(identity_of_image, samples=samples, readers=readers)
             found = pool.map(identity, (images[number] for number in numbers))
             return [

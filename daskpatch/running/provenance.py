@@ -9,8 +9,7 @@ from typing import Any
 
 from ..deciding import Decided
 from ..patching import Patching, TileStrategy
-from ..store import without_secrets
-from ..support import Options, declarations
+from ..support import Options, declarations, without_secrets
 from ..values import Statistics
 
 _LONGEST = 2000

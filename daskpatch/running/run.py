@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from ..deciding import RegionLike
-from ..engine import Client, Interruption
+from ..engine import Client, Interruption, is_asynchronous
 from ..receipts import Part
 from ..support import (
     DEFAULT_PACING,
@@ -31,6 +31,12 @@ def _check_client(name: str, client: object) -> object:
     if client is not None and not hasattr(client, "nthreads"):
         raise TypeError(
             f"{name} is {client!r}; needed is a dask.distributed client: Client(address)."
+        )
+    if client is not None and is_asynchronous(client):
+        raise TypeError(
+            f"{name} is asynchronous; needed is one that can be waited for: open it with "
+            "asynchronous=False outside of coroutines, and in a coroutine run in a thread: await "
+            "asyncio.to_thread(plan.run, client=client)."
         )
     return client
 

@@ -3,10 +3,10 @@
 from .absence import noticing
 from .arrays import StoredArray, check_io_at
 from .backends import BACK_ENDS, BackEnd, back_end_at, check_io
-from .backoff import with_backoff, with_backoff_async
+from .backoff import at_first, with_backoff, with_backoff_async
 from .finding import FoundArray, StoreLike, find_array, is_stored, members_of
 from .guard import guarded_by, writing
-from .location import Location, locate, without_secrets
+from .location import Location, locate
 from .nodes import (
     Node,
     attributes_at,

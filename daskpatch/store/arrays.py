@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from copy import copy
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -17,7 +18,7 @@ from zarr.types import AnyArray
 
 from .absence import noticing
 from .backends import BackEnd, Box, Handle, back_end_at, check_io, open_handle
-from .backoff import DELAYS
+from .backoff import DELAYS, at_first
 from .fidelity import documents_of, is_lossless
 from .guard import writing
 from .location import Location, locate
@@ -40,7 +41,7 @@ class StoredArray:
         self.io = check_io(io)
         self.delays = delays
         self._sight = Sight(self.array, delays)
-        self._opened: tuple[BackEnd, Handle] | None = None
+        self._opened: dict[int, tuple[BackEnd, Handle]] = {}
 
     @property
     def location(self) -> Location:
@@ -73,9 +74,11 @@ class StoredArray:
         return self._open()[0]
 
     def _open(self) -> tuple[BackEnd, Handle]:
-        if self._opened is None:
-            self._opened = open_handle(self.array, self.io, self.delays)
-        return self._opened
+        # By process: what a fork inherits has no threads any more.
+        process = os.getpid()
+        if process not in self._opened:
+            self._opened = {process: open_handle(self.array, self.io, self.delays)}
+        return self._opened[process]
 
     def read(self, box: Box) -> NDArray[np.generic]:
         """Read a box; absent chunks are fill value, as long as the array is there.
@@ -214,11 +217,11 @@ class StoredArray:
 
     def __getstate__(self) -> dict[str, Any]:
         # Open handles belong to this process.
-        return {**self.__dict__, "_opened": None}
+        return {**self.__dict__, "_opened": {}}
 
     def _with(self, **changes: Any) -> StoredArray:
         twin = copy(self)
-        twin.__dict__.update(changes, _opened=None)
+        twin.__dict__.update(changes, _opened={})
         twin._sight = self._sight.with_delays(twin.delays)
         return twin
 
@@ -231,8 +234,12 @@ def _portable(array: AnyArray) -> AnyArray:
     location = locate(array)
     if location.store is array.store or location.store == array.store:
         return array
-    mode = "r" if array.read_only else "r+"
-    return zarr.open_array(store=location.store, path=location.path, mode=mode)
+    mode: Literal["r", "r+"] = "r" if array.read_only else "r+"
+
+    def attempt() -> AnyArray:
+        return zarr.open_array(store=location.store, path=location.path, mode=mode)
+
+    return at_first(attempt, f"Opening {location.name}")
 
 
 def check_io_at(io: str, location: Location) -> None:

@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ..support import DEFAULT_PACING
+from ..support import DEFAULT_PACING, as_shown, said_by
 
 T = TypeVar("T")
 
 DELAYS = DEFAULT_PACING.delays
+
+_AT_FIRST = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Of a call that is several requests, each of which may fail."""
 
 Lasts = Callable[[Exception], bool]
 """Whether an error would come again, however long one waits."""
 
 _LASTING = (PermissionError, NotADirectoryError, IsADirectoryError, TypeError)
 
+_LASTING_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
+
 _log = logging.getLogger("daskpatch")
 
 
 def lasts_anywhere(error: Exception) -> bool:
     """Whether waiting would not help: no permission, no such place."""
-    return isinstance(error, _LASTING)
+    return isinstance(error, _LASTING) or getattr(error, "errno", None) in _LASTING_NUMBERS
+
+
+def at_first(call: Callable[[], T], what: str) -> T:
+    """The result of a first look at a place, or of what is made there.
+
+    A store that fails now and then is asked again for a few seconds; what is not there, may not be
+    read or cannot be understood is told of at once.
+    """
+    return with_backoff(call, what, _AT_FIRST, _lasts_at_first)
+
+
+def _lasts_at_first(error: Exception) -> bool:
+    waits = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+    return lasts_anywhere(error) or not waits
 
 
 def with_backoff(
@@ -38,15 +58,13 @@ def with_backoff(
     >>> with_backoff(lambda: 7, "Counting")
     7
     """
-    for delay in delays:
+    for delay in (*delays, None):
         try:
             return call()
-        except Exception as error:
-            if lasts(error):
-                raise
-            _say(what, error, delay)
-        time.sleep(delay)
-    return call()
+        except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
+            waits = _waits(error, what, delay, lasts)
+        time.sleep(waits)
+    raise AssertionError("the last try returns or raises")
 
 
 async def with_backoff_async(
@@ -56,17 +74,22 @@ async def with_backoff_async(
     lasts: Lasts = lasts_anywhere,
 ) -> T:
     """`with_backoff` for a coroutine function."""
-    for delay in delays:
+    for delay in (*delays, None):
         try:
             return await call()
-        except Exception as error:
-            if lasts(error):
-                raise
-            _say(what, error, delay)
-        await asyncio.sleep(delay)
-    return await call()
+        except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
+            waits = _waits(error, what, delay, lasts)
+        await asyncio.sleep(waits)
+    raise AssertionError("the last try returns or raises")
 
 
-def _say(what: str, error: Exception, delay: float) -> None:
-    text = str(error).partition("\n")[0]  # object stores append pages of their inner state
-    _log.info("%s failed (%s: %s); again in %g s.", what, type(error).__name__, text, delay)
+def _waits(error: Exception, what: str, delay: float | None, lasts: Lasts) -> float:
+    """Seconds until the next try; raises the error where there is none."""
+    if delay is not None and not lasts(error):
+        kind = type(error).__name__
+        _log.info("%s failed (%s: %s); again in %g s.", what, kind, said_by(error), delay)
+        return delay
+    shown = as_shown(error, what)
+    if shown is error:
+        raise error
+    raise shown from None

@@ -6,16 +6,19 @@ import os
 import posixpath
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import zarr
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, StorePath, WrapperStore
 
-from ..support import load_extra
+from ..support import load_extra, without_secrets
+from .forked import refuse_inherited
 
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
 
+
+_LOCAL = ("file", "local")
 
 Folder = tuple[int, int]
 """Device and inode."""
@@ -85,6 +88,17 @@ class Location:
         if isinstance(store, ObjectStore):
             return type(store.store).__name__ == "MemoryStore"
         return isinstance(store, MemoryStore)
+
+    def check_process(self) -> None:
+        """Refuse a store that does not work in this process, which was forked.
+
+        Raises
+        ------
+        RuntimeError
+            If it would wait for ever.
+        """
+        if isinstance(_unwrapped(self.store), ObjectStore):
+            refuse_inherited("obstore", f"Reading or writing {self.name}")
 
     @property
     def is_occupied(self) -> bool:
@@ -171,18 +185,6 @@ def locate(target: object, *, read_only: bool = False) -> Location:
     )
 
 
-def without_secrets(url: str) -> str:
-    """A URL without user info, query and fragment; anything else as it is.
-
-    >>> without_secrets("https://me:secret@example.org/a.zarr?token=1")
-    'https://example.org/a.zarr'
-    """
-    if "://" not in url:
-        return url
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 def _locate_url(url: str, *, read_only: bool) -> Location:
     parts = urlsplit(url)
     if parts.scheme == "file":
@@ -209,9 +211,12 @@ def _locate_url(url: str, *, read_only: bool) -> Location:
 
 
 def _absolute(store: Store) -> Store:
-    """The same store, independent of the working directory."""
+    """The same store, independent of the working directory, and a folder as the folder it is."""
     if isinstance(store, LocalStore):
         return LocalStore(os.path.abspath(store.root), read_only=store.read_only)
+    if isinstance(store, FsspecStore) and _protocol(store) in _LOCAL:
+        # fsspec makes no folders, and its stores have neither atomic creation nor links.
+        return LocalStore(os.path.abspath(store.path), read_only=store.read_only)
     return store
 
 
@@ -234,9 +239,10 @@ def _store_parts(store: Store) -> tuple[str, ...]:
         return ("file", *Path(store.root).resolve().parts)
     if isinstance(store, FsspecStore):
         scheme = _protocol(store)
-        if scheme in ("file", "local"):
+        if scheme in _LOCAL:
             return ("file", *Path(store.path).resolve().parts)
-        return (scheme, *filter(None, store.path.split("/")))
+        path = without_secrets(store.path).removeprefix(f"{scheme}://")
+        return (scheme, *filter(None, path.split("/")))
     if isinstance(store, ObjectStore):
         return _obstore_parts(store.store)
     # A read-only view of a MemoryStore is another store with the same dictionary.

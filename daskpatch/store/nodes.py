@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numcodecs
@@ -16,8 +16,10 @@ from zarr.codecs import BloscCodec
 from zarr.errors import ContainsArrayError
 from zarr.types import AnyArray
 
+from ..support import cause_of, said_by
 from .arrays import StoredArray
-from .location import Location, without_secrets
+from .backoff import at_first
+from .location import Location
 from .objects import Objects
 
 
@@ -50,14 +52,18 @@ def existing_node(location: Location) -> AnyArray | zarr.Group | None:
     node = _existing(location)
     if isinstance(node, zarr.Group) and _is_consolidated(node):
         # Whatever was consolidated, members may have grown since, or been added.
-        return zarr.open_group(
-            store=node.store,
-            path=node.path,
-            mode="r",
-            zarr_format=node.metadata.zarr_format,
-            use_consolidated=False,
-        )
+        return at_first(partial(_without_consolidated, node), f"Opening {location.name}")
     return node
+
+
+def _without_consolidated(group: zarr.Group) -> zarr.Group:
+    return zarr.open_group(
+        store=group.store,
+        path=group.path,
+        mode="r",
+        zarr_format=group.metadata.zarr_format,
+        use_consolidated=False,
+    )
 
 
 def _is_consolidated(node: AnyArray | zarr.Group | None) -> bool:
@@ -67,22 +73,22 @@ def _is_consolidated(node: AnyArray | zarr.Group | None) -> bool:
 
 def _existing(location: Location) -> AnyArray | zarr.Group | None:
     try:
-        return _opened(location)
+        return at_first(partial(_opened, location), f"Opening {location.name}")
     except FileNotFoundError:  # zarr's errors for a missing node are kinds of this one
         return None
     except PermissionError as error:
-        raise PermissionError(f"{location.name} may not be read: {error.strerror}.") from error
+        reason = error.strerror or said_by(error)
+        raise PermissionError(f"{location.name} may not be read: {reason}.") from cause_of(error)
     except NotADirectoryError:
         return None
-    except Exception as error:  # each kind of store raises its own
-        first = str(error).partition("\n")[0]
-        text = re.sub(r"\w+://\S+", lambda url: without_secrets(url.group()), first)
+    except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
         raise OSError(
-            f"{location.name} could not be read as Zarr: {type(error).__name__}: {text}"
-        ) from error
+            f"{location.name} could not be read as Zarr: {type(error).__name__}: {said_by(error)}"
+        ) from cause_of(error)
 
 
 def _opened(location: Location) -> AnyArray | zarr.Group:
+    location.check_process()
     try:
         return zarr.open(store=location.store, path=location.path, mode="r")
     except ContainsArrayError:
@@ -139,7 +145,10 @@ def members_of_group(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group
     with warnings.catch_warnings():
         # zarr warns of every file that it does not know, also of those that readers don't mind.
         warnings.filterwarnings("ignore", "Object at .* is not recognized", UserWarning)
-        return list(group.members()) or _consolidated_members(group)
+        return at_first(
+            lambda: list(group.members()) or _consolidated_members(group),
+            f"Listing the members of {group.name}",
+        )
 
 
 def _consolidated_members(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group]]:
@@ -169,8 +178,9 @@ def create_array(
     microscopy.
     """
     is_v2 = format_at(location) == 2
-    try:
-        array = zarr.create_array(
+
+    def attempt() -> AnyArray:
+        return zarr.create_array(
             store=location.store,
             name=location.path or None,
             shape=shape,
@@ -190,6 +200,9 @@ def create_array(
             },
             zarr_format=2 if is_v2 else 3,
         )
+
+    try:
+        array = at_first(attempt, f"Creating {location.name}")
     except Exception:
         # Parts begin at the same time: whoever comes second finds the array that the first made.
         there = existing_array(location)
@@ -204,7 +217,11 @@ def existing_array(location: Location) -> StoredArray | None:
     if not isinstance(existing_node(location), zarr.Array):
         return None
     mode: Literal["r", "r+"] = "r" if location.store.read_only else "r+"
-    return StoredArray(zarr.open_array(store=location.store, path=location.path, mode=mode))
+
+    def attempt() -> AnyArray:
+        return zarr.open_array(store=location.store, path=location.path, mode=mode)
+
+    return StoredArray(at_first(attempt, f"Opening {location.name}"))
 
 
 def is_zip(location: Location) -> bool:
@@ -240,13 +257,13 @@ def surroundings(location: Location) -> Iterator[Surrounding]:
 
 def ensure_group(location: Location, *, attributes: Mapping[str, Any]) -> None:
     """A group with these attributes, among others that it has; its members are left alone."""
-    if existing_node(location) is None:
-        zarr.create_group(
-            store=location.store,
-            path=location.path,
-            attributes=dict(attributes),
-            zarr_format=format_at(location),
-        )
-        return
-    group = zarr.open_group(store=location.store, path=location.path, mode="r+")
-    group.attrs.update(dict(attributes))
+    version = format_at(location)
+
+    def attempt() -> None:
+        place: dict[str, Any] = {"store": location.store, "path": location.path}
+        if existing_node(location) is None:
+            zarr.create_group(**place, attributes=dict(attributes), zarr_format=version)
+        else:
+            zarr.open_group(**place, mode="r+").attrs.update(dict(attributes))
+
+    at_first(attempt, f"Making the group {location.name}")

@@ -7,17 +7,24 @@ import os
 import threading
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, WrapperStore
 
-from .backoff import DELAYS, with_backoff
+from .backoff import DELAYS, with_backoff, with_backoff_async
 from .location import Location
 
 T = TypeVar("T")
+
+_twins: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_making_twins = threading.Lock()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_twins.clear)  # their sessions are of another loop
 
 _AT_A_TIME = 64
 """Objects that are deleted at once."""
@@ -32,6 +39,7 @@ class Objects:
     def __init__(self, location: Location, *, delays: tuple[float, ...] = DELAYS) -> None:
         self.location = location
         self.delays = delays
+        location.check_process()
         self._store = _own(location.store)
         self._prefix = f"{location.path}/" if location.path else ""
 
@@ -103,12 +111,18 @@ class Objects:
     def delete_many(self, names: Sequence[str]) -> None:
         """Delete objects, several at a time, one batch after another; and folders left empty."""
 
+        async def delete_one(name: str) -> None:
+            what = f"Deleting {name} in {self.location.name}"
+            await with_backoff_async(
+                lambda: self._store.delete(self._prefix + name), what, self.delays
+            )
+
         async def delete(batch: Sequence[str]) -> None:
-            await asyncio.gather(*(self._store.delete(self._prefix + name) for name in batch))
+            await asyncio.gather(*map(delete_one, batch))
 
         for start in range(0, len(names), _AT_A_TIME):
             batch = names[start : start + _AT_A_TIME]
-            self._insist(lambda batch=batch: _wait(delete(batch)), "Deleting")  # type: ignore[misc]
+            _wait(delete(batch))
         _remove_empty_folders(self.location)
 
     def delete_all(self, *, but: Collection[str]) -> None:
@@ -122,10 +136,13 @@ class Objects:
             if name.rstrip("/") in but:
                 continue
             # A prefix and an object may have one name in an object store, a folder is both locally.
-            if _wait(self._store.exists(key)):
-                _wait(self._store.delete(key))
+            if self.exists(name.rstrip("/")):
+                self.delete(name.rstrip("/"))
             else:
-                _wait(self._store.delete_dir(key))
+                self._insist(partial(self._delete_folder, key), f"Deleting {name}")
+
+    def _delete_folder(self, key: str) -> None:
+        _wait(self._store.delete_dir(key))
 
     def _insist(self, attempt: Callable[[], T], what: str) -> T:
         return with_backoff(attempt, f"{what} in {self.location.name}", self.delays)
@@ -151,10 +168,19 @@ def _own(store: Store) -> Store:
     An fsspec file system keeps to the loop it was first used on, which is zarr's: it gets a twin.
     """
     if isinstance(store, FsspecStore) and not hasattr(store.fs, "sync_fs"):
-        kind, options = type(store.fs), {**store.fs.storage_options, "asynchronous": True}
-        twin = kind(*store.fs.storage_args, skip_instance_cache=True, **options)
-        return FsspecStore(twin, read_only=store.read_only, path=store.path)
+        return FsspecStore(_twin(store.fs), read_only=store.read_only, path=store.path)
     return store
+
+
+def _twin(fs: Any) -> Any:
+    """One for all stores of a file system, so that they share its sessions: nothing closes them."""
+    with _making_twins:
+        twin = _twins.get(fs)
+        if twin is None:
+            options = {**fs.storage_options, "asynchronous": True}
+            twin = type(fs)(*fs.storage_args, skip_instance_cache=True, **options)
+            _twins[fs] = twin
+        return twin
 
 
 @lru_cache(maxsize=1)

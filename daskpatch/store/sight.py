@@ -9,6 +9,7 @@ from typing import Any, Literal
 import zarr
 from zarr.types import AnyArray
 
+from ..support import cause_of, said_by
 from .backoff import lasts_anywhere, with_backoff
 from .location import Folder, folder_at, locate
 from .objects import Objects
@@ -80,13 +81,13 @@ class Sight:
                 lambda: _opened(self.array), f"Looking at {name}", self.delays, _lasts
             )
         except (ValueError, KeyError, TypeError) as error:
-            told = f"{type(error).__name__}: {error}"
-            raise ChangedError(f"{name} is no array any more ({told})") from error
+            told = f"{type(error).__name__}: {said_by(error)}"
+            raise ChangedError(f"{name} is no array any more ({told})") from cause_of(error)
         except OSError:
             raise
-        except Exception as error:  # each kind of store raises its own
-            told = f"{type(error).__name__}: {error}"
-            raise OSError(f"{name} could not be looked at: {told}") from error
+        except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
+            told = f"{type(error).__name__}: {said_by(error)}"
+            raise OSError(f"{name} could not be looked at: {told}") from cause_of(error)
         if now is None:
             raise ChangedError(f"{name} is gone; it was there when it was opened")
         was, found = _facts(self.array), _facts(now)

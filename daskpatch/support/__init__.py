@@ -48,5 +48,6 @@ from .parsing import (
     SIZES_OR_AUTO,
     Parser,
 )
+from .redaction import as_shown, cause_of, redacted, said_by, without_secrets
 from .resident import peak_memory
 from .tables import html_table, text_table

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from ..geometry import Dimensions, Region, RegularGrid
 from ..receipts import PassDocument, Record, RunDocument
-from ..store import Location, StoredArray, StoreLike, attributes_at, existing_array, locate
+from ..store import (
+    Location,
+    Objects,
+    StoredArray,
+    StoreLike,
+    at_first,
+    attributes_at,
+    existing_array,
+    locate,
+)
 
 PREDICTION = "prediction"
 
@@ -98,6 +107,8 @@ def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
         raise FileNotFoundError(f"{location.name} is a file; name the output of a run, a folder.")
     if folder is not None and not folder.exists():
         raise FileNotFoundError(f"{location.name} does not exist; name the output of a run.")
+    # Asked once before all else: a store that does not answer now is not waited for.
+    at_first(partial(Objects(location, delays=()).exists, "zarr.json"), f"Reading {location.name}")
     images = _images(location)
     return RecordedRun(images, tuple(_further(location, images)))
 

@@ -11,6 +11,7 @@ from typing import Any
 import zarr
 from zarr.types import AnyArray
 
+from ...support import said_by
 from ..location import Location, locate
 from .protocol import BackEnd, Box, Handle
 from .tensorstore import TensorStore
@@ -81,6 +82,6 @@ def open_handle(array: AnyArray, io: str, delays: tuple[float, ...]) -> tuple[Ba
                 "%s does not open %s (%s); the next back end does.",
                 back_end.name,
                 location.name,
-                str(error).partition("\n")[0],
+                said_by(error),
             )
     return candidates[-1], candidates[-1].open(array, delays)

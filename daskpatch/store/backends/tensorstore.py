@@ -15,6 +15,7 @@ from zarr.types import AnyArray
 from ...support import is_installed, load_extra
 from ..absence import notice
 from ..backoff import Lasts, lasts_anywhere, with_backoff
+from ..forked import is_inherited, refuse_inherited
 from ..location import Location, locate
 from .protocol import Box, Handle
 
@@ -37,7 +38,8 @@ class TensorStore:
     """For the halos that blocks share."""
 
     def opens(self, location: Location) -> bool:
-        return location.local_path is not None and is_installed("tensorstore")
+        is_there = is_installed("tensorstore") and not is_inherited("tensorstore")
+        return location.local_path is not None and is_there
 
     def check(self, location: Location) -> None:
         if location.local_path is None:
@@ -46,6 +48,7 @@ class TensorStore:
                 "use io='auto' or io='zarr'."
             )
         load_extra("tensorstore", _PURPOSE)
+        refuse_inherited("tensorstore", _PURPOSE, ", or use io='zarr' or 'auto'")
 
     def lasts(self, error: Exception) -> bool:
         return lasts_anywhere(error) or (
@@ -53,6 +56,7 @@ class TensorStore:
         )
 
     def open(self, array: AnyArray, delays: tuple[float, ...]) -> Handle:
+        self.check(locate(array))
         folder = locate(array).local_path
         assert folder is not None, "checked before"
         return _TensorStoreHandle(array, folder, self.cache_bytes, delays, self.lasts)

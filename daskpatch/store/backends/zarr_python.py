@@ -23,12 +23,13 @@ class ZarrPython:
         return True
 
     def check(self, location: Location) -> None:
-        pass
+        location.check_process()
 
     def lasts(self, error: Exception) -> bool:
         return lasts_anywhere(error)
 
     def open(self, array: AnyArray, delays: tuple[float, ...]) -> Handle:
+        self.check(locate(array))
         return _ZarrHandle(array, delays)
 
 

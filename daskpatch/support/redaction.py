@@ -1,0 +1,82 @@
+"""Texts without secrets: what is stored, logged or raised goes through here.
+
+User info, query and fragment of a URL hold passwords and signed tokens.
+"""
+
+from __future__ import annotations
+
+import re
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>|\\]*[^\s'\"<>|\\:.,;)\]]")
+
+_NAMED = re.compile(
+    r"(?i)(\b[\w-]*(?:token|secret|password|passwd|signature|credential|access_?key|api_?key|"
+    r"account_?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)(?!None\b|\*\*\*)[^\s'\",;&)}\]]+"
+)
+
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+
+_LONGEST = 400
+
+
+def without_secrets(url: str) -> str:
+    """A URL without user info, query and fragment; anything else as it is.
+
+    >>> without_secrets("https://me:secret@example.org/a.zarr?token=1")
+    'https://example.org/a.zarr'
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    # What has no secrets stays as it is, letter by letter.
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def redacted(text: str) -> str:
+    """A text whose URLs have no secrets, nor what is named as one.
+
+    >>> redacted("GET https://me:pw@example.org/a?sig=1 failed (api_key='k3y')")
+    "GET https://example.org/a failed (api_key='***')"
+    """
+    text = _URL.sub(lambda found: without_secrets(found.group()), text)
+    return _BEARER.sub(r"\1 ***", _NAMED.sub(r"\1***", text))
+
+
+def said_by(error: BaseException) -> str:
+    r"""What an error says, fit to be shown: one line, no secrets, no page of a server.
+
+    Object stores append pages of their inner state, servers answer in HTML.
+
+    >>> said_by(OSError("GET http://h/a?key=1: 500\n\nDebug source: …"))
+    'GET http://h/a: 500'
+    """
+    first = str(error).strip().partition("\n")[0]
+    text = redacted(re.split(r"(?i)<(?:!doctype|html|\?xml)", first)[0]).strip(" :,-")
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def cause_of(error: BaseException) -> BaseException | None:
+    """What another error may name as its cause: none where a traceback would tell secrets."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if redacted(str(seen)) != str(seen):
+            return None
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return error
+
+
+def as_shown(error: Exception, what: str) -> Exception:
+    """The error itself, where it is fit to be shown; else one of its built-in kind that is.
+
+    Libraries' own kinds, which nobody expects, become an `OSError` that says what failed.
+    """
+    kinds = [k for k in type(error).__mro__ if k.__module__ == "builtins"]
+    kinds = [k for k in kinds if k not in (Exception, BaseException, object)]
+    if not kinds:
+        return OSError(f"{what} failed: {type(error).__name__}: {said_by(error)}")
+    if redacted(str(error)) == str(error):
+        return error
+    kind = next((k for k in kinds if issubclass(k, OSError)), kinds[0])
+    shown: Exception = kind(said_by(error))
+    return shown

@@ -1,0 +1,234 @@
+"""Stores that fail now and then are asked again; what will not change is told of at once."""
+
+import json
+import logging
+import random
+import time
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import zarr
+from volumes import read, save
+from zarr.storage import FsspecStore, LocalStore, WrapperStore
+
+import daskpatch
+from daskpatch.store import Objects, at_first, with_backoff
+
+TILES = {"axes": "YX", "patch_size": 16, "chunks": 16, "block_shape": 16, "progress": False}
+
+QUICK = daskpatch.Pacing(delays=(0.001,) * 4)
+
+
+class Flaky(WrapperStore):
+    """Of so many requests fail so many, by chance."""
+
+    dice = random.Random(3)
+    share = 0.05
+
+    def _with_store(self, store):
+        return type(self)(store)
+
+    def _fail(self):
+        if self.dice.random() < self.share:
+            raise OSError("the network is down")
+
+    async def get(self, key, prototype, byte_range=None):
+        self._fail()
+        return await self._store.get(key, prototype, byte_range)
+
+    async def set(self, key, value):
+        self._fail()
+        await self._store.set(key, value)
+
+    async def set_if_not_exists(self, key, value):
+        self._fail()
+        await self._store.set_if_not_exists(key, value)
+
+    async def exists(self, key):
+        self._fail()
+        return await self._store.exists(key)
+
+    async def delete(self, key):
+        self._fail()
+        await self._store.delete(key)
+
+
+@pytest.fixture
+def image(rng):
+    return rng.random((64, 64)).astype("f4")
+
+
+def predict(image, output, **options):
+    return daskpatch.predict(image, np.negative, output, **{**TILES, **options})
+
+
+def test_planning_and_all_that_is_around_a_run_survive_a_flaky_store(image, tmp_path):
+    save(tmp_path / "in.zarr", image, chunks=(16, 16))
+    for i in range(8):
+        out = tmp_path / f"{i}.zarr"
+        source = Flaky(LocalStore(tmp_path / "in.zarr", read_only=True))
+        predict(source, Flaky(LocalStore(out)), model_id="m", pacing=QUICK)
+        predict(source, Flaky(LocalStore(out)), model_id="m", pacing=QUICK, overwrite=True)
+        assert daskpatch.status(Flaky(LocalStore(out))).remaining == 0
+        assert daskpatch.verify(Flaky(LocalStore(out)), progress=False).ok
+        np.testing.assert_array_equal(read(out), -image)
+
+
+class Refusing(WrapperStore):
+    """May not be written."""
+
+    tries = 0
+    error: OSError | None = None
+
+    def _with_store(self, store):
+        return type(self)(store)
+
+    async def set_if_not_exists(self, key, value):
+        type(self).tries += 1
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (13, "Permission denied"),
+        (30, "Read-only file system"),
+        (36, "File name too long"),
+        (2, "No such file or directory"),
+    ],
+)
+def test_a_place_that_takes_nothing_is_told_of_at_once(image, tmp_path, monkeypatch, number, words):
+    slept = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(Refusing, "error", OSError(number, words))
+    monkeypatch.setattr(Refusing, "tries", 0)
+    with pytest.raises(OSError, match=f"cannot be written: {words}"):
+        predict(image, Refusing(LocalStore(tmp_path / "out.zarr")), threads=1)
+    assert Refusing.tries == 1
+    assert not slept
+
+
+@pytest.mark.parametrize("look", [daskpatch.status, daskpatch.verify])
+def test_what_does_not_exist_is_told_of_at_once(tmp_path, look, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waited"))
+    save(tmp_path / "plain.zarr", np.zeros((4, 4)), chunks=(4, 4))
+    for place in (tmp_path / "nothing.zarr", zarr.storage.MemoryStore(), tmp_path / "plain.zarr"):
+        with pytest.raises(FileNotFoundError):
+            look(place)
+    with pytest.raises(FileNotFoundError):
+        daskpatch.plan(tmp_path / "nothing.zarr", np.negative, patch_size=16)
+
+
+def test_a_folder_through_fsspec_is_that_folder(image, tmp_path):
+    url = f"file://{tmp_path}/out.zarr"
+    predict(image, FsspecStore.from_url(url))
+    assert daskpatch.status(tmp_path / "out.zarr").remaining == 0
+    with pytest.raises(FileExistsError):
+        predict(image, tmp_path / "out.zarr")
+    stack = daskpatch.open_image(FsspecStore.from_url(url, read_only=True), axes="YX")
+    np.testing.assert_array_equal(stack.extract_patch(0, None, (0, 0), (64, 64))[0], -image)
+
+
+class Full(WrapperStore):
+    """Takes nothing any more once it is full."""
+
+    is_full = False
+    refused: ClassVar[list[str]] = []
+
+    def _with_store(self, store):
+        return type(self)(store)
+
+    async def set(self, key, value):
+        if Full.is_full:
+            Full.refused.append(key)
+            raise OSError(28, "No space left on device")
+        await self._store.set(key, value)
+
+
+def test_a_disk_that_is_full_is_waited_for_once(image, tmp_path, monkeypatch):
+    monkeypatch.setattr(Full, "is_full", False)
+    calls = []
+
+    def fills(batch):
+        calls.append(None)
+        Full.is_full = len(calls) > 3
+        return -batch
+
+    store = Full(LocalStore(tmp_path / "out.zarr"))
+    words = {"model_id": "m", "threads": 1, "pacing": QUICK, **TILES}
+    with pytest.raises(daskpatch.RunFailed, match="No space left on device"):
+        daskpatch.predict(image, fills, store, **words)
+    # The chunk is tried as often as that takes; then nothing waits any more.
+    chunks = [key for key in Full.refused if ".daskpatch" not in key]
+    assert len(chunks) == 1 + len(QUICK.delays)
+    assert len(set(chunks)) == 1
+    others = [key for key in Full.refused if ".daskpatch" in key]
+    assert len(others) == len(set(others))
+
+
+def test_a_source_larger_than_memory_in_one_chunk_is_refused(tmp_path):
+    path = tmp_path / "in.zarr"
+    save(path, np.ones((32, 32), "f4"), chunks=(16, 16), dimension_names=["y", "x"])
+    document = json.loads((path / "zarr.json").read_text())
+    document["shape"] = document["chunk_grid"]["configuration"]["chunk_shape"] = [2**40, 16]
+    (path / "zarr.json").write_text(json.dumps(document))
+    for io in ("zarr", "tensorstore"):
+        with pytest.raises(MemoryError, match=r"One chunk of .* is 64.00 TiB"):
+            daskpatch.plan(path, np.negative, patch_size=16, io=io)
+
+
+def test_chunks_of_as_many_threads_fit_or_are_refused(tmp_path):
+    save(tmp_path / "in.zarr", np.ones((1024, 1024), "f4"), chunks=(1024, 1024))
+    words = {"axes": "YX", "patch_size": 16, "memory_limit": "10 MB"}
+    with pytest.raises(MemoryError, match="3 threads decode as many at a time.*lower threads"):
+        daskpatch.plan(tmp_path / "in.zarr", np.negative, threads=3, **words)
+
+
+def test_an_axis_without_end_is_refused(tmp_path):
+    path = tmp_path / "in.zarr"
+    save(path, np.ones((32, 32), "f4"), chunks=(16, 16), dimension_names=["y", "x"])
+    document = json.loads((path / "zarr.json").read_text())
+    document["shape"] = [10**30, 32]
+    (path / "zarr.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"an axis of 1e\+30 voxels"):
+        daskpatch.open_image(path)
+
+
+# What errors say
+
+
+def test_a_library_s_own_error_is_an_error_of_the_store():
+    class GenericError(Exception):
+        pass
+
+    def fails():
+        raise GenericError("GET http://me:pw@h/a?sig=1 failed\n\nDebug source:\nGeneric {")
+
+    for call in (at_first, lambda call, what: with_backoff(call, what, (0.001,))):
+        with pytest.raises(OSError, match="Reading a failed: GenericError: GET http://h/a failed$"):
+            call(fails, "Reading a")
+
+
+def test_an_error_with_a_secret_keeps_its_kind(caplog):
+    caplog.set_level(logging.INFO, "daskpatch")
+
+    def fails():
+        raise FileNotFoundError("http://h/a?token=SECRET")
+
+    with pytest.raises(FileNotFoundError, match="http://h/a$") as failure:
+        with_backoff(fails, "Reading", (0.001,))
+    assert failure.value.__suppress_context__
+    assert "SECRET" not in caplog.text
+    assert "http://h/a" in caplog.text
+
+
+def test_objects_of_one_file_system_share_its_sessions(tmp_path):
+    import fsspec
+
+    fs = fsspec.filesystem("http", asynchronous=True, skip_instance_cache=True)
+    from daskpatch.store import locate
+
+    stores = [Objects(locate(FsspecStore(fs, path="http://h/a")))._store.fs for _ in range(3)]
+    assert stores[0] is stores[1] is stores[2]
+    assert stores[0] is not fs

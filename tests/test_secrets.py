@@ -1,0 +1,155 @@
+"""Passwords and tokens are in nothing that is stored, logged, shown or raised."""
+
+import io
+import json
+import logging
+import pickle
+import threading
+import traceback
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from volumes import save
+from zarr.storage import FsspecStore
+
+import daskpatch
+from daskpatch.support import redacted, said_by, without_secrets
+
+TOKEN, PASSWORD = "S3CRETTOKEN", "PASSW0RD"
+
+TILES = {"axes": "YX", "patch_size": 16, "chunks": 16, "block_shape": 16}
+
+QUICK = daskpatch.Pacing(delays=(0.001,))
+
+
+class Server(SimpleHTTPRequestHandler):
+    """Serves a folder, whatever the query; begins to answer otherwise when it is told to."""
+
+    protocol_version = "HTTP/1.1"
+    answer = 0
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        self.path = self.path.split("?")[0]
+        if Server.answer and "/c/3" in self.path:
+            self.send_error(Server.answer)
+        else:
+            super().do_GET()
+
+    def do_HEAD(self):
+        self.path = self.path.split("?")[0]
+        super().do_HEAD()
+
+
+@pytest.fixture
+def server(tmp_path, rng):
+    """The address of a server of `in.zarr`."""
+    values = rng.random((64, 64)).astype("f4")
+    folder = tmp_path / "served"
+    save(folder / "in.zarr", values, chunks=(16, 16), dimension_names=["y", "x"])
+
+    def handler(*args):
+        return Server(*args, directory=str(folder))
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    Server.answer = 0
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def with_token(host):
+    return f"http://{host}/in.zarr?token={TOKEN}"
+
+
+def with_password(host):
+    return f"http://me:{PASSWORD}@{host}/in.zarr"
+
+
+def through_fsspec(host):
+    return FsspecStore.from_url(with_password(host), read_only=True)
+
+
+@pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning")
+@pytest.mark.parametrize(
+    ("source", "answer"),
+    # obstore asks for half a minute by itself where a server says 500.
+    [(with_token, 403), (with_password, 410), (through_fsspec, 500), (through_fsspec, 403)],
+)
+def test_nothing_of_a_run_that_fails_tells_a_secret(server, tmp_path, source, answer):
+    log = io.StringIO()
+    handler = logging.StreamHandler(log)
+    logger = logging.getLogger("daskpatch")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    is_planned = []
+
+    def model(batch):
+        Server.answer = answer if is_planned else 0
+        return abs(batch)
+
+    out = tmp_path / "out.zarr"
+    try:
+        plan = daskpatch.plan(source(server), model, out, model_id="m", **TILES)
+        is_planned.append(True)
+        shown = [repr(plan), plan._repr_html_(), json.dumps(plan.to_dict()), repr(plan.images)]
+        shown += [repr(plan.view), repr(plan.array), *map(str, plan.array.__dask_graph__())]
+        with pytest.raises(daskpatch.RunFailed) as failure:
+            plan.run(progress=False, retries=0, threads=1, pacing=QUICK)
+        shown += ["".join(traceback.format_exception(failure.value))]
+        shown += [f"{failed} {failed.traceback}" for failed in failure.value.failed]
+        shown += [str(daskpatch.status(out)), str(failure.value.report)]
+    finally:
+        logger.removeHandler(handler)
+    shown += [path.read_bytes().decode("latin1") for path in out.rglob("*") if path.is_file()]
+    for text in [*shown, log.getvalue()]:
+        assert TOKEN not in text
+        assert PASSWORD not in text
+        assert "<html" not in text.lower()
+        assert "Debug source" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://a.org/b.zarr", "https://a.org/b.zarr"),
+        ("wrapping-file:///tmp/a", "wrapping-file:///tmp/a"),
+        ("s3://key:secret@bucket/a?versionId=1#x", "s3://bucket/a"),
+        ("url='http://h/a?sig=1', status=500", "url='http://h/a', status=500"),
+        ("see http://h/a?x=1.", "see http://h/a."),
+        ("(http://h/a?x=1)", "(http://h/a)"),
+        ("secret_access_key=abc, region=eu", "secret_access_key=***, region=eu"),
+        ("{'token': 'abc', 'anon': False}", "{'token': '***', 'anon': False}"),
+        ("password: hunter2", "password: ***"),
+        ("Authorization: Bearer abcdefghij", "Authorization: Bearer ***"),
+        ("token=None", "token=None"),
+        ("a Basic fact", "a Basic fact"),
+    ],
+)
+def test_texts_lose_their_secrets_and_nothing_else(text, shown):
+    assert redacted(text) == shown
+    assert redacted(shown) == shown
+
+
+def test_a_server_s_page_is_no_error_text():
+    page = "404 Not Found: <!DOCTYPE html><html><body>" + "x" * 9999
+    assert said_by(OSError(page)) == "404 Not Found"
+    assert len(said_by(OSError("x" * 9999))) < 500
+
+
+@given(st.text(), st.text(), st.text(alphabet="abc123"))
+def test_whatever_is_a_url_has_no_password(host, path, password):
+    password = f"#{password}#".replace("#", "PW")
+    assert password not in without_secrets(
+        f"http://user:{password}@h{host}/{path}".partition("\n")[0]
+    )
+
+
+def test_errors_of_runs_travel(server):
+    failed = daskpatch.RunFailed("no", None, ())
+    assert str(pickle.loads(pickle.dumps(failed))) == "no"
