@@ -14,7 +14,7 @@ import numpy as np
 from ..block import Recipe
 from ..geometry import Dimensions
 from ..image import ImageStack, is_at_hand, location_of
-from ..receipts import FOLDER, Record
+from ..receipts import FOLDER, Record, output_names
 from ..store import (
     Location,
     Objects,
@@ -230,9 +230,9 @@ class Target:
         return _CLEARED in names or all(f"{FOLDER}/" in name for name in names)
 
 
-def _first_places(group: Location, provenance: Mapping[str, Any]) -> list[Location]:
+def _first_places(group: Location, provenance: object) -> list[Location]:
     """Where the record of a run lies that made a group: of several arrays, a series, or both."""
-    outputs = [name for name in provenance.get("outputs", []) if name]
+    outputs = output_names(provenance)
     image = group.child("0")
     return [group.child(outputs[0]), image.child(outputs[0])] if outputs else [image]
 

@@ -15,6 +15,7 @@ from .document import (
     RunDocument,
     SourceRecord,
     as_json,
+    output_names,
 )
 from .fingerprint import check_same
 from .holder import Holder, is_alive

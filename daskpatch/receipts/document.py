@@ -7,10 +7,11 @@ wrong by its path.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ..geometry import RegularGrid
 from ..model import Parts
@@ -21,6 +22,27 @@ Json = dict[str, Any]
 """JSON values by name."""
 
 Shape = tuple[Positive, ...]
+
+
+OutputName = Annotated[str, Meta(pattern=r"^(?!\.{1,2}$)[^/\\\x00]*$", max_length=255)]
+"""Of an array inside the output; empty where it is the output itself."""
+
+InsidePath = Annotated[str, Meta(pattern=r"^(?!/)(?!(.*/)?\.\.(/|$))[^\\\x00]*$", max_length=4096)]
+"""The way to an array inside the output."""
+
+
+def output_names(attribute: object) -> list[str]:
+    """The names of several outputs, as the attribute of their group says them; none if it is odd.
+
+    >>> output_names({"outputs": ["mean", "../../others"]})
+    []
+    """
+    said = attribute.get("outputs", []) if isinstance(attribute, Mapping) else []
+    try:
+        names = msgspec.convert(said, list[OutputName])
+    except msgspec.ValidationError:
+        return []
+    return [name for name in names if name]
 
 
 class SourceRecord(Struct, frozen=True):
@@ -71,7 +93,7 @@ class Fingerprint(Struct, frozen=True):
     model: str | None
     input_dtype: str
     treatment: Json
-    output: dict[str, OutputRecord]
+    output: dict[OutputName, OutputRecord]
     layout: LayoutRecord
 
 
@@ -134,7 +156,7 @@ class FormerRunDocument(RunDocument, frozen=True, kw_only=True, tag_field="forma
 class ArrayRecord(Struct, frozen=True):
     """An array that a pass writes: the way there from the output, its axes and shape."""
 
-    path: str
+    path: InsidePath
     axes: str
     shape: Shape
 

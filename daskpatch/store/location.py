@@ -185,6 +185,29 @@ def locate(target: object, *, read_only: bool = False) -> Location:
     )
 
 
+_LONGEST_NAME = 255
+"""Bytes: what file systems have."""
+
+
+def check_inside(path: str, what: str) -> str:
+    """A way to something inside a group, as metadata and records name it.
+
+    >>> check_inside("labels/nuclei", "path")
+    'labels/nuclei'
+
+    Raises
+    ------
+    ValueError
+        If it leaves the group, or can be no key.
+    """
+    names = path.split("/")
+    leaves = any(name in ("", ".", "..") or "\\" in name or "\0" in name for name in names)
+    if leaves or any(len(name.encode(errors="replace")) > _LONGEST_NAME for name in names):
+        shown = repr(path if len(path) <= 60 else f"{path[:60]}…")
+        raise ValueError(f"{what} is {shown}; needed is the way to something inside the group")
+    return path
+
+
 def _locate_url(url: str, *, read_only: bool) -> Location:
     parts = urlsplit(url)
     if parts.scheme == "file":

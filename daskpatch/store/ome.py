@@ -7,9 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import zarr
+from msgspec import Meta, Struct
+
+from .location import check_inside
+
+
+class _Axis(Struct):
+    name: str
+
+
+class _Dataset(Struct):
+    path: str
+
+
+class _Multiscale(Struct):
+    """What is read of one; the rest of it may be anything."""
+
+    axes: Annotated[list[_Axis], Meta(min_length=1)]
+    datasets: Annotated[list[_Dataset], Meta(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +50,40 @@ def ome_level(group: zarr.Group, name: str) -> OmeLevel:
     Raises
     ------
     ValueError
-        If the version is neither 0.4 nor 0.5.
+        If the version is neither 0.4 nor 0.5, or the metadata cannot be understood; the field
+        that is wrong is named.
     """
     attributes = group.attrs.asdict()
-    multiscale = _multiscales(attributes)[0]
-    try:
-        path = str(multiscale["datasets"][0]["path"])
-        names = tuple(str(axis["name"]) for axis in multiscale["axes"])
-    except (KeyError, IndexError, TypeError):
-        path, names = "", ()
-    version = str(_version(attributes, multiscale))
+    found = _multiscales(attributes)
+    version = str(_version(attributes, found))
     if version not in ("0.4", "0.5"):
         raise ValueError(
-            f"{name} is an OME-Zarr image of version {version}; 0.4 and 0.5 are read. Open one of "
-            f"its arrays with axes=, for example {name}/{path or 0}."
-        )
-    if not path or not names:
-        raise ValueError(
-            f"The OME metadata of {name} lacks datasets with a path, or axes with names; open one "
+            f"{name} is an OME-Zarr image of version {version:.40}; 0.4 and 0.5 are read. Open one "
             f"of its arrays with axes=, for example {name}/0."
         )
-    return OmeLevel(path, names)
+    try:
+        first = msgspec.convert(found, Annotated[list[_Multiscale], Meta(min_length=1)])[0]
+        path = check_inside(first.datasets[0].path, "datasets[0].path")
+    except ValueError as error:  # msgspec's is one
+        raise ValueError(
+            f"The OME metadata of {name} (multiscales) are malformed: {error}. Open one of its "
+            f"arrays with axes=, for example {name}/0."
+        ) from None
+    return OmeLevel(path, tuple(axis.name for axis in first.axes))
 
 
-def _multiscales(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _multiscales(attributes: Mapping[str, Any]) -> Any:
     inner = attributes.get("ome", attributes)
-    found = inner.get("multiscales", []) if isinstance(inner, Mapping) else []
-    return found if isinstance(found, list) else []
+    return inner.get("multiscales") if isinstance(inner, Mapping) else None
 
 
-def _version(attributes: Mapping[str, Any], multiscale: Mapping[str, Any]) -> Any:
+def _version(attributes: Mapping[str, Any], multiscales: Any) -> Any:
     if "ome" in attributes:
         return attributes["ome"].get("version", "unknown")
+    first = multiscales[0] if isinstance(multiscales, list) else None
+    if not isinstance(first, Mapping):
+        return "0.4"  # whatever it is, its fields are to be named
     # 0.4 recommends the version but does not require it; its axes are objects, older ones' not.
-    has_named_axes = all(isinstance(axis, Mapping) for axis in multiscale.get("axes", [None]))
-    return multiscale.get("version", "0.4" if has_named_axes else "unknown")
+    axes = first.get("axes")
+    are_old = not axes or (isinstance(axes, list) and not isinstance(axes[0], Mapping))
+    return first.get("version", "unknown" if are_old else "0.4")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry import Dimensions, Region, RegularGrid
-from ..receipts import PassDocument, Record, RunDocument
+from ..receipts import PassDocument, Record, RunDocument, output_names
 from ..store import (
     Location,
     Objects,
@@ -185,5 +185,5 @@ def _further(location: Location, images: tuple[RecordedImage, ...]) -> Iterator[
 def _places(location: Location) -> Iterator[Location]:
     """Where the record of an image may be: inside its array, or inside the first of several."""
     yield location
-    names = attributes_at(location).get("daskpatch", {}).get("outputs", [])
-    yield from (location.child(name) for name in names[:1] if name)
+    names = output_names(attributes_at(location).get("daskpatch"))
+    yield from (location.child(name) for name in names[:1])

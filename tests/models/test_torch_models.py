@@ -1,7 +1,10 @@
 """PyTorch modules: equal to the whole image, on every way there is to name one."""
 
+import io
+import pickle
 import sys
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -296,3 +299,49 @@ def test_a_module_that_works_in_place_is_given_copies(values):
 
     plan = daskpatch.plan(values, InPlace(), axes="YX", patch_size=32, augment="flips")
     assert np.allclose(plan.view[...], values * 2)
+
+
+class Evil:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return (eval, (f"open({self.mark!r}, 'w').close()",))
+
+
+def as_saved(value):
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("dump", [as_saved, pickle.dumps])
+@pytest.mark.parametrize("where", ["model.pt", "weight", "constants"])
+def test_an_exported_program_that_would_run_code_is_not_loaded(tmp_path, dump, where):
+    exported(tmp_path / "good.pt2")
+    planned(tmp_path / "good.pt2")
+    evil = dump({"sample_inputs": Evil(tmp_path / "mark")})
+    with (
+        zipfile.ZipFile(tmp_path / "good.pt2") as good,
+        zipfile.ZipFile(tmp_path / "evil.pt2", "w") as bad,
+    ):
+        for name in good.namelist():
+            is_chosen = where in name and not name.endswith(".json")
+            bad.writestr(name, evil if is_chosen else good.read(name))
+        bad.writestr(f"{good.namelist()[0].partition('/')[0]}/data/{where}.extra", evil)
+    with pytest.raises(ValueError, match="would run code"):
+        planned(tmp_path / "evil.pt2")
+    assert not (tmp_path / "mark").exists()
+
+
+def test_what_is_no_archive_is_told_of(tmp_path):
+    (tmp_path / "text.pt2").write_text("not a program")
+    with pytest.raises(ValueError, match="no exported program"):
+        planned(tmp_path / "text.pt2")
+
+
+def planned(path):
+    image = np.zeros((64, 64), "f4")
+    return daskpatch.plan(image, TorchModel(path), axes="YX", patch_size=64)

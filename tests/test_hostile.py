@@ -1,0 +1,138 @@
+"""Metadata and records that name what is not theirs, or are anything else than they should be."""
+
+import json
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from volumes import read, save
+
+import daskpatch
+from daskpatch.store import locate
+from daskpatch.store.location import check_inside
+
+AXES = [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+
+TILES = {"axes": "YX", "patch_size": 16, "progress": False}
+
+OUTSIDE = [
+    "../secret.zarr",
+    "/etc",
+    "..",
+    "",
+    ".",
+    "0/../../secret.zarr",
+    "s3://x",
+    "a" * 5000,
+    "a\\b",
+]
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@pytest.fixture
+def secret(tmp_path):
+    """An array beside the group, which nothing in the group may reach."""
+    save(tmp_path / "secret.zarr", np.full((32, 32), 42, "f4"), chunks=(16, 16))
+    return tmp_path / "secret.zarr"
+
+
+def image_with(folder, attributes):
+    zarr.create_group(folder, attributes=attributes)
+    save(folder / "0", np.ones((32, 32), "f4"), chunks=(16, 16))
+    return folder
+
+
+def with_multiscales(multiscales, *, is_v5):
+    ome = {"version": "0.5", "multiscales": multiscales}
+    return {"ome": ome} if is_v5 else {"multiscales": multiscales}
+
+
+@pytest.mark.parametrize("is_v5", [True, False])
+@pytest.mark.parametrize("path", [*OUTSIDE, 5, None, ["0"], {"a": 1}])
+def test_the_path_of_a_level_stays_in_its_group(secret, tmp_path, path, is_v5):
+    multiscales = [{"axes": AXES, "datasets": [{"path": path}]}]
+    group = image_with(tmp_path / "g.zarr", with_multiscales(multiscales, is_v5=is_v5))
+    with pytest.raises(ValueError, match="OME metadata of .* are malformed: .*path") as failure:
+        daskpatch.open_image(group)
+    assert len(str(failure.value)) <= 500
+
+
+@pytest.mark.parametrize("is_v5", [True, False])
+@pytest.mark.parametrize(
+    "multiscales",
+    [5, "x", [5], [[]], [{}], [{"axes": 5}], [None], {"0": 1}, [{"axes": [{"name": 1}]}]],
+)
+def test_malformed_multiscales_are_told_of_by_field(tmp_path, multiscales, is_v5):
+    group = image_with(tmp_path / "g.zarr", with_multiscales(multiscales, is_v5=is_v5))
+    with pytest.raises(ValueError, match="malformed: |version unknown"):
+        daskpatch.open_image(group, axes="YX")
+
+
+@given(JSON, st.booleans(), st.booleans())
+def test_whatever_multiscales_are_the_answer_is_a_sentence(found, is_inside, is_v5):
+    store = zarr.storage.MemoryStore()
+    multiscales = [found] if is_inside else found
+    zarr.create_group(store, attributes=with_multiscales(multiscales, is_v5=is_v5))
+    with pytest.raises(ValueError, match="OME|is a group, not an array"):
+        daskpatch.open_image(store)
+
+
+@pytest.mark.parametrize(
+    "names", [["../secret.zarr"], "abc", 5, [5], [None], {"a": 1}, [["x"]], ["x" * 3000]]
+)
+def test_recorded_names_of_outputs_stay_in_their_group(secret, tmp_path, names, rng):
+    out = tmp_path / "out.zarr"
+    zarr.create_group(out, attributes={"daskpatch": {"outputs": names}})
+    with pytest.raises(FileNotFoundError, match="no record of a daskpatch run"):
+        daskpatch.verify(out, progress=False)
+    image = rng.random((32, 32)).astype("f4")
+    daskpatch.predict(image, np.negative, out, overwrite=True, **TILES)
+    np.testing.assert_array_equal(read(out), -image)
+    assert (read(secret) == 42).all()
+
+
+@pytest.mark.parametrize("attribute", [5, "x", [], None])
+def test_an_attribute_that_is_anything(tmp_path, attribute):
+    out = tmp_path / "out.zarr"
+    zarr.create_group(out, attributes={"daskpatch": attribute})
+    with pytest.raises(FileNotFoundError, match="no record of a daskpatch run"):
+        daskpatch.status(out)
+    daskpatch.predict(np.ones((32, 32), "f4"), np.negative, out, overwrite=True, **TILES)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+@pytest.mark.parametrize("name", ["../secret.zarr", "..", "a/b", "a\\b", "x" * 300])
+def test_a_record_that_names_an_array_elsewhere_is_broken(secret, tmp_path, name):
+    out = tmp_path / "out.zarr"
+    daskpatch.predict(np.ones((32, 32), "f4"), np.negative, out, **TILES)
+    path = out / ".daskpatch" / "run.json"
+    document = json.loads(path.read_text())
+    (recorded,) = document["fingerprint"]["output"].values()
+    document["fingerprint"]["output"] = {name: recorded}
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"record of .* is broken"):
+        daskpatch.verify(out, progress=False, repair=False)
+
+
+@given(st.text(max_size=20) | st.lists(st.sampled_from(["a", "..", ".", ""])).map("/".join))
+def test_what_is_inside_stays_inside(path):
+    try:
+        inside = check_inside(path, "path")
+    except ValueError:
+        return
+    place = locate("/data/group.zarr")
+    assert place.parts == place.child(inside).parts[: len(place.parts)]
+    assert len(place.child(inside).parts) > len(place.parts)
