@@ -1,6 +1,6 @@
 """Many small tasks run on threads or a cluster, in one loop that knows nothing of images."""
 
-from .clients import active_client, is_asynchronous
+from .clients import active_client, client_of, is_asynchronous
 from .daemon_threads import DaemonThreads
 from .deadline import TimedOutError, is_written_off
 from .interruption import Interruption

@@ -34,6 +34,15 @@ def active_client() -> Client | None:
     return client
 
 
+def client_of(collection: object) -> Client | None:
+    """The client whose cluster holds parts of a Dask collection; None where none does."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None or not hasattr(collection, "__dask_graph__"):
+        return None
+    held = distributed.futures_of(collection)
+    return held[0].client if held else None
+
+
 def is_asynchronous(client: object) -> bool:
     """Whether calls of a client give coroutines, here."""
     return bool(getattr(client, "asynchronous", False))

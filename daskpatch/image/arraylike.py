@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import Client, client_of
 from ..support import unmasked
 
 PORTABLE_BYTES = 1_000_000
@@ -49,9 +51,20 @@ class ArrayLike:
     def read(self, box: tuple[slice, ...]) -> NDArray[np.generic]:
         values = self.array[box]
         if hasattr(values, "compute"):
-            # Inside a worker's task the default scheduler would be the cluster itself.
-            values = values.compute(scheduler="synchronous")
+            values = self._computed(values)
         return unmasked(values, "the source")
+
+    def _computed(self, values: Any) -> Any:
+        client = self._held_by
+        if client is not None:
+            return client.compute(values, sync=True)
+        # Inside a worker's task the default scheduler would be the cluster itself.
+        return values.compute(scheduler="synchronous")
+
+    @cached_property
+    def _held_by(self) -> Client | None:
+        """The client of the cluster that holds what was persisted or scattered."""
+        return client_of(self.array)
 
     def why_not_portable(self) -> str | None:
         """Why another process could not use this array, or None if it could."""
@@ -59,6 +72,11 @@ class ArrayLike:
             return (
                 f"it is a NumPy array of {self.array.nbytes / 1e6:.0f} MB in this process; "
                 "save it as Zarr first"
+            )
+        if self._held_by is not None:
+            return (
+                "it was persisted on a cluster, or is of scattered data, which its own tasks "
+                "cannot wait for; save it as Zarr first"
             )
         try:
             cloudpickle.dumps(self.array)

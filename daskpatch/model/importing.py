@@ -84,6 +84,9 @@ def _run_file(path: str) -> ModuleType:
         raise ImportError(f"{path} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    # As for a script, the files beside it can be imported: last of all, so that they hide nothing.
+    if str(Path(path).parent) not in sys.path:
+        sys.path.append(str(Path(path).parent))
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the file's own code: anything can go wrong

@@ -79,7 +79,7 @@ class TorchModel:
     def nbytes(self) -> int:
         if isinstance(self.module_or_path, Path):
             return self.module_or_path.stat().st_size
-        return sum(t.nbytes for t in self.module_or_path.state_dict().values())
+        return sum(map(_nbytes, self.module_or_path.state_dict().values()))
 
     def contents(self, look: Look = WHOLE) -> Contents:
         model, settings = self.module_or_path, {"autocast": self.autocast}
@@ -167,6 +167,16 @@ def _open(torch: Any, module_or_path: Any) -> Any:
             ".save(path) or torch.export.save, or name a module in a Python file: "
             "file.py:attribute (pickled modules would run code when loaded)."
         ) from error
+
+
+def _nbytes(state: object) -> int:
+    """Bytes of an entry of a module's state: a tensor, what packs some, or anything else."""
+    if isinstance(state, Mapping):
+        return sum(map(_nbytes, state.values()))
+    if isinstance(state, list | tuple):
+        return sum(map(_nbytes, state))
+    size = getattr(state, "nbytes", 0)
+    return size if isinstance(size, int) else 0
 
 
 def _check_pickles(torch: Any, path: Path) -> None:

@@ -195,6 +195,13 @@ class PredictionPass(Pass):
                 f"The output {self.target.name} lives in this process's memory, of which worker "
                 "processes would write into copies; write to disk, or run with threads (threads=…)."
             )
+        reason = why_not_sent(self.target.location.store)
+        if reason:
+            raise ValueError(
+                f"The output {self.target.name} cannot be used by worker processes: its store "
+                f"cannot be sent to them ({reason}); name it by path or URL, or run with threads "
+                "(threads=…)."
+            )
 
     def clear(self, records: Sequence[Record], *, keep: Collection[str]) -> None:
         # Receipts first: cut short in between, they would speak of blocks that are gone.

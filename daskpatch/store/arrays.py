@@ -11,11 +11,13 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Literal
 
+import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.types import AnyArray
 
+from ..support import said_by
 from .absence import noticing
 from .backends import BackEnd, Box, Handle, back_end_at, check_io, open_handle
 from .backoff import DELAYS, at_first
@@ -213,6 +215,13 @@ class StoredArray:
         """Why another process could not use this array, or None if it could."""
         if self.location.lives_in_this_process:
             return f"{self.location.name} lives in this process's memory; save it to disk first"
+        try:
+            cloudpickle.dumps(self.array)
+        except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
+            return (
+                f"its store, a {type(self.array.store).__name__}, cannot be sent to worker "
+                f"processes ({said_by(error)}); name it by path or URL"
+            )
         return None
 
     def __getstate__(self) -> dict[str, Any]:

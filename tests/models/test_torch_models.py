@@ -345,3 +345,37 @@ def test_what_is_no_archive_is_told_of(tmp_path):
 def planned(path):
     image = np.zeros((64, 64), "f4")
     return daskpatch.plan(image, TorchModel(path), axes="YX", patch_size=64)
+
+
+class Versioned(torch.nn.Module):
+    """Its state holds more than tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 1, 1)
+
+    def get_extra_state(self):
+        return {"version": 1, "table": [torch.zeros(3)]}
+
+    def set_extra_state(self, state):
+        pass
+
+    def forward(self, batch):
+        return self.conv(batch)
+
+
+def quantised():
+    linear = torch.nn.Sequential(torch.nn.Linear(40, 40))
+    return torch.ao.quantization.quantize_dynamic(linear, {torch.nn.Linear}, dtype=torch.qint8)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("made", [Versioned, quantised])
+def test_modules_whose_state_holds_more_than_tensors(tmp_path, made):
+    module = made().eval()
+    image = RNG.random((40, 40)).astype("f4")
+    with torch.inference_mode():
+        want = module(torch.from_numpy(image)[None, None])[0, 0].numpy()
+    out = tmp_path / "out.zarr"
+    daskpatch.predict(image, module, out, axes="YX", patch_size=40, progress=False)
+    np.testing.assert_allclose(zarr.open(out)[...], want, atol=1e-5)
