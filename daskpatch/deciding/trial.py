@@ -159,6 +159,7 @@ def _signature(
         for name, values in results.items()
     )
     check_names(outputs, "The model")
+    _check_sizes(results, batch.ndim, specs)
     for output in outputs:
         needed = (1, output.channels, *spatial)
         check_result(results[output.name], batch.shape, needed, lambda: specs)
@@ -185,6 +186,25 @@ def _signature(
         needed = (1, output.channels, *signature.tile_shape(tile))
         check_result(results[output.name], batch.shape, needed, lambda: specs)
     return signature
+
+
+def _check_sizes(results: Results, ndim: int, specs: dict[str, Any]) -> None:
+    """Refuse arrays of different sizes, as of deep supervision.
+
+    Raises
+    ------
+    ModelError
+        If there are such.
+    """
+    sizes = {name: values.shape[2:] for name, values in results.items() if values.ndim == ndim}
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name} of {size}" for name, size in sizes.items())
+        raise ModelError(
+            f"The model gives several arrays for the trial tile ({describe_tile(specs)}), of "
+            f"different sizes: {told}. All must have one size: give a function, or a module around "
+            "this one, that returns one of them.",
+            specs,
+        )
 
 
 def _check_rounding(

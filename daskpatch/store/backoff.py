@@ -25,12 +25,22 @@ _LASTING = (PermissionError, NotADirectoryError, IsADirectoryError, TypeError)
 
 _LASTING_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
+_DENIED = ("PermissionDeniedError", "UnauthenticatedError")
+
+_HINT = " (servers that may not list answer so for what is missing, too)"
+
 _log = logging.getLogger("daskpatch")
 
 
 def lasts_anywhere(error: Exception) -> bool:
     """Whether waiting would not help: no permission, no such place."""
-    return isinstance(error, _LASTING) or getattr(error, "errno", None) in _LASTING_NUMBERS
+    number = getattr(error, "errno", None)
+    return isinstance(error, _LASTING) or number in _LASTING_NUMBERS or _is_denied(error)
+
+
+def _is_denied(error: Exception) -> bool:
+    """Whether a server says that it may not be: obstore's errors, and aiohttp's."""
+    return type(error).__name__ in _DENIED or getattr(error, "status", None) in (401, 403)
 
 
 def at_first(call: Callable[[], T], what: str) -> T:
@@ -92,4 +102,6 @@ def _waits(error: Exception, what: str, delay: float | None, lasts: Lasts) -> fl
     shown = as_shown(error, what)
     if shown is error:
         raise error
+    if _is_denied(error):
+        raise PermissionError(f"{shown}{_HINT}") from None
     raise shown from None
