@@ -136,3 +136,44 @@ def test_what_is_inside_stays_inside(path):
     place = locate("/data/group.zarr")
     assert place.parts == place.child(inside).parts[: len(place.parts)]
     assert len(place.child(inside).parts) > len(place.parts)
+
+
+# Groups, in words
+
+
+def test_a_member_that_cannot_be_read_hides_no_other(tmp_path):
+    group = zarr.open_group(tmp_path / "g.zarr", mode="w")
+    for name in ("good", "odd"):
+        group.create_array(name, shape=(40, 40), chunks=(20, 20), dtype="u1")
+    path = tmp_path / "g.zarr" / "odd" / "zarr.json"
+    document = json.loads(path.read_text())
+    document["chunk_grid"] = {"name": "unheard of", "configuration": {}}
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="it holds the arrays good. Name an array, for example"):
+        daskpatch.open_image(tmp_path / "g.zarr")
+
+
+@pytest.mark.parametrize("is_v5", [True, False])
+def test_plates_and_wells_name_their_fields(tmp_path, is_v5):
+    def said(what, value):
+        return {"ome": {"version": "0.5", what: value}} if is_v5 else {what: value}
+
+    place = tmp_path / "p.zarr"
+    version = 3 if is_v5 else 2
+    plate = said("plate", {"wells": [{"path": "A/1"}, {"path": "B/2"}]})
+    well = said("well", {"images": [{"path": "7"}]})
+    zarr.create_group(place, attributes=plate, zarr_format=version)
+    with pytest.raises(ValueError, match=r"a plate of 2 wells.*p\.zarr/A/1/0\.$"):
+        daskpatch.open_image(place)
+    zarr.create_group(place / "A", zarr_format=version)
+    zarr.create_group(place / "A" / "1", attributes=well, zarr_format=version)
+    with pytest.raises(ValueError, match=r"a plate of 2 wells.*p\.zarr/A/1/7\.$"):
+        daskpatch.open_image(place)
+    with pytest.raises(ValueError, match=r"a well of 1 field.*p\.zarr/A/1/7\.$"):
+        daskpatch.open_image(place / "A" / "1")
+
+
+def test_an_empty_group_gives_no_advice_that_fails(tmp_path):
+    zarr.create_group(tmp_path / "g.zarr")
+    with pytest.raises(ValueError, match=r"it holds no array\.$"):
+        daskpatch.open_image(tmp_path / "g.zarr")

@@ -268,3 +268,59 @@ def test_a_server_that_begins_to_answer_404(http, tmp_path, volume):
     (tmp_path / "in.zarr").rename(tmp_path / "elsewhere.zarr")
     with pytest.raises(OSError, match="is gone"):
         plan.view[:16, :16, :16]
+
+
+# Servers that may not list
+
+
+@pytest.fixture
+def unlisted(tmp_path):
+    """A folder, and the address of a server that answers 403 for what is not in it."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(tmp_path))
+
+        def log_message(self, *args):
+            pass
+
+        def send_error(self, code, *args):
+            super().send_error(403 if code == 404 else code, *args)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield tmp_path, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_server_that_forbids_what_is_missing(unlisted, volume, version):
+    folder, url = unlisted
+    save(folder / "v.zarr", volume, chunks=(16, 16, 16), zarr_format=version)
+    options = {"axes": "ZYX", "patch_size": 20, "overlaps": 4, "progress": False}
+    daskpatch.predict(f"{url}/v.zarr", identity, folder / "out.zarr", **options)
+    np.testing.assert_array_equal(zarr.open(folder / "out.zarr")[...], volume)
+    # A chunk that is forbidden is no chunk of fill value.
+    chunk = folder / "v.zarr" / ("c/1/1/1" if version == 3 else "1.1.1")
+    chunk.unlink()
+    with pytest.raises(OSError, match="servers that may not list answer so for what is missing"):
+        daskpatch.plan(f"{url}/v.zarr", identity, axes="ZYX", patch_size=20).view[...]
+    with pytest.raises(PermissionError, match="may not be read"):
+        daskpatch.open_image(f"{url}/nothing.zarr")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_group_on_a_server_that_does_not_list(unlisted, volume, version):
+    folder, url = unlisted
+    group = zarr.open_group(folder / "g.zarr", mode="w", zarr_format=version)
+    group.create_array("raw", data=volume, chunks=(16, 16, 16))
+    with pytest.raises(ValueError, match="its server does not list. Name an array, as in"):
+        daskpatch.open_image(f"{url}/g.zarr")
+    assert daskpatch.open_image(f"{url}/g.zarr/raw", axes="ZYX").data_shape[2:] == volume.shape
+
+
+def test_a_web_server_takes_no_output(unlisted, stored):
+    _, url = unlisted
+    with pytest.raises(ValueError, match="a web server, which takes nothing"):
+        daskpatch.predict(stored, identity, f"{url}/out.zarr", patch_size=20, progress=False)

@@ -302,6 +302,8 @@ def as_target(
             "A series is written to a group with one array per image; give a path, a URL or a "
             "store as output, not an array."
         )
+    if location.why_not_written:
+        raise ValueError(f"The output {location.name} is in {location.why_not_written}.")
     if location.store.read_only or (array is not None and array.array.read_only):
         raise ValueError(
             f"The output {location.name} is opened read-only; open it for writing, for example "

@@ -35,10 +35,10 @@ _log = logging.getLogger("daskpatch")
 def lasts_anywhere(error: Exception) -> bool:
     """Whether waiting would not help: no permission, no such place."""
     number = getattr(error, "errno", None)
-    return isinstance(error, _LASTING) or number in _LASTING_NUMBERS or _is_denied(error)
+    return isinstance(error, _LASTING) or number in _LASTING_NUMBERS or is_denied(error)
 
 
-def _is_denied(error: Exception) -> bool:
+def is_denied(error: Exception) -> bool:
     """Whether a server says that it may not be: obstore's errors, and aiohttp's."""
     return type(error).__name__ in _DENIED or getattr(error, "status", None) in (401, 403)
 
@@ -102,6 +102,6 @@ def _waits(error: Exception, what: str, delay: float | None, lasts: Lasts) -> fl
     shown = as_shown(error, what)
     if shown is error:
         raise error
-    if _is_denied(error):
+    if is_denied(error):
         raise PermissionError(f"{shown}{_HINT}") from None
     raise shown from None

@@ -14,7 +14,7 @@ from zarr.types import AnyArray
 from .arrays import StoredArray
 from .location import locate
 from .nodes import existing_node, members_of_group, open_node
-from .ome import is_ome, ome_level
+from .ome import is_ome, ome_level, paths_in_plate
 
 StoreLike = str | os.PathLike[str] | AnyArray | zarr.Group | Store | StorePath
 """What names an array or a group in a store."""
@@ -52,14 +52,38 @@ def find_array(source: StoreLike) -> FoundArray:
         level = ome_level(node, location.name)
         array = StoredArray(_member(node, level.path, location.name))
         return FoundArray(array, level.axis_names, f"{location.name}/{level.path}")
-    names, groups = sorted(node.array_keys()), sorted(node.group_keys())
-    held = f"the arrays {', '.join(names)}" if names else "no array"
-    held += f" and the groups {', '.join(groups)}" if groups else ""
-    example = "/".join([location.name, *(names or groups)[:1]])
     raise ValueError(
-        f"{location.name} is a group, not an array: it holds {held}. Name an array, for example "
-        f"{example}."
+        f"{location.name} is a group, not an array: {_members_in_words(node, location.name)}."
     )
+
+
+def _members_in_words(group: zarr.Group, name: str) -> str:
+    what, paths = paths_in_plate(group)
+    if paths:
+        inside = "" if what == "well" else f"/{_first_image(group, paths[0])}"
+        more = "s" if len(paths) > 1 else ""
+        fields = f"field{more} of view" if what == "well" else f"well{more}"
+        return (
+            f"it is a {what} of {len(paths)} {fields}. Name a field of view, for example "
+            f"{name}/{paths[0]}{inside}"
+        )
+    try:
+        members = dict(members_of_group(group))
+    except OSError:
+        return f"what is in it, its server does not list. Name an array, as in {name}/raw"
+    arrays = sorted(n for n, member in members.items() if isinstance(member, zarr.Array))
+    groups = sorted({*members} - {*arrays})
+    held = f"it holds the arrays {', '.join(arrays)}" if arrays else "it holds no array"
+    held += f" and the groups {', '.join(groups)}" if groups else ""
+    if not members:
+        return held
+    return f"{held}. Name an array, for example {name}/{(arrays or groups)[0]}"
+
+
+def _first_image(plate: zarr.Group, well: str) -> str:
+    node = plate.get(well)
+    _, images = paths_in_plate(node) if isinstance(node, zarr.Group) else ("", [])
+    return images[0] if images else "0"
 
 
 def members_of(source: StoreLike) -> dict[str, StoredArray | None] | None:

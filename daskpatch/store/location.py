@@ -101,6 +101,19 @@ class Location:
             refuse_inherited("obstore", f"Reading or writing {self.name}")
 
     @property
+    def why_not_written(self) -> str:
+        """Why outputs cannot be written to this kind of store; empty where they can."""
+        store = _unwrapped(self.store)
+        if isinstance(store, ObjectStore) and type(store.store).__name__ == "HTTPStore":
+            return "a web server, which takes nothing; write to disk or to an object store"
+        if type(store).__module__.partition(".")[0] == "icechunk":
+            return (
+                "an Icechunk store, which takes Zarr's own keys only, and no receipts; write to a "
+                "plain store, and copy the array when it is done"
+            )
+        return ""
+
+    @property
     def is_occupied(self) -> bool:
         """Whether there is anything at the place, Zarr or not, as far as the store can tell."""
         folder = self.local_path
@@ -244,6 +257,7 @@ def _absolute(store: Store) -> Store:
 
 
 def _name_of(store: Store, path: str) -> str:
+    store = _unwrapped(store)
     if isinstance(store, ObjectStore):
         scheme, *rest = _obstore_parts(store.store)
         url = f"{scheme.rstrip(':')}://{'/'.join(rest)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from zarr.types import AnyArray
 from ..support import cause_of, said_by
 from .arrays import StoredArray
 from .backoff import at_first
-from .location import Location
+from .lenient import LenientStore
+from .location import Location, locate
 from .objects import Objects
 
 
@@ -77,6 +79,9 @@ def _existing(location: Location) -> AnyArray | zarr.Group | None:
     except FileNotFoundError:  # zarr's errors for a missing node are kinds of this one
         return None
     except PermissionError as error:
+        node = _opened_leniently(location)
+        if node is not None:
+            return node
         reason = error.strerror or said_by(error)
         raise PermissionError(f"{location.name} may not be read: {reason}.") from cause_of(error)
     except NotADirectoryError:
@@ -94,6 +99,20 @@ def _opened(location: Location) -> AnyArray | zarr.Group:
     except ContainsArrayError:
         # Created just now: zarr looks for an array first, and finds it when it looks for a group.
         return zarr.open_array(store=location.store, path=location.path, mode="r")
+
+
+def _opened_leniently(location: Location) -> AnyArray | zarr.Group | None:
+    """The node at a place whose server forbids what is not there; None where nothing reads."""
+    if location.local_path is not None:
+        return None
+    store = LenientStore(location.store)
+    try:
+        return zarr.open(store=store, path=location.path, mode="r")
+    except (FileNotFoundError, ValueError):  # what is read is nothing, then
+        return None
+
+
+_log = logging.getLogger("daskpatch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +164,28 @@ def members_of_group(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group
     with warnings.catch_warnings():
         # zarr warns of every file that it does not know, also of those that readers don't mind.
         warnings.filterwarnings("ignore", "Object at .* is not recognized", UserWarning)
-        return at_first(
-            lambda: list(group.members()) or _consolidated_members(group),
-            f"Listing the members of {group.name}",
-        )
+        try:
+            return at_first(
+                lambda: list(group.members()) or _consolidated_members(group),
+                f"Listing the members of {group.name}",
+            )
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 (one that cannot be read raises anything)
+            _log.info("A member of %s cannot be read: %s", group.name, said_by(error))
+            return list(_readable_members(group))
+
+
+def _readable_members(group: zarr.Group) -> Iterator[tuple[str, AnyArray | zarr.Group]]:
+    """One by one: a member that cannot be read does not hide the others."""
+    place = locate(group)
+    for name in Objects(place).entries():
+        try:
+            node = existing_node(place.child(name))
+        except OSError:
+            continue
+        if node is not None:
+            yield name, node
 
 
 def _consolidated_members(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group]]:

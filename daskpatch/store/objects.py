@@ -108,6 +108,14 @@ class Objects:
         kept = (key for key in keys if with_temporary or not key.endswith(".partial"))
         return sorted(key[start:] for key in kept)
 
+    def entries(self) -> list[str]:
+        """The names of folders and objects directly at the place."""
+
+        async def listed() -> list[str]:
+            return [name async for name in self._store.list_dir(self._prefix.rstrip("/"))]
+
+        return sorted(name.rstrip("/") for name in self._insist(lambda: _wait(listed()), "Listing"))
+
     def delete_many(self, names: Sequence[str]) -> None:
         """Delete objects, several at a time, one batch after another; and folders left empty."""
 
@@ -127,17 +135,13 @@ class Objects:
 
     def delete_all(self, *, but: Collection[str]) -> None:
         """Delete what is at the place, save for some folders or objects directly in it."""
-
-        async def entries() -> list[str]:
-            return [name async for name in self._store.list_dir(self._prefix.rstrip("/"))]
-
-        for name in self._insist(lambda: _wait(entries()), "Listing"):
-            key = self._prefix + name.rstrip("/")
-            if name.rstrip("/") in but:
+        for name in self.entries():
+            key = self._prefix + name
+            if name in but:
                 continue
             # A prefix and an object may have one name in an object store, a folder is both locally.
-            if self.exists(name.rstrip("/")):
-                self.delete(name.rstrip("/"))
+            if self.exists(name):
+                self.delete(name)
             else:
                 self._insist(partial(self._delete_folder, key), f"Deleting {name}")
 

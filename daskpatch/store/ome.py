@@ -87,3 +87,28 @@ def _version(attributes: Mapping[str, Any], multiscales: Any) -> Any:
     axes = first.get("axes")
     are_old = not axes or (isinstance(axes, list) and not isinstance(axes[0], Mapping))
     return first.get("version", "unknown" if are_old else "0.4")
+
+
+class _Paths(Struct):
+    """Wells of a plate, or images of a well."""
+
+    wells: list[_Dataset] = msgspec.field(default_factory=list)
+    images: list[_Dataset] = msgspec.field(default_factory=list)
+
+
+def paths_in_plate(group: zarr.Group) -> tuple[str, list[str]]:
+    """What a group is, of a plate, and the paths of what is in it: wells, or a well's images.
+
+    Nothing where it is neither, or what it says cannot be understood.
+    """
+    attributes = group.attrs.asdict()
+    inner = attributes.get("ome", attributes)
+    for what in ("plate", "well"):
+        said = inner.get(what) if isinstance(inner, Mapping) else None
+        try:
+            found = msgspec.convert(said, _Paths)
+            paths = [check_inside(each.path, "path") for each in (*found.wells, *found.images)]
+        except ValueError:  # msgspec's is one
+            continue
+        return what, paths
+    return "", []

@@ -37,7 +37,7 @@ class PatientStore(WrapperStore[Store]):
             return self._store.get(key, prototype, byte_range)
 
         found = await self._insist("Reading", key, attempt)
-        if key.rpartition("/")[2] not in _METADATA:
+        if not is_metadata(key):
             _look_at_chunk(key, found)
         return found
 
@@ -51,6 +51,11 @@ class PatientStore(WrapperStore[Store]):
         where = f"{what} {key} in {type(self._store).__name__}"
         # On zarr's event loop: others' requests go on while this one waits.
         return await with_backoff_async(call, where, self._delays)
+
+
+def is_metadata(key: str) -> bool:
+    """Whether a key is of a node's metadata, by its name."""
+    return key.rpartition("/")[2] in _METADATA
 
 
 def _look_at_chunk(key: str, found: Buffer | None) -> None:
