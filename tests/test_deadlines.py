@@ -16,7 +16,7 @@ from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 from volumes import read, save
-from zarr.storage import MemoryStore
+from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 import daskpatch
 from daskpatch.engine import DaemonThreads, TimedOutError, is_written_off
@@ -308,6 +308,45 @@ def test_what_a_killed_driver_announced_runs_alone_and_last(planes, tmp_path):
     seen.clear()
     assert plan.run(resume=True, threads=4, progress=False).done == 18
     assert seen[-4:] == [(5, 1), (6, 1), (7, 1), (8, 1)]
+
+
+class Silent(WrapperStore):
+    """Takes no announcements any more, once it is told to."""
+
+    is_silent = False
+
+    def _with_store(self, store):
+        return type(self)(store)
+
+    async def set(self, key, value):
+        if Silent.is_silent and "/announced/" in key:
+            raise PermissionError("not here")
+        await self._store.set(key, value)
+
+
+@pytest.mark.parametrize("alone", [(), range(5, 9)])
+def test_no_block_begins_where_announcements_cannot_be_stored(planes, tmp_path, monkeypatch, alone):
+    armed, begun = [], []
+
+    def model(batch):
+        if armed:
+            begun.append(None)
+            Silent.is_silent = len(begun) > 2
+        return batch
+
+    monkeypatch.setattr(Silent, "is_silent", False)
+    store = Silent(LocalStore(tmp_path / "out.zarr"))
+    plan = daskpatch.plan(planes, model, store, model_id="m", **PLANES)
+    plan.run(threads=1, region=slice(0, 1), progress=False)
+    if alone:
+        Announcements(Record(locate(store)), Part()).write(alone, {}, None)
+    armed.append(None)
+    with pytest.raises(daskpatch.RunFailed, match="not here"):
+        plan.run(resume=True, threads=1, progress=False)
+    armed.clear()
+    Silent.is_silent = False
+    assert daskpatch.status(tmp_path / "out.zarr").remaining
+    assert plan.run(resume=True, threads=1, progress=False).done
 
 
 BLOCKS = st.lists(st.integers(0, 300), unique=True, min_size=1, max_size=40)

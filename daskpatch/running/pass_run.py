@@ -136,8 +136,8 @@ class PassRun:
             with self._pass.computing():
                 self._collect(window, sum(int(v) for v in before["voxels"]))
             self._look_back()
-        except NoWorkersError as error:
-            self._fatal = error
+        except (NoWorkersError, OSError) as error:  # a store that takes no announcement among them
+            self._stop(error)
         finally:
             if window.left_behind:
                 self._claim.outlived()
