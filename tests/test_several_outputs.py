@@ -1,5 +1,7 @@
 """Models that give several arrays: one each, in one pass; and what `post` makes of blocks."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import zarr
@@ -251,3 +253,22 @@ def test_arrays_of_different_sizes_are_named_with_their_sizes(tmp_path):
     assert len(str(failure.value)) <= 500
     assert not (tmp_path / "out.zarr").exists()
     daskpatch.predict(image, lambda batch: deep(batch)["half"], tmp_path / "out.zarr", **words)
+
+
+class Pair(NamedTuple):
+    mean: np.ndarray
+    spread: np.ndarray
+
+
+@pytest.mark.parametrize(
+    ("made", "names"), [(Pair, ["mean", "spread"]), (lambda *two: [*two], ["output0", "output1"])]
+)
+def test_named_tuples_keep_their_names_and_lists_are_numbered(tmp_path, values, made, names):
+    out = tmp_path / "out.zarr"
+    daskpatch.predict(
+        values, lambda batch: made(batch * 2, batch + 1), out, **TILES, progress=False
+    )
+    group = zarr.open_group(out, mode="r")
+    assert sorted(group.array_keys()) == names
+    np.testing.assert_array_equal(group[names[0]][...], values * 2)
+    np.testing.assert_array_equal(group[names[1]][...], values + 1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..support import unmasked
@@ -59,7 +60,18 @@ class LoadedModel:
         self._call = call
 
     def __call__(self, given: Batch | Results) -> Results:
-        return as_results(self._call(given))
+        size = self.fixed_batch
+        if size is None or isinstance(given, Mapping):
+            return as_results(self._call(given))
+        parts = [as_results(self._call(part)) for part in _filled(given, size)]
+        return {
+            name: np.concatenate([part[name] for part in parts])[: len(given)] for name in parts[0]
+        }
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """How many tiles the model takes at a time, where it takes no other number."""
+        return getattr(self._call, "fixed_batch", None)
 
     @property
     def fixed_size(self) -> tuple[int, ...] | None:
@@ -68,15 +80,16 @@ class LoadedModel:
 
 
 def as_results(result: object) -> Results:
-    """An array, a tuple or a mapping of arrays by name: those of a tuple are numbered.
+    """An array, a sequence or a mapping of arrays by name: those without names are numbered.
 
-    >>> import numpy as np
     >>> list(as_results((np.zeros(1), np.zeros(1))))
     ['output0', 'output1']
     """
     if isinstance(result, Mapping):
         named = dict(zip(distinct(result), result.values(), strict=True))
-    elif isinstance(result, tuple):
+    elif isinstance(result, tuple) and hasattr(result, "_fields"):
+        named = dict(zip(result._fields, result, strict=True))
+    elif isinstance(result, tuple | list):
         named = {f"output{i}": value for i, value in enumerate(result)}
     else:
         named = {"": result}
@@ -103,7 +116,19 @@ def distinct(names: Iterable[object], tidy: Callable[[Any], str] = str) -> list[
     return found
 
 
-def _native(value: object) -> NDArray[Any]:
+def _filled(batch: Batch, size: int) -> Iterator[Batch]:
+    """Parts of a batch of so many tiles each; the last tile is repeated where some are missing."""
+    for start in range(0, len(batch), size):
+        part = batch[start : start + size]
+        missing = size - len(part)
+        yield np.concatenate([part, np.repeat(part[-1:], missing, 0)]) if missing else part
+
+
+def _native(value: Any) -> NDArray[Any]:
+    if hasattr(value, "detach"):  # a tensor of torch, maybe with a gradient, maybe elsewhere
+        value = value.detach().cpu()
+        # NumPy has no bfloat16.
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
     array = unmasked(value, "the model's result")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
@@ -189,6 +214,10 @@ class ExclusiveModel:
     @property
     def fixed_size(self) -> tuple[int, ...] | None:
         return getattr(self.call, "fixed_size", None)
+
+    @property
+    def fixed_batch(self) -> int | None:
+        return getattr(self.call, "fixed_batch", None)
 
     def __call__(self, batch: Batch) -> Any:
         with self.lock:

@@ -69,12 +69,13 @@ class OnnxModel:
         inputs = session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(f"{self.path} has {len(inputs)} inputs; needed is one, the image.")
-        spatial = inputs[0].shape[2:]
+        count, spatial = inputs[0].shape[:1], inputs[0].shape[2:]
         call = _OnnxCall(
             session,
             inputs[0].name,
             [out.name for out in session.get_outputs()],
             tuple(spatial) if all(isinstance(n, int) for n in spatial) else None,
+            count[0] if count and isinstance(count[0], int) else None,
         )
         on_gpu = session.get_providers()[0] != "CPUExecutionProvider"
         return ExclusiveModel(call) if on_gpu else call
@@ -118,6 +119,7 @@ class _OnnxCall:
     input_name: str
     output_names: list[str]
     fixed_size: tuple[int, ...] | None
+    fixed_batch: int | None
 
     def __call__(self, batch: Batch) -> Any:
         results = self.session.run(self.output_names, {self.input_name: batch})

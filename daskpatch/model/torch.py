@@ -92,7 +92,7 @@ class TorchModel:
         torch = load_extra("torch", "TorchModel")
         device = _resolve(torch, self.device, self.module_or_path)
         module = _on_device(_open(torch, self.module_or_path), device)
-        call = _TorchCall(torch, module, device, self.autocast)
+        call = _TorchCall(torch, module, device, self.autocast, getattr(module, _BATCH, None))
         return call if device.type == "cpu" else ExclusiveModel(call)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -100,15 +100,23 @@ class TorchModel:
         state = dict(self.__dict__)
         module = self.module_or_path
         if not isinstance(module, Path) and any(
-            t.device.type != "cpu" for t in module.state_dict().values()
+            getattr(getattr(state, "device", None), "type", "cpu") != "cpu"
+            for state in module.state_dict().values()
         ):
             state["module_or_path"] = copy.deepcopy(module).cpu()
         return state
 
 
+_BATCH = "daskpatch_fixed_batch"
+"""The attribute of a loaded program that says how many tiles it takes."""
+
+
 class _TorchCall:
-    def __init__(self, torch: Any, module: Any, device: Any, autocast: str | None) -> None:
+    def __init__(
+        self, torch: Any, module: Any, device: Any, autocast: str | None, fixed_batch: int | None
+    ) -> None:
         self._torch, self._module, self._device = torch, module, device
+        self.fixed_batch = fixed_batch
         self._autocast = getattr(torch, autocast) if autocast else None
 
     def __call__(self, batch: Batch) -> Any:
@@ -158,7 +166,10 @@ def _open(torch: Any, module_or_path: Any) -> Any:
         return module_or_path
     if module_or_path.suffix == ".pt2":
         _check_pickles(torch, module_or_path)
-        return torch.export.load(module_or_path).module()
+        program = torch.export.load(module_or_path)
+        module = program.module()
+        setattr(module, _BATCH, _batch_of(program))
+        return module
     try:
         return torch.jit.load(module_or_path, map_location="cpu")
     except RuntimeError as error:
@@ -177,6 +188,14 @@ def _nbytes(state: object) -> int:
         return sum(map(_nbytes, state))
     size = getattr(state, "nbytes", 0)
     return size if isinstance(size, int) else 0
+
+
+def _batch_of(program: Any) -> int | None:
+    """How many tiles an exported program takes at a time; None where it takes any number."""
+    inputs = program.graph_signature.user_inputs
+    shapes = [n.meta["val"].shape for n in program.graph.nodes if n.name in inputs[:1]]
+    size = shapes[0][0] if shapes and len(shapes[0]) else None
+    return size if type(size) is int else None  # a symbol otherwise
 
 
 def _check_pickles(torch: Any, path: Path) -> None:

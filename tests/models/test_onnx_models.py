@@ -148,3 +148,20 @@ def test_what_is_no_graph_is_told_so(tmp_path, values, content):
     (tmp_path / "m.onnx").write_bytes(content)
     with pytest.raises(ValueError, match="no ONNX graph"):
         daskpatch.plan(values, tmp_path / "m.onnx", tmp_path / "o.zarr", axes="YX", patch_size=32)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 6])
+def test_a_graph_of_one_fixed_batch(tmp_path, values, size, batch_size):
+    shape = [size, 1, 24, 24]
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        "twice",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "twice.onnx")
+    words = {"axes": "YX", "patch_size": 24, "overlaps": 8, "min_size": 24}
+    plan = daskpatch.plan(values, tmp_path / "twice.onnx", batch_size=batch_size, **words)
+    np.testing.assert_array_equal(plan.view[...], 2 * values)

@@ -379,3 +379,39 @@ def test_modules_whose_state_holds_more_than_tensors(tmp_path, made):
     out = tmp_path / "out.zarr"
     daskpatch.predict(image, module, out, axes="YX", patch_size=40, progress=False)
     np.testing.assert_allclose(zarr.open(out)[...], want, atol=1e-5)
+
+
+class Twice(torch.nn.Module):
+    def forward(self, batch):
+        return batch * 2
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 6])
+def test_an_exported_program_of_one_fixed_batch(tmp_path, size, batch_size):
+    program = torch.export.export(Twice().eval(), (torch.zeros(size, 1, 24, 24),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    image = RNG.random((90, 70)).astype("f4")
+    words = {"axes": "YX", "patch_size": 24, "overlaps": 8, "min_size": 24}
+    handle = TorchModel(tmp_path / "net.pt2")
+    view = daskpatch.plan(image, handle, batch_size=batch_size, **words).view
+    np.testing.assert_array_equal(view[...], 2 * image)
+
+
+def listed(batch):
+    return [torch.from_numpy(batch) * 2]
+
+
+def with_gradient(batch):
+    return torch.from_numpy(batch).requires_grad_() * 2
+
+
+def in_bfloat16(batch):
+    return (torch.from_numpy(batch) * 2).to(torch.bfloat16)
+
+
+@pytest.mark.parametrize("function", [listed, with_gradient, in_bfloat16])
+def test_functions_give_tensors_as_modules_do(function):
+    image = RNG.integers(0, 9, (40, 36)).astype("f4")
+    view = daskpatch.plan(image, function, axes="YX", patch_size=16).view
+    np.testing.assert_array_equal(view[...], 2 * image)
