@@ -27,9 +27,6 @@ Shape = tuple[Positive, ...]
 OutputName = Annotated[str, Meta(pattern=r"^(?!\.{1,2}$)[^/\\\x00]*$", max_length=255)]
 """Of an array inside the output; empty where it is the output itself."""
 
-InsidePath = Annotated[str, Meta(pattern=r"^(?!/)(?!(.*/)?\.\.(/|$))[^\\\x00]*$", max_length=4096)]
-"""The way to an array inside the output."""
-
 
 def output_names(attribute: object) -> list[str]:
     """The names of several outputs, as the attribute of their group says them; none if it is odd.
@@ -156,7 +153,7 @@ class FormerRunDocument(RunDocument, frozen=True, kw_only=True, tag_field="forma
 class ArrayRecord(Struct, frozen=True):
     """An array that a pass writes: the way there from the output, its axes and shape."""
 
-    path: InsidePath
+    path: str
     axes: str
     shape: Shape
 
