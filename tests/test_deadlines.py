@@ -21,7 +21,7 @@ from zarr.storage import LocalStore, MemoryStore, WrapperStore
 import daskpatch
 from daskpatch.engine import DaemonThreads, TimedOutError, is_written_off
 from daskpatch.engine.deadline import within
-from daskpatch.receipts import Announcements, Part, Record
+from daskpatch.receipts import Announcements, Claim, Part, Record
 from daskpatch.running.announcing import Announcer
 from daskpatch.store import locate
 
@@ -386,7 +386,28 @@ def test_parts_take_over_what_overlaps(tmp_path):
     assert (mine.blocks, mine.deaths) == ({3, 4}, {4: 2})
     whole = Announcements(record, Part()).take_over()
     assert (whole.blocks, whole.deaths) == ({3, 4, 7}, {4: 2})
-    assert record.documents.names("announced/") == ["announced/part-1-of-1.json"]
+    # Cut otherwise, each part learns of what may be of its own; once taken over, it counts once.
+    for number in (1, 2, 3):
+        found = Announcements(record, Part(number, 3)).take_over()
+        assert (found.blocks, found.deaths) == ({3, 4, 7}, {4: 2})
+
+
+def test_who_lost_the_claim_does_not_speak_for_who_has_it(planes, tmp_path):
+    plan = daskpatch.plan(planes, np.positive, tmp_path / "out.zarr", model_id="m", **PLANES)
+    plan.run(threads=1, region=slice(0, 2), progress=False)
+    record = Record(locate(str(tmp_path / "out.zarr")))
+    with Claim(record, Part()) as claim:
+        late = Announcements(record, Part(), claim.permit)
+        late.write([3], {}, 3)
+        name = claim.permit.name
+        record.documents.write(
+            name, record.documents.read(name).replace(b'"token": "', b'"token": "x')
+        )
+        claim.permit.end()
+        Announcements(record, Part()).write([3], {}, 3)
+        with pytest.raises(daskpatch.ClaimedError):
+            late.write([], {}, None)
+    assert Announcements(record, Part()).take_over().deaths == {3: 1}
 
 
 def test_a_torn_announcement_holds_nothing_up(caplog):

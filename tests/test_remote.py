@@ -324,3 +324,16 @@ def test_a_web_server_takes_no_output(unlisted, stored):
     _, url = unlisted
     with pytest.raises(ValueError, match="a web server, which takes nothing"):
         daskpatch.predict(stored, identity, f"{url}/out.zarr", patch_size=20, progress=False)
+
+
+def test_a_source_through_fsspec_on_such_a_server_is_looked_at(unlisted, volume):
+    from zarr.storage import FsspecStore
+
+    folder, url = unlisted
+    save(folder / "v.zarr", volume, chunks=(16, 16, 16))
+    store = FsspecStore.from_url(f"{url}/v.zarr", read_only=True)
+    image = daskpatch.open_image(store, axes="ZYX")
+    image.look()
+    (folder / "v.zarr" / "zarr.json").unlink()
+    with pytest.raises(OSError, match="is gone|may not be read"):
+        image.with_delays(()).look()

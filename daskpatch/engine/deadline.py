@@ -105,7 +105,7 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
         partner = _of_thread.partner = _Partner()
     future = partner.executor.submit(copy_context().run, begin)
     # Not the future's own timeout: what the call raises may be a TimeoutError, too.
-    if wait([future], seconds).done:
+    if wait([future], min(seconds, threading.TIMEOUT_MAX)).done:
         return future.result()
     written_off.is_set = True
     partner.executor.shutdown(wait=False)  # it ends with this call, if ever

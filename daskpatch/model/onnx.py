@@ -75,7 +75,7 @@ class OnnxModel:
             inputs[0].name,
             [out.name for out in session.get_outputs()],
             tuple(spatial) if all(isinstance(n, int) for n in spatial) else None,
-            count[0] if count and isinstance(count[0], int) else None,
+            count[0] if count and isinstance(count[0], int) and count[0] > 0 else None,
         )
         on_gpu = session.get_providers()[0] != "CPUExecutionProvider"
         return ExclusiveModel(call) if on_gpu else call

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import copy
-import io
 import os
-import pickle
-import pickletools
-import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..support import load_extra, said_by
+from ..support import load_extra
+from .archive import check_archive
 from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
 from .handles import Batch, ExclusiveModel
@@ -165,7 +161,7 @@ def _open(torch: Any, module_or_path: Any) -> Any:
     if not isinstance(module_or_path, Path):
         return module_or_path
     if module_or_path.suffix == ".pt2":
-        _check_pickles(torch, module_or_path)
+        check_archive(torch, module_or_path)
         program = torch.export.load(module_or_path)
         module = program.module()
         setattr(module, _BATCH, _batch_of(program))
@@ -196,39 +192,6 @@ def _batch_of(program: Any) -> int | None:
     shapes = [n.meta["val"].shape for n in program.graph.nodes if n.name in inputs[:1]]
     size = shapes[0][0] if shapes and len(shapes[0]) else None
     return size if type(size) is int else None  # a symbol otherwise
-
-
-def _check_pickles(torch: Any, path: Path) -> None:
-    """Refuse an exported program that would run code of its own when it is loaded.
-
-    Raises
-    ------
-    ValueError
-        If it is no archive, or one of the pickles in it holds more than tensors.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, of pickles that it goes on to refuse
-            for name in archive.namelist():
-                content = archive.read(name)
-                if _is_pickled(content):
-                    torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} is not loaded: it is no exported program, or holds more than tensors and "
-            f"would run code ({type(error).__name__}: {said_by(error)}). Save it with "
-            "torch.export.save, or name a module in a Python file: file.py:attribute."
-        ) from None
-
-
-def _is_pickled(content: bytes) -> bool:
-    """Whether bytes are a pickle, or what `torch.save` writes; weights lie beside them as such."""
-    if zipfile.is_zipfile(io.BytesIO(content)):
-        return True
-    try:
-        return bool([*pickletools.genops(content)])
-    except Exception:  # noqa: BLE001 (of bytes that are none, anything)
-        return False
 
 
 def _on_device(module: Any, device: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import msgspec
@@ -44,29 +45,40 @@ class Suspects:
 class Announcements:
     """Those of one part of a pass, under its claim."""
 
-    def __init__(self, record: Record, part: Part) -> None:
+    def __init__(
+        self, record: Record, part: Part, permit: AbstractContextManager[object] | None = None
+    ) -> None:
         self._documents, self._part = record.documents, part
+        self._permit = nullcontext() if permit is None else permit
         self._folder = record.folder_of_run("announced")
 
     def write(self, blocks: Iterable[int], deaths: dict[int, int], alone: int | None) -> None:
         """Say what may be begun from now on; nothing where there is nothing to say."""
-        self._write(self._part, tuple(_ranges(blocks)), deaths, alone)
+        part, ranges = self._part, tuple(_ranges(blocks))
+        name = f"{self._folder}{part.name}.json"
+        # Whoever lost the claim must not speak for the one who has it.
+        with self._permit:
+            if ranges or deaths:
+                document = AnnouncementDocument(part.number, part.of, ranges, alone, deaths)
+                self._documents.write(name, msgspec.json.encode(document))
+            else:
+                self._documents.delete(name)
 
     def take_over(self) -> Suspects:
-        """What dead drivers of these blocks announced, which is ours from now on."""
-        found = [document for document in self._found() if not self._is_of_others(document)]
+        """What dead drivers of these blocks announced, which is ours from now on.
+
+        Their documents stay: parts may be cut otherwise now, and each needs what is of its own.
+        """
         suspects = Suspects()
-        for document in found:
+        for document in self._found():
+            if self._is_of_others(document):
+                continue
             suspects.blocks.update(i for start, stop in document.ranges for i in range(start, stop))
             for index, count in _deaths(document).items():
-                suspects.deaths[index] = suspects.deaths.get(index, 0) + count
-        if found:
-            # First ours, then away with the others': a kill in between loses nothing.
+                # Not their sum: what was taken over once is in two documents.
+                suspects.deaths[index] = max(suspects.deaths.get(index, 0), count)
+        if suspects.blocks or suspects.deaths:
             self.write(suspects.blocks, suspects.deaths, None)
-        for document in found:
-            part = Part(document.number, document.of)
-            if part != self._part:
-                self._write(part, (), {}, None)
         return suspects
 
     def _is_of_others(self, document: AnnouncementDocument) -> bool:
@@ -80,20 +92,6 @@ class Announcements:
                     yield msgspec.json.decode(content, type=AnnouncementDocument)
             except msgspec.MsgspecError as error:
                 _log.warning("%s is torn (%s); what it announced is not known.", name, error)
-
-    def _write(
-        self,
-        part: Part,
-        ranges: tuple[tuple[int, int], ...],
-        deaths: dict[int, int],
-        alone: int | None,
-    ) -> None:
-        name = f"{self._folder}{part.name}.json"
-        if ranges or deaths:
-            document = AnnouncementDocument(part.number, part.of, ranges, alone, deaths)
-            self._documents.write(name, msgspec.json.encode(document))
-        else:
-            self._documents.delete(name)
 
 
 def _deaths(document: AnnouncementDocument) -> dict[int, int]:

@@ -140,7 +140,7 @@ class _Driver:
             records,
             begun.blocks.firsts,
             self._run.share,
-            self._claim.permit.token,
+            self._claim.permit,
             pacing.flush,
             _look_of(job),
         )

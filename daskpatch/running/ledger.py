@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from ..receipts import Announcements, FailedBlock, Journal, Part, Receipt, Receipts, Record
+from ..receipts import Announcements, FailedBlock, Journal, Part, Permit, Receipt, Receipts, Record
 
 _BATCH = 4096
 
@@ -24,7 +24,7 @@ class Ledger:
         One per grid.
     firsts
         The flat index of each grid's first block.
-    part, token
+    part, permit
         Whose log is written, and under which claim.
     flush_seconds
         Between two times that receipts are stored.
@@ -38,14 +38,14 @@ class Ledger:
         records: Sequence[Record],
         firsts: tuple[int, ...],
         part: Part,
-        token: str,
+        permit: Permit,
         flush_seconds: float,
         look: Callable[[Sequence[int]], None],
     ) -> None:
         self._records, self._firsts = records, firsts
         self._flush_seconds, self.look = flush_seconds, look
-        self._journals = [Journal(record, part, token) for record in records]
-        self.announcements = Announcements(records[0], part)
+        self._journals = [Journal(record, part, permit.token) for record in records]
+        self.announcements = Announcements(records[0], part, permit)
         self._flushed = time.monotonic()
 
     def add(self, receipt: Receipt) -> None:

@@ -136,7 +136,7 @@ class PassRun:
             with self._pass.computing():
                 self._collect(window, sum(int(v) for v in before["voxels"]))
             self._look_back()
-        except (NoWorkersError, OSError) as error:  # a store that takes no announcement among them
+        except (NoWorkersError, ClaimedError, OSError) as error:  # also of an announcement
             self._stop(error)
         finally:
             if window.left_behind:

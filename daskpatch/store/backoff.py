@@ -40,7 +40,8 @@ def lasts_anywhere(error: Exception) -> bool:
 
 def is_denied(error: Exception) -> bool:
     """Whether a server says that it may not be: obstore's errors, and aiohttp's."""
-    return type(error).__name__ in _DENIED or getattr(error, "status", None) in (401, 403)
+    is_named = type(error).__name__ in _DENIED or isinstance(error, PermissionError)
+    return is_named or getattr(error, "status", None) in (401, 403)
 
 
 def at_first(call: Callable[[], T], what: str) -> T:

@@ -106,9 +106,13 @@ def _opened_leniently(location: Location) -> AnyArray | zarr.Group | None:
     if location.local_path is not None:
         return None
     store = LenientStore(location.store)
-    try:
+
+    def attempt() -> AnyArray | zarr.Group:
         return zarr.open(store=store, path=location.path, mode="r")
-    except (FileNotFoundError, ValueError):  # what is read is nothing, then
+
+    try:
+        return at_first(attempt, f"Opening {location.name}")
+    except (OSError, ValueError):  # what can be read is no node, or denied, too
         return None
 
 

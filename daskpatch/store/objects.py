@@ -171,6 +171,9 @@ def _own(store: Store) -> Store:
 
     An fsspec file system keeps to the loop it was first used on, which is zarr's: it gets a twin.
     """
+    if isinstance(store, WrapperStore):
+        inner = _own(store._store)
+        return store if inner is store._store else store._with_store(inner)
     if isinstance(store, FsspecStore) and not hasattr(store.fs, "sync_fs"):
         return FsspecStore(_twin(store.fs), read_only=store.read_only, path=store.path)
     return store

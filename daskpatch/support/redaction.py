@@ -7,14 +7,31 @@ from __future__ import annotations
 
 import re
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>|\\]*[^\s'\"<>|\\:.,;)\]]")
-
-_NAMED = re.compile(
-    r"(?i)(\b[\w-]*(?:token|secret|password|passwd|signature|credential|access_?key|api_?key|"
-    r"account_?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)(?!None\b|\*\*\*)[^\s'\",;&)}\]]+"
+_URL = re.compile(
+    r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}://"
+    r"[^\s'\"<>|\\]*[^\s'\"<>|\\:.,;)\]]"
 )
 
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+# Everything has a bound: texts are long, and may be anybody's.
+_NAMED = re.compile(
+    r"(?i)(?<![\w-])(?<!nexpected )(?<!nvalid )"
+    r"([\w-]{0,40}(?:token|secret|passw(?:or)?d|pwd|passphrase|signature|credentials?|"
+    r"access_?key|api_?key|account_?key)(?:[_-]?(?:id|key|value))?"
+    r"\\?['\"]?\s{0,4}[=:]\s{0,4})(?!None\b|\*\*\*)"
+    r"(?:\w{1,20}\()?b?\\?(?:'[^'\n]{0,400}'|\"[^\"\n]{0,400}\"|[^\s,;&)}\]\\]{1,400})"
+)
+
+_HEADER = re.compile(
+    r"(?i)\b(authorization\\?['\"]?\s{0,4}[:=]\s{0,4}|bearer\s{1,4}(?=[\w.~+/=-]{8}))(?!\*\*\*)"
+    r"['\"]?(?:(?:bearer|basic|token|aws\S{0,20})\s{1,4})?[^\s'\",;]{1,4000}"
+)
+
+_SIGNED = re.compile(
+    r"(?i)(?<!\w)(sig=|x-amz-(?:signature|credential|security-token)=)(?!\*\*\*)[^\s&'\"]{1,4000}"
+)
+
+_MOST = 4000
+"""Characters of an error that are looked at."""
 
 _LONGEST = 400
 
@@ -28,19 +45,24 @@ def without_secrets(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     if not mark:
         return url
-    # What has no secrets stays as it is, letter by letter.
-    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    # What has no secrets stays as it is, letter by letter; so does the anchor of a page.
+    place, query, _ = rest.partition("?")
+    place, anchor, name = place.partition("#")
+    host, slash, path = place.partition("/")
+    end = f"{anchor}{name}" if not query and "=" not in name else ""
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{end}"
 
 
 def redacted(text: str) -> str:
     """A text whose URLs have no secrets, nor what is named as one.
 
     >>> redacted("GET https://me:pw@example.org/a?sig=1 failed (api_key='k3y')")
-    "GET https://example.org/a failed (api_key='***')"
+    'GET https://example.org/a failed (api_key=***)'
     """
     text = _URL.sub(lambda found: without_secrets(found.group()), text)
-    return _BEARER.sub(r"\1 ***", _NAMED.sub(r"\1***", text))
+    for pattern in (_HEADER, _NAMED, _SIGNED):
+        text = pattern.sub(r"\1***", text)
+    return text
 
 
 def said_by(error: BaseException) -> str:
@@ -51,7 +73,7 @@ def said_by(error: BaseException) -> str:
     >>> said_by(OSError("GET http://h/a?key=1: 500\n\nDebug source: …"))
     'GET http://h/a: 500'
     """
-    first = str(error).strip().partition("\n")[0]
+    first = str(error)[:_MOST].strip().partition("\n")[0]
     text = redacted(re.split(r"(?i)<(?:!doctype|html|\?xml)", first)[0]).strip(" :,-")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
@@ -79,4 +101,6 @@ def as_shown(error: Exception, what: str) -> Exception:
         return error
     kind = next((k for k in kinds if issubclass(k, OSError)), kinds[0])
     shown: Exception = kind(said_by(error))
+    if isinstance(error, OSError) and isinstance(shown, OSError):
+        shown.errno = error.errno
     return shown

@@ -307,8 +307,11 @@ class Evil:
     def __init__(self, mark):
         self.mark = str(mark)
 
+    def code(self):
+        return f"open({self.mark!r}, 'w').close()"
+
     def __reduce__(self):
-        return (eval, (f"open({self.mark!r}, 'w').close()",))
+        return (eval, (self.code(),))
 
 
 def as_saved(value):
@@ -317,8 +320,20 @@ def as_saved(value):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("dump", [as_saved, pickle.dumps])
-@pytest.mark.parametrize("where", ["model.pt", "weight", "constants"])
+def cut_short(value):
+    """Runs before it is found to be none: what follows the code is no opcode."""
+    return b"cbuiltins\neval\n(S" + repr(value["sample_inputs"].code()).encode() + b"\ntR\xff"
+
+
+def as_pickled(name, content, where):
+    """A table of weights or constants that says that they are pickled."""
+    if where in name and name.endswith("_config.json"):
+        return content.replace(b'"use_pickle": false', b'"use_pickle": true')
+    return content
+
+
+@pytest.mark.parametrize("dump", [as_saved, pickle.dumps, cut_short])
+@pytest.mark.parametrize("where", ["model.pt", "weight"])
 def test_an_exported_program_that_would_run_code_is_not_loaded(tmp_path, dump, where):
     exported(tmp_path / "good.pt2")
     planned(tmp_path / "good.pt2")
@@ -329,8 +344,7 @@ def test_an_exported_program_that_would_run_code_is_not_loaded(tmp_path, dump, w
     ):
         for name in good.namelist():
             is_chosen = where in name and not name.endswith(".json")
-            bad.writestr(name, evil if is_chosen else good.read(name))
-        bad.writestr(f"{good.namelist()[0].partition('/')[0]}/data/{where}.extra", evil)
+            bad.writestr(name, evil if is_chosen else as_pickled(name, good.read(name), where))
     with pytest.raises(ValueError, match="would run code"):
         planned(tmp_path / "evil.pt2")
     assert not (tmp_path / "mark").exists()
@@ -415,3 +429,22 @@ def test_functions_give_tensors_as_modules_do(function):
     image = RNG.integers(0, 9, (40, 36)).astype("f4")
     view = daskpatch.plan(image, function, axes="YX", patch_size=16).view
     np.testing.assert_array_equal(view[...], 2 * image)
+
+
+def test_an_exported_program_with_a_compiled_library_is_not_loaded(tmp_path):
+    exported(tmp_path / "net.pt2")
+    with zipfile.ZipFile(tmp_path / "net.pt2", "a") as archive:
+        root = archive.namelist()[0].partition("/")[0]
+        archive.writestr(f"{root}/data/aotinductor/model/e.wrapper.so", b"\x7fELF")
+    with pytest.raises(ValueError, match="would run code"):
+        planned(tmp_path / "net.pt2")
+
+
+def test_weights_of_any_bytes_are_loaded(tmp_path):
+    # These bits begin with what ends a pickle, and with what begins one.
+    bits = np.array([0x3F80102E, 0x3F800280, 0x3F804B50], "u4").view("f4")
+    module = torch.nn.Conv2d(1, 3, 1, bias=False).eval()
+    module.weight.data[:, 0, 0, 0] = torch.from_numpy(bits)
+    program = torch.export.export(module, (torch.zeros(1, 1, 64, 64),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    assert planned(tmp_path / "net.pt2").view[0, 0, 0] == 0

@@ -1,0 +1,86 @@
+"""Exported programs (`.pt2`) that hold tensors and a graph, and nothing that runs when loaded.
+
+`torch.export.load` unpickles what an archive says is pickled, and loads compiled libraries. So an
+entry must be JSON, a mark of the format, weights whose table says that they are raw bytes, or
+something that `torch.load` takes with `weights_only=True`; the archive is refused otherwise.
+Written for torch 2.5 to 2.13.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import posixpath
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..support import said_by
+
+_MARKS = ("archive_format", "archive_version", "version", "byteorder", "serialization_id")
+"""Entries of a few characters that say what the archive is."""
+
+_OBJECTS = "custom_obj_"
+"""Constants that are objects of TorchScript, with code of their own."""
+
+_MOST = 64
+"""Bytes of a mark."""
+
+
+def check_archive(torch: Any, path: Path) -> None:
+    """Refuse an exported program that could run code of its own when it is loaded.
+
+    Raises
+    ------
+    ValueError
+        If it is no archive, or an entry holds more than tensors.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of pickles that it goes on to refuse
+            raw = _raw_entries(archive)
+            for name in archive.namelist():
+                if name not in raw and not _is_plain(name, archive):
+                    _check_entry(torch, name, archive.read(name))
+    except Exception as error:  # noqa: BLE001 (what hostile bytes end in is anything)
+        raise ValueError(
+            f"{path} is not loaded: it is no exported program, or holds more than tensors and "
+            f"would run code ({type(error).__name__}: {said_by(error)}). Save it with "
+            "torch.export.save, or name a module in a Python file: file.py:attribute."
+        ) from None
+
+
+def _check_entry(torch: Any, name: str, content: bytes) -> None:
+    if posixpath.basename(name).startswith(_OBJECTS):
+        raise ValueError(f"{name} is an object with code")
+    torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _is_plain(name: str, archive: zipfile.ZipFile) -> bool:
+    """Whether an entry is a folder, a mark, or JSON."""
+    if name.endswith("/"):
+        return True
+    if posixpath.basename(name) in _MARKS:
+        return archive.getinfo(name).file_size <= _MOST
+    return name.endswith(".json") and archive.read(name).lstrip()[:1] in (b"{", b"[")
+
+
+def _raw_entries(archive: zipfile.ZipFile) -> set[str]:
+    """The entries of which every table that names them says that they are raw bytes."""
+    raw: set[str] = set()
+    pickled: set[str] = set()
+    for name in archive.namelist():
+        if name.endswith("_config.json"):
+            for entry, is_pickled in _entries_of(name, json.loads(archive.read(name))):
+                (pickled if is_pickled else raw).add(entry)
+    return raw - pickled
+
+
+def _entries_of(table: str, said: Any) -> Iterator[tuple[str, bool]]:
+    entries = said.get("config") if isinstance(said, Mapping) else None
+    for each in entries.values() if isinstance(entries, Mapping) else ():
+        path = posixpath.join(posixpath.dirname(table), str(each["path_name"]))
+        is_object = posixpath.basename(path).startswith(_OBJECTS)
+        yield posixpath.normpath(path), is_object or each.get("use_pickle") is not False
