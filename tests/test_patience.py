@@ -13,7 +13,7 @@ from volumes import read, save
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
 import daskpatch
-from daskpatch.store import Objects, at_first, with_backoff
+from daskpatch.store import Objects, at_first, locate, with_backoff
 
 TILES = {"axes": "YX", "patch_size": 16, "chunks": 16, "block_shape": 16, "progress": False}
 
@@ -227,8 +227,6 @@ def test_objects_of_one_file_system_share_its_sessions(tmp_path):
     import fsspec
 
     fs = fsspec.filesystem("http", asynchronous=True, skip_instance_cache=True)
-    from daskpatch.store import locate
-
     stores = [Objects(locate(FsspecStore(fs, path="http://h/a")))._store.fs for _ in range(3)]
     assert stores[0] is stores[1] is stores[2]
     assert stores[0] is not fs

@@ -4,7 +4,7 @@ from .clients import active_client, client_of, is_asynchronous
 from .daemon_threads import DaemonThreads
 from .deadline import TimedOutError, is_written_off
 from .interruption import Interruption
-from .jobs import Abandonable, Job, why_not_sent
+from .jobs import Job, why_not_sent
 from .progress import progress_of
 from .window import Done, Window, has_other_processes
 from .workers import TASKS_PER_THREAD, Client, NoWorkersError

@@ -32,17 +32,9 @@ class Sight:
         self._documents: Objects | None = None
 
     def look(self) -> None:
-        """Compare it with what its store has now, and its folder where that is known.
-
-        Raises
-        ------
-        ChangedError
-            If it is gone, or another.
-        OSError
-            If the store does not answer.
-        """
+        """Compare it with what its store has now, and its folder: see `StoredArray.look`."""
         document = self._read()
-        # A sparse image is looked at once a block: an array is parsed ten times as long as read.
+        # A sparse image is looked at once a block, and opening it costs as much as a small block.
         if document is None or document != self._document:
             self._compare()
             self._document = document if self._read() == document else None
