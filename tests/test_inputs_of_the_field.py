@@ -1,12 +1,20 @@
 """What people have: arrays on a cluster, stores that cannot be sent, models beside other files."""
 
+import glob
 import sys
 import threading
 
+import dask
 import dask.array as da
+import h5py
+import ml_dtypes
 import numpy as np
 import pytest
+import tensorstore
+import tifffile
+import xarray
 import zarr
+from dask.array.image import imread as dask_image_imread
 from example_models import double
 from volumes import read, save
 from zarr.storage import LocalStore, WrapperStore
@@ -112,3 +120,232 @@ def test_a_file_that_imports_its_neighbour(image, tmp_path, monkeypatch, process
             tmp_path / "in.zarr", model, tmp_path / "threads.zarr", resume=True, **TILES
         )
     sys.modules.pop("own_layers")
+
+
+# Arrays of other libraries, which say their axes
+
+
+def labelled(image, **more):
+    spec = {
+        "driver": "zarr3",
+        "kvstore": {"driver": "memory"},
+        "metadata": {"shape": image.shape, "data_type": str(image.dtype), **more},
+    }
+    array = tensorstore.open(spec, create=True).result()
+    array[...] = image
+    return array
+
+
+def tensorstores_part(image):
+    """Which keeps the indices of the whole, and has no voxel 0."""
+    whole = np.pad(image, ((5, 0), (3, 4)))
+    return labelled(whole, dimension_names=["y", "x"])[5:, 3 : 3 + image.shape[1]]
+
+
+SAYING_THEIR_AXES = {
+    "xarray": lambda image: xarray.DataArray(image, dims=("y", "x")),
+    "xarray of dask": lambda image: xarray.DataArray(da.from_array(image, 20), dims=("Y", "X")),
+    "xarray's variable": lambda image: xarray.Variable(("y", "x"), image),
+    "tensorstore": lambda image: labelled(image, dimension_names=["y", "x"]),
+    "tensorstore's part": tensorstores_part,
+}
+
+
+@pytest.mark.parametrize("kind", SAYING_THEIR_AXES)
+def test_arrays_that_say_their_axes(image, tmp_path, kind, processes):
+    source = SAYING_THEIR_AXES[kind](image)
+    tiles = {**TILES, "axes": None}
+    daskpatch.predict(source, double, tmp_path / "out.zarr", **tiles)
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), 2 * image)
+    if not kind.startswith("tensorstore"):  # in memory, they are not sent
+        daskpatch.predict(source, double, tmp_path / "sent.zarr", client=processes, **tiles)
+        np.testing.assert_array_equal(read(tmp_path / "sent.zarr"), 2 * image)
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+def test_a_tensorstore_array_on_disk_is_sent_to_workers(image, tmp_path, driver, processes):
+    save(tmp_path / "in.zarr", image, chunks=(20, 20), zarr_format=3 if driver == "zarr3" else 2)
+    kvstore = {"driver": "file", "path": f"{tmp_path}/in.zarr/"}
+    source = tensorstore.open({"driver": driver, "kvstore": kvstore}).result()
+    daskpatch.predict(source, double, tmp_path / "out.zarr", client=processes, **TILES)
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), 2 * image)
+
+
+def test_names_of_axes_that_are_no_letters_are_named():
+    source = xarray.DataArray(np.zeros((8, 8)), dims=("lat", "lon"))
+    with pytest.raises(ValueError, match=r"calls its axes lat, lon; its shape.*axes='YX'"):
+        daskpatch.open_image(source)
+
+
+def test_a_dtype_that_is_not_numpys(image):
+    with pytest.raises(ValueError, match="has dtype bfloat16; needed are integers"):
+        daskpatch.open_image(labelled(image.astype(ml_dtypes.bfloat16)), axes="YX")
+
+
+def test_what_an_array_of_another_library_holds_is_not_sent_when_it_is_large(tmp_path, processes):
+    source = xarray.DataArray(np.zeros((800, 800), "f4"), dims=("y", "x"))
+    with pytest.raises(ValueError, match="a DataArray that holds 3 MB in this process"):
+        daskpatch.predict(
+            source, double, tmp_path / "out.zarr", client=processes, **{**TILES, "axes": None}
+        )
+
+
+# Stores that know their own keys only
+
+
+class Strict(WrapperStore):
+    """Raises for keys of another Zarr format, as stores do that make up their keys."""
+
+    async def get(self, key, prototype, byte_range=None):
+        if key.endswith("zarr.json") and "/" in key:
+            raise KeyError(key)
+        return await self._store.get(key, prototype, byte_range)
+
+    def _with_store(self, store):
+        return type(self)(store)
+
+
+def test_a_level_of_a_tiff_pyramid(image, tmp_path):
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as writer:
+        writer.write(image, tile=(16, 16), subifds=1)
+        writer.write(image[::2, ::2], tile=(16, 16), subfiletype=1)
+    with tifffile.imread(tmp_path / "pyramid.tif", aszarr=True, level=None) as store:
+        level = zarr.open(store, mode="r")["0"]
+        daskpatch.predict(level, double, tmp_path / "out.zarr", **TILES)
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), 2 * image)
+
+
+def test_arrays_of_strict_stores_are_read_and_written(image, tmp_path):
+    group = zarr.create_group(Strict(LocalStore(tmp_path / "g.zarr")), zarr_format=2)
+    source = group.create_array("in", data=image, chunks=(20, 20))
+    output = group.create_array("out", shape=image.shape, dtype="f4", chunks=(12, 12))
+    words = {word: value for word, value in TILES.items() if word != "chunks"}
+    daskpatch.predict(source, double, output, **words)
+    np.testing.assert_array_equal(output[...], 2 * image)
+    assert daskpatch.verify(output, progress=False).ok
+
+
+# Cells that are run again: what a lazy source reads from
+
+
+def of_zarr(folder):
+    return da.from_zarr(f"{folder}/in.zarr")
+
+
+def of_an_open_array(folder):
+    return da.from_array(zarr.open_array(f"{folder}/in.zarr", mode="r"))
+
+
+def computed_of_zarr(folder):
+    return (da.from_zarr(f"{folder}/in.zarr").rechunk(9) * 2).astype("f4") / 2
+
+
+def of_files(folder):
+    imread = dask.delayed(tifffile.imread)
+    rows = [da.from_delayed(imread(f"{folder}/{i}.tif"), (20, 36), "f4") for i in range(2)]
+    return da.concatenate(rows)
+
+
+def of_a_pattern(folder):
+    return dask_image_imread(f"{folder}/*.tif").reshape(40, 36)
+
+
+def of_xarray(folder):
+    return xarray.DataArray(of_zarr(folder), dims=("y", "x"))
+
+
+def of_hdf5(folder):
+    return da.from_array(h5py.File(f"{folder}/in.h5")["raw"], chunks=20)
+
+
+def of_a_memory_map(folder):
+    return da.from_array(np.load(f"{folder}/in.npy", mmap_mode="r"), chunks=20)
+
+
+def of_tensorstore(folder):
+    kvstore = {"driver": "file", "path": f"{folder}/in.zarr/"}
+    return tensorstore.open({"driver": "zarr3", "kvstore": kvstore}).result()
+
+
+LAZY = [
+    of_zarr, of_an_open_array, computed_of_zarr, of_files, of_a_pattern, of_xarray, of_hdf5,
+    of_a_memory_map, of_tensorstore,
+]  # fmt: skip
+
+
+@pytest.fixture
+def folder(image, tmp_path):
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    save(inputs / "in.zarr", image, chunks=(20, 20))
+    for i in range(2):
+        tifffile.imwrite(inputs / f"{i}.tif", image[20 * i : 20 * i + 20])
+    with h5py.File(inputs / "in.h5", "w") as file:
+        file["raw"] = image
+    np.save(inputs / "in.npy", image)
+    return inputs
+
+
+@pytest.mark.parametrize("made", LAZY)
+def test_a_cell_with_a_lazy_source_is_run_again(image, tmp_path, folder, made):
+    for _ in range(2):
+        daskpatch.predict(made(folder), double, tmp_path / "out.zarr", overwrite=True, **TILES)
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), 2 * image)
+    output = zarr.open_array(tmp_path / "out.zarr", mode="r+")
+    words = {word: value for word, value in TILES.items() if word != "chunks"}
+    daskpatch.predict(made(folder), np.negative, output, **words)
+    np.testing.assert_array_equal(output[...], -image)
+
+
+def of_the_output(out):
+    return da.from_zarr(str(out)) * 2
+
+
+def of_a_path_to_the_output(out):
+    return da.from_delayed(dask.delayed(zarr.load)(str(out)), (40, 36), "f4")
+
+
+def of_a_pattern_around_the_output(out):
+    found = dask.delayed(glob.glob)(f"{out.parent}/*.zarr")
+    return da.from_delayed(
+        dask.delayed(np.full)((40, 36), dask.delayed(len)(found)), (40, 36), "f4"
+    )
+
+
+def of_the_output_by_xarray(out):
+    return xarray.DataArray(da.from_zarr(str(out)), dims=("y", "x"))
+
+
+def of_the_output_by_tensorstore(out):
+    kvstore = {"driver": "file", "path": f"{out}/"}
+    return tensorstore.open({"driver": "zarr3", "kvstore": kvstore}).result()
+
+
+def of_code_of_the_users(out):
+    return da.from_zarr(str(out)).map_blocks(lambda block: block)
+
+
+def of_a_link_to_the_output(out):
+    link = out.parent / "link.zarr"
+    link.symlink_to(out)
+    return da.from_zarr(str(link))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        of_the_output, of_a_path_to_the_output, of_a_pattern_around_the_output,
+        of_the_output_by_xarray, of_the_output_by_tensorstore, of_code_of_the_users,
+        of_a_link_to_the_output,
+    ],
+)  # fmt: skip
+def test_what_a_lazy_source_reads_from_is_not_deleted(image, tmp_path, made):
+    out = tmp_path / "out.zarr"
+    daskpatch.predict(image, double, out, **TILES)
+    source = made(out)
+    with pytest.raises(FileExistsError, match="may read from it: it (reads|calls)"):
+        daskpatch.predict(source, double, out, overwrite=True, **TILES)
+    words = {word: value for word, value in TILES.items() if word != "chunks"}
+    with pytest.raises(ValueError, match="may read from it: it (reads|calls)"):
+        daskpatch.predict(source, double, zarr.open_array(out, mode="r+"), **words)
+    np.testing.assert_array_equal(read(out), 2 * image)

@@ -16,6 +16,7 @@ from example_models import double, gaussian
 from volumes import read, save
 
 import daskpatch
+from daskpatch.output import Target
 from daskpatch.receipts import Part
 from daskpatch.receipts.segments import decode, encode
 
@@ -696,3 +697,31 @@ def test_a_repair_is_refused_before_the_output_is_read(stored, tmp_path):
     with pytest.raises(ValueError, match="model"):
         daskpatch.verify(store, repair=True, model=double, progress=False)
     assert not [key for key in store.read if key.startswith("c/")]
+
+
+@pytest.mark.parametrize("cut", ["among blocks", "before creation"])
+def test_a_plan_that_overwrites_resumes_what_it_began(stored, tmp_path, whole, cut, monkeypatch):
+    out, model = tmp_path / "out.zarr", Stops(20)
+    predict(stored, out, double)
+    plan = daskpatch.plan(
+        stored, model, out, overwrite=True, model_id="gaussian", threads=1, **TILES
+    )
+    with monkeypatch.context() as patched:
+        if cut == "before creation":
+            patched.setattr(Target, "create", out_of_time)
+        with pytest.raises((daskpatch.RunFailed, KeyboardInterrupt)):
+            plan.run(progress=False, retries=0)
+    model.left = 10**6
+    report = plan.run(resume=True, progress=False)
+    assert (report.skipped > 0) == (cut == "among blocks")
+    np.testing.assert_array_equal(read(out), whole)
+    assert not list(out.rglob("cleared"))
+    # What another plan began is neither gone on with nor deleted.
+    other = daskpatch.plan(stored, double, out, overwrite=True, **TILES)
+    with pytest.raises(ValueError, match="cannot be resumed"):
+        other.run(resume=True, progress=False)
+    np.testing.assert_array_equal(read(out), whole)
+
+
+def out_of_time(*arguments, **options):
+    raise KeyboardInterrupt

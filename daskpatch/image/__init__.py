@@ -16,6 +16,7 @@ from .stack import (
     is_at_hand,
     location_of,
     look_at_all,
+    why_endangered,
     why_not_portable,
     with_delays,
     with_io,

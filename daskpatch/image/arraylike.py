@@ -1,7 +1,8 @@
-"""Arrays that are not Zarr: NumPy, Dask, and whatever has shape, dtype and __getitem__."""
+"""Arrays that are not Zarr: NumPy, Dask, xarray, and whatever has shape, dtype, __getitem__."""
 
 from __future__ import annotations
 
+import pickle
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import Client, client_of
-from ..support import unmasked
+from ..model import module_of
+from ..store import Location
+from ..support import said_by, unmasked
+from .leaves import why_endangered
 
 PORTABLE_BYTES = 1_000_000
 """The largest NumPy array that is sent to other processes."""
@@ -31,15 +35,25 @@ class ArrayLike:
     """An array-like, read in boxes; the counterpart of `StoredArray`."""
 
     def __init__(self, array: IndexedArray) -> None:
-        self.array: Any = array
+        self.array: Any = _from_zero(array)
         self.shape: tuple[int, ...] = tuple(int(n) for n in array.shape)
-        self.dtype: np.dtype[Any] = np.dtype(array.dtype)
+        self.dtype = dtype_of(array)
+
+    @property
+    def axis_names(self) -> tuple[str, ...] | None:
+        """What the array calls its axes: xarray's `dims`, tensorstore's labels; else None."""
+        domain = getattr(self.array, "domain", None)
+        names = getattr(self.array, "dims", None) or getattr(domain, "labels", None)
+        if not isinstance(names, list | tuple) or not any(names):
+            return None
+        return tuple(map(str, names))
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
         """The largest chunk of a Dask array; None for an array without chunks."""
-        chunks = getattr(self.array, "chunks", None)
-        if not isinstance(chunks, tuple) or len(chunks) != len(self.shape):
+        layout = getattr(self.array, "chunk_layout", None)  # tensorstore's
+        chunks = getattr(self.array, "chunks", None) if layout is None else layout.read_chunk.shape
+        if not isinstance(chunks, tuple) or len(chunks) != len(self.shape) or None in chunks:
             return None
         return tuple(max(c) if isinstance(c, tuple) else int(c) for c in chunks)
 
@@ -78,11 +92,46 @@ class ArrayLike:
                 "it was persisted on a cluster, or is of scattered data, which its own tasks "
                 "cannot wait for; save it as Zarr first"
             )
+        kind = type(self.array).__name__
         try:
-            cloudpickle.dumps(self.array)
+            nbytes = _pickled_nbytes(self.array)
         except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
-            return f"its {type(self.array).__name__} cannot be pickled ({error})"
+            return f"its {kind} cannot be pickled ({said_by(error)})"
+        # Dask ships what its graphs hold; whoever made one large was told so by Dask.
+        if nbytes > PORTABLE_BYTES and not hasattr(self.array, "dask"):
+            return (
+                f"it is a {kind} that holds {nbytes / 1e6:.0f} MB in this process; "
+                "save it as Zarr first"
+            )
         return None
+
+    def why_endangered(self, place: Location) -> str:
+        """Why it may read from a place; empty where it does not."""
+        return "" if self.is_in_memory else why_endangered(self.array, place)
 
     def __repr__(self) -> str:
         return f"<{type(self.array).__name__} {self.shape} {self.dtype}>"
+
+
+def dtype_of(array: IndexedArray) -> np.dtype[Any]:
+    """The NumPy dtype of an array; tensorstore's have their own kind, which names it.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    return np.dtype(getattr(array.dtype, "numpy_dtype", array.dtype))
+
+
+def _from_zero(array: Any) -> Any:
+    """The array with indices from 0 on: a part of a `tensorstore.TensorStore` keeps the whole's."""
+    is_tensorstores = module_of(type(array)).partition(".")[0] == "tensorstore"
+    return array.translate_to[0] if is_tensorstores else array
+
+
+def _pickled_nbytes(array: object) -> int:
+    """Bytes of the buffers that go along when an array is pickled; they are not copied for it."""
+    buffers: list[pickle.PickleBuffer] = []
+    cloudpickle.dumps(array, protocol=5, buffer_callback=buffers.append)
+    return sum(buffer.raw().nbytes for buffer in buffers)

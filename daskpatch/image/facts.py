@@ -28,10 +28,10 @@ def information(source: str, axes: str | None = None) -> dict[str, Any]:
             for name, array in members.items()
         }
         return {"source": without_secrets(source), "members": facts}
-    array, known, name = find(source)
-    named = axes or known
+    found = find(source)
+    array, named = found.array, axes or found.axes
     return {
-        "source": name,
+        "source": found.name,
         "shape": list(array.shape),
         "dtype": str(array.dtype),
         "axes": None if named is None else check_axes(named, array.shape),

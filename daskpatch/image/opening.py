@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from ..geometry import Dimensions, check_axes, example_axes
 from ..store import StoredArray, StoreLike, find_array, is_stored
 from ..values import check_padding
-from .arraylike import ArrayLike, IndexedArray
+from .arraylike import ArrayLike, IndexedArray, dtype_of
 from .stack import ArrayImage
 
 _NAMES = {
@@ -44,11 +45,11 @@ def open_image(
     source
         Path or URL of a Zarr v2 or v3 array (`volume.zarr`, `volume.zarr/raw`,
         `s3://bucket/volume.zarr`) or of an OME-Zarr 0.4 or 0.5 image (its level 0); a zarr array,
-        group or store; a NumPy or Dask array; any object with `shape`, `dtype` and
-        `__getitem__`. URLs take credentials and endpoint from the environment.
+        group or store; a NumPy, Dask, xarray or tensorstore array; any object with `shape`, `dtype`
+        and `__getitem__`. URLs take credentials and endpoint from the environment.
     axes
         The array's axes in its own order, a subset of STCZYX that holds Y and X. By default from
-        the array's dimension names or OME metadata.
+        the array's dimension names (xarray's dims, tensorstore's labels) or OME metadata.
     channels
         Indices along C; None takes all.
     padding
@@ -85,14 +86,16 @@ def open_stack(
     ndim: int | None = None,
 ) -> ArrayImage:
     """`open_image`, for a model of `ndim` spatial axes: with 2, Z counts samples."""
-    array, known, name = find(source)
+    found = find(source)
+    array, known, name = found.array, found.axes, found.name
     shape = array.shape
     _check_dtype(array.dtype, name)
     named = axes if axes is not None else known
     if named is None:
+        calls = f"calls its axes {', '.join(found.axis_names)}" if found.axis_names else ""
         raise ValueError(
-            f"{name} does not say what its axes are; its shape is {shape}. Pass one letter "
-            f"of STCZYX per axis, for example axes={example_axes(len(shape))!r}."
+            f"{name} {calls or 'does not say what its axes are'}; its shape is {shape}. Pass one "
+            f"letter of STCZYX per axis, for example axes={example_axes(len(shape))!r}."
         )
     checked = check_axes(named, shape)
     _warn_of_axes(checked, known, shape, name)
@@ -133,8 +136,25 @@ def _warn_of_axes(axes: str, known: str | None, shape: tuple[int, ...], name: st
         )
 
 
-def find(source: StoreLike | IndexedArray) -> tuple[StoredArray | ArrayLike, str | None, str]:
-    """The array behind a source, its axes where it says them, and what to call it.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The array behind a source, the names of its axes where it says them, and what to call it."""
+
+    array: StoredArray | ArrayLike
+    axis_names: tuple[str, ...] | None
+    name: str
+
+    @property
+    def axes(self) -> str | None:
+        """Letters for the names of axes, if all of them are understood."""
+        letters = [_NAMES.get(name.lower()) for name in self.axis_names or ()]
+        if not letters or None in letters or len(set(letters)) != len(letters):
+            return None
+        return "".join(map(str, letters))
+
+
+def find(source: StoreLike | IndexedArray) -> Found:
+    """The array behind a source; metadata are read, nothing else.
 
     Raises
     ------
@@ -143,11 +163,11 @@ def find(source: StoreLike | IndexedArray) -> tuple[StoredArray | ArrayLike, str
     """
     if is_stored(source):
         found = find_array(source)
-        return found.array, _as_axes(found.axis_names), found.name
+        return Found(found.array, found.axis_names, found.name)
     if isinstance(source, IndexedArray):
         _check_array_like(source)
         array = ArrayLike(source)
-        return array, None, repr(array)
+        return Found(array, array.axis_names, repr(array))
     raise TypeError(
         f"The source is a {type(source).__name__}; needed is a path, a URL, a Zarr, NumPy or Dask "
         "array, or an object with shape, dtype and __getitem__."
@@ -164,20 +184,12 @@ def _check_array_like(source: IndexedArray) -> None:
             f"The source is a {kind} of unknown shape {source.shape}; compute its chunk sizes."
         )
     try:
-        np.dtype(source.dtype)
+        dtype_of(source)
     except TypeError:
         raise TypeError(
             f"The source is a {kind} of dtype {source.dtype}; needed is an array with a NumPy "
             "dtype, for example source.numpy()."
         ) from None
-
-
-def _as_axes(names: tuple[str, ...] | None) -> str | None:
-    """Letters for the names of axes, if all of them are understood."""
-    letters = [_NAMES.get(name.lower()) for name in names or ()]
-    if not letters or None in letters or len(set(letters)) != len(letters):
-        return None
-    return "".join(map(str, letters))
 
 
 def _check_dtype(dtype: np.dtype[Any], name: str) -> None:

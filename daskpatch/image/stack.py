@@ -302,6 +302,18 @@ def is_at_hand(image: ImageStack) -> bool:
     return is_located(image) and image.is_at_hand
 
 
+def why_endangered(image: ImageStack, place: Location) -> str:
+    """Why an image that is computed may read from a place; empty where it does not.
+
+    Where it is stored, `location_of` says so.
+    """
+    if is_at_hand(image):
+        return ""
+    if isinstance(image, ArrayImage) and isinstance(image.array, ArrayLike):
+        return image.array.why_endangered(place)
+    return "its place cannot be told"
+
+
 def with_io(images: Sequence[ImageStack], io: str) -> tuple[ImageStack, ...]:
     """The same images, read through a back end where they are Zarr arrays."""
     return tuple(i.with_io(io) if is_located(i) else i for i in images)

@@ -15,6 +15,9 @@ _TASK_SECONDS = 2.0
 _TASK_VOXELS = (2**19, 2**23)
 """A block is worth a task from the first number of voxels on; the second is always worth one."""
 
+_BLOCKS_PER_THREAD = 2
+"""Fewer leave threads idle at the end; a shard spans many tiles, and few are computed twice."""
+
 _EXCESS, _LONG_TASK_SECONDS = 1.15, 120.0
 """Blocks of blended tiles grow until they compute no more than this per voxel of their own, or
 would take too long: what is interrupted is lost."""
@@ -91,7 +94,7 @@ def choose_layout(
     if block_shape is not None:
         block = given_block(block_shape, unit, dims)
     else:
-        block = choose_block(dims, unit, step, budget)
+        block = choose_block(dims, unit, step, budget, is_sharded=given_shards is not None)
     return Layout(chosen, given_shards, block)
 
 
@@ -181,9 +184,17 @@ def given_block(value: Sizes, unit: tuple[int, ...], dims: Dimensions) -> tuple[
 
 
 def choose_block(
-    dims: Dimensions, unit: tuple[int, ...], step: tuple[int, ...], budget: BlockBudget
+    dims: Dimensions,
+    unit: tuple[int, ...],
+    step: tuple[int, ...],
+    budget: BlockBudget,
+    *,
+    is_sharded: bool = False,
 ) -> tuple[int, ...]:
-    """The smallest box of whole write units and steps that is worth a task and fits memory."""
+    """The smallest box of whole write units and steps that is worth a task and fits memory.
+
+    Of one shard, where whole steps would leave threads without work.
+    """
     steps = dims.spread(1, dims.n_channels, step)
     covering = tuple(-(-n // u) * u for n, u in zip(dims.shape, unit, strict=True))
     most = budget.bytes_per_thread / budget.bytes_per_voxel
@@ -192,6 +203,9 @@ def choose_block(
         c if axis == "C" else min(math.lcm(u, s), c) if axis in dims.spatial_axes else u
         for axis, u, s, c in zip(dims.axes, unit, steps, covering, strict=True)
     )
+    if is_sharded and _count(block, dims) < _BLOCKS_PER_THREAD * budget.threads:
+        sizes = zip(dims.axes, unit, covering, strict=True)
+        block = tuple(c if axis == "C" else u for axis, u, c in sizes)
     # Steps and units without common divisors: their multiple may be larger than the volume.
     if math.prod(block) > max(most, _TASK_VOXELS[1]):
         block = unit  # steps that don't fit: a block computes the tiles at its edges once more
@@ -203,6 +217,10 @@ def choose_block(
         if math.prod(block) >= worth and not _gains(block, larger, dims, budget):
             return block
         block = larger
+
+
+def _count(block: tuple[int, ...], dims: Dimensions) -> int:
+    return math.prod(-(-n // b) for n, b in zip(dims.shape, block, strict=True))
 
 
 def _gains(

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..block import Recipe
 from ..geometry import Dimensions
-from ..image import ImageStack, is_at_hand, location_of
+from ..image import ImageStack, location_of, why_endangered
 from ..receipts import FOLDER, Record, output_names
 from ..store import (
     Location,
@@ -50,7 +50,7 @@ class Target:
     array: StoredArray | None
     overwrite: bool
     is_series: bool
-    unlocated: str | None
+    images: tuple[ImageStack, ...]
 
     @property
     def name(self) -> str:
@@ -105,10 +105,10 @@ class Target:
             )
         if there is None and self._is_begun:
             return
-        if self.unlocated:
+        endangered = _endangered(self.images, self.location)
+        if endangered:
             raise FileExistsError(
-                f"{self.name} exists, and the source {self.unlocated} may read from it: its place "
-                "cannot be told. Give another output, or delete it yourself."
+                f"{self.name} exists, and {endangered}. Give another output, or delete it yourself."
             )
         objection = clearance_of(self.location).objection
         if objection:
@@ -216,8 +216,7 @@ class Target:
                 )
             ]
             created.append(tuple(array.with_io(io) for array in arrays))
-        if self.overwrite:
-            Objects(self.location).delete_many([_CLEARED])
+        Objects(self.location).delete(_CLEARED)  # also where it is an interrupted run's
         return tuple(created)
 
     @property
@@ -322,13 +321,19 @@ def as_target(
         _check_apart(location, image)
     if array is None:
         _check_around(location)
-    unlocated = next((image.source for image in images if not is_at_hand(image)), None)
-    if array is not None and unlocated:
+    endangered = "" if array is None else _endangered(images, location)
+    if endangered:
         raise ValueError(
-            f"The output {location.name} is an array that the source {unlocated} may read from, "
-            "whose place cannot be told. Give a free path as output, or store the source first."
+            f"The output {location.name} is an array, and {endangered}. Give a free path as "
+            "output, or store the source first."
         )
-    return Target(location, array, output.overwrite, is_series, unlocated)
+    return Target(location, array, output.overwrite, is_series, images)
+
+
+def _endangered(images: tuple[ImageStack, ...], location: Location) -> str:
+    """Which source may read from a place that is written, and why; empty where none does."""
+    reasons = ((image.source, why_endangered(image, location)) for image in images)
+    return next((f"the source {name} may read from it: {why}" for name, why in reasons if why), "")
 
 
 def _check_around(location: Location) -> None:

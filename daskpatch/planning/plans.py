@@ -119,7 +119,7 @@ class Plan(Figures):
         run
             How: a `Run`; or its client alone, beside flat words: `resume`, `part`, `region`,
             `progress`, `client`, `retries`, `resources`, `patience`, `timeout`, `interruption`,
-            `pacing`.
+            `pacing`. What a plan with `overwrite` began, `resume` goes on with.
         threads
             Of this process; by default the plan's. Not with a client, whose workers have theirs.
 
@@ -144,10 +144,9 @@ class Plan(Figures):
         if decided.target is None:
             raise ValueError("The plan has no output to write to; give one to daskpatch.plan.")
         if how.resumes and decided.target.overwrite:
-            raise ValueError(
-                "Give overwrite or resume (which part implies), not both: one starts anew, the "
-                "other goes on."
-            )
+            refuse_both(self, resumes=how.part is not None)
+            # What is there is what this plan began, or `check` says what differs.
+            return self.to(overwrite=False).run(how, threads=threads)
         crew = crew_of(how, threads, self.threads)
         if how.region is not None:
             decided.selection.within(how.region)  # refused before anything is written
@@ -229,6 +228,22 @@ class Plan(Figures):
             raise ValueError(
                 f"The model gives {', '.join(self.output_names)}; use plan.{plural}, in this order."
             )
+
+
+def refuse_both(plan: Plan, *, resumes: bool) -> None:
+    """Refuse to delete what is to be gone on with.
+
+    Raises
+    ------
+    ValueError
+        If both are asked for.
+    """
+    target = plan._decided.target
+    if resumes and target is not None and target.overwrite:
+        raise ValueError(
+            "Give overwrite or resume (which part implies), not both: one starts anew, the other "
+            "goes on."
+        )
 
 
 def prediction_of(plan: Plan) -> Prediction:

@@ -144,7 +144,9 @@ def _named(name: str, lines: list[str]) -> Rows:
 def _at_edges(plan: Figures) -> str:
     """What blocks compute twice, because tiles reach over their edges."""
     excess = plan.compute_ratio / plan.tile_ratio
-    return f", {excess:.2f} times the tiles' own at the blocks' edges" if excess > 1.005 else ""
+    if excess <= 1.005:
+        return ""
+    return f", {excess:.2f} times the tiles' own: some at blocks' edges are computed twice"
 
 
 def _choice(plan: Figures) -> Rows:

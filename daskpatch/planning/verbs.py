@@ -28,7 +28,7 @@ from ..store import StoreLike
 from ..support import refuse_unknown, taken, with_signature
 from ..tuning import choose, measured_probe
 from ..values import Normalize, NormalizeLike
-from .plans import Plan
+from .plans import Plan, refuse_both
 
 
 @with_signature(*KINDS)
@@ -165,4 +165,5 @@ def predict(
     how = taken(Run, run, left, "run")
     threads = left.get("threads") if limits is None else limits.threads
     planned = plan(source, model, output, tiles=tiles, normalize=normalize, limits=limits, **left)
+    refuse_both(planned, resumes=how.resumes)
     return planned.run(how, threads=threads)

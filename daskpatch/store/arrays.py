@@ -7,13 +7,12 @@ import os
 import re
 from collections.abc import Iterator
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 from zarr.types import AnyArray
 
@@ -25,6 +24,7 @@ from .fidelity import documents_of, is_lossless
 from .guard import writing
 from .location import Location, locate
 from .objects import Objects
+from .reopening import reopened
 from .sight import Sight
 
 _log = logging.getLogger("daskpatch")
@@ -139,7 +139,7 @@ class StoredArray:
     @cached_property
     def is_lossless(self) -> bool:
         """Whether it gives back what is written: filters may round."""
-        return is_lossless(self.array, documents_of(Objects(self.location).read))
+        return is_lossless(self.array, documents_of(self.array, Objects(self.location).read))
 
     def settle(self, values: NDArray[Any]) -> None:
         """Make values that read back as others bits what they read back as, in place.
@@ -243,12 +243,7 @@ def _portable(array: AnyArray) -> AnyArray:
     location = locate(array)
     if location.store is array.store or location.store == array.store:
         return array
-    mode: Literal["r", "r+"] = "r" if array.read_only else "r+"
-
-    def attempt() -> AnyArray:
-        return zarr.open_array(store=location.store, path=location.path, mode=mode)
-
-    return at_first(attempt, f"Opening {location.name}")
+    return at_first(partial(reopened, array, location.store), f"Opening {location.name}")
 
 
 def check_io_at(io: str, location: Location) -> None:

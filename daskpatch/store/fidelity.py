@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 from zarr.types import AnyArray
 
-_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs")
+_DOCUMENTS: dict[int, tuple[str, ...]] = {2: (".zarray", ".zattrs"), 3: ("zarr.json",)}
+"""An array's metadata, by Zarr format."""
 
 
 def is_lossless(array: AnyArray, documents: dict[str, bytes]) -> bool:
@@ -36,9 +38,9 @@ def is_lossless(array: AnyArray, documents: dict[str, bytes]) -> bool:
     return found.tobytes() == values.tobytes()
 
 
-def documents_of(read: Any) -> dict[str, bytes]:
-    """The metadata that there are, by name; `read` gives the bytes of one, or None."""
-    found = {name: read(name) for name in _DOCUMENTS}
+def documents_of(array: AnyArray, read: Callable[[str], bytes | None]) -> dict[str, bytes]:
+    """The metadata that there are of an array, by name; `read` gives the bytes of one, or None."""
+    found = {name: read(name) for name in _DOCUMENTS[array.metadata.zarr_format]}
     return {name: content for name, content in found.items() if content is not None}
 
 

@@ -12,8 +12,8 @@ from zarr.storage import StorePath
 from zarr.types import AnyArray
 
 from .arrays import StoredArray
-from .location import locate
-from .nodes import existing_node, members_of_group, open_node
+from .location import Location, locate
+from .nodes import existing_node, members_of_group, open_node, without_consolidated
 from .ome import is_ome, ome_level, paths_in_plate
 
 StoreLike = str | os.PathLike[str] | AnyArray | zarr.Group | Store | StorePath
@@ -45,7 +45,7 @@ def find_array(source: StoreLike) -> FoundArray:
         If there is a group that is no OME-Zarr image of a version that is read.
     """
     location = locate(source, read_only=True)
-    node = source if isinstance(source, zarr.Array) else open_node(location)
+    node = _opened(source, location)
     if isinstance(node, zarr.Array):
         return FoundArray(StoredArray(node), _axis_names(node), location.name)
     if is_ome(node):
@@ -55,6 +55,15 @@ def find_array(source: StoreLike) -> FoundArray:
     raise ValueError(
         f"{location.name} is a group, not an array: {_members_in_words(node, location.name)}."
     )
+
+
+def _opened(source: StoreLike, location: Location) -> AnyArray | zarr.Group:
+    """What a source stands for; what is open is not looked for again, where it would be missed."""
+    if isinstance(source, zarr.Array):
+        return source
+    if isinstance(source, zarr.Group):
+        return without_consolidated(source)
+    return open_node(location)
 
 
 def _members_in_words(group: zarr.Group, name: str) -> str:

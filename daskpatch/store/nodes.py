@@ -52,20 +52,24 @@ def existing_node(location: Location) -> AnyArray | zarr.Group | None:
         If there is something that cannot be read: broken metadata, no permission, no answer.
     """
     node = _existing(location)
-    if isinstance(node, zarr.Group) and _is_consolidated(node):
-        # Whatever was consolidated, members may have grown since, or been added.
-        return at_first(partial(_without_consolidated, node), f"Opening {location.name}")
-    return node
+    return without_consolidated(node) if isinstance(node, zarr.Group) else node
 
 
-def _without_consolidated(group: zarr.Group) -> zarr.Group:
-    return zarr.open_group(
-        store=group.store,
-        path=group.path,
-        mode="r",
-        zarr_format=group.metadata.zarr_format,
-        use_consolidated=False,
-    )
+def without_consolidated(group: zarr.Group) -> zarr.Group:
+    """A group whose members are looked up: they may have grown since, or been added."""
+    if not _is_consolidated(group):
+        return group
+
+    def attempt() -> zarr.Group:
+        return zarr.open_group(
+            store=group.store,
+            path=group.path,
+            mode="r",
+            zarr_format=group.metadata.zarr_format,
+            use_consolidated=False,
+        )
+
+    return at_first(attempt, f"Opening {locate(group).name}")
 
 
 def _is_consolidated(node: AnyArray | zarr.Group | None) -> bool:
@@ -96,6 +100,8 @@ def _opened(location: Location) -> AnyArray | zarr.Group:
     location.check_process()
     try:
         return zarr.open(store=location.store, path=location.path, mode="r")
+    except KeyError:  # of a store that makes up its keys, and has none of Zarr v3
+        return zarr.open(store=location.store, path=location.path, mode="r", zarr_format=2)
     except ContainsArrayError:
         # Created just now: zarr looks for an array first, and finds it when it looks for a group.
         return zarr.open_array(store=location.store, path=location.path, mode="r")
@@ -255,12 +261,18 @@ def create_array(
 
 def existing_array(location: Location) -> StoredArray | None:
     """The array at a place, for writing, or None."""
-    if not isinstance(existing_node(location), zarr.Array):
+    node = existing_node(location)
+    if not isinstance(node, zarr.Array):
         return None
     mode: Literal["r", "r+"] = "r" if location.store.read_only else "r+"
 
     def attempt() -> AnyArray:
-        return zarr.open_array(store=location.store, path=location.path, mode=mode)
+        return zarr.open_array(
+            store=location.store,
+            path=location.path,
+            mode=mode,
+            zarr_format=node.metadata.zarr_format,
+        )
 
     return StoredArray(at_first(attempt, f"Opening {location.name}"))
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from copy import copy
-from typing import Any, Literal
+from typing import Any
 
-import zarr
 from zarr.types import AnyArray
 
 from ..support import cause_of, said_by
 from .backoff import lasts_anywhere, with_backoff
 from .location import Folder, folder_at, locate
 from .objects import Objects
+from .reopening import reopened
 
 _FREE = ("attributes", "dimension_names")
 """What may change: an edit of OME metadata makes no voxel another."""
@@ -100,11 +100,8 @@ def _folder_of(array: AnyArray) -> Folder | None:
 
 def _opened(array: AnyArray) -> AnyArray | None:
     """The array as its store has it now; None where it has none."""
-    # Not every store can be seen read-only; nothing is written here.
-    mode: Literal["r", "r+"] = "r" if array.store.read_only else "r+"
-    version = array.metadata.zarr_format
     try:
-        return zarr.open_array(store=array.store, path=array.path, mode=mode, zarr_format=version)
+        return reopened(array)
     except FileNotFoundError:
         return None
 

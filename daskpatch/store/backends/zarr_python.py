@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 from zarr.types import AnyArray
 
 from ..backoff import lasts_anywhere
 from ..location import Location, locate
 from ..patience import PatientStore
+from ..reopening import reopened
 from .protocol import Box, Handle
 
 
@@ -35,10 +35,9 @@ class ZarrPython:
 
 class _ZarrHandle:
     def __init__(self, array: AnyArray, delays: tuple[float, ...]) -> None:
-        mode = "r" if array.read_only else "r+"
         # Each object on its own: a box has many, and few boxes would ever be read at once.
         store = PatientStore(array.store, delays=delays)
-        self._array = zarr.open_array(store=store, path=array.path, mode=mode)
+        self._array = reopened(array, store)
         # A store in memory may keep the very array that it is given.
         self._keeps_values = locate(array).lives_in_this_process
 

@@ -1,0 +1,27 @@
+"""An open array opened once more: by its format, since strict stores refuse unknown keys."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import zarr
+from zarr.abc.store import Store
+from zarr.types import AnyArray
+
+
+def reopened(array: AnyArray, store: Store | None = None) -> AnyArray:
+    """The array as its store has it now, or another store that shows the same keys.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there any more.
+    """
+    # Not every store can be seen read-only: the mode is the array's own.
+    mode: Literal["r", "r+"] = "r" if array.read_only else "r+"
+    return zarr.open_array(
+        store=array.store if store is None else store,
+        path=array.path,
+        mode=mode,
+        zarr_format=array.metadata.zarr_format,
+    )
