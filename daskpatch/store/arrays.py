@@ -153,6 +153,7 @@ class StoredArray:
     def has_key(self, key: str) -> bool:
         """Whether a key inside the array's prefix is that of one of its write units.
 
+        >>> import zarr
         >>> array = StoredArray(zarr.create_array({}, shape=(8, 8), chunks=(4, 4), dtype="u1"))
         >>> array.has_key("c/1/1"), array.has_key("c/2/0"), array.has_key("c/notes.txt")
         (True, False, False)
