@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
+from dask.utils import format_bytes
 from numpy.typing import NDArray
 
 from .block import Prediction, block_grid, predict_region, touching
 from .geometry import Dimensions, Region
+from .image import drawing_of
+from .support import html_table
 
 Index = int | slice
 
@@ -106,6 +109,17 @@ class View:
         name = f" {self.name}" if self.name else ""
         return f"<daskpatch.View{name} {self.axes} {self.shape} {self.dtype}>"
 
+    def _repr_html_(self) -> str:
+        blocks = tuple(self.edges(axis).step for axis in range(self.ndim))
+        rows = [
+            ("shape", f"{self.axes} {self.shape}"),
+            ("dtype", f"{self.dtype}, {format_bytes(self.size * self.dtype.itemsize)}"),
+            ("pieces", f"{blocks}, the most that is computed at a time"),
+            ("model", self.prediction.model_name),
+        ]
+        caption = f"daskpatch view {self.name}".rstrip()
+        return html_table(caption, rows, drawing=drawing_of(self.shape, blocks))
+
     def _pieces(self, axis: int, indices: range) -> list[_Piece]:
         """An axis's indices cut at block edges, and where they step over voxels, at crops."""
         # At block edges, so that no piece takes more memory than a block of a run.
@@ -161,8 +175,8 @@ class View:
                 yield edge
 
 
-def as_dask(view: View) -> Any:
-    """The view as a `dask.array.Array`: one task per block.
+def as_dask(view: View, name: str | None = None) -> Any:
+    """The view as a `dask.array.Array`: one task per block; its name is unique where none is given.
 
     The view, with model and image, is held once in the graph; slices taken directly on the
     array reach it.
@@ -173,7 +187,7 @@ def as_dask(view: View) -> Any:
     return da.from_array(
         view,
         chunks=chunks,
-        name=f"daskpatch-{uuid4().hex}",
+        name=f"daskpatch-{uuid4().hex}" if name is None else name,
         asarray=True,
         inline_array=False,
         meta=np.empty((0,) * view.ndim, view.dtype),

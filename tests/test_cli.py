@@ -225,7 +225,7 @@ def test_info(run, stored, tmp_path, volume):
         (["predict", "in.zarr", "in.zarr/x", *MODEL, "--patch-size", 16], "inside the input"),
         (["predict", "no.zarr", "o.zarr", *MODEL, "--patch-size", 16], "no.zarr"),
         (["predict", "in.zarr", "there.zarr", *MODEL, "--patch-size", 16], "exists"),
-        (["predict", "in.zarr", "o.zarr", *MODEL], "give patch_size"),
+        (["predict", "in.zarr", "o.zarr", *MODEL], "give --patch-size"),
         (["predict", "in.zarr", "o.zarr", "--patch-size", 16], "--model"),
         (["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", "a,b"], "a,b"),
         (["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", 16, "--overlaps", 16], "smaller"),
@@ -233,7 +233,7 @@ def test_info(run, stored, tmp_path, volume):
         (["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", 16, "--axes", "YX"], "axes"),
         (
             ["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", 16, "--memory-limit", "9 kB"],
-            "memory_limit",
+            "--memory-limit",
         ),
         (["predict", "in.zarr", "o.zarr", "--model", "nope", "--patch-size", 16], "'nope'"),
         (["predict", "in.zarr", "o.zarr", "--model", "no.py:m", "--patch-size", 16], "no.py"),

@@ -281,7 +281,7 @@ def test_a_group_names_its_arrays(tmp_path, five):
         (np.zeros((0, 5)), {"axes": "YX"}, ValueError, "empty"),
         (np.zeros((4, 5)), {"axes": "YX", "channels": [1]}, ValueError, "has 1 channel"),
         (np.zeros((4, 5)), {"axes": "YX", "channels": []}, ValueError, "channels"),
-        (np.zeros((4, 5)), {"axes": "YX", "channels": 0}, ValueError, "sequence"),
+        (np.zeros((4, 5)), {"axes": "YX", "channels": 0}, ValueError, "such as [0]"),
         (np.zeros((4, 5)), {"axes": "YX", "padding": "wrap"}, ValueError, "'wrap'"),
         (np.ma.masked_array(np.zeros((4, 5))), {"axes": "YX"}, ValueError, "filled"),
         (da.zeros((4, 5))[da.zeros(4) > 1], {"axes": "YX"}, ValueError, "unknown shape"),

@@ -16,11 +16,12 @@ from ..model import (
     Position,
     Results,
     Signature,
+    advice_for,
     describe_tile,
     is_out_of_memory,
     release_memory,
 )
-from ..support import holds_numbers
+from ..support import all_said_by, holds_numbers
 from ..values import ValueMap
 from .workspace import BatchLimit
 
@@ -127,14 +128,15 @@ class Calls:
             tile = specs[0]()
             also = f" and {len(specs) - 1} more in its batch" if len(specs) > 1 else ""
             advice = (
-                " There is too little memory for one tile: give a smaller patch_size, or fewer "
+                "There is too little memory for one tile: give a smaller patch_size, or fewer "
                 "threads."
                 if exhausted
-                else ""
+                else advice_for(error, batch.shape)
             )
             raise ModelError(
                 f"The model failed on the tile at {describe_tile(tile)}{also}, given "
-                f"{batch.dtype} {batch.shape}: {type(error).__name__}: {error}{advice}",
+                f"{batch.dtype} {batch.shape}: {type(error).__name__}: {all_said_by(error)}"
+                + (f". {advice}" if advice else ""),
                 tile,
                 error,
             ) from error
@@ -174,10 +176,13 @@ def check_result(
     """Refuse a result of another shape or of a dtype that is no number."""
     if values.shape != needed:
         tile = specs()
+        is_object = values.ndim == 0 and values.dtype.kind not in "biufc"
+        gave = f"{values.item()!r:.60}" if is_object else f"shape {values.shape}"
         raise ModelError(
-            f"The model gave shape {values.shape} for the tile at {describe_tile(tile)}, given "
+            f"The model gave {gave} for the tile at {describe_tile(tile)}, given "
             f"{given}; needed is {needed}: (N, C, (Z), Y, X) with the tile's own spatial shape"
-            f"{'' if needed[2:] == given[2:] else ', scaled, without its margin'}.",
+            f"{'' if needed[2:] == given[2:] else ', scaled, without its margin'}."
+            f"{_missing_axis(values.shape, needed)}",
             tile,
         )
     if not holds_numbers(values.dtype):
@@ -187,6 +192,15 @@ def check_result(
             "are integers, floats of up to 64 bits, or booleans.",
             tile,
         )
+
+
+def _missing_axis(shape: tuple[int, ...], needed: tuple[int, ...]) -> str:
+    """What to do where one axis is lost: of channels that were summed up, or of a batch of one."""
+    if shape == (needed[0], *needed[2:]):
+        return " The axis of channels is gone: keep it, as in result[:, None]."
+    if shape == needed[1:]:
+        return " The axis of the batch is gone: keep it, as in result[None]."
+    return ""
 
 
 def _named(names: Iterable[str | None]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 import time
 import traceback
@@ -32,6 +31,7 @@ from .flags import (
     verify_flags,
 )
 from .signals import INTERRUPTED, interruptible, leave_at_once
+from .wording import as_typed
 
 _RUN_FAILED, _WRONG_USE = 1, 2
 
@@ -39,9 +39,6 @@ _WATCH_SECONDS = 5.0
 
 _LISTED = 20
 """Failed blocks that are listed."""
-
-_AS_FLAG = re.compile(r"\b([a-z_]+)=True\b")
-"""How messages name an option of Python."""
 
 _WRONG_USE_ERRORS = (
     ValueError,
@@ -132,14 +129,17 @@ def predict(
 
 @cli.command()
 @click.argument("output")
-@click.option("--watch", is_flag=True, help="Say it again every few seconds until all is done.")
+@click.option("--watch", is_flag=True, help="Redraw it as long as somebody works on it.")
 @common_flags
 def status(output: str, watch: bool, as_json: bool, debug: bool) -> None:  # noqa: ARG001
     """Say how far the run that writes OUTPUT is, here or elsewhere."""
     while True:
         found = daskpatch.status(output)
+        if watch and not as_json and sys.stdout.isatty():
+            click.clear()
         click.echo(json.dumps(found.to_dict()) if as_json else str(found))
-        if not watch or not found.remaining:
+        # Where nobody works on what remains, nothing would change.
+        if not watch or not found.remaining or not found.drivers:
             return
         time.sleep(_WATCH_SECONDS)
 
@@ -264,10 +264,7 @@ def _logged() -> Iterator[None]:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return (
-        _AS_FLAG.sub(lambda found: f"--{found[1].replace('_', '-')}", text) or type(error).__name__
-    )
+    return as_typed(" ".join(str(error).split())) or type(error).__name__
 
 
 def _plan(source: str, output: str | None, options: dict[str, Any]) -> daskpatch.Plan:

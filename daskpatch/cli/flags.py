@@ -57,7 +57,7 @@ def _flag(declared: Declaration) -> Flag | None:
     name = declared.flag_name()
     if name is None:
         return None
-    parameter = declared.word or _parameter(name)
+    parameter = parameter_of(declared)
     shown: dict[str, Any] = {"help": declared.help}
     if declared.is_required:
         shown["required"] = True
@@ -70,8 +70,9 @@ def _flag(declared: Declaration) -> Flag | None:
     return click.option(name, parameter, **shown)
 
 
-def _parameter(flag: str) -> str:
-    return flag.lstrip("-").replace("-", "_")
+def parameter_of(declared: Declaration) -> str:
+    """What an option is called in Python; by its flag, where it is no word of `plan`."""
+    return declared.word or str(declared.flag_name()).lstrip("-").replace("-", "_")
 
 
 _WORKERS: list[Flag] = [

@@ -5,7 +5,7 @@ from .choice import Candidate, Choice
 from .cost import Cost, cost_of
 from .decided import Decided
 from .decision import decide, decide_anew
-from .identity import Code, Identity, contents_before, identify
+from .identity import Code, Identity, code_identity, contents_before, identify
 from .limits import Limits, LimitsWords, available_memory
 from .memory import Memory, check_chunks, check_memory
 from .plan_options import KINDS, PlanOptions, PlanWords

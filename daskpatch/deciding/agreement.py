@@ -11,6 +11,7 @@ from ..geometry import AxisTile, Dimensions, representatives
 from ..model import Model, OutputArray, Signature
 from ..output import Layout, Output
 from ..patching import TileGrid
+from ..support import counted
 from ..values import Normalize
 
 
@@ -32,8 +33,8 @@ def check_values(model: Model, normalize: Normalize, n_channels: int) -> None:
     n_constants = len(normalize.constants.offset)
     if n_constants not in (1, n_channels):
         raise ValueError(
-            f"normalize has {n_constants} numbers for {n_channels} channel(s); give one, or "
-            "one per channel."
+            f"normalize has {counted(n_constants, 'number')} for "
+            f"{counted(n_channels, 'channel')}; give one, or one per channel."
         )
 
 

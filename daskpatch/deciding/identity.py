@@ -120,6 +120,15 @@ def identify(
     return Identity(codes["model"], codes.get("post"), results)
 
 
+def code_identity(options: PlanOptions) -> Identity:
+    """What model and `post` are made of, where no run is planned; neither is called."""
+    codes = {
+        name: _code(name, shared, given_id, None)
+        for name, (shared, given_id) in _asked(options).items()
+    }
+    return Identity(codes["model"], codes.get("post"), None)
+
+
 def _asked(options: PlanOptions) -> dict[str, tuple[SharedModel, str | None]]:
     asked = {"model": (options.model.shared, options.model.id)}
     if options.output.function is not None:

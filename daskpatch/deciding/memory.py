@@ -16,6 +16,7 @@ from ..image import ImageStack, chunk_nbytes_of, chunks_of
 from ..model import OutputArray
 from ..output import Layout
 from ..patching import TileGrid
+from ..support import counted
 from .limits import Limits
 
 _ALLOWANCE = 1.25
@@ -202,6 +203,7 @@ def check_memory(memory: Memory, limit: int, what: str) -> None:
         return
     fewer = "lower threads or " if memory.threads > 1 else ""
     raise MemoryError(
-        f"The plan needs {format_bytes(memory.peak)} per worker with {memory.threads} threads, "
-        f"{what} is {format_bytes(limit)}: {fewer}{memory.knob}."
+        f"The plan needs {format_bytes(memory.peak)} per worker with "
+        f"{counted(memory.threads, 'thread')}, {what} is {format_bytes(limit)}: "
+        f"{fewer}{memory.knob}."
     )

@@ -36,9 +36,10 @@ def is_auto(value: object) -> bool:
 def _as_voxels(name: str, value: object) -> object:
     if value is None or is_auto(value):
         return value
-    need(not isinstance(value, str), name, value, "voxels, or 'auto'")
+    needed = "voxels: an integer, or one for each spatial axis, such as (16, 64, 64); or 'auto'"
+    need(not isinstance(value, str), name, value, needed)
     plain = plain_sizes(value)
-    need(plain is not None, name, value, "an integer, or one for each spatial axis")
+    need(plain is not None, name, value, needed)
     return plain
 
 

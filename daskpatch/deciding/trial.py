@@ -22,6 +22,7 @@ from ..model import (
     OutputArray,
     Results,
     Signature,
+    advice_for,
     describe_tile,
     is_out_of_memory,
     load,
@@ -30,7 +31,7 @@ from ..model import (
 )
 from ..output import Output
 from ..probing import ProbedModel, measure_sizes
-from ..support import holds_numbers, peak_memory
+from ..support import all_said_by, holds_numbers, peak_memory
 from ..values import ResultSample
 from .agreement import averaging, check_positions, check_undo
 from .labelling import warn_of_labels
@@ -129,13 +130,14 @@ def _timed(
             results, seconds = as_a_worker(call, side_by_side=side_by_side)
     except Exception as error:
         advice = (
-            " There is too little memory for one tile: give a smaller patch_size."
+            "There is too little memory for one tile: give a smaller patch_size."
             if is_out_of_memory(error)
-            else ""
+            else advice_for(error, batch.shape)
         )
         raise ModelError(
             f"The model failed on the trial tile ({describe_tile(specs)}), given {batch.dtype} "
-            f"{batch.shape}: {type(error).__name__}: {error}{advice}",
+            f"{batch.shape}: {type(error).__name__}: {all_said_by(error)}"
+            + (f". {advice}" if advice else ""),
             specs,
             error,
         ) from error

@@ -63,9 +63,9 @@ class _Lines:
         rate = self._new / max(time.monotonic() - self._begin, 1e-9)
         left = self._total - self._done - self._new
         _log.info(
-            "%s%.1f %% done, %.2f Mvoxel/s, %s left",
+            "%s%.1f %% done, %.2f Mvoxel/s%s",
             self._prefix,
             100 * (self._done + self._new) / max(self._total, 1),
             rate / 1e6,
-            format_time(left / rate) if rate else "unknown time",
+            f", {format_time(left / rate) if rate else 'unknown time'} left" if left else "",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from typing import ClassVar
 
+from ..support import counted
 from .daemon_threads import DaemonThreads
 from .deadline import TimedOutError
 from .workers import TASKS_PER_THREAD, NoWorkersError
@@ -51,6 +52,6 @@ def check_hanging(n_hanging: int, n_threads: int) -> None:
     """
     if n_hanging > n_threads:
         raise NoWorkersError(
-            f"{n_hanging} blocks took longer than their timeout, and their threads hang; "
-            f"{n_threads} were replaced, and no more are"
+            f"{counted(n_hanging, 'block')} took longer than their timeout, and their threads "
+            f"hang; no more than {counted(n_threads, 'thread')} of this process can be replaced"
         )

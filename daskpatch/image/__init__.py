@@ -1,7 +1,8 @@
 """Image stacks: any array, seen as S C (Z) Y X."""
 
 from .arraylike import IndexedArray
-from .content import SAMPLES, identity_of_image
+from .content import SAMPLES, identity_of_image, token_of
+from .drawing import drawing_of
 from .facts import information
 from .opening import open_image, open_stack
 from .source import Source, SourceLike, SourceWords

@@ -49,6 +49,15 @@ class ArrayLike:
         return tuple(map(str, names))
 
     @property
+    def channel_names(self) -> tuple[str, ...]:
+        """What the array calls its channels: the coordinate of xarray's axis C; else nothing."""
+        coordinates = getattr(self.array, "coords", None)
+        axis = next((n for n in self.axis_names or () if n.lower() in ("c", "channel")), "")
+        if coordinates is None or axis not in coordinates:
+            return ()
+        return tuple(map(str, np.asarray(coordinates[axis])))
+
+    @property
     def chunks(self) -> tuple[int, ...] | None:
         """The largest chunk of a Dask array; None for an array without chunks."""
         layout = getattr(self.array, "chunk_layout", None)  # tensorstore's

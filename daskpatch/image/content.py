@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from dask.base import tokenize
 from numpy.typing import NDArray
 
 from ..geometry import Region, RegularGrid
@@ -43,6 +44,19 @@ def identity_of_image(
         "padding": _as_text(getattr(image, "padding", None)),
         "content": _content(image, samples, readers),
     }
+
+
+def token_of(image: ImageStack) -> str | None:
+    """A text that other images do not have, beside what `identity_of_image` tells of this one.
+
+    Of an array in this process's memory all its voxels, or all of its graph; None where an image
+    is no array.
+    """
+    location = location_of(image)
+    if location is not None:
+        return location.url
+    array = getattr(getattr(image, "array", None), "array", None)
+    return None if array is None else str(tokenize(array))
 
 
 def _where(image: ImageStack) -> str:

@@ -37,4 +37,5 @@ def information(source: str, axes: str | None = None) -> dict[str, Any]:
         "axes": None if named is None else check_axes(named, array.shape),
         "chunks": list(array.chunks or array.shape),
         "nbytes": array.dtype.itemsize * math.prod(array.shape),
+        **({"channels": list(found.channel_names)} if found.channel_names else {}),
     }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import getattr_static
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..geometry import Dimensions, check_axes, example_axes
 from ..store import StoredArray, StoreLike, find_array, is_stored
 from ..values import check_padding
 from .arraylike import ArrayLike, IndexedArray, dtype_of
+from .channels import Channels, chosen_channels
 from .stack import ArrayImage
 
 _NAMES = {
@@ -35,7 +35,7 @@ def open_image(
     source: StoreLike | IndexedArray,
     *,
     axes: str | None = None,
-    channels: Sequence[int] | None = None,
+    channels: Channels | None = None,
     padding: str | float = "reflect",
 ) -> ArrayImage:
     """Open an array as an `ImageStack`; nothing is read but metadata.
@@ -51,7 +51,7 @@ def open_image(
         The array's axes in its own order, a subset of STCZYX that holds Y and X. By default from
         the array's dimension names (xarray's dims, tensorstore's labels) or OME metadata.
     channels
-        Indices along C; None takes all.
+        Indices along C, or names (of OME metadata, of xarray's coordinate); None takes all.
     padding
         What stands for voxels outside the image: `"reflect"`, `"edge"` or a number.
 
@@ -81,7 +81,7 @@ def open_stack(
     source: StoreLike | IndexedArray,
     *,
     axes: str | None = None,
-    channels: Sequence[int] | None = None,
+    channels: Channels | None = None,
     padding: str | float = "reflect",
     ndim: int | None = None,
 ) -> ArrayImage:
@@ -115,7 +115,7 @@ def open_stack(
     return ArrayImage(
         array=array,
         dimensions=dimensions,
-        channels=_as_channels(channels, dimensions),
+        channels=chosen_channels(channels, dimensions, found.channel_names),
         padding=check_padding(padding, array.dtype),
         source=name,
     )
@@ -125,7 +125,8 @@ def _warn_of_axes(axes: str, known: str | None, shape: tuple[int, ...], name: st
     colours = known is not None and known.endswith("S") and axes == f"{known[:-1]}C"
     if known is not None and axes != known and not colours:
         warnings.warn(
-            f"axes is {axes!r}, and {name} says of itself that it is {known!r}; axes counts.",
+            f"axes is {axes!r}, and {name} says of itself that it is {known!r}; axes counts. Leave "
+            "it out if that is right.",
             stacklevel=2,
         )
     if axes.endswith("S") and "C" not in axes and shape[-1] in _COLOURS:
@@ -138,11 +139,12 @@ def _warn_of_axes(axes: str, known: str | None, shape: tuple[int, ...], name: st
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The array behind a source, the names of its axes where it says them, and what to call it."""
+    """The array behind a source, the names of axes and channels it says, and what to call it."""
 
     array: StoredArray | ArrayLike
     axis_names: tuple[str, ...] | None
     name: str
+    channel_names: tuple[str, ...] = ()
 
     @property
     def axes(self) -> str | None:
@@ -163,15 +165,28 @@ def find(source: StoreLike | IndexedArray) -> Found:
     """
     if is_stored(source):
         found = find_array(source)
-        return Found(found.array, found.axis_names, found.name)
+        return Found(found.array, found.axis_names, found.name, found.channel_names)
     if isinstance(source, IndexedArray):
         _check_array_like(source)
         array = ArrayLike(source)
-        return Found(array, array.axis_names, repr(array))
+        return Found(array, array.axis_names, repr(array), array.channel_names)
     raise TypeError(
         f"The source is a {type(source).__name__}; needed is a path, a URL, a Zarr, NumPy or Dask "
-        "array, or an object with shape, dtype and __getitem__."
+        f"array, or an object with shape, dtype and __getitem__{_held_by(source)}."
     )
+
+
+_HOLD = ("xarray_dask_data", "dask_data", "data")
+"""Where images of other libraries have their arrays, those first that are read lazily."""
+
+
+def _held_by(source: object) -> str:
+    """What to pass of an object that holds an array; empty where none is known."""
+    # Looked up without asking: `data` may read all of it.
+    if isinstance(getattr_static(source, "data_vars", None), property):
+        return ". Name one of its variables: dataset['name']"
+    found = next((name for name in _HOLD if getattr_static(source, name, None) is not None), None)
+    return "" if found is None else f". Pass its {found}"
 
 
 def _check_array_like(source: IndexedArray) -> None:
@@ -195,20 +210,3 @@ def _check_array_like(source: IndexedArray) -> None:
 def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
     if dtype.kind not in "biuf":
         raise ValueError(f"{name} has dtype {dtype}; needed are integers, floats or booleans.")
-
-
-def _as_channels(channels: Sequence[int] | None, dimensions: Dimensions) -> tuple[int, ...] | None:
-    if channels is None:
-        return None
-    n_channels = dimensions.n_channels
-    try:
-        chosen = tuple(map(operator.index, channels))
-    except TypeError:
-        raise ValueError(f"channels is {channels!r}; needed is a sequence of integers.") from None
-    if not chosen or any(not 0 <= c < n_channels for c in chosen):
-        raise ValueError(
-            f"channels {chosen} must be some of 0 to {n_channels - 1}: the image has {n_channels} "
-            f"channel{'s' if n_channels > 1 else ''} (axes {dimensions.axes}, shape "
-            f"{dimensions.shape})."
-        )
-    return chosen

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from ..store import StoreLike
-from ..support import INDICES, Options, option, required
+from ..support import CHANNELS, Options, option, required
 from ..values import check_padding
 from .arraylike import IndexedArray
+from .channels import Channels, as_channels
 from .opening import open_stack
 from .stack import ImageStack, is_located, with_io
 
 SourceLike = StoreLike | IndexedArray | ImageStack
 """What `open_image` opens, or an image that is open already."""
-
-
-def _as_channels(name: str, channels: Sequence[int] | None) -> tuple[int, ...] | None:
-    if channels is None:
-        return None
-    try:
-        return tuple(map(operator.index, channels))
-    except TypeError:
-        raise ValueError(f"{name} is {channels!r}; needed is a sequence of integers.") from None
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,12 +46,12 @@ class Source(Options):
         help="The source's axes, of STCZYX; by default from its metadata.",
         example="TYX",
     )
-    channels: Sequence[int] | None = option(
+    channels: Channels | None = option(
         None,
-        parser=INDICES,
-        check=_as_channels,
+        parser=CHANNELS,
+        check=lambda _, channels: as_channels(channels),
         shows_in="source.channels",
-        help="Channels to use; all by default.",
+        help="Channels to use, by index or name; all by default.",
         example=(0,),
     )
     padding: str | float = option(
@@ -108,7 +99,7 @@ class SourceWords(TypedDict, total=False):
     """The flat words of `Source`."""
 
     axes: str | None
-    channels: Sequence[int] | None
+    channels: Channels | None
     padding: str | float
 
 

@@ -10,13 +10,15 @@ from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
+from dask.utils import format_bytes
 from numpy.typing import NDArray
 
 from ..geometry import Dimensions, Region
 from ..store import BackEnd, ChangedError, Location, StoredArray
-from ..support import cause_of, said_by
+from ..support import cause_of, html_table, said_by
 from ..values import Padding, read_padded
 from .arraylike import ArrayLike
+from .drawing import drawing_of
 
 _LOOKERS = 16
 
@@ -189,6 +191,18 @@ class ArrayImage:
     def __repr__(self) -> str:
         axes = "SCZYX" if self.dimensions.ndim == 3 else "SCYX"
         return f"<daskpatch.ImageStack {axes} {self.data_shape} {self.data_dtype} of {self.source}>"
+
+    def _repr_html_(self) -> str:
+        shape, chunks = self.dimensions.shape, self.array.chunks
+        nbytes = format_bytes(math.prod(shape) * self.data_dtype.itemsize)
+        rows = [
+            ("source", self.source),
+            ("shape", f"{self.dimensions.axes} {shape}"),
+            ("read as", f"S C (Z) Y X {self.data_shape}"),
+            ("dtype", f"{self.data_dtype}, {nbytes}"),
+            ("chunks", "none" if chunks is None else str(chunks)),
+        ]
+        return html_table("daskpatch image", rows, drawing=drawing_of(shape, chunks))
 
     @property
     def location(self) -> Location | None:

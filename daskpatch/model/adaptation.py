@@ -26,14 +26,15 @@ def shared_model(model: ModelLike, what: str = "model") -> SharedModel:
     """A model that is loaded once per process, or whatever else is called; `what`, for messages.
 
     Accepts a handle (`TorchModel`, `OnnxModel`), a `torch.nn.Module`, any callable,
-    `"package.module:attribute"`, `"file.py:attribute"`, or a path that ends in `.onnx`.
+    `"package.module:attribute"`, `"file.py:attribute"`, or the path of a file that holds a whole
+    network: of ONNX (`.onnx`), TorchScript (`.pt`) or torch's export (`.pt2`).
 
     Raises
     ------
     TypeError
         If it is none of these.
     ValueError
-        If a string names neither an attribute nor an ONNX file.
+        If a string names neither an attribute nor such a file.
     FileNotFoundError
         If it names a file that does not exist.
     """
@@ -47,6 +48,11 @@ def _handle(model: ModelLike, what: str) -> ModelHandle:
         return _named(os.fspath(model), what)
     if _is_torch_module(model):
         return TorchModel(model)
+    if inspect.isclass(model):
+        raise TypeError(
+            f"The {what} is the class {model.__name__}; give an instance of it, such as "
+            f"{model.__name__}(…), or a function."
+        )
     if callable(model):
         return CallableModel(model)
     raise TypeError(
@@ -58,6 +64,8 @@ def _handle(model: ModelLike, what: str) -> ModelHandle:
 def _named(name: str, what: str) -> ModelHandle:
     if name.endswith(".onnx"):
         return OnnxModel(name)
+    if name.endswith(_TORCH):
+        return TorchModel(Path(name))
     return ImportedModel(*split_name(name, what))
 
 
@@ -65,6 +73,9 @@ def _is_torch_module(model: object) -> bool:
     """Whether it is a module, without importing torch: then nobody could have made one."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
+
+
+_TORCH = (".pt", ".pth", ".pt2", ".ts", ".torchscript")
 
 
 @dataclass(frozen=True)

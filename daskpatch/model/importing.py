@@ -11,6 +11,8 @@ from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
+from .advice import advice_for
+
 
 def split_name(name: str, what: str) -> tuple[str, str]:
     """The module (or absolute path of the file) and the attribute of a name.
@@ -24,10 +26,11 @@ def split_name(name: str, what: str) -> tuple[str, str]:
     """
     module, _, attribute = name.rpartition(":")
     if not module or not attribute:
+        example = f", such as '{name}:model'" if name.endswith(".py") else ""
         raise ValueError(
             f"{what} {name!r} names nothing that can be imported; needed is "
-            "'package.module:attribute' or 'file.py:attribute' (or, for a model, a path that "
-            "ends in .onnx)."
+            f"'package.module:attribute' or 'file.py:attribute'{example} (or, for a model, a path "
+            "that ends in .onnx, .pt or .pt2)."
         )
     if module.endswith(".py"):
         path = Path(module).expanduser().absolute()
@@ -90,7 +93,10 @@ def _run_file(path: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the file's own code: anything can go wrong
+        advice = advice_for(error)
         raise ImportError(
-            f"{path} could not be loaded: {type(error).__name__}: {error}", path=path
+            f"{path} could not be loaded: {type(error).__name__}: {error}"
+            + (f". {advice}" if advice else ""),
+            path=path,
         ) from error
     return module

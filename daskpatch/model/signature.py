@@ -50,7 +50,12 @@ class Signature:
 
     @property
     def keeps_size(self) -> bool:
-        return set(self.scale) == {Fraction(1)} and not any(map(any, self.margin))
+        return set(self.scale) == {Fraction(1)} and not self.cuts
+
+    @property
+    def cuts(self) -> bool:
+        """Whether the result lacks a margin of the tile."""
+        return any(map(any, self.margin))
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Spatial shape of the prediction of an image: ceil(n * scale)."""

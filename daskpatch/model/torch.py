@@ -170,9 +170,10 @@ def _open(torch: Any, module_or_path: Any) -> Any:
         return torch.jit.load(module_or_path, map_location="cpu")
     except RuntimeError as error:
         raise ValueError(
-            f"{module_or_path} is no TorchScript archive. Save one with torch.jit.script(module)"
-            ".save(path) or torch.export.save, or name a module in a Python file: "
-            "file.py:attribute (pickled modules would run code when loaded)."
+            f"{module_or_path} is no TorchScript archive. Of weights (a state dict) make the "
+            "network in a Python file, load_state_dict(torch.load(path, weights_only=True)) there, "
+            "and name it: file.py:attribute. Or save the whole network, with torch.export.save or "
+            "torch.jit.script(module).save (pickled modules would run code when loaded)."
         ) from error
 
 
@@ -199,6 +200,11 @@ def _on_device(module: Any, device: Any) -> Any:
     if type(module).__module__.startswith("torch.fx"):  # an exported program refuses eval()
         return module.to(device)
     tensors = list(module.parameters()) + list(module.buffers())
+    if any(t.device.type == "meta" for t in tensors):
+        raise ValueError(
+            "The module has no weights: they are on the device 'meta'. Load them, "
+            "module.load_state_dict(…, assign=True), or make the module without it."
+        )
     moves = any(
         t.device.type != device.type or device.index not in (None, t.device.index) for t in tensors
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,14 @@ from ..store import (
     existing_array,
     find_array,
     format_at,
+    format_named,
     is_zip,
     locate,
     node_at,
     own_attributes,
     surroundings,
 )
-from ..support import Pacing
+from ..support import Pacing, counted
 from .clearing import KEY, claimed_folders, clearance_of
 from .layout import Layout
 from .output import Output
@@ -99,9 +101,11 @@ class Target:
         if there is None and not self.location.is_occupied:
             return
         if not self.overwrite:
+            goes_on = "resume=True to go on with its run, " if self._has_run else ""
             raise FileExistsError(
-                f"{self.name} exists; give another output, overwrite=True to delete it first, or "
-                "open it with zarr.open(…, mode='r+') and pass the array to write into it."
+                f"{self.name} exists; give {goes_on}another output, overwrite=True to delete it "
+                "first, or open it with zarr.open(…, mode='r+') and pass the array to write into "
+                "it."
             )
         if there is None and self._is_begun:
             return
@@ -184,9 +188,10 @@ class Target:
         others = [name for name in clearance.others if not name.startswith(records)]
         if others:
             shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
+            are = "is" if len(others) == 1 else "are"
             warnings.warn(
-                f"{len(others)} file(s) in {self.name} are not daskpatch's and stay there: "
-                f"{shown}.",
+                f"{counted(len(others), 'file')} in {self.name} {are} not daskpatch's and "
+                f"{'stays' if are == 'is' else 'stay'} there: {shown}.",
                 stacklevel=2,
             )
 
@@ -216,8 +221,16 @@ class Target:
                 )
             ]
             created.append(tuple(array.with_io(io) for array in arrays))
-        Objects(self.location).delete(_CLEARED)  # also where it is an interrupted run's
+        objects = Objects(self.location)
+        if self.overwrite or objects.exists(_CLEARED):  # an interrupted run's, that is gone on with
+            objects.delete_many([_CLEARED])
         return tuple(created)
+
+    @property
+    def _has_run(self) -> bool:
+        """Whether there is what daskpatch made, which a run may go on with."""
+        node = node_at(self.location)
+        return node is not None and KEY in node.attributes
 
     @property
     def _is_begun(self) -> bool:
@@ -315,6 +328,13 @@ def as_target(
         raise ValueError(
             f"The output {location.name} is a ZIP file, which cannot be written in parallel; "
             "give a folder."
+        )
+    format_ = format_named(location.name)
+    if format_ is not None and not location.is_occupied:
+        made = f", and make {format_.name} of that with {format_.made}" if format_.made else ""
+        raise ValueError(
+            f"The output {location.name} is named like {format_.name}, and what is written is a "
+            f"Zarr folder: name it {PurePath(location.name).stem}.zarr{made}."
         )
     check_io_at(io, location)
     for image in images:

@@ -29,6 +29,8 @@ from ..support import refuse_unknown, taken, with_signature, with_words
 from ..values import Statistics
 from ..view import View, as_dask
 from .figures import Figures
+from .naming import name_of
+from .picture import picture_of
 from .summary import as_dict, as_html, as_text
 
 
@@ -91,8 +93,15 @@ class Plan(Figures):
 
     @cached_property
     def arrays(self) -> tuple[Any, ...]:
-        """The predictions as lazy Dask arrays, as `views`."""
-        return tuple(as_dask(view) for view in self.views)
+        """The predictions as lazy Dask arrays, as `views`.
+
+        Those of equal plans have equal names, where source and model have an identity: then a
+        sample of the source is read when they are first asked for.
+        """
+        name = name_of(self._decided)
+        return tuple(
+            as_dask(view, name and f"{name}-{number}") for number, view in enumerate(self.views)
+        )
 
     @property
     def array(self) -> Any:
@@ -197,6 +206,20 @@ class Plan(Figures):
         is_series, io = options.source.is_series, options.limits.io
         target = as_target(options.output, self.images, is_series=is_series, io=io)
         return Plan(decide_anew(self._decided, options, target), self._measured)
+
+    def plot(self, data_idx: int = 0) -> Any:
+        """Tiles, crops, blocks and chunks over the middle of an image, as a matplotlib figure.
+
+        Reads that part of one section (1024 x 1024 voxels at most); the model does not run.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        OSError
+            If the image cannot be read.
+        """
+        return picture_of(self._decided, data_idx)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan's figures as plain values, ready for JSON."""

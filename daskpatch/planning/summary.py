@@ -8,8 +8,9 @@ from dask.utils import format_bytes, format_time
 
 from ..block import Recipe
 from ..deciding import Decided
+from ..image import drawing_of
 from ..output import Target
-from ..support import Options, declarations, html_table, text_table, without_secrets
+from ..support import Options, counted, declarations, html_table, text_table, without_secrets
 from .figures import Figures
 
 Rows = list[tuple[str, str]]
@@ -53,7 +54,7 @@ def as_dict(plan: Figures, decided: Decided) -> dict[str, Any]:
 
 def rows_of(plan: Figures, decided: Decided) -> Rows:
     """What a plan says, line by line."""
-    target = decided.target
+    target, threads = decided.target, counted(plan.threads, "thread")
     return [
         *_source(plan),
         ("output", target.name if target else "none: the lazy array alone"),
@@ -71,9 +72,9 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
         ),
         (
             "memory",
-            f"{format_bytes(plan.peak_memory)} at the peak of a worker of {plan.threads} thread(s)",
+            f"{format_bytes(plan.peak_memory)} at the peak of a worker of {threads}",
         ),
-        ("time", f"{format_time(plan.model_seconds)} in the model, with {plan.threads} thread(s)"),
+        ("time", f"{format_time(plan.model_seconds)} in the model, with {threads}"),
     ]
 
 
@@ -113,13 +114,13 @@ def _read_back(plan: Figures, target: Target | None) -> Rows:
 def _model(plan: Figures, decided: Decided) -> Rows:
     """The model, and what happens before and after it: as the options say it themselves."""
     signature = plan.signature
-    channels = " and ".join(str(output.channels) for output in signature.outputs)
-    lines = [f"{plan.model_name}, {channels} channel(s) out"]
+    *others, last = (output.channels for output in signature.outputs)
+    channels = "".join(f"{n} and " for n in others) + counted(last, "channel")
+    lines = [f"{plan.model_name}, {channels} out"]
     if not signature.keeps_size:
         scale = ", ".join(map(str, signature.scale))
-        lines.append(
-            f"{scale} voxels out per voxel in, margins {signature.margin} cut off its tiles"
-        )
+        cut = f", margins {signature.margin} cut off its tiles" if signature.cuts else ""
+        lines.append(f"{scale} voxels out per voxel in{cut}")
     options, identity = decided.options, decided.identity
     for value in (options.normalize, options.model, options.output):
         lines += _said(value, len(signature.scale))
@@ -146,7 +147,7 @@ def _at_edges(plan: Figures) -> str:
     excess = plan.compute_ratio / plan.tile_ratio
     if excess <= 1.005:
         return ""
-    return f", {excess:.2f} times the tiles' own: some at blocks' edges are computed twice"
+    return f", {excess:.2f} times the tiles' own: some at the blocks' edges are computed twice"
 
 
 def _choice(plan: Figures) -> Rows:
@@ -163,5 +164,6 @@ def as_text(plan: Figures, decided: Decided) -> str:
 
 
 def as_html(plan: Figures, decided: Decided) -> str:
-    """A plan for a notebook."""
-    return html_table("daskpatch plan", rows_of(plan, decided))
+    """A plan for a notebook: with the first output, cut into its blocks."""
+    drawing = drawing_of(plan.outputs[0].shape, plan.block_shape)
+    return html_table("daskpatch plan", rows_of(plan, decided), drawing=drawing)

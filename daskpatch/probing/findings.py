@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ..support import Natural, Positive, html_table, load_extra, text_table
+from ..support import Natural, Positive, counted, html_table, load_extra, text_table
 from .influence import Profile
 from .sizes import AxisSizes
 from .speed import CallCost
@@ -168,9 +168,9 @@ class Probe:
         """
         if (self.channels, self.ndim) != (channels, len(shape)):
             raise ValueError(
-                f"The probe is of {self.name} with {self.channels} channel(s) and {self.ndim} "
-                f"spatial axes; the source has {channels} and {len(shape)}. Probe the model anew, "
-                "or open the source otherwise (axes, channels)."
+                f"The probe is of {self.name} with {counted(self.channels, 'channel')} and "
+                f"{self.ndim} spatial axes; the source has {channels} and {len(shape)}. Probe the "
+                "model anew, or open the source otherwise (axes, channels)."
             )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..support import counted, html_table
 from .receipt import FailedBlock, Receipt
 
 
@@ -68,16 +69,35 @@ class Report:
         return {**asdict(self), "done": self.done, "failed": self.failed}
 
     def __str__(self) -> str:
-        return (
-            f"{self.blocks} blocks ({self.tiles} tiles) in {self.seconds:.1f} s, "
-            f"{self.voxels_per_second / 1e6:.2f} Mvoxel/s; {self.bytes_read / 1e9:.2f} GB read, "
-            f"{self.bytes_written / 1e9:.2f} GB written"
-            + (f"; {self.skipped} blocks were done before" if self.skipped else "")
-            + (f"; {self.nan_tiles} tiles gave NaN" if self.nan_tiles else "")
-            + (f"; {self.failed} blocks failed" if self.failed else "")
-            + (f"; {self.absent_chunks} chunks read were absent" if self.absent_chunks else "")
-            + (f"; {self.unfinished}" if self.unfinished else "")
-        )
+        return "; ".join(line for _, line in self._lines())
+
+    def _repr_html_(self) -> str:
+        return html_table("daskpatch report", self._lines())
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """What there is to say, each with its name."""
+        read, written = self.bytes_read / 1e9, self.bytes_written / 1e9
+        speed = f"{self.voxels_per_second / 1e6:.2f} Mvoxel/s"
+        done = f"{counted(self.blocks, 'block')} ({counted(self.tiles, 'tile')})"
+        lines = [
+            ("done", f"{done} in {self.seconds:.1f} s, {speed}"),
+            ("data", f"{read:.2f} GB read, {written:.2f} GB written"),
+        ]
+        if self.skipped:
+            lines.append(("before", f"{_were(self.skipped, 'block')} done before"))
+        if self.nan_tiles:
+            lines.append(("NaN", f"{counted(self.nan_tiles, 'tile')} gave NaN"))
+        if self.failed:
+            lines.append(("failed", f"{counted(self.failed, 'block')} failed"))
+        if self.absent_chunks:
+            lines.append(("absent", f"{_were(self.absent_chunks, 'chunk')} absent when read"))
+        if self.unfinished:
+            lines.append(("unfinished", self.unfinished))
+        return lines
+
+
+def _were(number: int, noun: str) -> str:
+    return f"{counted(number, noun)} {'was' if number == 1 else 'were'}"
 
 
 class Totals:

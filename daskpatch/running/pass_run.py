@@ -35,7 +35,7 @@ from ..receipts import (
     Totals,
 )
 from ..store import ChangedError
-from ..support import cause_of, redacted
+from ..support import cause_of, counted, redacted
 from .announcing import Announcer
 from .job import Permitted, WriteError
 from .ledger import Ledger, without
@@ -128,6 +128,7 @@ class PassRun:
             pulse=self._run.pacing.pulse,
         )
         begin = time.perf_counter()
+        interrupted: KeyboardInterrupt | None = None
         # From here on a signal waits for running blocks; before, there was nothing to wait for.
         self._interruption.is_heeded = True
         before = self._before(done)
@@ -138,6 +139,8 @@ class PassRun:
             self._look_back()
         except (NoWorkersError, ClaimedError, OSError) as error:  # also of an announcement
             self._stop(error)
+        except KeyboardInterrupt as interrupt:
+            interrupted = interrupt
         finally:
             if window.left_behind:
                 self._claim.outlived()
@@ -148,6 +151,11 @@ class PassRun:
         self._totals.seconds += time.perf_counter() - begin
         self._totals.skipped += len(before)
         self._totals.retried += window.retried
+        if interrupted is not None and not interrupted.args:
+            # Python's own says nothing, and a notebook shows it as it is.
+            raise KeyboardInterrupt(f"{self._written(len(before))}.") from interrupted
+        if interrupted is not None:
+            raise interrupted
         self._conclude(len(before))
 
     def _announces(self, done: Receipts) -> Announcer:
@@ -313,11 +321,7 @@ class PassRun:
 
     def _conclude(self, n_before: int) -> None:
         n_blocks, n_done = self._selection.n_blocks, self._done_now + n_before
-        of_pass = "" if self._pass.is_first else f" of the {self._pass.name}"
-        written = (
-            f"{n_done} of {n_blocks} blocks{of_pass} are written "
-            "and stay; resume=True goes on from there"
-        )
+        written = self._written(n_before)
         if isinstance(self._fatal, ChangedError):
             written += ", once source and output are what they were"
         if self._lacks_receipts:
@@ -337,10 +341,24 @@ class PassRun:
             _, reason = self._pass.explained(error)
             others = f" (and {len(self._failed) - 1} more)" if len(self._failed) > 1 else ""
             raise RunFailed(
-                f"Block {failure.index}{of_pass} failed{others}: {_stripped(error)}. {written}.",
+                f"Block {failure.index}{self._of_pass} failed{others}: {_stripped(error)}. "
+                f"{written}.",
                 report,
                 report.failed_blocks,
             ) from cause_of(reason)
+
+    def _written(self, n_before: int) -> str:
+        """What of the run is kept, in words."""
+        n_done = self._done_now + n_before
+        of = counted(self._selection.n_blocks, "block")
+        return (
+            f"{n_done:,} of {of}{self._of_pass} are written and stay; resume=True goes on from "
+            "there"
+        )
+
+    @property
+    def _of_pass(self) -> str:
+        return "" if self._pass.is_first else f" of the {self._pass.name}"
 
     def _report(self) -> Report:
         return self._totals.report(

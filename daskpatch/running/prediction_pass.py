@@ -274,10 +274,14 @@ class PredictionPass(Pass):
 
     def notice(self, receipt: Receipt, totals: Totals) -> None:
         if receipt.nan_tiles and totals.nan_tiles == receipt.nan_tiles:
+            are_floats = all(dtype.kind == "f" for dtype in self.decided.recipe.dtypes)
+            what = (
+                "The model gave NaN where its input had none"
+                if are_floats
+                else "NaN, of the model or of its input, is stored as 0 in integers"
+            )
             warnings.warn(
-                "The model gave NaN where its input had none, first in block "
-                f"{receipt.index}; the report counts the tiles (nan_tiles). In integer outputs NaN "
-                "is stored as 0.",
+                f"{what}, first in block {receipt.index}; the report counts the tiles (nan_tiles).",
                 RuntimeWarning,
                 stacklevel=10,
             )
@@ -322,6 +326,11 @@ class PredictionPass(Pass):
                 SourceRecord(**facts, number=number, of=len(images))
                 for number, facts in zip(numbers, found, strict=True)
             ]
+
+    def fingerprints(self) -> list[Fingerprint]:
+        """What the voxels of each image depend on, as a record of now would tell it."""
+        layout = self.decided.layout
+        return [self._fingerprint(n, layout) for n in range(len(self.decided.recipe.images))]
 
     def _fingerprint(self, number: int, layout: Layout) -> Fingerprint:
         """What guards a resume; what a machine chooses (threads, batch size, …) is not in it."""

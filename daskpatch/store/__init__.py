@@ -5,6 +5,7 @@ from .arrays import StoredArray, check_io_at
 from .backends import BACK_ENDS, BackEnd, back_end_at, check_io
 from .backoff import at_first, with_backoff, with_backoff_async
 from .finding import FoundArray, StoreLike, find_array, is_stored, members_of
+from .foreign_files import format_named
 from .guard import guarded_by, writing
 from .location import Location, locate
 from .nodes import (

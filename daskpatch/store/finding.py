@@ -22,11 +22,12 @@ StoreLike = str | os.PathLike[str] | AnyArray | zarr.Group | Store | StorePath
 
 @dataclass(frozen=True, slots=True)
 class FoundArray:
-    """An array, the names of its axes where it says them, and what to call it."""
+    """An array, the names of its axes and channels where it says them, and what to call it."""
 
     array: StoredArray
     axis_names: tuple[str, ...] | None
     name: str
+    channel_names: tuple[str, ...] = ()
 
 
 def is_stored(source: object) -> TypeGuard[StoreLike]:
@@ -51,7 +52,8 @@ def find_array(source: StoreLike) -> FoundArray:
     if is_ome(node):
         level = ome_level(node, location.name)
         array = StoredArray(_member(node, level.path, location.name))
-        return FoundArray(array, level.axis_names, f"{location.name}/{level.path}")
+        name = f"{location.name}/{level.path}"
+        return FoundArray(array, level.axis_names, name, level.channel_names)
     raise ValueError(
         f"{location.name} is a group, not an array: {_members_in_words(node, location.name)}."
     )

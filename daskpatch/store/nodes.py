@@ -20,9 +20,15 @@ from zarr.types import AnyArray
 from ..support import cause_of, said_by
 from .arrays import StoredArray
 from .backoff import at_first
+from .foreign_files import instead_of_zarr, neighbour_of
 from .lenient import LenientStore
 from .location import Location, locate
 from .objects import Objects
+
+_REMOTE = (
+    "Check the URL, the network and the credentials (of S3: AWS_ACCESS_KEY_ID and so on, or "
+    "AWS_SKIP_SIGNATURE=true for a public bucket)"
+)
 
 
 def open_node(location: Location) -> AnyArray | zarr.Group:
@@ -32,15 +38,21 @@ def open_node(location: Location) -> AnyArray | zarr.Group:
     ------
     FileNotFoundError
         If there is neither.
+    ValueError
+        If there is something else: what it is, and how it is opened, is told.
     """
     node = existing_node(location)
-    if node is None:
-        raise FileNotFoundError(
-            f"No Zarr array or group at {location.name}; check the path (an array inside a group "
-            "is named by its full path, for example volume.zarr/raw; for a ZIP file pass a "
-            "zarr.storage.ZipStore)."
-        )
-    return node
+    if node is not None:
+        return node
+    other = instead_of_zarr(location)
+    if other:
+        raise ValueError(f"{location.name} is {other}.")
+    near = neighbour_of(location)
+    raise FileNotFoundError(
+        f"No Zarr array or group at {location.name}; "
+        + (f"there is {near} beside it" if near else "check the path")
+        + " (an array inside a group is named by its full path, for example volume.zarr/raw)."
+    )
 
 
 def existing_node(location: Location) -> AnyArray | zarr.Group | None:
@@ -91,8 +103,10 @@ def _existing(location: Location) -> AnyArray | zarr.Group | None:
     except NotADirectoryError:
         return None
     except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
+        advice = "" if location.local_path is not None else f". {_REMOTE}"
         raise OSError(
             f"{location.name} could not be read as Zarr: {type(error).__name__}: {said_by(error)}"
+            f"{advice}"
         ) from cause_of(error)
 
 

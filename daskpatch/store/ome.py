@@ -37,6 +37,7 @@ class OmeLevel:
 
     path: str
     axis_names: tuple[str, ...]
+    channel_names: tuple[str, ...]
 
 
 def is_ome(group: zarr.Group) -> bool:
@@ -69,7 +70,25 @@ def ome_level(group: zarr.Group, name: str) -> OmeLevel:
             f"The OME metadata of {name} (multiscales) are malformed: {error}. Open one of its "
             f"arrays with axes=, for example {name}/0."
         ) from None
-    return OmeLevel(path, tuple(axis.name for axis in first.axes))
+    return OmeLevel(path, tuple(axis.name for axis in first.axes), _channel_names(attributes))
+
+
+class _Channel(Struct):
+    label: str
+
+
+class _Omero(Struct):
+    channels: list[_Channel]
+
+
+def _channel_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of how images are to be shown; nothing where that is not told, or cannot be understood."""
+    inner = attributes.get("ome", attributes)
+    said = inner.get("omero") if isinstance(inner, Mapping) else None
+    try:
+        return tuple(channel.label for channel in msgspec.convert(said, _Omero).channels)
+    except ValueError:  # msgspec's is one
+        return ()
 
 
 def _multiscales(attributes: Mapping[str, Any]) -> Any:

@@ -31,9 +31,9 @@ from .options import (
 )
 from .pacing import DEFAULT_PACING, Pacing
 from .parsing import (
+    CHANNELS,
     DTYPES,
     FILE,
-    INDICES,
     INTEGER,
     KINDS,
     NAME,
@@ -48,6 +48,7 @@ from .parsing import (
     SIZES_OR_AUTO,
     Parser,
 )
-from .redaction import as_shown, cause_of, redacted, said_by, without_secrets
+from .redaction import all_said_by, as_shown, cause_of, redacted, said_by, without_secrets
 from .resident import peak_memory
 from .tables import html_table, text_table
+from .wording import counted

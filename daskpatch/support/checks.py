@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from difflib import get_close_matches
 from numbers import Real
 from typing import Any, TypeGuard
 
@@ -77,6 +78,12 @@ def holds_numbers(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
+_NAMES = (
+    *(f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64)),
+    *("float16", "float32", "float64", "bool"),
+)
+
+
 def as_dtype(name: str, value: object) -> np.dtype[Any]:
     """A dtype of numbers.
 
@@ -90,8 +97,10 @@ def as_dtype(name: str, value: object) -> np.dtype[Any]:
     except (TypeError, ValueError):
         dtype = np.dtype(object)
     if value is None or not holds_numbers(dtype):
+        near = get_close_matches(value, _NAMES, 1) if isinstance(value, str) else []
         raise ValueError(
-            f"{name} is {value!r}; needed is a dtype of integers, floats (to 64 bits) or booleans."
+            f"{name} is {value!r}; needed is a dtype of integers, floats (to 64 bits) or booleans, "
+            f"such as {near[0] if near else 'float32'!r}."
         )
     return dtype
 

@@ -36,8 +36,11 @@ def _sizes(text: str) -> int | tuple[int, ...]:
     return numbers if "," in text else numbers[0]
 
 
-def _indices(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
+def _indices_or_names(text: str) -> tuple[int | str, ...]:
+    parts = text.split(",")
+    if not all(parts):
+        raise ValueError
+    return tuple(int(part) if part.lstrip("-").isdecimal() else part for part in parts)
 
 
 def _seconds(text: str) -> float:
@@ -85,8 +88,8 @@ _NO_SIZES = "is no integer, and no list of integers such as 80,160,160"
 # 64, or 80,160,160; or auto
 SIZES = Parser("n[,n…]", _sizes, _NO_SIZES)
 SIZES_OR_AUTO = Parser("n[,n…]|auto", lambda t: t if t == "auto" else _sizes(t), _NO_SIZES)
-# 0, or 0,2: always a sequence
-INDICES = Parser("i[,i…]", _indices, _NO_SIZES)
+# 0, or 0,2, or DAPI,GFP: always a sequence
+CHANNELS = Parser("i[,i…]", _indices_or_names, "holds an empty entry; needed is 0,2 or names")
 INTEGER = Parser("n", int, "is no integer")
 NUMBER = Parser("x", float, "is no number")
 # 60, 0.5 or inf

@@ -78,6 +78,19 @@ def said_by(error: BaseException) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
+def all_said_by(error: BaseException) -> str:
+    r"""All of what an error says, on one line and without secrets: begin and end, where it is long.
+
+    A model's own errors put what matters last, below a traceback in text.
+
+    >>> all_said_by(ValueError("bad shapes:\n (1, 2)"))
+    'bad shapes: (1, 2)'
+    """
+    text = redacted(" ".join(str(error).split()))
+    half = _LONGEST // 3
+    return text if len(text) <= _LONGEST - half else f"{text[:half]} … {text[-half:]}"
+
+
 def cause_of(error: BaseException) -> BaseException | None:
     """What another error may name as its cause: none where a traceback would tell secrets."""
     seen: BaseException | None = error

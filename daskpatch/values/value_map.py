@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..support import html_table
+
 
 @dataclass(frozen=True, slots=True)
 class ValueMap:
@@ -76,10 +78,29 @@ class Statistics:
         """Plain values, ready for JSON."""
         return asdict(self)
 
+    def _repr_html_(self) -> str:
+        rows = [
+            (f"channel {number}" if len(self.offset) > 1 else "all channels", line)
+            for number, line in enumerate(self._by_channel())
+        ]
+        looked_at = f"{sum(self.voxels):,} voxels, {self.fraction:.2%} of the image"
+        return html_table(f"daskpatch statistics: {self.kind}", [*rows, ("from", looked_at)])
+
+    def _by_channel(self) -> list[str]:
+        first, second = self._names
+        return [
+            f"{first} {offset:.6g}, {second} {scale:.6g}"
+            + (f", off by {error:.2g} at most" if error else "")
+            for offset, scale, error in zip(self.offset, self.scale, self.error, strict=True)
+        ]
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        return ("mean", "std") if self.kind == "zscore" else ("low", "high - low")
+
     def __str__(self) -> str:
-        names = ("mean", "std") if self.kind == "zscore" else ("low", "high - low")
         numbers = ", ".join(
             f"{name} {' '.join(f'{n:.6g}' for n in values)}"
-            for name, values in zip(names, (self.offset, self.scale), strict=True)
+            for name, values in zip(self._names, (self.offset, self.scale), strict=True)
         )
         return f"{numbers} ({sum(self.voxels):,} voxels)"

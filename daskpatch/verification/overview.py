@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..receipts import ClaimedError, FailedBlock, Holder, Receipts, holders, is_alive
 from ..store import StoreLike
+from ..support import counted, html_table
 from .outputs import RecordedBlocks, RecordedImage, recorded_run
 
 _RECENT = 300.0
@@ -104,28 +105,36 @@ class Status:
         }
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.done:,} of {self.total:,} blocks done, {self.remaining:,} remaining, "
+        return "\n".join(line for _, line in self._lines())
+
+    def _repr_html_(self) -> str:
+        bar = f"<progress max='{self.total}' value='{self.done}'></progress>"
+        return html_table("daskpatch status", self._lines(), drawing=bar)
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """What there is to say; the first of several of a kind has their name."""
+        counts = (
+            f"{self.done:,} of {counted(self.total, 'block')} done, {self.remaining:,} remaining, "
             f"{self.failed:,} failed"
-        ]
-        if self.seconds_left is not None:
-            lines.append(
-                f"{self.voxels_per_second / 1e6:.2f} Mvoxel/s, {format_time(self.seconds_left)} "
-                "left"
-            )
+        )
+        lines = [("blocks", counts)]
+        if self.seconds_left and self.remaining:
+            speed = f"{self.voxels_per_second / 1e6:.2f} Mvoxel/s"
+            lines.append(("speed", f"{speed}, {format_time(self.seconds_left)} left"))
         if self.remaining and not self.drivers:
-            lines.append("nobody works on it")
+            lines.append(("driver", "nobody works on it"))
         lines += [
-            f"{name}: {done:,} of {total:,} blocks done"
+            (name, f"{name}: {done:,} of {counted(total, 'block')} done")
             for name, (done, total) in self.passes.items()
             if done < total
         ]
-        lines += [f"being written by {driver}" for driver in self.drivers]
-        lines += map(str, self.working[:_SHOWN])
+        working = list(map(str, self.working[:_SHOWN]))
         if len(self.working) > _SHOWN:
-            lines.append(f"and {len(self.working) - _SHOWN} more blocks are in work")
-        lines += map(str, self.failed_blocks)
-        return "\n".join(lines)
+            working.append(f"and {len(self.working) - _SHOWN} more in work")
+        lines += _named("driver", [f"being written by {driver}" for driver in self.drivers])
+        lines += _named("in work", working)
+        lines += _named("failed", list(map(str, self.failed_blocks)))
+        return lines
 
 
 def status(output: StoreLike) -> Status:
@@ -172,6 +181,11 @@ def status(output: StoreLike) -> Status:
         passes=_of_passes(run.others),
         _images=parts,
     )
+
+
+def _named(name: str, lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Lines under one name."""
+    return [(name if number == 0 else "", line) for number, line in enumerate(lines)]
 
 
 def _of_passes(others: Sequence[RecordedBlocks]) -> dict[str, tuple[int, int]]:

@@ -20,13 +20,16 @@ from ..model import Model, ModelLike
 from ..output import Output
 from ..receipts import Receipts, Report, digest_of, digest_of_bytes
 from ..store import Objects, StoreLike
-from ..support import as_count
+from ..support import as_count, counted, html_table
 from .mending import mend, repair_plan
 from .outputs import RecordedBlocks, recorded_run
 
 NEVER_WRITTEN, MISSING, CHANGED, CORRUPT = "never written", "missing", "changed", "corrupt"
 
 UNLIKE = "unlike the record"
+
+_LISTED = 20
+"""Bad blocks that are named one by one."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,31 @@ class Verification:
         further = [f"{name}: {found}" for name, found in self.passes.items() if not found.ok]
         return "\n".join([self._of_blocks(), *further])
 
+    def _repr_html_(self) -> str:
+        rows = [("blocks", self._of_blocks())]
+        rows += [(name, str(found)) for name, found in self.passes.items()]
+        shown = list(self.reasons.items())[:_LISTED]
+        rows += [
+            ("bad" if number == 0 else "", f"block {index}: {reason}")
+            for number, (index, reason) in enumerate(shown)
+        ]
+        return html_table("daskpatch verification", rows)
+
     def _of_blocks(self) -> str:
         if not self.bad:
-            return f"all {self.total:,} blocks are as they were written"
+            is_one = self.total == 1
+            return (
+                "the block is as it was written"
+                if is_one
+                else (f"all {self.total:,} blocks are as they were written")
+            )
         counts = Counter(self.reasons.values())
         kinds = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-        shown = ", ".join(map(str, self.bad[:20])) + (", …" if len(self.bad) > 20 else "")
+        shown = ", ".join(map(str, self.bad[:_LISTED])) + (", …" if len(self.bad) > _LISTED else "")
         mended = "" if self.repaired is None else f"; repaired: {self.repaired}"
-        return f"{len(self.bad):,} of {self.total:,} blocks are bad ({kinds}): {shown}{mended}"
+        are = "is" if len(self.bad) == 1 else "are"
+        of = counted(self.total, "block")
+        return f"{len(self.bad):,} of {of} {are} bad ({kinds}): {shown}{mended}"
 
 
 def verify(

@@ -1,0 +1,21 @@
+"""An array and the pieces that it is cut into, drawn as Dask draws its arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SIDE = 160
+"""Pixels of the longer side."""
+
+
+def drawing_of(shape: tuple[int, ...], pieces: tuple[int, ...] | None) -> str:
+    """An SVG of an array of some shape, cut into pieces, the last of which may be smaller.
+
+    >>> drawing_of((64, 64), (32, 32))[:4]
+    '<svg'
+    """
+    import dask.array as da  # takes a while, and only notebooks need it
+
+    chunks: Any = shape if pieces is None else tuple(map(min, pieces, shape))
+    drawing: str = da.empty(shape, chunks=chunks, dtype="u1").to_svg(size=_SIDE)
+    return drawing

@@ -1,0 +1,138 @@
+"""What to change when a model fails: the option behind an error of torch's or onnxruntime's own.
+
+The patterns are of texts of torch 2.4 to 2.13 and onnxruntime 1.20 to 1.30; what none knows gets
+no advice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+Shape = tuple[int, ...]
+
+_DTYPES: Mapping[str, str] = {
+    "half": "float16",
+    "float": "float32",
+    "double": "float64",
+    "unsigned char": "uint8",
+    "int": "int32",
+    "long": "int64",
+    "long int": "int64",
+}
+"""What C++ and torch call them; those that are missing have NumPy's names."""
+
+
+def advice_for(error: BaseException, shape: Shape = ()) -> str:
+    """A sentence on what to change, for a model that was given `(N, C, (Z), Y, X)`; or nothing.
+
+    >>> advice_for(RuntimeError("expected scalar type Float but found Half"), (1, 1, 8, 8))
+    'The network takes float16: give input_dtype="float16".'
+    """
+    text = str(error)
+    for pattern, advise in _ADVICE:
+        found = pattern.search(text)
+        if found is not None:
+            return advise(found, shape)
+    return ""
+
+
+def _of_rank(found: re.Match[str], shape: Shape) -> str:
+    return _rank(int(found["needed"]), shape)
+
+
+def _rank(needed: int, shape: Shape) -> str:
+    if needed == len(shape):
+        return ""
+    if needed == 4:
+        return (
+            "The network is 2-D: give patch_size as two numbers (YX), such as (64, 64), and it "
+            "predicts slice by slice."
+        )
+    if needed == 5:
+        return (
+            "The network is 3-D: give patch_size as three numbers (ZYX), such as (16, 64, 64), of "
+            "an image that has Z."
+        )
+    return f"It takes arrays of {needed} axes; batches are (N, C, (Z), Y, X)."
+
+
+def _of_3d_weights(found: re.Match[str], shape: Shape) -> str:
+    # Of four axes torch takes the first for the channels, and misses the batch.
+    is_flat = len(shape) == 4
+    return _rank(5, shape) if is_flat else _of_channels(found, shape)
+
+
+def _of_channels(found: re.Match[str], shape: Shape) -> str:
+    needed, given = int(found["needed"]), shape[1]
+    if needed < given:
+        chosen = f"channels={list(range(needed))}"
+        return f"The network takes {needed} of the {given} channels: choose, such as {chosen}."
+    if needed > given:
+        return (
+            f"The network takes {needed} channels, and is given {given}: give axes= that hold C, "
+            "other channels=, or a function that makes them of these and calls the network."
+        )
+    return ""
+
+
+def _of_dtype(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one signature for all)
+    name = found["needed"].lower().removeprefix("c10::")
+    if name == "bfloat16":
+        return "The network takes bfloat16, which NumPy has not: give model.float()."
+    dtype = _DTYPES.get(name, name)
+    return f'The network takes {dtype}: give input_dtype="{dtype}".'
+
+
+def _of_device(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one signature for all)
+    return (
+        "There is no such device here: load and call the network on the CPU (device='cpu', "
+        "map_location='cpu'). A torch module is moved to the GPU where there is one; "
+        "TorchModel(module, device=…) names another."
+    )
+
+
+def _of_graph_size(found: re.Match[str], shape: Shape) -> str:
+    index, needed = int(found["index"]), int(found["needed"])
+    if index == 1:
+        return _of_channels(found, shape)
+    return f"The graph takes {needed} along axis {index} only: give its own size as patch_size."
+
+
+def _of_strides(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one signature for all)
+    return (
+        "The network does not take tiles of every size: give patch_size and align as multiples "
+        "of its total stride (8, for three poolings by 2)."
+    )
+
+
+def _of_small(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one signature for all)
+    return "Tiles are too small for the network: give a larger patch_size."
+
+
+_ADVICE: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Shape], str]], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), advise)
+    for pattern, advise in (
+        (r"expected (?P<needed>\d)D input \(got \dD input\)", _of_rank),
+        (r"Got \dD input, but \w+ mode needs (?P<needed>\d)D input", _of_rank),
+        (r"or (?P<needed>\d)D \(batched\) input to ", _of_rank),
+        (r"or (?P<needed>\d)D \(batch mode\) tensor expected", _of_rank),
+        (r"Invalid rank for input: .* Got: \d+ Expected: (?P<needed>\d+)", _of_rank),
+        (
+            r"weight of size \[\d+(?:, \d+){4}\],.* to have (?P<needed>\d+) channels",
+            _of_3d_weights,
+        ),
+        (r"to have (?P<needed>\d+) channels, but got", _of_channels),
+        (r"running_mean should contain \d+ elements not (?P<needed>\d+)", _of_channels),
+        (r"Input channels C is not equal .* kernel channels: (?P<needed>\d+)", _of_channels),
+        (r"index: (?P<index>\d+) Got: \d+ Expected: (?P<needed>\d+)", _of_graph_size),
+        (r"(?:bias|weight) type \((?P<needed>[^)]+)\) should be the same", _of_dtype),
+        (r"must have the same dtype, but got \w+ and (?P<needed>\w+)", _of_dtype),
+        (r"expected scalar type \w+ but found (?P<needed>\w+)", _of_dtype),
+        (r"expected: \(tensor\((?P<needed>\w+)\)\)", _of_dtype),
+        (r"following scalar types: (?P<needed>\w+)", _of_dtype),
+        (r"not compiled with CUDA|No CUDA GPUs|no NVIDIA driver|CUDA is not available", _of_device),
+        (r"Sizes of tensors must match|must match the size of tensor", _of_strides),
+        (r"Kernel size can't be greater|Output size is too small", _of_small),
+    )
+)

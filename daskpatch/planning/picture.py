@@ -1,0 +1,147 @@
+"""A plan as a picture: tiles, crops, blocks and chunks over a section of the image."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from ..block import block_grid
+from ..deciding import Decided
+from ..geometry import AxisTile, AxisTiling, Dimensions
+from ..support import load_extra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Interval = tuple[int, int]
+
+_LARGEST = 1024
+"""Voxels along an axis that are read and drawn."""
+
+_TILES = 3
+"""Tiles along an axis that are drawn at least, where there are as many."""
+
+
+def picture_of(decided: Decided, data_idx: int) -> Any:
+    """The middle of the middle section of an image, as a matplotlib figure."""
+    recipe = decided.recipe
+    image, grid, dims = recipe.images[data_idx], recipe.grids[data_idx], recipe.primary[data_idx]
+    shape = image.data_shape[2:]
+    blocks = dims.spatial_entries(decided.layout.block_shape)
+    window = [
+        _middle(n, max(2 * _to_input(block, scale), _TILES * along.step))
+        for n, block, scale, along in zip(
+            shape, blocks, recipe.signature.scale, grid.axes, strict=True
+        )
+    ]
+    window[:-2] = [(n // 2, n // 2 + 1) for n in shape[:-2]]
+    voxels = image.extract_patch(
+        image.data_shape[0] // 2, [0], [a for a, _ in window], [b - a for a, b in window]
+    )
+    figure = load_extra("matplotlib.figure", "Plan.plot").Figure(
+        figsize=(8, 7), layout="constrained"
+    )
+    axes = figure.subplots()
+    (top, bottom), (left, right) = rows, columns = window[-2:]
+    section = voxels.reshape(voxels.shape[-2:])
+    axes.imshow(section, cmap="gray", extent=(left, right, bottom, top), aspect="equal")
+    _draw_tiles(axes, grid.axes[-2], grid.axes[-1], rows, columns)
+    _draw_lines(axes, _edges(decided, data_idx, decided.layout.chunks), rows, columns, _CHUNKS)
+    _draw_lines(axes, _block_edges(decided, data_idx), rows, columns, _BLOCKS)
+    axes.set(xlim=(left, right), ylim=(bottom, top), xlabel="X (voxels)", ylabel="Y (voxels)")
+    where = f", Z {window[0][0]}" if len(window) == 3 else ""
+    axes.set_title(f"{image.source}{where}: {_shown(window[-2:])}", fontsize="medium")
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=3, fontsize="small")
+    return figure
+
+
+_TILE = {"edgecolor": "tab:cyan", "facecolor": "none", "lw": 0.8, "ls": "--"}
+_MARKED = {"edgecolor": "tab:orange", "facecolor": "none", "lw": 2}
+_CROP = {"edgecolor": "none", "facecolor": "tab:orange", "alpha": 0.35}
+_BLOCKS = {"color": "tab:red", "lw": 2.2}
+_CHUNKS = {"color": "white", "lw": 0.8, "ls": ":"}
+
+
+def _middle(size: int, wanted: int) -> Interval:
+    length = min(size, wanted, _LARGEST)
+    start = (size - length) // 2
+    return start, start + length
+
+
+def _to_input(n: int, scale: Fraction) -> int:
+    """The place in the input of a voxel of the output."""
+    return n * scale.denominator // scale.numerator
+
+
+def _draw_tiles(
+    axes: Axes, down: AxisTiling, across: AxisTiling, rows: Interval, columns: Interval
+) -> None:
+    """Outlines of the tiles whose crops are in the window; of the middle one its crop, too."""
+    indices = down.touching(*rows), across.touching(*columns)
+    middle = tuple(along[len(along) // 2] for along in indices)
+    for at in product(*indices):
+        _draw_box(axes, *_extents(down.tile(at[0]), across.tile(at[1])), _TILE)
+    one, other = down.tile(middle[0]), across.tile(middle[1])
+    _draw_box(axes, (one.keep_start, one.keep_stop), (other.keep_start, other.keep_stop), _CROP)
+    _draw_box(axes, *_extents(one, other), _MARKED)
+
+
+def _extents(down: AxisTile, across: AxisTile) -> tuple[Interval, Interval]:
+    return (down.start, down.start + down.size), (across.start, across.start + across.size)
+
+
+def _draw_box(axes: Axes, rows: Interval, columns: Interval, style: dict[str, Any]) -> None:
+    patches = load_extra("matplotlib.patches", "Plan.plot")
+    (top, bottom), (left, right) = rows, columns
+    axes.add_patch(patches.Rectangle((left, top), right - left, bottom - top, **style))
+
+
+def _block_edges(decided: Decided, data_idx: int) -> tuple[list[int], list[int]]:
+    dims, scale = decided.recipe.primary[data_idx], decided.recipe.signature.scale
+    grid = block_grid(decided.recipe, data_idx, decided.layout.block_shape)
+    down, across = (dims.axes.index(name) for name in "YX")
+    rows, columns = (
+        [_to_input(grid.along(axis, i)[0], s) for i in range(grid.counts[axis])]
+        for axis, s in zip((down, across), scale[-2:], strict=True)
+    )
+    return rows, columns
+
+
+def _edges(decided: Decided, data_idx: int, sizes: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    """Where pieces of some sizes begin along Y and X, in voxels of the input."""
+    dims: Dimensions = decided.recipe.primary[data_idx]
+    scale = decided.recipe.signature.scale
+    rows, columns = (
+        [_to_input(i, s) for i in range(0, dims.shape[axis], sizes[axis])]
+        for axis, s in zip(map(dims.axes.index, "YX"), scale[-2:], strict=True)
+    )
+    return rows, columns
+
+
+def _draw_lines(
+    axes: Axes,
+    edges: tuple[list[int], list[int]],
+    rows: Interval,
+    columns: Interval,
+    style: dict[str, Any],
+) -> None:
+    down, across = edges
+    axes.hlines([e for e in down if rows[0] <= e <= rows[1]], *columns, **style)
+    axes.vlines([e for e in across if columns[0] <= e <= columns[1]], *rows, **style)
+
+
+def _legend() -> list[Any]:
+    patches = load_extra("matplotlib.patches", "Plan.plot")
+    lines = load_extra("matplotlib.lines", "Plan.plot")
+    return [
+        patches.Patch(label="tiles", **_TILE),
+        patches.Patch(label="one of them", **_MARKED),
+        patches.Patch(label="what is kept of it", **_CROP),
+        lines.Line2D([], [], label="blocks: a task, and a write", **_BLOCKS),
+        lines.Line2D([], [], label="chunks of the output", **{**_CHUNKS, "color": "grey"}),
+    ]
+
+
+def _shown(window: list[Interval]) -> str:
+    return ", ".join(f"{a}:{b}" for a, b in window)

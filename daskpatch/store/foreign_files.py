@@ -1,0 +1,163 @@
+"""Files and folders of other formats: what they are, and the line that opens them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+
+from .location import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format: its suffixes, how its files begin, and a line that opens one as an array.
+
+    `line` has the path as `{path}`; `made` makes such a file of an array.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    line: str
+    magic: tuple[bytes, ...] = ()
+    at: int = 0
+    made: str = ""
+
+
+_TIFF = "zarr.open(tifffile.imread({path!r}, aszarr=True), mode='r')"
+_BIOIO = "bioio.BioImage({path!r}).xarray_dask_data"
+_IMAGE = "skimage.io.imread({path!r})"
+
+FORMATS = (
+    Format(
+        "a TIFF file",
+        (".tif", ".tiff", ".btf", ".lsm"),
+        _TIFF,
+        (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        made="tifffile.imwrite",
+    ),
+    Format("a CZI file", (".czi",), _BIOIO, (b"ZISRAWFILE",)),
+    Format("an ND2 file", (".nd2",), _BIOIO, (b"\xda\xce\xbe\x0a",)),
+    Format("a LIF file", (".lif",), _BIOIO, (b"\x70\0\0\0",)),
+    Format(
+        "a NIfTI file",
+        (".nii", ".nii.gz"),
+        "nibabel.load({path!r}).dataobj",
+        (b"n+1\0", b"ni1\0"),
+        at=344,
+        made="nibabel.save",
+    ),
+    Format(
+        "an npy file",
+        (".npy",),
+        "numpy.load({path!r}, mmap_mode='r')",
+        (b"\x93NUMPY",),
+        made="numpy.save",
+    ),
+    Format("an npz archive", (".npz",), "numpy.load({path!r})['name']", made="numpy.savez"),
+    Format(
+        "an HDF5 file",
+        (".h5", ".hdf5", ".hdf", ".ims", ".nc"),
+        "h5py.File({path!r})['name']",
+        (b"\x89HDF\r\n\x1a\n",),
+        made="h5py",
+    ),
+    Format("an MRC file", (".mrc", ".map", ".rec"), "mrcfile.mmap({path!r}).data", (b"MAP ",), 208),
+    Format("a PNG file", (".png",), _IMAGE, (b"\x89PNG",), made="skimage.io.imsave"),
+    Format("a JPEG file", (".jpg", ".jpeg"), _IMAGE, (b"\xff\xd8\xff",), made="skimage.io.imsave"),
+    Format("a ZIP file", (".zip",), "zarr.storage.ZipStore({path!r}, mode='r')", (b"PK\x03\x04",)),
+    Format(
+        "an N5 container",
+        (".n5",),
+        "tensorstore.open({{'driver': 'n5', 'kvstore': {{'driver': 'file', "
+        "'path': {path!r} + '/dataset/'}}}}).result()",
+    ),
+)
+
+_BYTES = 512
+
+_LISTED = 1000
+"""Entries of a folder that are looked at."""
+
+
+def format_named(name: str) -> Format | None:
+    """The format that the suffix of a name says.
+
+    >>> format_named("stack.ome.TIF").name, format_named("stack.zarr")
+    ('a TIFF file', None)
+    """
+    lower = name.lower().rstrip("/")
+    return next((each for each in FORMATS if lower.endswith(each.suffixes)), None)
+
+
+def instead_of_zarr(location: Location) -> str:
+    """What lies at a place where there is no Zarr, and how it is opened; empty where nothing is."""
+    path = location.local_path
+    if path is None:
+        named = format_named(location.name)
+        return "" if named is None else _told(named, location.name)
+    if path.is_file():
+        return _of_file(path, location.name)
+    return _of_folder(path, location.name) if path.is_dir() else ""
+
+
+def neighbour_of(location: Location) -> str:
+    """A name beside a place where nothing is that it may be a slip of; empty where none is."""
+    path = location.local_path
+    if path is None or path.exists() or not path.parent.is_dir():
+        return ""
+    names = [entry.name for entry in islice(path.parent.iterdir(), _LISTED)]
+    return next(iter(get_close_matches(path.name, names, 1)), "")
+
+
+def _of_file(path: Path, name: str) -> str:
+    node = next(_nodes_around(path), None)
+    if node is not None:
+        return f"a file inside the Zarr array or group {node}: name that"
+    with open(path, "rb") as file:
+        head = file.read(_BYTES)
+    named = format_named(name)
+    known = [f for f in FORMATS if any(head[f.at :].startswith(magic) for magic in f.magic)]
+    # An npz is a ZIP file, and what is compressed does not show how it begins.
+    if named is not None and (named in known or not named.magic or name.lower().endswith(".gz")):
+        return _told(named, name)
+    return _told(known[0], name) if known else "a file, and no Zarr: a Zarr array is a folder"
+
+
+def _of_folder(path: Path, name: str) -> str:
+    node = next(_nodes_around(path), None)
+    if node is not None:
+        return f"a folder inside the Zarr array or group {node}, without metadata of its own"
+    if (path / "attributes.json").is_file():
+        return _told(FORMATS[-1], name)
+    entries = list(islice(path.iterdir(), _LISTED))
+    if not entries:
+        return "an empty folder"
+    zarrs = sorted(e.name for e in entries if e.suffix == ".zarr" or _is_node(e))
+    if zarrs:
+        return f"a folder that holds {zarrs[0]}: name {name.rstrip('/')}/{zarrs[0]}"
+    images = sorted(e for e in entries if (named := format_named(e.name)) and named.line != _BIOIO)
+    if not images:
+        return "a folder without Zarr metadata"
+    pattern = f"{name.rstrip('/')}/*{images[0].suffix}"
+    return (
+        f"a folder of {images[0].suffix} files. Open them with dask.array.image.imread("
+        f"{pattern!r}), and pass that as the source"
+    )
+
+
+def _told(found: Format, name: str) -> str:
+    return (
+        f"{found.name}. Open it with {found.line.format(path=name)}, and pass that as the source, "
+        "with axes="
+    )
+
+
+def _nodes_around(path: Path) -> Iterator[Path]:
+    return (folder for folder in path.parents if _is_node(folder))
+
+
+def _is_node(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))

@@ -1,0 +1,266 @@
+"""Mistakes of newcomers: the answer says what came, what is needed, and how to fix it."""
+
+import dataclasses
+import signal
+import threading
+
+import numpy as np
+import pytest
+import xarray
+import zarr
+from example_models import double
+from volumes import read, save
+
+import daskpatch
+from daskpatch.cli import main
+from daskpatch.cli.wording import as_typed
+
+TILES = {"patch_size": 16, "overlaps": 4}
+
+
+class BioImage:
+    """An image of another library: its arrays are attributes, and `data` reads all of it."""
+
+    shape, dtype = (8, 8), np.dtype("f4")
+    dask_data = np.zeros((8, 8))
+
+    @property
+    def data(self):
+        raise MemoryError
+
+
+@dataclasses.dataclass
+class NgffImage:
+    data: object
+
+
+MISTAKES = {
+    "no axes": (
+        (np.zeros((8, 8)), double),
+        {},
+        ("does not say what its axes are", "(8, 8)", "axes='YX'"),
+    ),
+    "dims that are no axes": (
+        (xarray.DataArray(np.zeros((8, 8)), dims=("lat", "lon")), double),
+        {},
+        ("calls its axes lat, lon", "axes='YX'"),
+    ),
+    "a data set": (
+        (xarray.Dataset({"raw": ("x", np.zeros(3))}), double),
+        {},
+        ("is a Dataset", "dataset['name']"),
+    ),
+    "an image of another library": ((BioImage(), double), {}, ("a BioImage", "Pass its dask_data")),
+    "one that holds its array": ((NgffImage(3), double), {}, ("a NgffImage", "Pass its data")),
+    "sizes as text": (
+        ("in.zarr", double),
+        {"patch_size": "64,64,64"},
+        ("'64,64,64'", "(16, 64, 64)", "'auto'"),
+    ),
+    "a class": (("in.zarr", BioImage), {}, ("the class BioImage", "BioImage(…)")),
+    "nothing given back": (("in.zarr", lambda batch: None), {}, ("gave None", "(1, 1, 16, 16)")),
+    "text given back": (("in.zarr", lambda batch: "x"), {}, ("gave 'x'", "(1, 1, 16, 16)")),
+    "channels summed up": (
+        ("in.zarr", lambda batch: batch.sum(1)),
+        {},
+        ("gave shape (1, 16, 16)", "needed is (1, 1, 16, 16)", "result[:, None]"),
+    ),
+    "no batch": (
+        ("in.zarr", lambda batch: batch[0]),
+        {},
+        ("gave shape (1, 16, 16)", "needed is (1, 1, 16, 16)"),
+    ),
+    "a slip in a dtype": (("in.zarr", double), {"dtype": "unit8"}, ("'unit8'", "such as 'uint8'")),
+    "no dtype at all": (("in.zarr", double), {"dtype": "complex64"}, ("complex64", "'float32'")),
+    "one channel": (("in.zarr", double), {"channels": 0}, ("channels is 0", "such as [0]")),
+    "a channel by a name": (
+        ("in.zarr", double),
+        {"channels": ["T1"]},
+        ("'T1'", "0 to 0", "1 channel", "names none"),
+    ),
+    "a name that is no model": (("in.zarr", "mine.py"), {}, ("'mine.py'", "'mine.py:model'")),
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    save("in.zarr", rng.random((40, 36)).astype("f4"), chunks=(20, 20), dimension_names=["y", "x"])
+    return tmp_path
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_answered(here, mistake):
+    given, options, words = MISTAKES[mistake]
+    with pytest.raises((ValueError, TypeError, RuntimeError)) as told:
+        daskpatch.plan(*given, **{**TILES, **options})
+    for word in words:
+        assert word in str(told.value)
+    assert len(str(told.value)) <= 500
+
+
+def test_axes_in_another_order_are_told_of(here):
+    with pytest.warns(
+        UserWarning, match="'XY', and .* says of itself that it is 'YX'.*Leave it out"
+    ):
+        daskpatch.plan("in.zarr", double, axes="XY", **TILES)
+
+
+def test_an_output_with_a_run_names_resume(here):
+    daskpatch.predict("in.zarr", double, "out.zarr", progress=False, **TILES)
+    with pytest.raises(FileExistsError, match="exists; give resume=True to go on with its run"):
+        daskpatch.predict("in.zarr", double, "out.zarr", progress=False, **TILES)
+    save("other.zarr", np.zeros((40, 36)), chunks=(20, 20))
+    with pytest.raises(FileExistsError, match="exists; give another output"):
+        daskpatch.predict("in.zarr", double, "other.zarr", progress=False, **TILES)
+
+
+# Channels by name
+
+
+def ome(path, image, names, *, version):
+    group = zarr.create_group(str(path), zarr_format=2 if version == "0.4" else 3)
+    group.create_array("0", data=image, chunks=(1, 20, 20))
+    multiscale = {"axes": [{"name": n} for n in "cyx"], "datasets": [{"path": "0"}]}
+    omero = {"channels": [{"label": name} for name in names]}
+    if version == "0.4":
+        group.attrs.update({"multiscales": [{**multiscale, "version": "0.4"}], "omero": omero})
+    else:
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale], "omero": omero}
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_channels_by_their_names(tmp_path, rng, version):
+    image = rng.random((3, 40, 36)).astype("f4")
+    path = tmp_path / "image.zarr"
+    ome(path, image, ["DAPI", "GFP", "RFP"], version=version)
+    for chosen, indices in ((["RFP", 0], [2, 0]), (["GFP"], [1])):
+        opened = daskpatch.open_image(path, channels=chosen)
+        patch = opened.extract_patch(0, None, (0, 0), (40, 36))
+        np.testing.assert_array_equal(patch, image[indices])
+    with pytest.raises(ValueError, match=r"\('Cy5',\); .*3 channels, DAPI, GFP, RFP"):
+        daskpatch.open_image(path, channels=["Cy5"])
+
+
+def test_channels_by_the_coordinates_of_xarray(rng):
+    image = rng.random((2, 40, 36)).astype("f4")
+    source = xarray.DataArray(image, dims=("c", "y", "x"), coords={"c": ["DAPI", "GFP"]})
+    plan = daskpatch.plan(source, double, channels=["GFP"], **TILES)
+    np.testing.assert_array_equal(plan.view[...], 2 * image[1:])
+
+
+@pytest.mark.parametrize("omero", [3, {}, {"channels": 3}, {"channels": [{}]}, {"channels": ["a"]}])
+def test_names_that_cannot_be_understood_are_none(tmp_path, rng, omero):
+    ome(tmp_path / "a.zarr", rng.random((2, 40, 36)), ["a", "b"], version="0.4")
+    zarr.open_group(str(tmp_path / "a.zarr"), mode="r+").attrs["omero"] = omero
+    with pytest.raises(ValueError, match="2 channels, and names none"):
+        daskpatch.open_image(tmp_path / "a.zarr", channels=["a"])
+
+
+# The command line says the same with its own words
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ("give resume=True", "give --resume"),
+        ("axes is 'XYZC'", "--axes is 'XYZC'"),
+        ("for example axes='ZYX'.", "for example --axes ZYX."),
+        ("such as channels=[0, 2].", "such as --channels 0,2."),
+        ('give input_dtype="float16".', "give --input-dtype float16."),
+        ("give patch_size (voxels)", "give --patch-size (voxels)"),
+        ("tiling.overlaps was [8]", "tiling.overlaps was [8]"),
+        ("open it with zarr.open(path, mode='r+')", "open it with zarr.open(path, mode='r+')"),
+        ("such as TiledPatching(patch_size)", "such as TiledPatching(patch_size)"),
+        ("files named axes", "files named axes"),
+    ],
+)  # fmt: skip
+def test_options_have_the_names_of_flags(text, typed):
+    assert as_typed(text) == typed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "give --patch-size"),
+        (("--patch-size", "16", "--overlaps", "-8"), "--overlaps is (-8, -8)"),
+        (("--patch-size", "16", "--dtype", "unit8"), "--dtype is 'unit8'"),
+        (("--patch-size", "16", "--channels", "DAPI"), "--channels is ('DAPI',)"),
+        (("--patch-size", "16", "--axes", "ZYX"), "for example --axes YX"),
+    ],
+)
+def test_the_command_line_names_its_flags(here, capsys, arguments, words):
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "in.zarr", "o.zarr", "--model", "example_models:double", *arguments])
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_command_line_names_resume(here, capsys):
+    run = ["predict", "in.zarr", "o.zarr", "--model", "example_models:double", "--patch-size", "16"]
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            main([*run, "--no-progress"])
+    assert "give --resume to go on with its run" in capsys.readouterr().err
+
+
+# NaN, interrupts, plurals
+
+
+def with_nan(rng):
+    image = rng.random((40, 36)).astype("f4")
+    image[5, 5] = np.nan
+    return image
+
+
+def test_nan_of_the_input_is_not_the_models(tmp_path, rng):
+    image = with_nan(rng)
+    report = daskpatch.predict(image, double, tmp_path / "o", axes="YX", progress=False, **TILES)
+    assert report.nan_tiles == 0
+    with pytest.warns(RuntimeWarning, match="NaN, of the model or of its input, is stored as 0"):
+        daskpatch.predict(
+            image, double, tmp_path / "i", axes="YX", dtype="u1", progress=False, **TILES
+        )
+    with pytest.warns(RuntimeWarning, match="The model gave NaN where its input had none"):
+        daskpatch.predict(
+            np.nan_to_num(image), lambda batch: batch * np.nan, tmp_path / "m", axes="YX",
+            progress=False, **TILES,
+        )  # fmt: skip
+
+
+class Interrupts:
+    """A model in whose third call the user presses Ctrl-C, as a notebook's kernel gets it."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, batch):
+        self.calls += 1
+        if self.calls == 5:
+            signal.raise_signal(signal.SIGINT)
+            threading.Event().wait(0.2)
+        return batch
+
+
+def test_an_interrupt_in_a_notebook_says_what_is_kept(tmp_path, rng):
+    image = rng.random((40, 36)).astype("f4")
+    plan = daskpatch.plan(
+        image, Interrupts(), tmp_path / "o", axes="YX", chunks=12, block_shape=12, threads=1,
+        model_id="identity", **TILES,
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt) as told:
+        plan.run(progress=False)
+    assert "of 12 blocks are written and stay; resume=True goes on from there." in str(told.value)
+    plan.run(resume=True, progress=False)
+    np.testing.assert_array_equal(read(tmp_path / "o"), image)
+
+
+def test_one_is_no_plural(tmp_path, rng):
+    image = rng.random((16, 16)).astype("f4")
+    plan = daskpatch.plan(image, double, tmp_path / "o", axes="YX", patch_size=16, threads=1)
+    assert "1 channel out" in repr(plan)
+    assert "with 1 thread\n" in f"{plan!r}\n"
+    assert str(plan.run(progress=False)).startswith("1 block (1 tile) in ")
+    found = daskpatch.status(tmp_path / "o")
+    assert str(found) == "1 of 1 block done, 0 remaining, 0 failed"
+    assert str(daskpatch.verify(tmp_path / "o", progress=False)) == "the block is as it was written"
