@@ -309,7 +309,7 @@ def test_chunks_that_nobody_wrote_are_fill_values_and_counted(
     report = predict(path, double, tmp_path / "out.zarr", io=io)
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), image * 2)
     assert report.absent_chunks == 4
-    assert "4 chunks read were absent" in str(report)
+    assert "4 chunks were absent when read" in str(report)
 
 
 def test_no_chunk_is_absent_where_all_are_written(source, tmp_path):

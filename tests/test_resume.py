@@ -167,7 +167,7 @@ def test_of_a_torn_segment_only_what_is_damaged_is_computed_again(stored, tmp_pa
     segment.write_bytes(segment.read_bytes()[:-30])
     report = predict(stored, out, resume=True)
     assert (report.done, report.skipped) == (1, daskpatch.status(out).total - 1)
-    assert "1 receipts are damaged" in caplog.text
+    assert "1 receipt is damaged" in caplog.text
     np.testing.assert_array_equal(read(out), whole)
 
 

@@ -97,7 +97,12 @@ def open_stack(
             f"{name} {calls or 'does not say what its axes are'}; its shape is {shape}. Pass one "
             f"letter of STCZYX per axis, for example axes={example_axes(len(shape))!r}."
         )
-    checked = check_axes(named, shape)
+    try:
+        checked = check_axes(named, shape)
+    except ValueError as error:
+        if axes is not None:
+            raise
+        raise ValueError(f"What {name} says of its axes does not fit it: {error}") from None
     _warn_of_axes(checked, known, shape, name)
     if 0 in shape:
         raise ValueError(f"{name} is empty: its shape is {shape}.")

@@ -8,7 +8,7 @@ import msgspec
 from dask.base import tokenize
 
 from ..deciding import Decided, code_identity
-from ..image import token_of
+from ..image import look_at_all, token_of
 from ..running import PredictionPass, StatisticsCache
 
 
@@ -17,7 +17,13 @@ def name_of(decided: Decided) -> str | None:
 
     Sources are told by metadata and a sample of their voxels, of this moment; what lies in this
     process's memory by all of it.
+
+    Raises
+    ------
+    OSError
+        If a source is gone, another than was opened, or cannot be read.
     """
+    look_at_all(decided.recipe.images)
     identity = decided.identity or code_identity(decided.options)
     sources = [token_of(image) for image in decided.recipe.images]
     if identity.text() is None or None in sources:

@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from ..support import said_by
 from .findings import Probe
 from .influence import Profile
 from .sizes import AxisSizes
@@ -57,7 +58,8 @@ def read_description(path: str | os.PathLike[str]) -> Probe:
         rdf = yaml.safe_load(Path(path).read_text())
         given, made = rdf["inputs"][0], rdf["outputs"][0]
         old = isinstance(given["axes"], str)
-        return (_of_letters if old else _of_axes)(str(rdf.get("name", path)), given, made)
+        stated = (_of_letters if old else _of_axes)(str(rdf.get("name", path)), given, made)
+        return Probe.of(stated.to_dict())  # each value is looked at
     except (
         yaml.YAMLError,
         LookupError,
@@ -67,8 +69,9 @@ def read_description(path: str | os.PathLike[str]) -> Probe:
         ArithmeticError,
     ) as error:
         raise ValueError(
-            f"{path} does not state what tiles need ({type(error).__name__}: {error}); needed are "
-            "inputs and outputs as in bioimage.io's formats 0.4 and 0.5. Probe the model instead."
+            f"{path} does not state what tiles need ({type(error).__name__}: {said_by(error)}); "
+            "needed are inputs and outputs as in bioimage.io's formats 0.4 and 0.5. Probe the "
+            "model instead."
         ) from error
 
 

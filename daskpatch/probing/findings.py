@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ..support import Natural, Positive, counted, html_table, load_extra, text_table
+from ..support import Natural, Positive, counted, html_table, load_extra, said_by, text_table
 from .influence import Profile
 from .sizes import AxisSizes
 from .speed import CallCost
@@ -216,10 +216,21 @@ class Probe:
             values = json.loads(Path(path).read_text())
             if values["format"] != _FORMAT:
                 raise ValueError(f"it has format {values['format']}, not {_FORMAT}")
-            found: Probe = msgspec.convert(values, cls, dec_hook=_as_fraction)
-            return found
+            return cls.of(values)
         except (ValueError, KeyError, TypeError, ArithmeticError) as error:
-            raise ValueError(f"{path} is no saved probe: {error}.") from error
+            raise ValueError(f"{path} is no saved probe: {said_by(error)}.") from error
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Probe:
+        """A probe of plain values, as `to_dict` gives them.
+
+        Raises
+        ------
+        ValueError, ArithmeticError
+            If one of them cannot be what it should be.
+        """
+        found: Probe = msgspec.convert(values, cls, dec_hook=_as_fraction)
+        return found
 
     def plot(self) -> Any:
         """Influence against distance, a line for each axis and side, as a matplotlib figure."""

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from ..geometry import RegularGrid
+from ..geometry import RegularGrid, check_axes
 from ..model import Parts
-from ..support import Natural, Positive
+from ..support import Natural, Positive, as_dtype
 from ..values import ResultSample, Statistics
 
 Json = dict[str, Any]
@@ -66,6 +66,10 @@ class OutputRecord(Struct, frozen=True):
     axes: str
     shape: Shape
     dtype: str
+
+    def __post_init__(self) -> None:
+        check_axes(self.axes, self.shape)
+        as_dtype("dtype", self.dtype)
 
 
 class LayoutRecord(Struct, frozen=True):
@@ -144,6 +148,12 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
         n_axes = len(outputs[0].shape)
         if not n_axes == len(self.blocks.shape) == len(self.blocks.merge):
             raise ValueError("`$.blocks` has other axes than `$.fingerprint.output`")
+        layout = self.fingerprint.layout
+        sizes = [layout.chunks, layout.shards or layout.chunks, layout.block_shape]
+        if any(len(each) != n_axes for each in sizes):
+            raise ValueError("`$.fingerprint.layout` has other axes than `$.fingerprint.output`")
+        if len(self.fingerprint.source.data_shape) not in (4, 5):  # SC(Z)YX
+            raise ValueError("`$.fingerprint.source.data_shape` has neither 4 nor 5 entries")
 
 
 class FormerRunDocument(RunDocument, frozen=True, kw_only=True, tag_field="format", tag=1):

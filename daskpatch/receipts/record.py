@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..store import Location, Objects, writing
-from ..support import DEFAULT_PACING, Pacing
+from ..support import DEFAULT_PACING, Pacing, counted
 from .document import Document, decode_document, encode_document
 from .receipt import FailedBlock, Receipt
 from .segments import DTYPE, FULL, Receipts, as_rows, decode, encode, latest
@@ -220,10 +220,10 @@ class Record:
             rows, n_lost = (np.empty(0, DTYPE), 0) if content is None else decode(content)
             if n_lost:
                 _log.warning(
-                    "%s of %s: %d receipts are damaged; their blocks count as not done.",
+                    "%s of %s: %s damaged; what they say does not count as done.",
                     name,
                     self.name,
-                    n_lost,
+                    f"{counted(n_lost, 'receipt')} {'is' if n_lost == 1 else 'are'}",
                 )
             return rows
         except ValueError as error:

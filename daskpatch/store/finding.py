@@ -112,7 +112,7 @@ def members_of(source: StoreLike) -> dict[str, StoredArray | None] | None:
 
 
 def _member(group: zarr.Group, path: str, name: str) -> AnyArray:
-    node = group.get(path)
+    node = existing_node(locate(group).child(path))
     if not isinstance(node, zarr.Array):
         raise FileNotFoundError(
             f"The OME metadata of {name} names {path}, and there is no such array."

@@ -10,6 +10,8 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from .wording import shown
+
 
 def as_count(name: str, value: object) -> int:
     """An integer of at least 1.
@@ -21,7 +23,7 @@ def as_count(name: str, value: object) -> int:
     """
     number = _as_integer(value)
     if number is None or number < 1:
-        raise ValueError(f"{name} is {value!r}; needed is an integer of at least 1.")
+        raise ValueError(f"{name} is {shown(value)}; needed is an integer of at least 1.")
     return number
 
 
@@ -51,7 +53,7 @@ def need(holds: bool, name: str, value: object, needed: str) -> None:
         If it does not hold.
     """
     if not holds:
-        raise ValueError(f"{name} is {value!r}; needed is {needed}.")
+        raise ValueError(f"{name} is {shown(value)}; needed is {needed}.")
 
 
 def as_id(name: str, value: object) -> object:
@@ -99,8 +101,8 @@ def as_dtype(name: str, value: object) -> np.dtype[Any]:
     if value is None or not holds_numbers(dtype):
         near = get_close_matches(value, _NAMES, 1) if isinstance(value, str) else []
         raise ValueError(
-            f"{name} is {value!r}; needed is a dtype of integers, floats (to 64 bits) or booleans, "
-            f"such as {near[0] if near else 'float32'!r}."
+            f"{name} is {shown(value)}; needed is a dtype of integers, floats (to 64 bits) or "
+            f"booleans, such as {near[0] if near else 'float32'!r}."
         )
     return dtype
 

@@ -33,7 +33,7 @@ _SIGNED = re.compile(
 _MOST = 4000
 """Characters of an error that are looked at."""
 
-_LONGEST = 400
+_LONGEST = 250
 
 
 def without_secrets(url: str) -> str:

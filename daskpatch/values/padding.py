@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Region
+from ..support import shown
 
 Padding = str | float
 Read = Callable[[Region], NDArray[np.generic]]
@@ -30,9 +30,9 @@ def check_padding(padding: object, dtype: np.dtype[Any] | None = None) -> Paddin
     is_named = isinstance(padding, str) and padding in ("nan", "inf", "-inf")
     number = float(str(padding)) if is_named else _as_number(padding)
     if number is None:
-        raise ValueError(f"padding is {padding!r}; needed is 'reflect', 'edge' or a number.")
+        raise ValueError(f"padding is {shown(padding)}; needed is 'reflect', 'edge' or a number.")
     if dtype is not None and dtype.kind in "iub" and not _fits(number, dtype):
-        raise ValueError(f"padding {padding} cannot be stored as the image's {dtype}.")
+        raise ValueError(f"padding {shown(padding)} cannot be stored as the image's {dtype}.")
     return number
 
 
@@ -113,7 +113,8 @@ def _as_number(value: object) -> float | None:
 
 
 def _fits(number: float, dtype: np.dtype[Any]) -> bool:
-    if not math.isfinite(number) or number != int(number):
+    # Integers may be beyond what floats hold.
+    if isinstance(number, float) and not number.is_integer():
         return False
     if dtype.kind == "b":
         return number in (0, 1)

@@ -151,7 +151,7 @@ def verify(
     ...     image, np.negative, store, axes="YX", patch_size=32, overlaps=8, progress=False
     ... )
     >>> print(verify(store, progress=False))
-    all 1 blocks are as they were written
+    the block is as it was written
     """
     if repair and model is None:
         raise ValueError("A repair needs the model: the one that the run began with.")
