@@ -86,7 +86,7 @@ class View:
 
     def __getitem__(self, key: Key) -> NDArray[Any]:
         ranges, dropped, flipped = _normalised(key, self.shape)
-        values = np.empty(tuple(map(len, ranges)), self.dtype)
+        values = self._empty(tuple(map(len, ranges)))
         if values.size:
             pieces = [self._pieces(axis, r) for axis, r in enumerate(ranges)]
             for box in product(*pieces):
@@ -119,6 +119,15 @@ class View:
         ]
         caption = f"daskpatch view {self.name}".rstrip()
         return html_table(caption, rows, drawing=drawing_of(self.shape, blocks))
+
+    def _empty(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        try:
+            return np.empty(shape, self.dtype)
+        except MemoryError as error:
+            raise MemoryError(
+                f"{self!r} does not fit memory ({error}); take a part of it, or write it with "
+                "plan.run."
+            ) from error
 
     def _pieces(self, axis: int, indices: range) -> list[_Piece]:
         """An axis's indices cut at block edges, and where they step over voxels, at crops."""

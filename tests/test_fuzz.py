@@ -294,7 +294,7 @@ def test_metadata_of_images(tmp_path, rng):
             texts[0] = broken_text(texts[0], choice)
         (path / "zarr.json").write_text(texts[0])
         (path / "0" / "zarr.json").write_text(texts[1])
-        given = {"image.zarr": texts, "chunks": "", "codec": ""}
+        given = {"image.zarr": texts, "patch_size": 8, "daskpatch.View": ""}
         found = answered(
             lambda: daskpatch.plan(path, model, patch_size=8, overlaps=2, channels=None), given
         )

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..geometry import Dimensions, check_axes, example_axes
 from ..store import StoredArray, StoreLike, find_array, is_stored
+from ..support import shown
 from ..values import check_padding
 from .arraylike import ArrayLike, IndexedArray, dtype_of
 from .channels import Channels, chosen_channels
@@ -92,7 +93,8 @@ def open_stack(
     _check_dtype(array.dtype, name)
     named = axes if axes is not None else known
     if named is None:
-        calls = f"calls its axes {', '.join(found.axis_names)}" if found.axis_names else ""
+        called = shown(", ".join(found.axis_names or ())).strip("'")
+        calls = f"calls its axes {called}" if called else ""
         raise ValueError(
             f"{name} {calls or 'does not say what its axes are'}; its shape is {shape}. Pass one "
             f"letter of STCZYX per axis, for example axes={example_axes(len(shape))!r}."
