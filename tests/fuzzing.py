@@ -39,7 +39,7 @@ def attempts(default):
 
 
 def answered(call, given):
-    """The result of a call; None where it is answered by an error that is fit for its user.
+    """The result of a call and None; or None and the error that it is answered by.
 
     Raises
     ------
@@ -49,10 +49,10 @@ def answered(call, given):
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            return call()
+            return call(), None
         except Exception as error:
             check_answer(error, given)
-            return None
+            return None, error
 
 
 def check_answer(error, given):

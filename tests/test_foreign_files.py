@@ -89,7 +89,7 @@ def test_the_line_that_is_told_opens_the_file(folder, image, name, what):
 
 
 MADE = {
-    "a.czi": b"ZISRAWFILE" + bytes(90), "a.lif": b"\x70\0\0\0" + bytes(90),
+    "a.czi": b"ZISRAWFILE" + bytes(90),
     "a.nd2": b"\xda\xce\xbe\x0a" + bytes(90), "a.nii": bytes(344) + b"n+1\0",
     "a.nii.gz": gzip.compress(bytes(344) + b"n+1\0"), "a.mrc": bytes(208) + b"MAP " + bytes(90),
     "a.jpg": b"\xff\xd8\xff" + bytes(90), "scan.dat": b"II*\0" + bytes(90),

@@ -1,8 +1,10 @@
 """What people have: arrays on a cluster, stores that cannot be sent, models beside other files."""
 
 import glob
+import os
 import sys
 import threading
+from functools import partial
 
 import dask
 import dask.array as da
@@ -16,10 +18,14 @@ import xarray
 import zarr
 from dask.array.image import imread as dask_image_imread
 from example_models import double
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
 from volumes import read, save
 from zarr.storage import LocalStore, WrapperStore
 
 import daskpatch
+from daskpatch.output import as_target
 
 TILES = {"axes": "YX", "patch_size": 16, "overlaps": 4, "chunks": 12, "progress": False}
 
@@ -348,4 +354,107 @@ def test_what_a_lazy_source_reads_from_is_not_deleted(image, tmp_path, made):
     words = {word: value for word, value in TILES.items() if word != "chunks"}
     with pytest.raises(ValueError, match="may read from it: it (reads|calls)"):
         daskpatch.predict(source, double, zarr.open_array(out, mode="r+"), **words)
+    np.testing.assert_array_equal(read(out), 2 * image)
+
+
+# Other ways to the output
+
+
+def tensorstore_at(out):
+    kvstore = {"driver": "file", "path": f"{out}/"}
+    return tensorstore.open({"driver": "zarr3", "kvstore": kvstore}).result()
+
+
+def joined_tensorstores(out):
+    whole = tensorstore_at(out)
+    return tensorstore.concat([whole[:20], whole[20:].translate_to[0]], axis=0)
+
+
+def stacked_tensorstores(out):
+    return tensorstore.stack([tensorstore_at(out)])[0]
+
+
+def laid_over_each_other(out):
+    return tensorstore.overlay([tensorstore_at(out)])
+
+
+def of_a_method(out):
+    read = zarr.open_array(str(out), mode="r").get_basic_selection
+    return da.from_delayed(dask.delayed(partial(read, ...))(), (40, 36), "f4")
+
+
+def linked_chunks(out):
+    folder = out.parent / "linked.zarr"
+    folder.mkdir()
+    (folder / "zarr.json").write_bytes((out / "zarr.json").read_bytes())
+    (folder / "c").symlink_to(out / "c")
+    return folder
+
+
+def of_linked_chunks(out):
+    return da.from_zarr(str(linked_chunks(out)))
+
+
+def of_another_file_system(out):
+    inner = DirFileSystem(path=str(out.parent), fs=LocalFileSystem())
+    wrapped = AsyncFileSystemWrapper(inner, asynchronous=True)
+    store = zarr.storage.FsspecStore(wrapped, path=out.name, read_only=True)
+    return zarr.open_array(store, mode="r")
+
+
+def of_bytes(out):
+    name = dask.delayed(os.fsencode(f"{out}/c/0/0"))
+    read = dask.delayed(np.resize)(dask.delayed(np.fromfile)(name, "u1"), (40, 36))
+    return da.from_delayed(read, (40, 36), "u1")
+
+
+def of_a_path_that_reads(out):
+    read = dask.delayed((out / "c" / "0" / "0").read_bytes)()
+    values = dask.delayed(np.resize)(dask.delayed(np.frombuffer)(read, "u1"), (40, 36))
+    return da.from_delayed(values, (40, 36), "u1")
+
+
+def of_an_unknown_url(out):
+    return da.from_delayed(dask.delayed(np.full)((40, 36), f"local://{out}"), (40, 36), "f4")
+
+
+def disguised(path):
+    return zarr.open_array(path, mode="r")[...]
+
+
+disguised.__module__, disguised.__qualname__ = "zarr", "open"
+
+
+def of_code_that_says_it_is_zarrs(out):
+    return da.from_delayed(dask.delayed(disguised)("here"), (40, 36), "f4")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        tensorstore_at, joined_tensorstores, stacked_tensorstores, laid_over_each_other,
+        of_a_method, linked_chunks, of_linked_chunks, of_another_file_system, of_bytes, of_a_path_that_reads, of_an_unknown_url,
+        of_code_that_says_it_is_zarrs,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["out.zarr", "my Ünique out.zarr"])
+def test_other_ways_to_the_output_are_found(image, tmp_path, made, name):
+    out = tmp_path / name
+    daskpatch.predict(image, double, out, **TILES)
+    images = (daskpatch.open_image(made(out), axes="YX"),)
+    output = daskpatch.Output(out, overwrite=True)
+    with pytest.raises((FileExistsError, ValueError), match=r"may read from it: |has links to"):
+        as_target(output, images, is_series=False, io="auto").check()
+    np.testing.assert_array_equal(read(out), 2 * image)
+
+
+@pytest.mark.parametrize("word", ["raw", "edge", "."])
+def test_words_that_are_names_of_folders_are_words(image, tmp_path, monkeypatch, word):
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / word / "out.zarr"
+    source = xarray.DataArray(da.from_array(image, 20, name=word), dims=("y", "x"), name=word)
+    for _ in range(2):
+        daskpatch.predict(
+            source.assign_attrs(path=word), double, out, overwrite=True, **{**TILES, "axes": None}
+        )
     np.testing.assert_array_equal(read(out), 2 * image)

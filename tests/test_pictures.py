@@ -1,6 +1,7 @@
 """What people look at: pictures of plans, and HTML views of objects."""
 
 import re
+import sys
 from html.parser import HTMLParser
 
 import dask
@@ -186,6 +187,40 @@ def test_lazy_arrays_of_other_plans_have_other_names(image, tmp_path):
         name(image, normalize="zscore"), name(image, axes="XY"), stored, name(path),
     ]  # fmt: skip
     assert len(set(names)) == len(names)
+
+
+class Lazy:
+    """An array that counts what is read of it."""
+
+    shape, dtype = (60, 48), np.dtype("f4")
+    read = 0
+
+    def __getitem__(self, key):
+        Lazy.read += 1
+        return np.zeros((60, 48), "f4")[key]
+
+
+def test_naming_an_array_reads_none_of_what_is_not_stored():
+    plan = daskpatch.plan(Lazy(), double, **TILES)
+    Lazy.read = 0
+    names = [plan.array.name, daskpatch.plan(Lazy(), double, **TILES).array.name]
+    assert Lazy.read == 1  # the second plan's trial
+    assert names[0] != names[1]
+
+
+class Elsewhere:
+    factor = 1.0
+
+
+def with_a_factor(batch):
+    return batch * sys.modules[__name__].Elsewhere.factor
+
+
+def test_what_code_reads_from_elsewhere_makes_another_name(image, monkeypatch):
+    first = name(image, with_a_factor)
+    assert name(image, with_a_factor) == first
+    monkeypatch.setattr(Elsewhere, "factor", 2.0)
+    assert name(image, with_a_factor) != first
 
 
 def test_without_an_identity_names_are_unique(image):

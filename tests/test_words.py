@@ -157,6 +157,37 @@ def test_names_that_cannot_be_understood_are_none(tmp_path, rng, omero):
         daskpatch.open_image(tmp_path / "a.zarr", channels=["a"])
 
 
+@pytest.mark.parametrize(
+    ("names", "chosen", "indices"),
+    [
+        (["405", "488"], [488], [1]),
+        (["a", "a"], ["a"], None),
+        (["a", "b"], [True, False], None),
+        (["a", "b"], ["A"], None),
+    ],
+)
+def test_names_and_indices_are_told_apart(rng, names, chosen, indices):
+    image = rng.random((2, 40, 36)).astype("f4")
+    source = xarray.DataArray(image, dims=("channels", "y", "x"), coords={"channels": names})
+    if indices is None:
+        with pytest.raises(ValueError, match="channels is"):
+            daskpatch.open_image(source, channels=chosen)
+        return
+    opened = daskpatch.open_image(source, channels=chosen)
+    np.testing.assert_array_equal(opened.extract_patch(0, None, (0, 0), (40, 36)), image[indices])
+
+
+def test_names_of_another_axis_are_none(rng):
+    image = rng.random((2, 2, 40, 36)).astype("f4")
+    dims = {"dims": ("c", "z", "y", "x"), "coords": {"c": ["a", "b"]}}
+    source = xarray.DataArray(image, **dims)
+    with (
+        pytest.warns(UserWarning, match="says of itself"),
+        pytest.raises(ValueError, match="names none"),
+    ):
+        daskpatch.open_image(source, axes="ZCYX", channels=["b"])
+
+
 # The command line says the same with its own words
 
 
@@ -179,10 +210,16 @@ def test_options_have_the_names_of_flags(text, typed):
     assert as_typed(text) == typed
 
 
+def test_what_the_user_wrote_stays_as_it_is():
+    text = "No Zarr array or group at patch_size=3/a.zarr; give patch_size"
+    assert as_typed(text, ["patch_size=3/a.zarr"]) == text[:-10] + "--patch-size"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ((), "give --patch-size"),
+        (("--patch-size", "16", "--normalize", "z-score"), "such as zscore, percentile:1,99.8"),
         (("--patch-size", "16", "--overlaps", "-8"), "--overlaps is (-8, -8)"),
         (("--patch-size", "16", "--dtype", "unit8"), "--dtype is 'unit8'"),
         (("--patch-size", "16", "--channels", "DAPI"), "--channels is ('DAPI',)"),

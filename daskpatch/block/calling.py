@@ -131,7 +131,7 @@ class Calls:
                 "There is too little memory for one tile: give a smaller patch_size, or fewer "
                 "threads."
                 if exhausted
-                else advice_for(error, batch.shape)
+                else advice_for(error, batch.shape, batch.dtype.name)
             )
             raise ModelError(
                 f"The model failed on the tile at {describe_tile(tile)}{also}, given "
@@ -176,8 +176,7 @@ def check_result(
     """Refuse a result of another shape or of a dtype that is no number."""
     if values.shape != needed:
         tile = specs()
-        is_object = values.ndim == 0 and values.dtype.kind not in "biufc"
-        gave = f"{values.item()!r:.60}" if is_object else f"shape {values.shape}"
+        gave = f"{values.item()!r:.60}" if values.ndim == 0 else f"shape {values.shape}"
         raise ModelError(
             f"The model gave {gave} for the tile at {describe_tile(tile)}, given "
             f"{given}; needed is {needed}: (N, C, (Z), Y, X) with the tile's own spatial shape"

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from ..engine import Client, Interruption
 from ..image import information
 from ..model import shared_model
 from ..probing import description_beside, read_description
+from ..support import all_said_by
 from .flags import (
     RUN_WORDS,
     check_flags,
@@ -233,7 +234,7 @@ def _run(arguments: list[str]) -> int:
         if isinstance(error, daskpatch.RunFailed):
             _list_failures(error, arguments)
         if "--debug" not in arguments:
-            click.echo(f"Error: {_one_line(error)}", err=True)
+            click.echo(f"Error: {_one_line(error, arguments)}", err=True)
         return _WRONG_USE if isinstance(error, _WRONG_USE_ERRORS) else _RUN_FAILED
     return code if isinstance(code, int) else 0
 
@@ -263,8 +264,12 @@ def _logged() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _one_line(error: BaseException) -> str:
-    return as_typed(" ".join(str(error).split())) or type(error).__name__
+def _one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
+    """What an error says, in flags; what the user gave, and what a model said, stays as it is."""
+    quoted = [text for text in arguments if not text.startswith("-") and not text.isalnum()]
+    if error.__cause__ is not None:
+        quoted.append(all_said_by(error.__cause__))
+    return as_typed(" ".join(str(error).split()), quoted) or type(error).__name__
 
 
 def _plan(source: str, output: str | None, options: dict[str, Any]) -> daskpatch.Plan:

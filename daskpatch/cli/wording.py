@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ..deciding import KINDS
 from ..running import Run
@@ -10,38 +11,49 @@ from ..support import declarations
 from .flags import parameter_of
 
 _FLAGS = {
-    parameter_of(declared): name.partition("/")[0]
+    parameter_of(declared): name.partition("/")
     for kind in (*KINDS, Run)
     for declared in declarations(kind).values()
     if (name := declared.flag_name()) is not None
 }
+"""By word: the flag, and the one that says no to it."""
 
 _WORD = "|".join(sorted(_FLAGS, key=len, reverse=True))
 _LONG = "|".join(sorted((word for word in _FLAGS if "_" in word), key=len, reverse=True))
 
+_NUMBERS = r"[-\d, ]+"
+_TEXT = r"'[^',]*'|\"[^\",]*\""
+
 _OPTION = re.compile(
     rf"[\w.]+\([^()]*\)"  # a call in Python stays one
-    rf"|(?<![\w.'-])(?P<given>{_WORD})=(?P<value>'[^']*'|\"[^\"]*\"|\([^()]*\)|\[[^][]*\]|\w+|…|)"
+    rf"|(?<![\w.'/-])(?P<given>{_WORD})="
+    rf"(?P<value>True|False|auto|…|-?\d+|{_TEXT}|\({_NUMBERS}\)|\[(?:{_NUMBERS}|{_TEXT})\]"
+    rf"|(?=[\s.,:;)]|$))"
     rf"|^(?P<first>{_WORD})(?= )"
-    rf"|(?<![\w.'-])(?P<bare>{_LONG})(?![\w'])"
+    rf"|(?<![\w.'/=-])(?P<bare>{_LONG})(?![\w'/=.-]\w|=)"
 )
 
 
-def as_typed(text: str) -> str:
-    """A message with flags instead of words.
+def as_typed(text: str, quoted: Sequence[str] = ()) -> str:
+    """A message with flags instead of words, save in what it quotes: the user's own texts.
 
     >>> as_typed("overlaps is -8; give patch_size, overwrite=True or axes='ZYX', channels=[0, 2]")
     '--overlaps is -8; give --patch-size, --overwrite or --axes ZYX, --channels 0,2'
     """
-    return _OPTION.sub(_replaced, text)
+    kept = sorted((each for each in quoted if each), key=len, reverse=True)
+    if not kept:
+        return _OPTION.sub(_replaced, text)
+    parts = re.split(f"({'|'.join(map(re.escape, kept))})", text)
+    return "".join(part if part in kept else _OPTION.sub(_replaced, part) for part in parts)
 
 
 def _replaced(found: re.Match[str]) -> str:
     word = found["given"] or found["first"] or found["bare"]
     if word is None:
         return found[0]
+    flag, _, opposite = _FLAGS[word]
     value = found["value"] or ""
-    if value == "True":
-        return _FLAGS[word]
-    typed = value.strip("'\"()[]").replace(", ", ",")
-    return f"{_FLAGS[word]} {typed}" if typed else _FLAGS[word]
+    if value in ("True", "False"):
+        return flag if value == "True" else opposite or found[0]
+    typed = value.strip("'\"()[]").replace(", ", ",").replace("'", "")
+    return f"{flag} {typed}" if typed else flag

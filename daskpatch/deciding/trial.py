@@ -132,7 +132,7 @@ def _timed(
         advice = (
             "There is too little memory for one tile: give a smaller patch_size."
             if is_out_of_memory(error)
-            else advice_for(error, batch.shape)
+            else advice_for(error, batch.shape, batch.dtype.name)
         )
         raise ModelError(
             f"The model failed on the trial tile ({describe_tile(specs)}), given {batch.dtype} "

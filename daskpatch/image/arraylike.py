@@ -20,6 +20,9 @@ PORTABLE_BYTES = 1_000_000
 """The largest NumPy array that is sent to other processes."""
 
 
+_CHANNEL = ("c", "channel", "channels")
+
+
 @runtime_checkable
 class IndexedArray(Protocol):
     """An array of any kind: NumPy's, Dask's, or your own."""
@@ -52,7 +55,7 @@ class ArrayLike:
     def channel_names(self) -> tuple[str, ...]:
         """What the array calls its channels: the coordinate of xarray's axis C; else nothing."""
         coordinates = getattr(self.array, "coords", None)
-        axis = next((n for n in self.axis_names or () if n.lower() in ("c", "channel")), "")
+        axis = next((n for n in self.axis_names or () if n.lower() in _CHANNEL), "")
         if coordinates is None or axis not in coordinates:
             return ()
         return tuple(map(str, np.asarray(coordinates[axis])))

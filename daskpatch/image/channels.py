@@ -6,10 +6,12 @@ import operator
 from collections.abc import Sequence
 
 from ..geometry import Dimensions
+from ..support import counted, is_integer, shown
 
 Channels = Sequence[int | str]
 
-_LISTED = 20
+_LISTED = 200
+"""Letters of names that are told."""
 
 
 def as_channels(channels: Channels | None) -> tuple[int | str, ...] | None:
@@ -23,15 +25,15 @@ def as_channels(channels: Channels | None) -> tuple[int | str, ...] | None:
     if channels is None:
         return None
     try:
-        if isinstance(channels, str):
+        are_channels = all(isinstance(c, str) or is_integer(c) for c in channels)
+        if isinstance(channels, str) or not are_channels:
             raise TypeError
-        chosen = tuple(c if isinstance(c, str) else operator.index(c) for c in channels)
+        return tuple(c if isinstance(c, str) else operator.index(c) for c in channels)
     except TypeError:
         raise ValueError(
-            f"channels is {channels!r}; needed is a list of indices or names, such as [0] or "
+            f"channels is {shown(channels)}; needed is a list of indices or names, such as [0] or "
             "['DAPI']."
         ) from None
-    return chosen
 
 
 def chosen_channels(
@@ -49,12 +51,23 @@ def chosen_channels(
         return None
     count = dimensions.n_channels
     known = list(names) if len(names) == count else []
-    indices = [known.index(c) if isinstance(c, str) and c in known else c for c in chosen]
-    if indices and all(isinstance(c, int) and 0 <= c < count for c in indices):
-        return tuple(map(int, indices))
-    called = f", {', '.join(known[:_LISTED])}" if known else ", and names none"
+    indices = [_index(channel, known, count) for channel in chosen]
+    if indices and None not in indices:
+        return tuple(index for index in indices if index is not None)
+    listed = ", ".join(known)
+    listed = listed if len(listed) <= _LISTED else f"{listed[:_LISTED]}…"
+    called = f", {listed}" if known else ", and names none"
     raise ValueError(
-        f"channels is {chosen}; needed are some of 0 to {count - 1}: the image has {count} "
-        f"channel{'s' if count > 1 else ''}{called} (axes {dimensions.axes}, shape "
-        f"{dimensions.shape})."
+        f"channels is {shown(chosen)}; needed are some of 0 to {count - 1}, or names: the image "
+        f"has {counted(count, 'channel')}{called}; its axes are {dimensions.axes}, its shape is "
+        f"{dimensions.shape}."
     )
+
+
+def _index(channel: int | str, names: Sequence[str], count: int) -> int | None:
+    """Of a channel by its index, or by a name that is its own; None where there is none such."""
+    if isinstance(channel, int) and 0 <= channel < count:
+        return channel
+    # A wavelength is a name, too, that looks like an index.
+    name = str(channel)
+    return names.index(name) if names.count(name) == 1 else None

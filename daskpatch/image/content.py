@@ -13,6 +13,7 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from ..geometry import Region, RegularGrid
+from ..model import module_of
 from .stack import ImageStack, chunks_of, is_at_hand, location_of
 
 SAMPLES = 64
@@ -49,14 +50,15 @@ def identity_of_image(
 def token_of(image: ImageStack) -> str | None:
     """A text that other images do not have, beside what `identity_of_image` tells of this one.
 
-    Of an array in this process's memory all its voxels, or all of its graph; None where an image
-    is no array.
+    Of a NumPy array all its voxels, of a Dask array its name; None where an image is another
+    array, which may read all that it stands for to tell, or none.
     """
     location = location_of(image)
     if location is not None:
         return location.url
     array = getattr(getattr(image, "array", None), "array", None)
-    return None if array is None else str(tokenize(array))
+    is_dasks = hasattr(array, "dask") and module_of(type(array)).partition(".")[0] == "dask"
+    return str(tokenize(array)) if is_dasks or isinstance(array, np.ndarray) else None
 
 
 def _where(image: ImageStack) -> str:

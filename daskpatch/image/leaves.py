@@ -5,17 +5,34 @@ from __future__ import annotations
 import glob
 import inspect
 import os
+import re
 from collections.abc import Iterator
+from types import FunctionType, ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
 
-from ..model import is_installed, module_of
+from ..model import is_installed, is_library_code, module_of
 from ..store import Location, is_stored, locate
 from ..support import said_by
 
+_SCHEMES = ("file", "s3", "gs", "az", "azure", "abfs", "http", "https")
+"""Places that can be compared; behind other stores there may be anything (references, folders)."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
 _LOCAL = "file://"
+
+_DRIVERS = {
+    *("zarr", "zarr3", "n5", "neuroglancer_precomputed", "array", "stack", "cast", "downsample"),
+    *("file", "memory", "s3", "gcs", "http"),
+}
+"""tensorstore's, whose places are in their specs."""
+
+_LONGEST = 4096
+"""Bytes of a path."""
 
 
 def why_endangered(array: object, place: Location) -> str:
@@ -23,23 +40,16 @@ def why_endangered(array: object, place: Location) -> str:
 
     It does not where all that its graph holds, and its pickle would, are values, functions of
     installed packages, and stores, files and paths elsewhere. Code of the user's own may read
-    anything.
+    anything. Names that are made up while it is computed are not seen, nor links inside an array.
     """
     leaves = _Leaves()
     try:
         leaves.dump(array)
+        return next((f"it reads from {n}" for n in leaves.names_in_the_way_of(place)), "")
     except _UntoldError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
         return f"what it reads cannot be told ({said_by(error)})"
-    return next(
-        (
-            f"it reads from {found.name}"
-            for found in leaves.places()
-            if place.contains(found) or found.contains(place)
-        ),
-        "",
-    )
 
 
 class _UntoldError(Exception):
@@ -63,17 +73,30 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
 
     def persistent_id(self, held: Any) -> int | None:
         """Called by the pickler for all that it meets; what gets a number is not looked into."""
-        if isinstance(held, str | os.PathLike):
-            self._texts.add(os.fspath(held))
+        if isinstance(held, str | bytes | os.PathLike):
+            self._texts.add(os.fsdecode(held))
         elif is_stored(held):
             self._stored.append(held)
         elif isinstance(held, np.ndarray) and not held.dtype.hasobject:
             self._texts.update(_files_under(held))
+            self._texts.update(map(os.fsdecode, held.flat) if held.dtype.kind in "US" else ())
         elif inspect.isroutine(held) or inspect.isclass(held):
-            if not is_installed(module_of(held)):
-                raise _UntoldError(f"it calls {held.__qualname__}, which may read anything")
+            return self._of_code(held)
         else:
             return self._of_a_library(held)
+        return 0
+
+    def _of_code(self, held: Any) -> int | None:
+        owner = getattr(held, "__self__", None)
+        if owner is not None and not isinstance(owner, ModuleType | type):
+            return None  # a method: what it is of says what it reads
+        if isinstance(held, FunctionType):
+            # Whoever wrote it, not what its decorators say that it is called.
+            is_known = is_library_code(held)
+        else:
+            is_known = is_installed(module_of(held))
+        if not is_known:
+            raise _UntoldError(f"it calls {held.__qualname__}, which may read anything")
         return 0
 
     def _of_a_library(self, held: Any) -> int | None:
@@ -82,17 +105,36 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         if package == "h5py":
             self._texts.add(held.file.filename)
         elif package == "tensorstore" and hasattr(held, "kvstore"):
-            self._texts.update([] if held.kvstore is None else [held.kvstore.url])
+            self._texts.update(_paths_of(held.spec().to_json()))
         elif package == "distributed":
             raise _UntoldError("parts of it are on a cluster, and may be read again there")
         else:
             return None
         return 0
 
-    def places(self) -> Iterator[Location]:
-        yield from map(locate, self._stored)
+    def names_in_the_way_of(self, place: Location) -> Iterator[str]:
+        """Of what is read in a place, or around it.
+
+        Raises
+        ------
+        _UntoldError
+            If something may be anywhere.
+        """
+        for found in map(locate, self._stored):
+            if not found.is_comparable:
+                raise _UntoldError(f"it reads through {found.name}")
+            if place.contains(found) or found.contains(place):
+                yield found.name
+            elif any(map(place.contains, found.linked)):
+                yield f"{found.name}, by links"
         for text in self._texts:
-            yield from _named(text)
+            found_at = _named(text)
+            # A word that is the name of a folder around the place is rather a word.
+            is_path = os.sep in text.rstrip(os.sep) or glob.has_magic(text)
+            if found_at is not None and (
+                place.contains(found_at) or (is_path and found_at.contains(place))
+            ):
+                yield found_at.name
 
 
 def _files_under(array: np.ndarray[Any, Any]) -> Iterator[str]:
@@ -104,19 +146,53 @@ def _files_under(array: np.ndarray[Any, Any]) -> Iterator[str]:
         base = base.base
 
 
-def _named(text: str) -> Iterator[Location]:
-    """The places that a text may be the name of: a URL, or what lies there now."""
-    path = text.removeprefix(_LOCAL)
-    if "://" in path:
-        if "::" in path or path.startswith("memory:"):
+def _paths_of(spec: Any) -> Iterator[str]:
+    """Paths in the spec of a tensorstore array.
+
+    Raises
+    ------
+    _UntoldError
+        If it has a driver that may read from anywhere.
+    """
+    if isinstance(spec, dict):
+        driver = spec.get("driver", "file")
+        if driver not in _DRIVERS:
+            raise _UntoldError(f"it reads through tensorstore's {driver}")
+        if isinstance(spec.get("path"), str):
+            bucket = (
+                f"{driver.replace('gcs', 'gs')}://{spec['bucket']}/" if "bucket" in spec else ""
+            )
+            yield f"{bucket}{spec['path']}"
+        for value in spec.values():
+            yield from _paths_of(value)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from _paths_of(value)
+    elif isinstance(spec, str) and _URL.match(spec):
+        yield spec
+
+
+def _named(text: str) -> Location | None:
+    """The place that a text may be the name of: a URL, or what lies there now.
+
+    Raises
+    ------
+    _UntoldError
+        If it is a URL that outputs cannot be compared with.
+    """
+    url = text.partition("|")[0]
+    if len(text) > _LONGEST or "\0" in text:
+        return None
+    if _URL.match(url) and not url.startswith(_LOCAL):
+        scheme = url.partition("://")[0]
+        if scheme not in _SCHEMES or "::" in text:
             raise _UntoldError(f"it reads through {text}")
         try:
-            yield locate(text, read_only=True)
-        except ValueError:  # no kind of URL that outputs have
-            return
-        return
+            return locate(url, read_only=True)
+        except ValueError:  # no place that outputs have
+            return None
+    path = unquote(url.removeprefix(_LOCAL)) if url.startswith(_LOCAL) else text
     # A pattern names what is below the folder that it begins with.
     while glob.has_magic(path):
-        path = os.path.dirname(path)
-    if path and "\0" not in path and os.path.lexists(path):
-        yield locate(path, read_only=True)
+        path = os.path.dirname(path) or "."
+    return locate(path, read_only=True) if path and os.path.lexists(path) else None

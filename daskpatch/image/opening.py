@@ -122,7 +122,7 @@ def open_stack(
     return ArrayImage(
         array=array,
         dimensions=dimensions,
-        channels=chosen_channels(channels, dimensions, found.channel_names),
+        channels=chosen_channels(channels, dimensions, found.names_along(checked)),
         padding=check_padding(padding, array.dtype),
         source=name,
     )
@@ -160,6 +160,11 @@ class Found:
         if not letters or None in letters or len(set(letters)) != len(letters):
             return None
         return "".join(map(str, letters))
+
+    def names_along(self, axes: str) -> tuple[str, ...]:
+        """Of the channels, where axes has C where the array says that its channels are."""
+        same = self.axes is None or self.axes.find("C") == axes.find("C")
+        return self.channel_names if same else ()
 
 
 def find(source: StoreLike | IndexedArray) -> Found:

@@ -317,10 +317,10 @@ def is_at_hand(image: ImageStack) -> bool:
 
 
 def why_endangered(image: ImageStack, place: Location) -> str:
-    """Why an image that is computed may read from a place; empty where it does not.
-
-    Where it is stored, `location_of` says so.
-    """
+    """Why an image may read from a place, other than `location_of` says; empty where not."""
+    location = location_of(image)
+    if location is not None and not location.is_comparable:
+        return f"what {location.name} holds cannot be told"
     if is_at_hand(image):
         return ""
     if isinstance(image, ArrayImage) and isinstance(image.array, ArrayLike):

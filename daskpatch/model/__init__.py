@@ -9,7 +9,7 @@ from .exhaustion import is_out_of_memory, release_memory
 from .former import former_identity
 from .handles import Batch, LoadedModel, ModelHandle, Results, SharedModel, load
 from .importing import import_attribute, split_name
-from .installed import is_installed, module_of
+from .installed import is_installed, is_library_code, module_of
 from .model import Model, ModelWords
 from .onnx import OnnxModel
 from .signature import OutputArray, Signature

@@ -23,18 +23,42 @@ _DTYPES: Mapping[str, str] = {
 """What C++ and torch call them; those that are missing have NumPy's names."""
 
 
-def advice_for(error: BaseException, shape: Shape = ()) -> str:
+_ROUNDED = 3
+
+
+def advice_for(error: BaseException, shape: Shape = (), dtype: str = "") -> str:
     """A sentence on what to change, for a model that was given `(N, C, (Z), Y, X)`; or nothing.
 
-    >>> advice_for(RuntimeError("expected scalar type Float but found Half"), (1, 1, 8, 8))
+    An error that speaks of another shape or dtype than was given is of some layer inside.
+
+    >>> error = RuntimeError("Input type (float) and bias type (c10::Half) should be the same")
+    >>> advice_for(error, (1, 1, 8, 8), "float32")
     'The network takes float16: give input_dtype="float16".'
     """
     text = str(error)
     for pattern, advise in _ADVICE:
         found = pattern.search(text)
         if found is not None:
-            return advise(found, shape)
+            return advise(found, shape) if _is_of_input(found, shape, dtype) else ""
     return ""
+
+
+def _is_of_input(found: re.Match[str], shape: Shape, dtype: str) -> bool:
+    """Whether what an error says was given to a layer is what was given to the model."""
+    said = found.groupdict()
+    if said.get("size") is not None:
+        return tuple(map(int, re.findall(r"\d+", said["size"]))) == shape
+    if said.get("channels") is not None:
+        return int(said["channels"]) in shape[:2]  # of the first, where the batch is missed
+    if said.get("axes") is not None:
+        return int(said["axes"]) == len(shape)
+    return said.get("kind") is None or _as_numpys(said["kind"]) == dtype
+
+
+def _as_numpys(name: str) -> str:
+    """A dtype's name, of torch or C++, as NumPy has it."""
+    plain = name.lower().removeprefix("c10::")
+    return _DTYPES.get(plain, plain)
 
 
 def _of_rank(found: re.Match[str], shape: Shape) -> str:
@@ -77,10 +101,9 @@ def _of_channels(found: re.Match[str], shape: Shape) -> str:
 
 
 def _of_dtype(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one signature for all)
-    name = found["needed"].lower().removeprefix("c10::")
-    if name == "bfloat16":
+    dtype = _as_numpys(found["needed"])
+    if dtype == "bfloat16":
         return "The network takes bfloat16, which NumPy has not: give model.float()."
-    dtype = _DTYPES.get(name, name)
     return f'The network takes {dtype}: give input_dtype="{dtype}".'
 
 
@@ -100,6 +123,9 @@ def _of_graph_size(found: re.Match[str], shape: Shape) -> str:
 
 
 def _of_strides(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one signature for all)
+    # What poolings round down is a voxel or a few; sizes further apart differ for other reasons.
+    if abs(int(found["one"]) - int(found["other"])) > _ROUNDED:
+        return ""
     return (
         "The network does not take tiles of every size: give patch_size and align as multiples "
         "of its total stride (8, for three poolings by 2)."
@@ -113,26 +139,37 @@ def _of_small(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one s
 _ADVICE: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Shape], str]], ...] = tuple(
     (re.compile(pattern, re.DOTALL), advise)
     for pattern, advise in (
-        (r"expected (?P<needed>\d)D input \(got \dD input\)", _of_rank),
-        (r"Got \dD input, but \w+ mode needs (?P<needed>\d)D input", _of_rank),
-        (r"or (?P<needed>\d)D \(batched\) input to ", _of_rank),
+        (r"expected (?P<needed>\d)D input \(got (?P<axes>\d)D input\)", _of_rank),
+        (r"Got (?P<axes>\d)D input, but \w+ mode needs (?P<needed>\d)D input", _of_rank),
+        (r"or (?P<needed>\d)D \(batched\) input to .*size: (?P<size>\[[\d, ]+\])", _of_rank),
         (r"or (?P<needed>\d)D \(batch mode\) tensor expected", _of_rank),
-        (r"Invalid rank for input: .* Got: \d+ Expected: (?P<needed>\d+)", _of_rank),
+        (r"Invalid rank for input: .* Got: (?P<axes>\d+) Expected: (?P<needed>\d+)", _of_rank),
         (
-            r"weight of size \[\d+(?:, \d+){4}\],.* to have (?P<needed>\d+) channels",
+            r"weight of size \[\d+(?:, \d+){4}\],.* to have (?P<needed>\d+) channels, but got "
+            r"(?P<channels>\d+)",
             _of_3d_weights,
         ),
-        (r"to have (?P<needed>\d+) channels, but got", _of_channels),
-        (r"running_mean should contain \d+ elements not (?P<needed>\d+)", _of_channels),
-        (r"Input channels C is not equal .* kernel channels: (?P<needed>\d+)", _of_channels),
+        (r"input(?P<size>\[[\d, ]+\]) to have (?P<needed>\d+) channels", _of_channels),
+        (r"should contain (?P<channels>\d+) elements not (?P<needed>\d+)", _of_channels),
+        (
+            r"Input channels C is not equal .* C: (?P<channels>\d+) .*channels: (?P<needed>\d+)",
+            _of_channels,
+        ),
         (r"index: (?P<index>\d+) Got: \d+ Expected: (?P<needed>\d+)", _of_graph_size),
-        (r"(?:bias|weight) type \((?P<needed>[^)]+)\) should be the same", _of_dtype),
-        (r"must have the same dtype, but got \w+ and (?P<needed>\w+)", _of_dtype),
-        (r"expected scalar type \w+ but found (?P<needed>\w+)", _of_dtype),
+        (
+            r"Input type \((?P<kind>[^)]+)\) and (?:bias|weight) type \((?P<needed>[^)]+)\)",
+            _of_dtype,
+        ),
+        (r"the same dtype, but got (?P<kind>\w+) and (?P<needed>\w+)", _of_dtype),
+        (r"expected scalar type (?P<kind>\w+) but found (?P<needed>\w+)", _of_dtype),
         (r"expected: \(tensor\((?P<needed>\w+)\)\)", _of_dtype),
         (r"following scalar types: (?P<needed>\w+)", _of_dtype),
         (r"not compiled with CUDA|No CUDA GPUs|no NVIDIA driver|CUDA is not available", _of_device),
-        (r"Sizes of tensors must match|must match the size of tensor", _of_strides),
+        (r"Expected size (?P<one>\d+) but got size (?P<other>\d+)", _of_strides),
+        (
+            r"size of tensor a \((?P<one>\d+)\) must match the size of tensor b \((?P<other>\d+)\)",
+            _of_strides,
+        ),
         (r"Kernel size can't be greater|Output size is too small", _of_small),
     )
 )

@@ -405,6 +405,11 @@ def _check_apart(location: Location, image: ImageStack) -> None:
             f"The output {location.name} is the input; give another place, the input is never "
             "written to."
         )
+    if any(location.contains(linked) for linked in source.linked):
+        raise ValueError(
+            f"The output {location.name} holds chunks of the input {image.source}, which has links "
+            "to them; give another place."
+        )
     if source.contains(location):
         raise ValueError(
             f"The output {location.name} is inside the input array {image.source}; give a place "

@@ -54,9 +54,10 @@ def find_array(source: StoreLike) -> FoundArray:
         array = StoredArray(_member(node, level.path, location.name))
         name = f"{location.name}/{level.path}"
         return FoundArray(array, level.axis_names, name, level.channel_names)
-    raise ValueError(
-        f"{location.name} is a group, not an array: {_members_in_words(node, location.name)}."
-    )
+    in_words = _members_in_words(node, location.name)
+    if not isinstance(source, str | os.PathLike):
+        in_words += ", or pass it: group['name']"
+    raise ValueError(f"{location.name} is a group, not an array: {in_words}.")
 
 
 def _opened(source: StoreLike, location: Location) -> AnyArray | zarr.Group:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -26,7 +28,7 @@ class Format:
     made: str = ""
 
 
-_TIFF = "zarr.open(tifffile.imread({path!r}, aszarr=True), mode='r')"
+_TIFF = "zarr.open(tifffile.imread({path!r}, aszarr=True, level=0), mode='r')"
 _BIOIO = "bioio.BioImage({path!r}).xarray_dask_data"
 _IMAGE = "skimage.io.imread({path!r})"
 
@@ -40,7 +42,7 @@ FORMATS = (
     ),
     Format("a CZI file", (".czi",), _BIOIO, (b"ZISRAWFILE",)),
     Format("an ND2 file", (".nd2",), _BIOIO, (b"\xda\xce\xbe\x0a",)),
-    Format("a LIF file", (".lif",), _BIOIO, (b"\x70\0\0\0",)),
+    Format("a LIF file", (".lif",), _BIOIO),
     Format(
         "a NIfTI file",
         (".nii", ".nii.gz"),
@@ -67,7 +69,7 @@ FORMATS = (
     Format("an MRC file", (".mrc", ".map", ".rec"), "mrcfile.mmap({path!r}).data", (b"MAP ",), 208),
     Format("a PNG file", (".png",), _IMAGE, (b"\x89PNG",), made="skimage.io.imsave"),
     Format("a JPEG file", (".jpg", ".jpeg"), _IMAGE, (b"\xff\xd8\xff",), made="skimage.io.imsave"),
-    Format("a ZIP file", (".zip",), "zarr.storage.ZipStore({path!r}, mode='r')", (b"PK\x03\x04",)),
+    Format("a ZIP file", (".zip",), "zarr.open(zarr.storage.ZipStore({path!r}, mode='r'))"),
     Format(
         "an N5 container",
         (".n5",),
@@ -75,6 +77,8 @@ FORMATS = (
         "'path': {path!r} + '/dataset/'}}}}).result()",
     ),
 )
+
+_READ_BY_DASK = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 _BYTES = 512
 
@@ -98,6 +102,8 @@ def instead_of_zarr(location: Location) -> str:
     if path is None:
         named = format_named(location.name)
         return "" if named is None else _told(named, location.name)
+    if glob.has_magic(location.name) and not path.exists():
+        return f"a pattern, which several files may match. {_open_many(location.name)}"
     if path.is_file():
         return _of_file(path, location.name)
     return _of_folder(path, location.name) if path.is_dir() else ""
@@ -130,7 +136,7 @@ def _of_folder(path: Path, name: str) -> str:
     node = next(_nodes_around(path), None)
     if node is not None:
         return f"a folder inside the Zarr array or group {node}, without metadata of its own"
-    if (path / "attributes.json").is_file():
+    if _is_n5(path):
         return _told(FORMATS[-1], name)
     entries = list(islice(path.iterdir(), _LISTED))
     if not entries:
@@ -138,14 +144,26 @@ def _of_folder(path: Path, name: str) -> str:
     zarrs = sorted(e.name for e in entries if e.suffix == ".zarr" or _is_node(e))
     if zarrs:
         return f"a folder that holds {zarrs[0]}: name {name.rstrip('/')}/{zarrs[0]}"
-    images = sorted(e for e in entries if (named := format_named(e.name)) and named.line != _BIOIO)
-    if not images:
+    suffixes = Counter(entry.suffix for entry in entries if entry.suffix.lower() in _READ_BY_DASK)
+    if not suffixes:
         return "a folder without Zarr metadata"
-    pattern = f"{name.rstrip('/')}/*{images[0].suffix}"
+    ((suffix, _),) = suffixes.most_common(1)
+    pattern = f"{name.rstrip('/')}/*{suffix}"
+    return f"a folder of {suffix} files. {_open_many(pattern)}"
+
+
+def _open_many(pattern: str) -> str:
     return (
-        f"a folder of {images[0].suffix} files. Open them with dask.array.image.imread("
-        f"{pattern!r}), and pass that as the source"
+        f"Open them with dask.array.image.imread({pattern!r}), and pass that as the source, with "
+        "axes="
     )
+
+
+def _is_n5(folder: Path) -> bool:
+    try:
+        return b'"n5"' in (folder / "attributes.json").read_bytes()[: 2**16]
+    except OSError:
+        return False
 
 
 def _told(found: Format, name: str) -> str:

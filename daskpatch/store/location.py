@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import zarr
 from zarr.abc.store import Store
-from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, StorePath, WrapperStore
+from zarr.storage import (
+    FsspecStore,
+    LocalStore,
+    MemoryStore,
+    ObjectStore,
+    StorePath,
+    WrapperStore,
+    ZipStore,
+)
 
-from ..support import load_extra, without_secrets
+from ..support import load_extra, shown, without_secrets
 from .forked import refuse_inherited
 
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
 
 
 _LOCAL = ("file", "local")
+
+_LOOKED_AT = 1000
 
 Folder = tuple[int, int]
 """Device and inode."""
@@ -89,6 +101,14 @@ class Location:
             return type(store.store).__name__ == "MemoryStore"
         return isinstance(store, MemoryStore)
 
+    @property
+    def is_comparable(self) -> bool:
+        """Whether other places can be told from this one: fsspec's file systems may hold others."""
+        store = _unwrapped(self.store)
+        if not isinstance(store, FsspecStore):
+            return True
+        return _protocol(store) in (*_SCHEMES, *_LOCAL, "gcs", "memory")
+
     def check_process(self) -> None:
         """Refuse a store that does not work in this process, which was forked.
 
@@ -123,6 +143,18 @@ class Location:
             prefix = f"{self.path}/" if self.path else None
             return any(len(batch) for batch in self.store.store.list(prefix))
         return False
+
+    @property
+    def linked(self) -> list[Location]:
+        """Where links among an array's chunks lead to: those of the first thousand in its folders.
+
+        More are not looked at: an array may have millions.
+        """
+        root = self.local_path
+        if root is None:
+            return []
+        entries = (each for top in (root, root / "c") if top.is_dir() for each in _some(top))
+        return [locate(each.resolve()) for each in entries if each.is_symlink()]
 
     @property
     def parent(self) -> Location | None:
@@ -166,6 +198,10 @@ class Location:
         return here is not None and here in other.folders
 
 
+def _some(folder: Path) -> Iterator[Path]:
+    return islice(folder.iterdir(), _LOOKED_AT)
+
+
 def locate(target: object, *, read_only: bool = False) -> Location:
     """The place of a path, URL, zarr array or group, store or store path.
 
@@ -189,12 +225,14 @@ def locate(target: object, *, read_only: bool = False) -> Location:
         return Location(store, "", _name_of(store, ""))
     if isinstance(target, str) and "://" in target:
         return _locate_url(target, read_only=read_only)
+    if not target and isinstance(target, str):
+        raise ValueError("'' names no place; needed is a path or a URL.")
     if isinstance(target, str | os.PathLike):
         path = os.path.abspath(os.path.expanduser(target))
         return Location(LocalStore(path, read_only=read_only), "", str(target))
     raise TypeError(
-        f"{target!r} is a {type(target).__name__}; needed is a path, a URL, or a zarr array, group "
-        "or store."
+        f"{shown(target)} is a {type(target).__name__}; needed is a path, a URL, or a zarr array, "
+        "group or store."
     )
 
 
@@ -282,6 +320,8 @@ def _store_parts(store: Store) -> tuple[str, ...]:
         return (scheme, *filter(None, path.split("/")))
     if isinstance(store, ObjectStore):
         return _obstore_parts(store.store)
+    if isinstance(store, ZipStore):
+        return ("file", *Path(store.path).resolve().parts)
     # A read-only view of a MemoryStore is another store with the same dictionary.
     data = getattr(store, "_store_dict", store)
     return (f"{type(store).__name__} {id(data)}",)

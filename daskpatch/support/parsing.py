@@ -59,12 +59,17 @@ def _pairs(text: str) -> dict[str, str]:
     return dict(part.split("=") for part in text.split(","))
 
 
+_NORMALIZATIONS = ("zscore", "minmax", "percentile")
+
+
 def _normalization(text: str) -> object:
     if "=" in text:
         return {
             name: [float(n) for n in numbers.split(":")] for name, numbers in _pairs(text).items()
         }
     kind, _, numbers = text.partition(":")
+    if kind not in _NORMALIZATIONS:
+        raise ValueError
     return (kind, *map(float, numbers.split(","))) if numbers else kind
 
 

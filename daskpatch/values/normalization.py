@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from ..support import NORMALIZATION, NUMBER, Options, as_flag, is_number, need, option
+from ..support import NORMALIZATION, NUMBER, Options, as_flag, is_number, need, option, shown
 from .conversion import convert
 from .value_map import ValueMap
 
@@ -44,8 +44,8 @@ def _as_kind(name: str, normalize: object) -> object:  # noqa: ARG001 (the inter
     if isinstance(normalize, list | tuple) and len(normalize) == 3 and normalize[0] == "percentile":
         return ("percentile", *_as_percentiles(*normalize[1:]))
     raise ValueError(
-        f"normalize is {normalize!r}; needed is 'zscore', 'minmax', 'percentile', ('percentile', "
-        "low, high), {'mean': …, 'std': …} or {'low': …, 'high': …}."
+        f"normalize is {shown(normalize)}; needed is 'zscore', 'minmax', 'percentile', "
+        "('percentile', low, high), {'mean': …, 'std': …} or {'low': …, 'high': …}."
     )
 
 
@@ -223,7 +223,8 @@ class NormalizeWords(TypedDict, total=False):
 def _as_percentiles(low: object, high: object) -> tuple[float, float]:
     if not (is_number(low) and is_number(high) and 0 <= low < high <= 100):
         raise ValueError(
-            f"percentiles are {low!r} and {high!r}; needed are two numbers, 0 <= low < high <= 100."
+            f"percentiles are {shown(low)} and {shown(high)}; needed are two numbers, 0 <= low < "
+            "high <= 100."
         )
     return float(low), float(high)
 
@@ -244,8 +245,8 @@ def _constants(given: Mapping[str, Any]) -> ValueMap:
     _check_same_length(names, offset, scale)
     if not all(_LEAST <= s < np.inf for s in scale):
         raise ValueError(
-            f"normalize is {dict(given)!r}; std, or high - low, must be above 0 ({_LEAST:.2g} at "
-            "least) and finite."
+            f"normalize is {shown(dict(given))}; std, or high - low, must be above 0 ({_LEAST:.2g} "
+            "at least) and finite."
         )
     return ValueMap(offset, scale)
 
@@ -262,7 +263,7 @@ def _numbers(value: Any, name: str) -> tuple[float, ...]:
     entries = tuple(value) if np.ndim(value) else (value,)
     if not entries or not all(map(_is_finite, entries)):
         raise ValueError(
-            f"normalize has {name} {value!r}; needed is a number, or one for each channel."
+            f"normalize has {name} {shown(value)}; needed is a number, or one for each channel."
         )
     return tuple(map(float, entries))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -109,7 +110,9 @@ def _as_number(value: object) -> float | None:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return None
-    return value.item() if isinstance(value, np.generic) else value
+    number: float = value.item() if isinstance(value, np.generic) else value
+    # Records and arrays of floats hold no integers beyond floats.
+    return number if isinstance(number, float) or abs(number) <= sys.float_info.max else None
 
 
 def _fits(number: float, dtype: np.dtype[Any]) -> bool:

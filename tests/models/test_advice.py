@@ -150,5 +150,24 @@ def test_errors_of_onnxruntime(tmp_path, case):
     assert words in str(told.value)
 
 
+INNER = {
+    "channels": (COLOURS, "CYX", nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(2, 1, 1))),
+    "rank": (STACK, "ZYX", nn.Sequential(nn.Conv3d(1, 4, 1), nn.Conv2d(4, 1, 1))),
+}
+
+
+class Adds(nn.Module):
+    def forward(self, batch):
+        return batch + torch.ones(batch.shape[-1] - 9)
+
+
+@pytest.mark.parametrize("case", [*INNER, "sum"])
+def test_errors_of_inner_layers_get_no_advice(case):
+    values, axes, model = INNER.get(case, (COLOURS, "CYX", Adds()))
+    with pytest.raises(RuntimeError) as told:
+        daskpatch.plan(values, model, axes=axes, patch_size=16)
+    assert not any(word in str(told.value) for word in ("give ", "choose", "The network"))
+
+
 def test_other_errors_get_no_advice():
     assert advice_for(ValueError("no idea"), (1, 1, 8, 8)) == ""
