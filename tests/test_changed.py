@@ -204,6 +204,27 @@ def test_statistics_are_not_measured_on_what_went_away(source, image, tmp_path, 
         _ = plan.statistics
 
 
+@pytest.mark.parametrize("look", ["statistics", "view", "array"])
+@pytest.mark.parametrize("how", ["made anew", "edited"])
+def test_statistics_of_what_the_source_was_are_not_taken(source, image, tmp_path, look, how):
+    words = {"axes": "ZYX", "patch_size": (8, 40, 40), "normalize": "zscore"}
+    plan = daskpatch.plan(source, double, tmp_path / "out.zarr", **words)
+    _ = plan.statistics if look == "statistics" else np.asarray(getattr(plan, look)[:8])
+    other = image[::-1] * 3 + 7
+    if how == "made anew":
+        shutil.rmtree(source)
+        saved(source, other)
+    else:
+        zarr.open_array(source, mode="r+")[...] = other
+    try:
+        plan.run(progress=False)
+    except OSError:  # a file system may tell the new folder from the old one
+        assert how == "made anew"
+        return
+    daskpatch.predict(source, double, tmp_path / "new.zarr", progress=False, **words)
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), read(tmp_path / "new.zarr"))
+
+
 def test_workers_notice_a_source_that_goes_away(source, tmp_path, processes):
     driver = os.getpid()
 

@@ -17,6 +17,7 @@ from fuzzing import (
     files_in,
     held,
     mutated,
+    names_of,
     seeds,
     some_axes,
     some_shape,
@@ -253,6 +254,8 @@ def check_ending(code, err, given):
         raise WrongAnswerError(f"exit code {code}: {err}\n{given}")
     if code and len(lines[0]) > 500:
         raise WrongAnswerError(f"{len(lines[0])} characters: {lines[0]}\n{given}")
+    if code and not any(name in lines[0] for name in names_of(given)):
+        raise WrongAnswerError(f"it names nothing that was given: {lines[0]}\n{given}")
 
 
 # Documents

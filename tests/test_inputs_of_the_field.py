@@ -2,6 +2,7 @@
 
 import glob
 import os
+import pickle
 import sys
 import threading
 from functools import partial
@@ -63,12 +64,17 @@ def test_arrays_that_a_cluster_holds(image, tmp_path, made, cluster, request):
     np.testing.assert_array_equal(view[3:30], 2 * image[3:30])
 
 
+@pytest.mark.parametrize("cluster", ["in_process", "processes"])
 @pytest.mark.parametrize("made", [persisted, scattered])
-def test_arrays_that_a_cluster_holds_are_not_sent_to_its_workers(image, tmp_path, made, processes):
+def test_arrays_that_a_cluster_holds_are_not_for_its_tasks(image, tmp_path, made, cluster, request):
+    client = request.getfixturevalue(cluster)
     out = tmp_path / "out.zarr"
+    source = made(image, client)
     with pytest.raises(ValueError, match=r"persisted on a cluster.*threads=…"):
-        daskpatch.predict(made(image, processes), double, out, client=processes, **TILES)
+        daskpatch.predict(source, double, out, client=client, **TILES)
     assert not out.exists()
+    with pytest.raises(TypeError, match="cannot be used by workers: it was persisted"):
+        pickle.dumps(daskpatch.open_image(source, axes="YX"))
 
 
 # Stores that cannot be sent to other processes
@@ -433,8 +439,8 @@ def of_code_that_says_it_is_zarrs(out):
     "made",
     [
         tensorstore_at, joined_tensorstores, stacked_tensorstores, laid_over_each_other,
-        of_a_method, linked_chunks, of_linked_chunks, of_another_file_system, of_bytes, of_a_path_that_reads, of_an_unknown_url,
-        of_code_that_says_it_is_zarrs,
+        of_a_method, linked_chunks, of_linked_chunks, of_another_file_system, of_bytes,
+        of_a_path_that_reads, of_an_unknown_url, of_code_that_says_it_is_zarrs,
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["out.zarr", "my Ünique out.zarr"])

@@ -53,7 +53,10 @@ def test_quantities_are_averaged_into_an_array_that_is_there(nuclei, tmp_path):
     import zarr
 
     output = zarr.create_array(tmp_path / "o.zarr", shape=nuclei.shape, chunks=(64, 64), dtype="f4")
-    daskpatch.plan(nuclei, classes, output, **TILES, stitch="gaussian").run(progress=False)
+    blended = {**TILES, "stitch": "gaussian"}
+    with pytest.raises(ValueError, match="averages what it gives.*dtype='float32'"):
+        daskpatch.plan(nuclei, classes, output, **blended)
+    daskpatch.plan(nuclei, classes, output, dtype="f4", **blended).run(progress=False)
 
 
 def test_floats_that_post_makes_of_an_average_are_fine(nuclei):

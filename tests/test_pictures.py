@@ -84,6 +84,17 @@ def test_drawing_a_plan_reads_a_part_and_runs_nothing(image):
     assert not calls
 
 
+def test_a_picture_shows_no_more_tiles_than_can_be_told_apart():
+    plan = daskpatch.plan(np.zeros((3000, 3000), "u1"), double, axes="YX", patch_size=8, overlaps=4)
+    assert len(plan.plot().axes[0].patches) < 1000
+
+
+@pytest.mark.parametrize("data_idx", [1, -1, "a", 0.5])
+def test_pictures_of_no_image_are_refused(image, data_idx):
+    with pytest.raises(ValueError, match="data_idx is .*from 0 to 0"):
+        daskpatch.plan(image, double, **TILES).plot(data_idx)
+
+
 class Parsed(HTMLParser):
     """Checks that tags are closed in order."""
 

@@ -292,6 +292,33 @@ def test_an_interrupt_in_a_notebook_says_what_is_kept(tmp_path, rng):
     np.testing.assert_array_equal(read(tmp_path / "o"), image)
 
 
+class MuteError(Exception):
+    def __str__(self):
+        raise ValueError("not even that")
+
+
+class Mute:
+    """A model that fails in one block, with an error that says nothing at all."""
+
+    calls = 0
+
+    def __call__(self, batch):
+        self.calls += 1
+        if self.calls > 4:
+            raise MuteError
+        return batch
+
+
+def test_an_error_that_says_nothing_fails_its_block_alone(tmp_path, rng):
+    image = rng.random((40, 36)).astype("f4")
+    with pytest.raises(daskpatch.RunFailed, match="MuteError: MuteError"):
+        daskpatch.predict(
+            image, Mute(), tmp_path / "o", axes="YX", chunks=12, block_shape=12, threads=1,
+            model_id="mute", retries=0, progress=False, **TILES,
+        )  # fmt: skip
+    assert daskpatch.status(tmp_path / "o").done > 0
+
+
 def test_one_is_no_plural(tmp_path, rng):
     image = rng.random((16, 16)).astype("f4")
     plan = daskpatch.plan(image, double, tmp_path / "o", axes="YX", patch_size=16, threads=1)

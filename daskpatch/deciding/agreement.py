@@ -100,13 +100,10 @@ def check_averaged(
     output: Output,
     given: Mapping[str, np.dtype[Any]],
     stored: Sequence[OutputArray],
-    *,
-    is_there: bool,
 ) -> None:
     """Refuse to average integers, unless it was said that they are quantities.
 
-    `given` are the dtypes of the model's own arrays, `stored` the arrays after `post`; `is_there`
-    says that the output is an array that is there, and has its dtype.
+    `given` are the dtypes of the model's own arrays, `stored` the arrays after `post`.
 
     Raises
     ------
@@ -114,7 +111,7 @@ def check_averaged(
         If they would be.
     """
     option = averaging(model, output)
-    said: Collection[str] = given if is_there or output.dtype is not None else ()
+    said: Collection[str] = given if output.dtype is not None else ()
     if isinstance(output.dtype, Mapping):
         said = output.dtype.keys()
     integers = {n: dtype.name for n, dtype in given.items() if dtype.kind != "f" and n not in said}

@@ -45,9 +45,8 @@ def decide(
         If the peak is above the limit; the knob to turn is named.
     """
     trial = tiling.trial
-    is_there = target is not None and target.array is not None
-    check_averaged(options.model, options.output, trial.given, trial.stored, is_there=is_there)
     recipe = _recipe(options, images, tiling, target)
+    check_averaged(options.model, options.output, trial.given, recipe.stored)
     back_end = _back_end(images, target, options.limits.io)
     limit, threads = options.limits.nbytes, options.limits.n_threads
     while True:

@@ -15,6 +15,7 @@ from .stack import (
     chunks_of,
     dimensions_of,
     is_at_hand,
+    is_held_by_cluster,
     location_of,
     look_at_all,
     why_endangered,

@@ -16,6 +16,11 @@ from ..store import Location
 from ..support import said_by, unmasked
 from .leaves import why_endangered
 
+_HELD = (
+    "it was persisted on a cluster, or is of scattered data, which its own tasks cannot wait for; "
+    "save it as Zarr first"
+)
+
 PORTABLE_BYTES = 1_000_000
 """The largest NumPy array that is sent to other processes."""
 
@@ -99,11 +104,8 @@ class ArrayLike:
                 f"it is a NumPy array of {self.array.nbytes / 1e6:.0f} MB in this process; "
                 "save it as Zarr first"
             )
-        if self._held_by is not None:
-            return (
-                "it was persisted on a cluster, or is of scattered data, which its own tasks "
-                "cannot wait for; save it as Zarr first"
-            )
+        if self.is_held_by_cluster:
+            return _HELD
         kind = type(self.array).__name__
         try:
             nbytes = _pickled_nbytes(self.array)
@@ -116,6 +118,16 @@ class ArrayLike:
                 "save it as Zarr first"
             )
         return None
+
+    @property
+    def is_held_by_cluster(self) -> bool:
+        """Whether tasks of a cluster would wait for others of its tasks to read it."""
+        return self._held_by is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.is_held_by_cluster:
+            raise TypeError(f"The source {self!r} cannot be used by workers: {_HELD}.")
+        return {name: value for name, value in self.__dict__.items() if name != "_held_by"}
 
     def why_endangered(self, place: Location) -> str:
         """Why it may read from a place; empty where it does not."""

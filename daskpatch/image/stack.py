@@ -291,6 +291,12 @@ def why_not_portable(image: ImageStack) -> str | None:
     return None
 
 
+def is_held_by_cluster(image: ImageStack) -> bool:
+    """Whether tasks of a cluster would wait for others of its tasks to read an image."""
+    array = image.array if isinstance(image, ArrayImage) else None
+    return isinstance(array, ArrayLike) and array.is_held_by_cluster
+
+
 def chunks_of(image: ImageStack) -> tuple[int, ...] | None:
     """The (Z)YX part of what is decoded at once, where an image has chunks."""
     return image.chunk_shape if is_located(image) else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..block import block_grid
 from ..deciding import Decided
 from ..geometry import AxisTile, AxisTiling, Dimensions
-from ..support import load_extra
+from ..support import is_integer, load_extra, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,15 +22,29 @@ _LARGEST = 1024
 _TILES = 3
 """Tiles along an axis that are drawn at least, where there are as many."""
 
+_MOST = 24
+"""And at most: more could not be told apart."""
+
 
 def picture_of(decided: Decided, data_idx: int) -> Any:
-    """The middle of the middle section of an image, as a matplotlib figure."""
+    """The middle of the middle section of an image, as a matplotlib figure.
+
+    Raises
+    ------
+    ValueError
+        If there is no such image.
+    """
     recipe = decided.recipe
+    if not (is_integer(data_idx) and 0 <= data_idx < len(recipe.images)):
+        raise ValueError(
+            f"data_idx is {shown(data_idx)}; needed is the index of an image, from 0 to "
+            f"{len(recipe.images) - 1}."
+        )
     image, grid, dims = recipe.images[data_idx], recipe.grids[data_idx], recipe.primary[data_idx]
     shape = image.data_shape[2:]
     blocks = dims.spatial_entries(decided.layout.block_shape)
     window = [
-        _middle(n, max(2 * _to_input(block, scale), _TILES * along.step))
+        _middle(n, min(max(2 * _to_input(block, scale), _TILES * along.step), _MOST * along.step))
         for n, block, scale, along in zip(
             shape, blocks, recipe.signature.scale, grid.axes, strict=True
         )

@@ -10,6 +10,7 @@ from ..block import Prediction
 from ..deciding import Decided, decide_anew
 from ..engine import Client
 from ..geometry import Sizes
+from ..image import look_at_all
 from ..output import as_target
 from ..receipts import Report
 from ..running import (
@@ -70,7 +71,10 @@ class Plan(Figures):
         if not self._decided.recipe.normalize.measures:
             return None
         if self._measured.statistics is None:
-            self._measured.keep(self._measure())
+            look_at_all(self.images)
+            # Of which images they are, before they are read: a run compares it.
+            sources = PredictionPass(self._decided, self._measured, side_by_side=True).known_sources
+            self._measured.keep(self._measure(), sources)
         return self._measured.statistics
 
     @cached_property
@@ -216,6 +220,8 @@ class Plan(Figures):
         ------
         ImportError
             If matplotlib is missing.
+        ValueError
+            If there is no such image.
         OSError
             If the image cannot be read.
         """

@@ -129,6 +129,15 @@ class Pass(ABC):
         """Records of others who may write what it writes: none may hold a claim there."""
         return ()
 
+    def check_in_tasks(self) -> None:  # noqa: B027 (most wait for nothing)
+        """Refuse what tasks of a cluster could not do without waiting for others of its tasks.
+
+        Raises
+        ------
+        ValueError
+            If there is something.
+        """
+
     def check_portable(self) -> None:  # noqa: B027 (most travel)
         """Refuse what worker processes could not use.
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 from uuid import uuid4
 
 import numpy as np
@@ -22,9 +22,11 @@ from ..engine import Job, why_not_sent
 from ..geometry import RegularGrid
 from ..image import (
     SAMPLES,
+    ImageStack,
     chunk_nbytes_of,
     identity_of_image,
     is_at_hand,
+    is_held_by_cluster,
     look_at_all,
     why_not_portable,
     with_delays,
@@ -173,14 +175,22 @@ class PredictionPass(Pass):
                     f"changes when the {what} does."
                 )
 
+    def check_in_tasks(self) -> None:
+        for image in self.decided.recipe.images:
+            if is_held_by_cluster(image):
+                self._refuse_source(image, str(why_not_portable(image)))
+
+    def _refuse_source(self, image: ImageStack, reason: str) -> NoReturn:
+        raise ValueError(
+            f"The source {image.source} cannot be used by workers: {reason}, or run with threads "
+            "(threads=…)."
+        )
+
     def check_portable(self) -> None:
         for image in self.decided.recipe.images:
             reason = why_not_portable(image)
             if reason:
-                raise ValueError(
-                    f"The source {image.source} cannot be used by worker processes: {reason}, or "
-                    "run with threads (threads=…)."
-                )
+                self._refuse_source(image, reason)
         recipe = self.decided.recipe
         for what, code in (("model", recipe.model), ("function post", recipe.post)):
             reason = None if code is None else why_not_sent(code)

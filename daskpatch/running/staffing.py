@@ -69,6 +69,8 @@ def check_crew(
         from ..engine.cluster import check_resources
 
         check_resources(client, resources)
+    for each in passes:
+        each.check_in_tasks()
     if has_other_processes(client):
         for each in passes:
             each.check_portable()

@@ -19,23 +19,13 @@ class StatisticsCache:
 
     def __init__(self) -> None:
         self.statistics: tuple[Statistics, ...] | None = None
-        self._sources: list[SourceRecord] | None = None
+        self._sources: list[SourceRecord] = []
 
-    def keep(
-        self, statistics: tuple[Statistics, ...], sources: Sequence[SourceRecord] | None = None
-    ) -> None:
+    def keep(self, statistics: tuple[Statistics, ...], sources: Sequence[SourceRecord]) -> None:
         """Keep what was found, of images of these identities."""
         self.statistics = statistics
-        self._sources = None if sources is None else list(sources)
+        self._sources = list(sources)
 
     def of(self, sources: Sequence[SourceRecord]) -> tuple[Statistics, ...] | None:
-        """The statistics, unless they are known to be of other images.
-
-        What was measured before anybody looked at the images' identities counts for these.
-        """
-        # The source may have been written to since: what is known is of what it was.
-        if self._sources is not None and self._sources != list(sources):
-            return None
-        if self.statistics is not None:
-            self._sources = list(sources)
-        return self.statistics
+        """The statistics, unless they are of other images: a source may be written to since."""
+        return self.statistics if self._sources == list(sources) else None

@@ -101,7 +101,9 @@ def instead_of_zarr(location: Location) -> str:
     path = location.local_path
     if path is None:
         named = format_named(location.name)
-        return "" if named is None else _told(named, location.name)
+        if named is None:
+            return ""
+        return f"named like {named.name}, and no Zarr. Copy it to disk, and open it there"
     if glob.has_magic(location.name) and not path.exists():
         return f"a pattern, which several files may match. {_open_many(location.name)}"
     if path.is_file():
