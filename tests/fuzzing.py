@@ -77,7 +77,7 @@ def check_answer(error, given):
 def names_of(given):
     """Texts by which an answer may name what was given: names of options, values, parts of them."""
     for name, value in given.items():
-        yield name
+        yield from {name, name.lstrip("-")}
         for part in parts_of(value):
             # A digit is in any text.
             yield from (text for text in (str(part), repr(part)) if len(text) > 1)
@@ -89,6 +89,8 @@ def parts_of(value):
         for key, entry in value.items():
             yield key
             yield from parts_of(entry)
+    elif isinstance(value, str) and ":" in value:
+        yield from value.split(":")  # file.py:attribute
     elif isinstance(value, list | tuple):
         yield tuple(value)
         for entry in value:

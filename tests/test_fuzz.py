@@ -216,7 +216,17 @@ FLAGS = {
 
 RIGHT = {"--model": "example_models:double", "--patch-size": "8"}
 
-SOURCES = ["in.zarr", "in.zarr", "in.zarr", "in.zarr", "nothing.zarr", "text.txt", ".", "", "s3:/x"]
+SOURCES = [
+    "in.zarr",
+    "in.zarr",
+    "in.zarr",
+    "in.zarr",
+    "nothing.zarr",
+    "text.txt",
+    "./",
+    "",
+    "s3:/x",
+]
 
 
 def test_the_command_line(tmp_path, monkeypatch, capsys, rng):

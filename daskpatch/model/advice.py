@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from ..support import text_of
+
 Shape = tuple[int, ...]
 
 _DTYPES: Mapping[str, str] = {
@@ -35,7 +37,7 @@ def advice_for(error: BaseException, shape: Shape = (), dtype: str = "") -> str:
     >>> advice_for(error, (1, 1, 8, 8), "float32")
     'The network takes float16: give input_dtype="float16".'
     """
-    text = str(error)
+    text = text_of(error)
     for pattern, advise in _ADVICE:
         found = pattern.search(text)
         if found is not None:

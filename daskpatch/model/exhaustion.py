@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import sys
 
+from ..support import text_of
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether it says so, in whichever way: Python, torch and onnxruntime have their own."""
-    name, text = type(error).__name__, str(error).lower()
+    name, text = type(error).__name__, text_of(error).lower()
     return (
         isinstance(error, MemoryError)
         or name == "OutOfMemoryError"

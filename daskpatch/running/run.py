@@ -193,7 +193,7 @@ class Run(Options):
 
     def _check(self) -> None:
         if self.part is not None and self.region is not None:
-            raise ValueError("Give region or part, not both.")
+            raise ValueError("Give region= or part=, not both.")
 
     @property
     def resumes(self) -> bool:

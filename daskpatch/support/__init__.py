@@ -48,7 +48,7 @@ from .parsing import (
     SIZES_OR_AUTO,
     Parser,
 )
-from .redaction import all_said_by, as_shown, cause_of, redacted, said_by, without_secrets
+from .redaction import all_said_by, as_shown, cause_of, redacted, said_by, text_of, without_secrets
 from .resident import peak_memory
 from .tables import html_table, text_table
 from .wording import counted, shown
