@@ -95,7 +95,7 @@ def test_a_source_whose_store_cannot_be_sent(image, tmp_path, processes):
     save(tmp_path / "in.zarr", image, chunks=(20, 20))
     store = Locked(LocalStore(tmp_path / "in.zarr", read_only=True))
     source = zarr.open_array(store, mode="r")
-    with pytest.raises(ValueError, match="worker processes: its store, a Locked.*path or URL"):
+    with pytest.raises(ValueError, match="workers: its store, a Locked.*path or URL"):
         daskpatch.predict(source, double, tmp_path / "o.zarr", client=processes, **TILES)
     assert not (tmp_path / "o.zarr").exists()
     daskpatch.predict(source, double, tmp_path / "o.zarr", **TILES)

@@ -230,3 +230,12 @@ def test_objects_of_one_file_system_share_its_sessions(tmp_path):
     stores = [Objects(locate(FsspecStore(fs, path="http://h/a")))._store.fs for _ in range(3)]
     assert stores[0] is stores[1] is stores[2]
     assert stores[0] is not fs
+
+
+def test_an_output_in_a_folder_that_is_not_there_yet_waits_for_nothing(rng, tmp_path, caplog):
+    image = rng.random((16, 16)).astype("f4")
+    out = tmp_path / "results" / "today" / "out.zarr"
+    with caplog.at_level("INFO", "daskpatch"):
+        daskpatch.predict(image, np.negative, out, axes="YX", patch_size=16, progress=False)
+    assert "again in" not in caplog.text
+    np.testing.assert_array_equal(zarr.open_array(out, mode="r")[...], -image)

@@ -170,6 +170,9 @@ def attributes_at(location: Location) -> dict[str, Any]:
 
 def own_attributes(location: Location) -> Mapping[str, Any]:
     """The attributes that lie at a place itself, in one or two requests; empty where none do."""
+    folder = location.local_path
+    if folder is not None and not folder.is_dir():
+        return {}  # asked for in a folder that is not there, a store seen read-only raises
     objects = Objects(location)
     for name, field in (("zarr.json", "attributes"), (".zattrs", None)):
         try:
