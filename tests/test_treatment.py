@@ -87,7 +87,7 @@ def test_sizes_that_the_model_rounds_down_are_refused(values):
 
 @pytest.mark.parametrize("margin", [1, 3])
 def test_a_margin_that_is_not_the_models_is_refused(values, margin):
-    with pytest.raises(daskpatch.ModelError, match="without its margin"):
+    with pytest.raises(daskpatch.ModelError, match="scaled and cut"):
         daskpatch.plan(
             values, lambda b: b[..., 2:-2, 2:-2], axes="YX", patch_size=32, margin=margin
         )

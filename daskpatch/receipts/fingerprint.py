@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 from .document import Fingerprint, Json, as_json
 
+_LISTED = 6
+"""Fields that are named."""
+
 
 def check_same(recorded: Fingerprint | Json, current: Fingerprint | Json, name: str) -> None:
     """Refuse to go on with a run that began otherwise.
@@ -20,8 +23,11 @@ def check_same(recorded: Fingerprint | Json, current: Fingerprint | Json, name: 
     if not differing:
         return
     lines = "; ".join(
-        f"{field} was {_shown(before)} and is {_shown(now)}" for field, before, now in differing
+        f"{field} was {_shown(before)} and is {_shown(now)}"
+        for field, before, now in differing[:_LISTED]
     )
+    if len(differing) > _LISTED:
+        lines += f"; and {len(differing) - _LISTED} more"
     raise ValueError(
         f"{name} cannot be resumed, the run began otherwise: {lines}. Give what it began with, or "
         "overwrite=True to start anew."

@@ -375,6 +375,9 @@ class PredictionPass(Pass):
             check_same(was, now, name)
             return
         before, after = compared(document.identity, identity)
+        if before != after:  # digests say nothing to whoever gave a model
+            before["model"] = _with_name(before["model"], document.model)
+            after["model"] = _with_name(after["model"], self.decided.recipe.model_name)
         check_same({**was, **before}, {**now, **after}, name)
         check_results(document.identity, identity, name)
 
@@ -413,3 +416,8 @@ class PredictionPass(Pass):
         wanted = {name: taken_over[name] for name in free if taken_over[name] is not None}
         options = replace(decided.options, output=replace(output, **wanted))
         return decide_anew(decided, options, target)
+
+
+def _with_name(told: object, name: str) -> object:
+    """What is told of a model, with its name before its parts."""
+    return {"(name)": name, **told} if isinstance(told, dict) else told

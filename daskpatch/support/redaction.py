@@ -33,7 +33,7 @@ _SIGNED = re.compile(
 _MOST = 4000
 """Characters of an error that are looked at."""
 
-_LONGEST = 250
+_LONGEST, _END = 250, 110
 
 
 def without_secrets(url: str) -> str:
@@ -83,7 +83,7 @@ def said_by(error: BaseException) -> str:
     """
     first = text_of(error)[:_MOST].strip().partition("\n")[0]
     text = redacted(re.split(r"(?i)<(?:!doctype|html|\?xml)", first)[0]).strip(" :,-")
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return _cut(text)
 
 
 def all_said_by(error: BaseException) -> str:
@@ -94,9 +94,12 @@ def all_said_by(error: BaseException) -> str:
     >>> all_said_by(ValueError("bad shapes:\n (1, 2)"))
     'bad shapes: (1, 2)'
     """
-    text = redacted(" ".join(text_of(error).split()))
-    half = _LONGEST // 3
-    return text if len(text) <= _LONGEST - half else f"{text[:half]} … {text[-half:]}"
+    return _cut(redacted(" ".join(text_of(error).split())))
+
+
+def _cut(text: str) -> str:
+    """A text's begin and end, where it is long: either may say what matters."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - _END]} … {text[-_END:]}"
 
 
 def cause_of(error: BaseException) -> BaseException | None:
