@@ -1,5 +1,6 @@
 """Models that give several arrays: one each, in one pass; and what `post` makes of blocks."""
 
+import shutil
 from typing import NamedTuple
 
 import numpy as np
@@ -272,3 +273,26 @@ def test_named_tuples_keep_their_names_and_lists_are_numbered(tmp_path, values, 
     assert sorted(group.array_keys()) == names
     np.testing.assert_array_equal(group[names[0]][...], values * 2)
     np.testing.assert_array_equal(group[names[1]][...], values + 1)
+
+
+@pytest.mark.parametrize("is_series", [True, False])
+def test_an_array_that_is_lost_is_not_made_anew_and_counted_as_done(tmp_path, rng, is_series):
+    values = rng.random((32, 32)).astype("f4") + 1
+    source = [values, values] if is_series else values
+    words = {"axes": "YX", "patch_size": 8, "chunks": 8, "block_shape": 16, "progress": False}
+
+    def model(batch):
+        return {"a": batch * 2, "b": batch * 3}
+
+    out = tmp_path / "out.zarr"
+    daskpatch.predict(source, model, out, **words)
+    array = out / "1" / "b" if is_series else out / "b"
+    shutil.rmtree(array)
+    status = daskpatch.status(out)
+    assert (status.done, status.remaining) == ((4, 4) if is_series else (0, 4))
+    with pytest.raises(ValueError, match=r"b is gone, and the record says.*repair=True"):
+        daskpatch.predict(source, model, out, resume=True, **words)
+    assert not array.exists()
+    daskpatch.verify(out, repair=True, model=model, source=source, progress=False)
+    assert daskpatch.verify(out, progress=False).ok
+    np.testing.assert_array_equal(read(array), values * 3)

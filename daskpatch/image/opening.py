@@ -115,8 +115,8 @@ def open_stack(
         )
     if ndim == 3 and "Z" not in checked:
         raise ValueError(
-            f"three sizes were given for (Z)YX, but axes {checked!r} has no Z; give two sizes "
-            "(YX), or axes that hold Z."
+            f"Three sizes were given for (Z)YX (patch_size, patching or probe), but axes "
+            f"{checked!r} has no Z; give two sizes (YX), or axes that hold Z."
         )
     dimensions = Dimensions(checked, shape, ndim or (3 if "Z" in checked else 2))
     return ArrayImage(

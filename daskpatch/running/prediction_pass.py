@@ -51,7 +51,7 @@ from ..receipts import (
     check_same,
     refuse_claimed,
 )
-from ..store import ChangedError, Location
+from ..store import ChangedError, Location, existing_array
 from ..support import DEFAULT_PACING, Pacing, recorded, without_secrets
 from ..values import Statistics
 from .job import PredictionJob
@@ -133,6 +133,7 @@ class PredictionPass(Pass):
             raise ChangedError(f"{error}. Make the plan anew.") from error
         if run.resumes:
             self.check_resumable()
+            self._check_there()
             return
         self.target.check()
         for record in self.target.claimed_inside(run.pacing):
@@ -162,6 +163,27 @@ class PredictionPass(Pass):
         for number, document in enumerate(begun):
             if document is not None:
                 self._compared(number, document)
+
+    def _check_there(self) -> None:
+        """Refuse an output that lacks an array whose blocks are written, by its record.
+
+        What is made anew would be empty, and count as done.
+        """
+        if self.target.array is not None:
+            return
+        placed = self.target.places(self.decided.recipe)
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = iter(list(pool.map(existing_array, chain.from_iterable(placed))))
+        for places in placed:
+            # Of one that lacks its metadata alone the chunks are there, and are found again.
+            gone = [place for place in places if next(found) is None and not place.is_occupied]
+            # Without a record there are no receipts: that image was not begun.
+            if gone and Record(places[0]).document() and len(Record(places[0]).receipts()):
+                raise ValueError(
+                    f"The output {gone[0].name} is gone, and the record says that blocks of it are "
+                    "written. daskpatch.verify(…, repair=True, model=…) writes them again; "
+                    "overwrite=True starts anew."
+                )
 
     def _check_told(self) -> None:
         identity = self.decided.identity

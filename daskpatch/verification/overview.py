@@ -198,8 +198,10 @@ def _of_passes(others: Sequence[RecordedBlocks]) -> dict[str, tuple[int, int]]:
 
 
 def _receipts(blocks: RecordedBlocks) -> Receipts:
-    """The receipts of blocks that there are."""
+    """The receipts of blocks that there are; of those that lack an array there are none."""
     done, indices = blocks.record.receipts(), blocks.indices
+    if None in blocks.arrays:
+        return done[:0]
     inside: Receipts = done[(done["index"] >= indices.start) & (done["index"] < indices.stop)]
     return inside
 
