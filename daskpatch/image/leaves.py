@@ -40,7 +40,8 @@ def why_endangered(array: object, place: Location) -> str:
 
     It does not where all that its graph holds, and its pickle would, are values, functions of
     installed packages, and stores, files and paths elsewhere. Code of the user's own may read
-    anything. Names that are made up while it is computed are not seen, nor links inside an array.
+    anything. Names that are made up while it is computed are not seen, nor links far inside an
+    array.
     """
     leaves = _Leaves()
     try:
