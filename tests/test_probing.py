@@ -1,6 +1,7 @@
 """The probe on models whose reach and grid are known."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -78,6 +79,16 @@ def test_the_sides_of_the_halo(before, behind):
 @pytest.mark.parametrize("reach", [40, 90, 200])
 def test_images_grow_until_the_influence_ends_inside(reach):
     assert daskpatch.probe(shifted_sum(reach, 1), ndim=2, seconds=0).halo == (0, reach)
+
+
+def test_a_slow_machine_finds_the_same(monkeypatch):
+    """What takes long is looked at all the same: a busy machine must not call a model global."""
+    quick = daskpatch.probe(shifted_sum(90, 1), ndim=2, seconds=0)
+    clock = time.perf_counter
+    monkeypatch.setattr(time, "perf_counter", lambda: 1e6 * clock())
+    slow = daskpatch.probe(shifted_sum(90, 1), ndim=2, seconds=0)
+    assert slow == quick
+    assert slow.halo == (0, 90)
 
 
 def test_the_grid_and_the_sizes_of_a_model():

@@ -49,7 +49,7 @@ def plan(
     more: values that come out the same tell the model from others in a later run. If it gives
     integers, a neighbour of that tile shows whether they are ids of objects, which differ from tile
     to tile: a warning says so. What is left to `"auto"` is chosen from a probe of the model, which
-    takes up to a minute unless it is given. No output is touched.
+    takes minutes where the model is slow, unless it is given. No output is touched.
 
     Each of the first six takes the plain thing or the value of its name. The other options are
     flat words, and belong to these values: give either a word, `plan(…, patch_size=64)`, or a
