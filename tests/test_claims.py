@@ -238,7 +238,7 @@ class Slow(WrapperStore):
     begun, released = threading.Event(), threading.Event()
 
     async def set(self, key, value):
-        if "c/" in key and not self.begun.is_set():
+        if key.startswith("c/") and not self.begun.is_set():
             import asyncio
 
             self.begun.set()

@@ -403,6 +403,8 @@ def test_files_beside_chunks_stay_and_are_counted(tmp_path, stored, volume, shar
         "c/0/9999/0",
         "c/0/0/0.bak",
         "c/01/0/0",
+        ".daskpatch/notes.txt",
+        ".daskpatch/receipts/notes/run.json",
     ]
     for name in mine:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -414,7 +416,7 @@ def test_files_beside_chunks_stay_and_are_counted(tmp_path, stored, volume, shar
     ]
     for name in left_by_writes:
         (out / name).write_text("half")
-    with pytest.warns(UserWarning, match=r"6 files in .*out\.zarr are not daskpatch's"):
+    with pytest.warns(UserWarning, match=r"8 files in .*out\.zarr are not daskpatch's"):
         ours(tmp_path, stored, shards=shards, overwrite=True)
     assert all((out / name).read_text() == "precious" for name in mine)
     assert not any((out / name).exists() for name in left_by_writes)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from ..receipts import CLAIMS, FOLDER
-from ..store import Location, Node, Objects, node_at
+from ..receipts import CLAIMS, FOLDER, is_entry
+from ..store import Location, Node, Objects, node_at, plain_name
 
 KEY = "daskpatch"
 """The attribute that holds provenance, and marks arrays and groups as daskpatch's own."""
@@ -18,9 +17,8 @@ _NODES = ("zarr.json", ".zarray", ".zgroup")
 
 _METADATA = (*_NODES, ".zattrs", ".zmetadata")
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.partial$|\.__lock$")
-"""What writes leave that were cut short: zarr's LocalStore writes beside the object under a name
-of chance, tensorstore holds a lock file."""
+CLEARED = f"{FOLDER}/cleared"
+"""Written before anything is deleted: files that stay do not make the place taken then."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +98,18 @@ def _is_own(name: str, ours: dict[str, Node | None]) -> bool:
     if node is None:
         return False
     inside = posixpath.relpath(name, around) if around else name
-    plain = _TEMPORARY.sub("", inside)
+    plain = plain_name(inside)
     is_metadata = plain in _METADATA
     is_temporary = plain != inside and node.array is not None
     is_chunk = node.array is not None and node.array.has_key(plain)
-    return is_metadata or is_chunk or is_temporary or inside.startswith(f"{FOLDER}/")
+    is_of_record = inside.startswith(f"{FOLDER}/") and is_recorded(inside)
+    return is_metadata or is_chunk or is_temporary or is_of_record
+
+
+def is_recorded(name: str) -> bool:
+    """Whether an object in the folder of a record, by its whole name, is one of ours."""
+    inside = name.rpartition(f"{FOLDER}/")[2]
+    return is_entry(inside) or inside == posixpath.basename(CLEARED)
 
 
 def _upwards(name: str) -> Iterator[str]:

@@ -34,14 +34,11 @@ from ..store import (
     surroundings,
 )
 from ..support import Pacing, counted
-from .clearing import KEY, claimed_folders, clearance_of
+from .clearing import CLEARED, KEY, claimed_folders, clearance_of, is_recorded
 from .layout import Layout
 from .output import Output
 
 _READERS = 16
-
-_CLEARED = f"{FOLDER}/cleared"
-"""Written before anything is deleted: files that stay do not make the place taken then."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,15 @@ class Target:
             [image.child(name) if name else image for name in names]
             for image in (images if self.is_series else [self.location])
         ]
+
+    def fill_values(self, recipe: Recipe) -> dict[str, str]:
+        """What absent chunks of each array are read as: in new ones they are 0."""
+        if self.array is not None:
+            return {output.name: self.array.fill_value for output in recipe.stored}
+        return {
+            output.name: bytes(dtype.itemsize).hex()
+            for output, dtype in zip(recipe.stored, recipe.dtypes, strict=True)
+        }
 
     def check(self) -> None:
         """Refuse a place that is taken.
@@ -178,14 +184,14 @@ class Target:
         if clearance.objection:
             raise FileExistsError(f"{self.name} {clearance.objection}.")
         objects = Objects(self.location)
-        objects.write(_CLEARED, b"")
+        objects.write(CLEARED, b"")
         # Under these lies the claim under which this happens.
         records = tuple(
             f"{place.child(FOLDER).path_from(self.location)}/"
             for place in (self.location, *chain.from_iterable(self.places(recipe)))
         )
         objects.delete_many([name for name in clearance.own if not name.startswith(records)])
-        others = [name for name in clearance.others if not name.startswith(records)]
+        others = [n for n in clearance.others if not (n.startswith(records) and is_recorded(n))]
         if others:
             shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
             are = "is" if len(others) == 1 else "are"
@@ -211,7 +217,8 @@ class Target:
                 ensure_group(group, attributes=own)
             primary, *_ = outputs = recipe.outputs[data_idx]
             arrays = [
-                _existing(place, dims, dtype) or _create(place, dims, dtype, layout_of, own)
+                _existing(place, dims, dtype, layout_of)
+                or _create(place, dims, dtype, layout_of, own)
                 for place, dims, dtype, layout_of in zip(
                     places,
                     outputs,
@@ -222,8 +229,8 @@ class Target:
             ]
             created.append(tuple(array.with_io(io) for array in arrays))
         objects = Objects(self.location)
-        if self.overwrite or objects.exists(_CLEARED):  # an interrupted run's, that is gone on with
-            objects.delete_many([_CLEARED])
+        if self.overwrite or objects.exists(CLEARED):  # an interrupted run's, that is gone on with
+            objects.delete_many([CLEARED])
         return tuple(created)
 
     @property
@@ -239,7 +246,7 @@ class Target:
         Or what an overwrite left alone that ended between deletion and creation.
         """
         names = Objects(self.location).names()
-        return _CLEARED in names or all(f"{FOLDER}/" in name for name in names)
+        return CLEARED in names or all(f"{FOLDER}/" in name for name in names)
 
 
 def _first_places(group: Location, provenance: object) -> list[Location]:
@@ -258,7 +265,9 @@ def _of_image(provenance: Mapping[str, Any], data_idx: int) -> dict[str, Any]:
     }
 
 
-def _existing(place: Location, dims: Dimensions, dtype: np.dtype[Any]) -> StoredArray | None:
+def _existing(
+    place: Location, dims: Dimensions, dtype: np.dtype[Any], layout: Layout
+) -> StoredArray | None:
     """The array that a run began with, which is gone on with; None where there is none.
 
     Raises
@@ -267,11 +276,19 @@ def _existing(place: Location, dims: Dimensions, dtype: np.dtype[Any]) -> Stored
         If somebody changed it since.
     """
     array = existing_array(place)
-    if array is not None and (array.shape, array.dtype) != (dims.shape, np.dtype(dtype)):
+    if array is None:
+        return None
+    facts = {
+        "shape": (array.shape, dims.shape),
+        "dtype": (array.dtype, np.dtype(dtype)),
+        "chunks": (array.chunks, layout.chunks),
+        "shards": (array.shards, layout.shards),
+    }
+    other = [f"{name} {now}, begun with {was}" for name, (now, was) in facts.items() if now != was]
+    if other:
         raise ValueError(
-            f"The output {place.name} has shape {array.shape} and dtype {array.dtype} now, and was "
-            f"begun with {dims.shape} and {np.dtype(dtype)}. Put its metadata right, or give "
-            "overwrite=True to start anew."
+            f"The output {place.name} was edited since it was begun: {'; '.join(other)}. Put its "
+            "metadata right, or give overwrite=True to start anew."
         )
     return array
 

@@ -128,7 +128,9 @@ class BlocksRecord(Struct, frozen=True):
 class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
     """What the prediction of one image was begun with.
 
-    `run_id` names the folder of its receipts: those of another run never count.
+    `run_id` names the folder of its receipts: those of another run never count. `fill_values` are
+    those of the arrays, as `StoredArray.fill_value` tells them; runs that were begun before have
+    none.
     """
 
     run_id: str = ""
@@ -140,6 +142,7 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
     is_series: bool
     statistics: Statistics | None = None
     identity: IdentityRecord | None = None
+    fill_values: dict[OutputName, str] = {}
 
     def __post_init__(self) -> None:
         outputs = list(self.fingerprint.output.values())

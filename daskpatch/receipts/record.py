@@ -7,6 +7,7 @@
                                         segments of a part's log: of a run, under a claim
     failures/RUN/part-1-of-1.json       blocks that a part set aside
     claims/part-1-of-1/000001.json      who works on a part
+    announced/RUN/part-1-of-1.json      blocks that a part may have begun
     passes/NAME/                        the same of a further pass, save for claims, and
         left/00000007                   what a block leaves beside its receipt
         end.json                        what the pass found in the end
@@ -19,13 +20,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..store import Location, Objects, writing
+from ..store import Location, Objects, plain_name, writing
 from ..support import DEFAULT_PACING, Pacing, counted
 from .document import Document, decode_document, encode_document
 from .receipt import FailedBlock, Receipt
@@ -41,6 +43,13 @@ END = "end.json"
 PASSES = "passes"
 
 CLAIMS = "claims"
+
+_ENTRY = re.compile(
+    r"(passes/[^/]+/)?"
+    r"(run\.json|end\.json|left/\d+|claims/part-\d+-of-\d+/\d+\.json"
+    r"|receipts/([^/]+/)?part-\d+-of-\d+/([0-9a-f]+-)?\d+"
+    r"|(failures|announced)/([^/]+/)?part-\d+-of-\d+\.json)"
+)
 
 _READERS = 16
 
@@ -72,6 +81,15 @@ class Part:
     def works_beside(self, other: Part) -> bool:
         """Whether the blocks of both are different ones."""
         return self.of == other.of and self.number != other.number
+
+
+def is_entry(name: str) -> bool:
+    """Whether an object in a record's folder is of the record: somebody may keep notes there.
+
+    >>> is_entry("claims/part-1-of-1/000001.json"), is_entry("notes.txt")
+    (True, False)
+    """
+    return _ENTRY.fullmatch(plain_name(name)) is not None
 
 
 class Record:
@@ -145,10 +163,9 @@ class Record:
     def clear(self, *, keep: Collection[str] = ()) -> None:
         """Forget the run, its receipts and its further passes, save for some; claims stay."""
         # The claim under which this runs lies here, too.
-        self.documents.delete_all(but=[CLAIMS, PASSES])
-        for name in self.passes():
-            if name not in keep:
-                Record(self.location, name, pacing=self.pacing).documents.delete_all(but=())
+        kept = (f"{CLAIMS}/", *(f"{PASSES}/{name}/" for name in keep))
+        names = self.documents.names(with_temporary=True)
+        self.documents.delete_many([n for n in names if is_entry(n) and not n.startswith(kept)])
 
     def passes(self) -> list[str]:
         """The names of further passes that were begun."""

@@ -254,6 +254,7 @@ class PredictionPass(Pass):
             is_series=self.decided.options.source.is_series,
             statistics=statistics[number] if isinstance(statistics, tuple) else None,
             identity=self._identity_record(),
+            fill_values=self.target.fill_values(self.decided.recipe),
         )
 
     def as_begun(self, documents: Sequence[Document]) -> PredictionPass:

@@ -20,5 +20,5 @@ from .nodes import (
     own_attributes,
     surroundings,
 )
-from .objects import Objects
+from .objects import Objects, plain_name
 from .sight import ChangedError

@@ -71,6 +71,20 @@ class StoredArray:
         return None if self.array.shards is None else tuple(self.array.shards)
 
     @property
+    def fill_value(self) -> str:
+        """What absent chunks are read as: its bytes, in hex, the least significant first.
+
+        One NaN for all: metadata may say no more than "NaN".
+        """
+        fill = np.nan if self._is_filled_with_nan else self.array.fill_value
+        return np.asarray(0 if fill is None else fill, self.dtype.newbyteorder("<")).tobytes().hex()
+
+    @property
+    def _is_filled_with_nan(self) -> bool:
+        fill = self.array.fill_value
+        return self.dtype.kind == "f" and fill is not None and bool(np.isnan(fill))
+
+    @property
     def back_end(self) -> BackEnd:
         """What is used in this process."""
         return self._open()[0]
@@ -146,8 +160,7 @@ class StoredArray:
 
         Where the fill value is NaN, a chunk of NaNs of any kind is not stored, and is that one.
         """
-        fill = self.array.fill_value
-        if values.dtype.kind == "f" and fill is not None and np.isnan(fill):
+        if values.dtype.kind == "f" and self._is_filled_with_nan:
             values[np.isnan(values)] = np.nan  # what "NaN" in metadata is read as
 
     def has_key(self, key: str) -> bool:

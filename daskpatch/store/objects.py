@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -28,6 +29,15 @@ if hasattr(os, "register_at_fork"):
 
 _AT_A_TIME = 64
 """Objects that are deleted at once."""
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.partial$|\.__lock$")
+"""What writes leave that were cut short: zarr's LocalStore writes beside the object under a name
+of chance, tensorstore holds a lock file."""
+
+
+def plain_name(name: str) -> str:
+    """The name of an object; of what a write left that was cut short, the one it was to write."""
+    return _TEMPORARY.sub("", name)
 
 
 class Objects:
@@ -132,21 +142,6 @@ class Objects:
             batch = names[start : start + _AT_A_TIME]
             _wait(delete(batch))
         _remove_empty_folders(self.location)
-
-    def delete_all(self, *, but: Collection[str]) -> None:
-        """Delete what is at the place, save for some folders or objects directly in it."""
-        for name in self.entries():
-            key = self._prefix + name
-            if name in but:
-                continue
-            # A prefix and an object may have one name in an object store, a folder is both locally.
-            if self.exists(name):
-                self.delete(name)
-            else:
-                self._insist(partial(self._delete_folder, key), f"Deleting {name}")
-
-    def _delete_folder(self, key: str) -> None:
-        _wait(self._store.delete_dir(key))
 
     def _insist(self, attempt: Callable[[], T], what: str) -> T:
         return with_backoff(attempt, f"{what} in {self.location.name}", self.delays)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..support import as_dtype
 from .differences import finite_mean_and_deviation
 
 _COUNT = 256
@@ -49,6 +50,10 @@ class ResultSample:
     values: bytes
     mean: float
     deviation: float
+
+    def __post_init__(self) -> None:
+        if len(self.values) % as_dtype("dtype", self.dtype).itemsize:
+            raise ValueError(f"{len(self.values)} bytes are no values of dtype {self.dtype}")
 
     @classmethod
     def of(cls, result: NDArray[Any]) -> ResultSample:

@@ -30,7 +30,7 @@ class RecordedBlocks:
     """The blocks of one pass over one image's arrays (or over none).
 
     `arrays` holds None for those that are not created yet; `first` is the flat index of the first
-    block, `grid` the blocks of the first array; `leaves` says that blocks leave bytes instead.
+    block, `grid` the blocks of the first array. Without arrays blocks leave bytes.
     """
 
     name: str
@@ -39,17 +39,22 @@ class RecordedBlocks:
     arrays: tuple[StoredArray | None, ...]
     dimensions: tuple[Dimensions, ...]
     dtypes: tuple[np.dtype[Any], ...]
+    fill_values: tuple[str | None, ...]
     grid: RegularGrid
     first: int
 
     @cached_property
     def are_as_recorded(self) -> bool:
-        """Whether the arrays that are there have the recorded shapes and dtypes."""
-        recorded = zip(self.arrays, self.dimensions, self.dtypes, strict=False)
+        """Whether the arrays that are there have the recorded shapes, dtypes and fill values."""
+        recorded = zip(self.arrays, self.dimensions, self.dtypes, self.fill_values, strict=False)
         return all(
             array is None
-            or (array.shape, array.dtype.newbyteorder("=")) == (dims.shape, dtype.newbyteorder("="))
-            for array, dims, dtype in recorded
+            or (
+                array.shape == dims.shape
+                and array.dtype.newbyteorder("=") == dtype.newbyteorder("=")
+                and fill_value in (array.fill_value, None)
+            )
+            for array, dims, dtype, fill_value in recorded
         )
 
     @property
@@ -156,6 +161,7 @@ def _of_document(location: Location, record: Record, document: RunDocument) -> R
         arrays=tuple(map(existing_array, locations)),
         dimensions=dimensions,
         dtypes=tuple(np.dtype(output.dtype) for output in outputs.values()),
+        fill_values=tuple(document.fill_values.get(name) for name in outputs),
         grid=document.blocks.grid(dimensions[0].shape),
         first=document.blocks.first,
     )
@@ -177,6 +183,7 @@ def _further(location: Location, images: tuple[RecordedImage, ...]) -> Iterator[
                     arrays=tuple(map(existing_array, places)),
                     dimensions=(),
                     dtypes=(),
+                    fill_values=(),
                     grid=document.blocks.grid(document.of),
                     first=document.blocks.first,
                 )

@@ -45,7 +45,8 @@ class Verification:
     reasons
         Why, by index: `never written` (no receipt), `missing` (written, but objects of it are
         gone), `changed` (other voxels than were written), `corrupt` (cannot be read) or `unlike
-        the record` (the array has another shape or dtype now).
+        the record` (the array has another shape, dtype or fill value now: then only blocks with
+        receipts are named, or the first one).
     total
         Blocks of the output.
     passes
@@ -181,7 +182,7 @@ def verify(
 def _check(recorded: Sequence[RecordedBlocks], threads: int, *, progress: bool) -> Verification:
     """The blocks of one pass compared with their receipts."""
     check = _Comparison(recorded)
-    indices = (index for blocks in recorded for index in blocks.indices)
+    indices = (index for number in range(len(recorded)) for index in check.indices(number))
     window = Window(check, indices, key=f"daskpatch-verify-{uuid4().hex}", threads=threads)
     reasons: dict[int, str] = {}
     total = sum(blocks.grid.n_voxels_before(blocks.grid.n_cells) for blocks in recorded)
@@ -209,18 +210,29 @@ class _Comparison:
         self.receipts = [blocks.record.receipts() for blocks in self.recorded]
         self._firsts = [blocks.first for blocks in self.recorded]
 
+    def indices(self, number: int) -> Sequence[int]:
+        """The blocks to look at; of an array that is another, whose record may say any shape, few.
+
+        They are those with receipts, or the first one.
+        """
+        blocks = self.recorded[number]
+        if blocks.are_as_recorded:
+            return blocks.indices
+        done = [int(index) for index in self.receipts[number]["index"]]
+        return [index for index in done if index in blocks.indices] or blocks.indices[:1]
+
     def __call__(self, index: int) -> tuple[str | None, int]:
         at = bisect_right(self._firsts, index) - 1
         blocks, receipts = self.recorded[at], self.receipts[at]
         voxels = blocks.grid.cell(index - blocks.first).n_voxels
+        if not blocks.are_as_recorded:
+            return UNLIKE, voxels
         row = int(np.searchsorted(receipts["index"], np.uint64(index)))
         if row == len(receipts) or receipts["index"][row] != index:
             return NEVER_WRITTEN, voxels
         digest = int(receipts["digest"][row])
         if not blocks.arrays:
             return _compared_bytes(blocks, index, digest), voxels
-        if not blocks.are_as_recorded:
-            return UNLIKE, voxels
         return _compared(blocks, blocks.boxes(index), digest), voxels
 
 
