@@ -255,6 +255,16 @@ def test_ome_04_without_a_version_is_read(tmp_path, five):
     assert open_image(path).original_axes == "CZYX"
 
 
+def test_the_second_of_two_images_in_one_group_is_named(tmp_path, five):
+    path = ome(tmp_path / "ome.zarr", five[0], "0.5", 3)
+    group = zarr.open_group(str(path))
+    (said,) = group.attrs["ome"]["multiscales"]
+    other = {**said, "datasets": [{"path": "s1"}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [said, other]}
+    with pytest.warns(UserWarning, match=r"2 images .* the first is read, s0\..*/s1"):
+        assert open_image(path).data_shape == (1, 3, 5, 9, 11)
+
+
 @pytest.mark.parametrize(("version", "zarr_format"), [("0.3", 2), ("0.6", 3)])
 def test_another_ome_version_is_refused_by_name(tmp_path, five, version, zarr_format):
     path = ome(tmp_path / "ome.zarr", five[0], version, zarr_format)

@@ -8,6 +8,7 @@ import pytest
 import zarr
 from volumes import save
 
+import daskpatch
 from daskpatch.geometry import RegularGrid
 from daskpatch.store import BACK_ENDS, StoredArray, check_io, existing_array, locate
 
@@ -235,3 +236,22 @@ def test_an_array_created_while_it_is_looked_for_is_found():
     array = existing_array(locate(Late(memory)))
     assert looks.count("zarr.json") > 1
     assert array.shape == (4, 4)
+
+
+@pytest.mark.parametrize("kind", ["array", "group"])
+def test_a_store_that_cannot_be_seen_read_only(volume, kind):
+    """As a ZIP file that was just written, or a store of the user's own."""
+
+    class Plain(zarr.storage.WrapperStore):
+        def with_read_only(self, read_only=False):
+            raise NotImplementedError
+
+    source, output = Plain(zarr.storage.MemoryStore()), Plain(zarr.storage.MemoryStore())
+    group = {"name": "raw"} if kind == "group" else {}
+    zarr.create_array(source, data=volume, chunks=(16, 32, 32), **group)
+    given = zarr.open_group(source)["raw"] if kind == "group" else source
+    daskpatch.predict(
+        given, np.negative, output, axes="ZYX", patch_size=32, overlaps=4, progress=False
+    )
+    assert daskpatch.verify(output, progress=False).ok
+    assert np.array_equal(zarr.open_array(output)[...], np.negative(volume.astype("f4")))

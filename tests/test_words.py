@@ -78,6 +78,26 @@ MISTAKES = {
         {"channels": ["T1"]},
         ("'T1'", "0 to 0", "1 channel", "names none"),
     ),
+    "the program ended": (
+        ("in.zarr", lambda batch: exit(3)),
+        {},
+        ("sys.exit(3)", "raise an error"),
+    ),
+    "masked by post": (
+        ("in.zarr", double),
+        {"post": lambda values: np.ma.masked_less(values, 2)},
+        ("post failed", "the result has masked values", "filled(0)"),
+    ),
+    "weights alone": (
+        ("in.zarr", {"layer.weight": np.zeros(3)}),
+        {},
+        ("is a dict", "load_state_dict(…)", "give the network"),
+    ),
+    "a probe without a field": (
+        ("in.zarr", double),
+        {"probe": "probe.json"},
+        ("probe.json is no saved probe", "no field 'format'"),
+    ),
     "a name that is no model": (("in.zarr", "mine.py"), {}, ("'mine.py'", "'mine.py:model'")),
 }
 
@@ -85,6 +105,7 @@ MISTAKES = {
 @pytest.fixture
 def here(tmp_path, monkeypatch, rng):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "probe.json").write_text("{}")
     save("in.zarr", rng.random((40, 36)).astype("f4"), chunks=(20, 20), dimension_names=["y", "x"])
     return tmp_path
 
@@ -224,6 +245,7 @@ def test_what_the_user_wrote_stays_as_it_is():
         (("--patch-size", "16", "--dtype", "unit8"), "--dtype is 'unit8'"),
         (("--patch-size", "16", "--channels", "DAPI"), "--channels is ('DAPI',)"),
         (("--patch-size", "16", "--axes", "ZYX"), "for example --axes YX"),
+        (("--patch-size", "16", "--augment", "flip"), "or both, --augment flips,rot90"),
     ],
 )
 def test_the_command_line_names_its_flags(here, capsys, arguments, words):

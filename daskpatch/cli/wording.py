@@ -24,10 +24,12 @@ _LONG = "|".join(sorted((word for word in _FLAGS if "_" in word), key=len, rever
 _NUMBERS = r"[-\d, ]+"
 _TEXT = r"'[^',]*'|\"[^\",]*\""
 
+_VALUES = rf"(?:{_NUMBERS}|(?:{_TEXT})(?:, (?:{_TEXT}))*)"
+
 _OPTION = re.compile(
     rf"[\w.]+\([^()]*\)"  # a call in Python stays one
     rf"|(?<![\w.'/-])(?P<given>{_WORD})="
-    rf"(?P<value>True|False|auto|…|-?\d+|{_TEXT}|\({_NUMBERS}\)|\[(?:{_NUMBERS}|{_TEXT})\]"
+    rf"(?P<value>True|False|auto|…|-?\d+|{_TEXT}|\({_VALUES}\)|\[{_VALUES}\]"
     rf"|(?=[\s.,:;)]|$))"
     rf"|^(?P<first>{_WORD})(?= )"
     rf"|(?<![\w.'/=-])(?P<bare>{_LONG})(?![\w'/=.-]\w|=)"

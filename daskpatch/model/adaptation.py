@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,11 @@ def _handle(model: ModelLike, what: str) -> ModelHandle:
         )
     if callable(model):
         return CallableModel(model)
+    if isinstance(model, Mapping):
+        raise TypeError(
+            f"The {what} is a {type(model).__name__}, like the state of a network (its weights). "
+            "Make the network, load_state_dict(…) there, and give the network."
+        )
     raise TypeError(
         f"The {what} is a {type(model).__name__}; needed is a callable, a torch.nn.Module, "
         "'package.module:attribute', 'file.py:attribute' or the path of an .onnx file."

@@ -46,7 +46,8 @@ def as_augment(value: str | Sequence[str] | None) -> tuple[str, ...]:
     kinds = () if value is None else (value,) if isinstance(value, str) else value
     if not isinstance(kinds, Sequence) or not all(kind in _KINDS for kind in kinds):
         raise ValueError(
-            f"augment is {value!r}; needed is 'flips', 'rot90', or both: ('flips', 'rot90')."
+            f"augment is {value!r}; needed is 'flips', 'rot90', or both, "
+            "augment=('flips', 'rot90')."
         )
     return tuple(kind for kind in _KINDS if kind in kinds)
 

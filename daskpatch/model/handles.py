@@ -62,11 +62,19 @@ class LoadedModel:
     def __call__(self, given: Batch | Results) -> Results:
         size = self.fixed_batch
         if size is None or isinstance(given, Mapping):
-            return as_results(self._call(given))
-        parts = [as_results(self._call(part)) for part in _filled(given, size)]
+            return self._results(given)
+        parts = [self._results(part) for part in _filled(given, size)]
         return {
             name: np.concatenate([part[name] for part in parts])[: len(given)] for name in parts[0]
         }
+
+    def _results(self, given: Batch | Results) -> Results:
+        try:
+            return as_results(self._call(given))
+        except SystemExit as error:  # which would end a notebook's kernel, or a worker
+            raise RuntimeError(
+                f"it called sys.exit({error.code!r}), which is to end a program; raise an error"
+            ) from error
 
     @property
     def fixed_batch(self) -> int | None:
@@ -129,7 +137,7 @@ def _native(value: Any) -> NDArray[Any]:
         value = value.detach().cpu()
         # NumPy has no bfloat16.
         value = value.float() if str(value.dtype) == "torch.bfloat16" else value
-    array = unmasked(value, "the model's result")
+    array = unmasked(value, "the result")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..support import load_extra
+from ..support import load_extra, said_by
 from .archive import check_archive
 from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
@@ -145,7 +145,7 @@ class _TorchCall:
 def _resolve(torch: Any, name: str, module: Any) -> Any:
     """The device of a name; for `"auto"` the GPU where a module is, or else the first there is."""
     if name != "auto":
-        return torch.device(name)
+        return _named_device(torch, name)
     if not isinstance(module, Path):
         for tensor in module.state_dict().values():
             if getattr(tensor, "is_cuda", False):
@@ -155,6 +155,25 @@ def _resolve(torch: Any, name: str, module: Any) -> Any:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def _named_device(torch: Any, name: str) -> Any:
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device is {name!r}; needed is 'auto', 'cpu', 'cuda', 'cuda:1', 'mps', or another "
+            "device that torch knows."
+        ) from error
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # each device's library raises its own
+        said = said_by(error).partition(". ")[0]
+        raise ValueError(
+            f"device is {name!r}, which torch cannot use here: {said}. Give device='auto', which "
+            "takes what there is, or 'cpu'."
+        ) from error
+    return device
 
 
 def _open(torch: Any, module_or_path: Any) -> Any:

@@ -217,7 +217,9 @@ class Probe:
             if values["format"] != _FORMAT:
                 raise ValueError(f"it has format {values['format']}, not {_FORMAT}")
             return cls.of(values)
-        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+        except KeyError as error:
+            raise ValueError(f"{path} is no saved probe: it has no field {error}.") from error
+        except (ValueError, TypeError, ArithmeticError) as error:
             raise ValueError(f"{path} is no saved probe: {said_by(error)}.") from error
 
     @classmethod

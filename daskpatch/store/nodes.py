@@ -24,6 +24,7 @@ from .foreign_files import instead_of_zarr, neighbour_of
 from .lenient import LenientStore
 from .location import Location, locate
 from .objects import Objects
+from .reopening import reading_mode
 
 _REMOTE = (
     "Check the URL, the network and the credentials (of S3: AWS_ACCESS_KEY_ID and so on, or "
@@ -76,7 +77,7 @@ def without_consolidated(group: zarr.Group) -> zarr.Group:
         return zarr.open_group(
             store=group.store,
             path=group.path,
-            mode="r",
+            mode=reading_mode(group.store),
             zarr_format=group.metadata.zarr_format,
             use_consolidated=False,
         )
@@ -112,13 +113,14 @@ def _existing(location: Location) -> AnyArray | zarr.Group | None:
 
 def _opened(location: Location) -> AnyArray | zarr.Group:
     location.check_process()
+    store, path, mode = location.store, location.path, reading_mode(location.store)
     try:
-        return zarr.open(store=location.store, path=location.path, mode="r")
+        return zarr.open(store=store, path=path, mode=mode)
     except KeyError:  # of a store that makes up its keys, and has none of Zarr v3
-        return zarr.open(store=location.store, path=location.path, mode="r", zarr_format=2)
+        return zarr.open(store=store, path=path, mode=mode, zarr_format=2)
     except ContainsArrayError:
         # Created just now: zarr looks for an array first, and finds it when it looks for a group.
-        return zarr.open_array(store=location.store, path=location.path, mode="r")
+        return zarr.open_array(store=store, path=path, mode=mode)
 
 
 def _opened_leniently(location: Location) -> AnyArray | zarr.Group | None:
@@ -128,7 +130,7 @@ def _opened_leniently(location: Location) -> AnyArray | zarr.Group | None:
     store = LenientStore(location.store)
 
     def attempt() -> AnyArray | zarr.Group:
-        return zarr.open(store=store, path=location.path, mode="r")
+        return zarr.open(store=store, path=location.path, mode=reading_mode(store))
 
     try:
         return at_first(attempt, f"Opening {location.name}")
@@ -217,8 +219,12 @@ def _readable_members(group: zarr.Group) -> Iterator[tuple[str, AnyArray | zarr.
 
 def _consolidated_members(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group]]:
     """The members that a group's consolidated metadata name, as they are: servers may not list."""
-    version = group.metadata.zarr_format
-    as_told = zarr.open_group(store=group.store, path=group.path, mode="r", zarr_format=version)
+    as_told = zarr.open_group(
+        store=group.store,
+        path=group.path,
+        mode=reading_mode(group.store),
+        zarr_format=group.metadata.zarr_format,
+    )
     if not _is_consolidated(as_told):
         return []
     found = ((name, group.get(name)) for name, _ in as_told.members())

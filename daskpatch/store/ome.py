@@ -5,6 +5,7 @@ https://ngff.openmicroscopy.org/0.5/ (multiscales metadata).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -63,13 +64,21 @@ def ome_level(group: zarr.Group, name: str) -> OmeLevel:
             f"of its arrays with axes=, for example {name}/0."
         )
     try:
-        first = msgspec.convert(found, Annotated[list[_Multiscale], Meta(min_length=1)])[0]
+        images = msgspec.convert(found, Annotated[list[_Multiscale], Meta(min_length=1)])
+        first = images[0]
         path = check_inside(first.datasets[0].path, "datasets[0].path")
     except ValueError as error:  # msgspec's is one
         raise ValueError(
             f"The OME metadata of {name} (multiscales) are malformed: {error}. Open one of its "
             f"arrays with axes=, for example {name}/0."
         ) from None
+    if len(images) > 1:
+        other = images[1].datasets[0].path
+        warnings.warn(
+            f"{name} holds {len(images)} images (multiscales); the first is read, {path}. Name the "
+            f"array of another, for example {name}/{other:.60}.",
+            stacklevel=2,
+        )
     return OmeLevel(path, tuple(axis.name for axis in first.axes), _channel_names(attributes))
 
 

@@ -9,6 +9,16 @@ from zarr.abc.store import Store
 from zarr.types import AnyArray
 
 
+def reading_mode(store: Store) -> Literal["r", "r+"]:
+    """The mode in which zarr reads a store: not every one can be seen read-only."""
+    try:
+        if not store.read_only:
+            store.with_read_only(read_only=True)
+    except NotImplementedError:
+        return "r+"
+    return "r"
+
+
 def reopened(array: AnyArray, store: Store | None = None) -> AnyArray:
     """The array as its store has it now, or another store that shows the same keys.
 

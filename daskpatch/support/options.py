@@ -243,6 +243,18 @@ def _fields(kind: type[Options], words: Mapping[str, object]) -> list[str]:
     return [words_of(kind)[word].name for word in words]
 
 
+_ELSEWHERE = {
+    **dict.fromkeys(["tile_size", "tile_shape", "roi_size"], "Did you mean 'patch_size'?"),
+    **dict.fromkeys(["halo", "depth"], "Did you mean 'overlaps'? It is twice the halo."),
+    **dict.fromkeys(
+        ["n_workers", "num_workers", "workers", "n_jobs"],
+        "Give threads=, or the client of a cluster as client=.",
+    ),
+    "device": "It is the model's: daskpatch.TorchModel(network, device=…).",
+}
+"""What to give instead of words that other libraries have (MONAI, Dask, scikit-learn, torch)."""
+
+
 def refuse_unknown(words: Mapping[str, object], verb: str, *kinds: type[Options]) -> None:
     """Refuse words that no option has.
 
@@ -254,7 +266,8 @@ def refuse_unknown(words: Mapping[str, object], verb: str, *kinds: type[Options]
     known = [word for kind in kinds for word in words_of(kind)]
     for word in words.keys() - known:
         similar = difflib.get_close_matches(word, known, 1)
-        hint = f" Did you mean {similar[0]!r}?" if similar else ""
+        hint = f"Did you mean {similar[0]!r}?" if similar else ""
+        hint = f" {_ELSEWHERE.get(word, hint)}".rstrip()
         raise TypeError(f"{verb}() got an unexpected keyword argument {word!r}.{hint}")
 
 

@@ -448,3 +448,17 @@ def test_weights_of_any_bytes_are_loaded(tmp_path):
     program = torch.export.export(module, (torch.zeros(1, 1, 64, 64),))
     torch.export.save(program, tmp_path / "net.pt2")
     assert planned(tmp_path / "net.pt2").view[0, 0, 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ("gpu", "needed is 'auto', 'cpu', 'cuda'"),
+        ("hpu", "cannot use here"),
+        ("cuda:99", "device="),
+    ],
+)
+def test_a_device_that_is_not_there(device, words):
+    model = TorchModel(torch.nn.Identity(), device=device)
+    with pytest.raises(ValueError, match=f"device is '{device}'.*{words}"):
+        daskpatch.plan(np.zeros((32, 32), "f4"), model, axes="YX", patch_size=16)
