@@ -425,3 +425,43 @@ def test_an_output_whose_metadata_were_edited_is_bad_and_not_gone_on_with(source
     if field != "fill_value":  # no block that is still to come depends on it
         with pytest.raises(ValueError, match="Put its metadata right"):
             predict(source, double, output, resume=True)
+
+
+# Chunks that are elsewhere
+
+
+def link_all(path, chunk):
+    (path / "c").rename(path.parent / "elsewhere")
+    (path / "c").symlink_to(path.parent / "not mounted")
+
+
+def link_one(path, chunk):
+    chunk.unlink()
+    chunk.symlink_to(path.parent / "not fetched")
+
+
+def folder_for_one(path, chunk):
+    chunk.unlink()
+    chunk.mkdir()
+
+
+def file_for_some(path, chunk):
+    shutil.rmtree(chunk.parent)
+    chunk.parent.write_text("")
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+@pytest.mark.parametrize("change", [link_all, link_one, folder_for_one, file_for_some])
+def test_chunks_that_only_seem_absent(source, tmp_path, io, change):
+    change(source, source / "c" / "6" / "0" / "0")
+    with pytest.raises((OSError, RuntimeError), match="could not be read"):
+        predict(source, double, tmp_path / "out.zarr", io=io, retries=0)
+
+
+def test_chunks_behind_a_link_are_read(source, image, tmp_path):
+    (source / "c").rename(tmp_path / "elsewhere")
+    (source / "c").symlink_to(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "elsewhere" / "3")
+    predict(source, double, tmp_path / "out.zarr")
+    image[24:32] = 0
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), image * 2)

@@ -287,3 +287,25 @@ def test_receipts_of_another_run_never_count(image, tmp_path):
     (out / name).parent.mkdir(parents=True, exist_ok=True)
     (out / name).write_bytes(content)  # a flush of the first driver that came late
     assert daskpatch.status(out).done == 1
+
+
+@pytest.mark.parametrize("name", ["Thumbs.db", "000001.json.bak", "desktop.ini"])
+def test_files_of_others_among_claims_are_no_claims(image, tmp_path, name):
+    out = tmp_path / "out.zarr"
+    predict(image, triple, out, region=np.s_[:16, :16])
+    claims = out / ".daskpatch" / "claims" / "part-1-of-1"
+    claims.mkdir(parents=True, exist_ok=True)
+    (claims / name).write_text("x")
+    predict(image, triple, out, resume=True)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "3", "{"])
+def test_a_claim_that_is_none_is_named(image, tmp_path, content):
+    out = tmp_path / "out.zarr"
+    predict(image, triple, out, region=np.s_[:16, :16])
+    claims = out / ".daskpatch" / "claims" / "part-1-of-1"
+    claims.mkdir(parents=True, exist_ok=True)
+    (claims / "000007.json").write_text(content)
+    with pytest.raises(daskpatch.ClaimedError, match=r"000007\.json, a claim, cannot be read"):
+        predict(image, triple, out, resume=True)

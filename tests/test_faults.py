@@ -1,6 +1,7 @@
 """What goes wrong on the way: workers that die, models that fail, stores that refuse."""
 
 import contextlib
+import functools
 import os
 import random
 import signal
@@ -214,6 +215,30 @@ def test_resources_that_workers_offer_and_that_they_do_not(stored, tmp_path, who
         report = predict(stored, tmp_path / "out.zarr", client=client, resources={"GPU": 1})
     assert report.failed == 0
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), whole)
+
+
+class UntellableError(Exception):
+    """One that says what it is by saying what it is."""
+
+    def __repr__(self):
+        return repr(self)
+
+    __str__ = __repr__
+
+
+def untellable(home, batch):
+    """Fails everywhere but at home."""
+    if os.getpid() != home:
+        raise UntellableError
+    return batch
+
+
+def test_an_error_that_cannot_be_told_ends_its_block(stored, tmp_path, two_workers):
+    model = functools.partial(untellable, os.getpid())
+    with pytest.raises(daskpatch.RunFailed, match="UntellableError"):
+        predict(
+            stored, tmp_path / "out.zarr", model, client=two_workers, retries=0, model_id="failing"
+        )
 
 
 def test_resources_need_a_client(stored, tmp_path):

@@ -1,6 +1,7 @@
 """What may be at the output's place, and that nobody loses anything there."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -502,3 +503,18 @@ def test_a_source_behind_a_link_inside_a_store_is_recognised(tmp_path, stored, v
     with pytest.raises(ValueError, match="is the input"):
         predict(out, linked, axes="ZYX", overwrite=True)
     assert np.array_equal(read(out), volume * np.float32(2))
+
+
+def test_an_array_in_the_place_of_a_member_is_not_gone_on_with(tmp_path, stored):
+    out = tmp_path / "series.zarr"
+    options = {"patch_size": 16, "overlaps": 4, "progress": False}
+    daskpatch.predict([stored, stored], np.positive, out, **options)
+    shape = zarr.open_array(str(out / "1")).shape
+    shutil.rmtree(out / "1")
+    made = zarr.open_array(str(out / "0"))
+    save(out / "1", np.full(shape, 7, made.dtype), chunks=made.chunks)
+    before = files(out / "1")
+    for words in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises((ValueError, FileExistsError), match="daskpatch did not make"):
+            daskpatch.predict([stored, stored], np.positive, out, **options, **words)
+    assert files(out / "1") == before

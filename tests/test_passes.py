@@ -34,7 +34,7 @@ def planned(source, out, model=gaussian, **options):
 
 def run_both(plan, out, *, client=None, kind=Doubled, seconds=0.0, **options):
     """The prediction, then twice of it."""
-    crew = Crew(client, 2)
+    crew = Crew(client, 2, is_here=client is None)
     passes = [*passes_of(plan, 2), doubled(plan, out, kind, seconds=seconds)]
     return carry_out(passes, Run(client, progress=False, **options), crew)
 
@@ -116,7 +116,7 @@ def test_a_pass_takes_its_grid_from_the_record(stored, out, whole):
     coarse = daskpatch.plan(stored, gaussian, out, **{**TILES, "block_shape": None, "chunks": None})
     assert coarse.block_shape != plan.block_shape
     passes = [*passes_of(coarse, 2), doubled(coarse, out)]
-    report = carry_out(passes, Run(progress=False, resume=True), Crew(None, 2))
+    report = carry_out(passes, Run(progress=False, resume=True), Crew(None, 2, is_here=True))
     assert (report.done, report.skipped) == (0, 2 * plan.n_blocks)
     assert document.read_bytes() == before
 
@@ -126,7 +126,7 @@ def test_a_pass_that_begins_later_follows_the_grid_of_the_one_before(stored, out
     plan.run(progress=False)
     coarse = daskpatch.plan(stored, gaussian, out, **{**TILES, "block_shape": None, "chunks": None})
     passes = [*passes_of(coarse, 2), doubled(coarse, out)]
-    report = carry_out(passes, Run(progress=False, resume=True), Crew(None, 2))
+    report = carry_out(passes, Run(progress=False, resume=True), Crew(None, 2, is_here=True))
     assert (report.done, report.skipped) == (plan.n_blocks, plan.n_blocks)
     assert daskpatch.status(out).passes == {"doubled": (plan.n_blocks, plan.n_blocks)}
     assert_doubled(out, whole)
@@ -148,7 +148,7 @@ def test_two_passes_never_write_one_array(stored, out):
 
     passes = [*passes_of(plan, 2), doubled(plan, out), doubled(plan, out, Again)]
     with pytest.raises(ValueError, match="doubled and again both write"):
-        carry_out(passes, Run(progress=False), Crew(None, 2))
+        carry_out(passes, Run(progress=False), Crew(None, 2, is_here=True))
     assert not out.exists()
 
 

@@ -45,7 +45,7 @@ def test_a_plan_is_drawn_over_its_image(image):
     blocks = lines_of(figure, "tab:red")
     assert blocks[0] == [y for y in (0, 24, 48) if top <= y <= bottom]
     assert blocks[1] == [x for x in (0, 24) if left <= x <= right]
-    assert lines_of(figure, "white")[0] == [y for y in range(0, 60, 12) if top <= y <= bottom]
+    assert lines_of(figure, "yellowgreen")[0] == [y for y in range(0, 60, 12) if top <= y <= bottom]
     sizes = {(round(p.get_width()), round(p.get_height())) for p in axes.patches}
     assert (16, 16) in sizes  # tiles
     assert (12, 12) in sizes  # what is kept of one

@@ -1,5 +1,7 @@
 """Two models never meet in one output: what tells them apart, and in what one may differ."""
 
+import contextlib
+import dataclasses
 import json
 import logging
 import subprocess
@@ -256,3 +258,120 @@ def test_another_post_is_named(image, out):
 
     begun(image, model, out, post=lambda values: values * 2)
     refused(image, model, out, "post.code was", post=lambda values: values * 3)
+
+
+# A plan that is older than its model
+
+
+class Scale:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, batch):
+        return batch * self.factor
+
+
+FACTOR = 2.0
+
+
+def of_a_global(batch):
+    return batch * FACTOR
+
+
+def change_attribute(monkeypatch, what):
+    what.factor = 3.0
+
+
+def change_global(monkeypatch, what):
+    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 3.0)
+
+
+@pytest.mark.parametrize("how", ["part", "resume", "later"])
+@pytest.mark.parametrize(
+    ("make", "change", "word"),
+    [
+        (lambda: (Scale(2.0), None), change_attribute, "model .*Scale.* .factor."),
+        (lambda: (of_a_global, None), change_global, "model .*attributes .FACTOR"),
+        (lambda: (np.positive, Scale(2.0)), change_attribute, "post .*Scale.* .factor."),
+    ],
+)
+def test_a_plan_is_of_the_model_that_it_was_made_with(
+    image, out, monkeypatch, how, make, change, word
+):
+    model, post = make()
+    plan = daskpatch.plan(image, model, out, post=post, **TILES)
+    first, second = {"part": (1, 2)}, {"part": (2, 2)}
+    if how == "resume":
+        first, second = {"region": np.s_[:12, :12]}, {"resume": True}
+    if how == "later":
+        second = {}
+    else:
+        plan.run(progress=False, **first)
+    change(monkeypatch, model if post is None else post)
+    with pytest.raises(ValueError, match=f"{word}.* changed. Make the plan anew"):
+        plan.run(progress=False, **second)
+
+
+def test_a_file_that_is_replaced_after_the_plan(image, tmp_path, out):
+    file = tmp_path / "net.py"
+    file.write_text("def model(batch):\n    return batch * 2\n")
+    plan = daskpatch.plan(image, f"{file}:model", out, **TILES)
+    file.write_text("def model(batch):\n    return batch * 3\n")
+    with pytest.raises(ValueError, match=r"net\.py:model is not what it was .* code changed"):
+        plan.run(progress=False)
+    assert not out.exists()
+
+
+def test_a_model_that_counts_is_run_again_by_its_plan(image, out):
+    class Counting:
+        calls = 0
+
+        def __call__(self, batch):
+            self.calls += 1
+            return batch * 2
+
+    plan = daskpatch.plan(image, Counting(), out, **TILES)
+    plan.run(part=(1, 2), progress=False)
+    plan.run(part=(2, 2), progress=False)
+    np.testing.assert_array_equal(zarr.open_array(str(out))[...], image * 2)
+
+
+# Code that says it is Python's own, or a library's
+
+
+def made_of_text(factor):
+    known = {}
+    exec(f"class Model:\n    def __call__(self, batch):\n        return batch * {factor}", known)
+    return known["Model"]()
+
+
+def made_of_fields(factor):
+    def call(self, batch):
+        return batch * factor
+
+    return dataclasses.make_dataclass("Model", [], namespace={"__call__": call})()
+
+
+@pytest.mark.parametrize("make", [made_of_text, made_of_fields])
+def test_classes_that_say_they_are_pythons_own(image, out, make):
+    def saturated(factor):
+        inner = make(factor)
+        return lambda batch: np.minimum(inner(batch), 1.0)
+
+    begun(image, saturated(2), out)
+    refused(image, saturated(3), out, "model.(code|attributes)")
+
+
+def test_what_a_librarys_decorator_hides_asks_for_an_id(image, out, tmp_path):
+    file = open(tmp_path / "log.txt", "w")  # noqa: SIM115 (it has no identity while it is open)
+
+    @contextlib.contextmanager
+    def quietly():
+        yield
+
+    @quietly()
+    def model(batch):
+        return batch + 0 * len(file.name)
+
+    with file, pytest.raises(ValueError, match="no identity.*model_id"):
+        predict(image, model, out, part=(1, 2), resume=True)

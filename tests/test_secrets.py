@@ -8,6 +8,7 @@ import threading
 import traceback
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,11 +142,38 @@ def test_nothing_of_a_run_that_fails_tells_a_secret(server, tmp_path, source, an
         ("Authorization: Bearer abcdefghij", "Authorization: ***"),
         ("token=None", "token=None"),
         ("a Basic fact", "a Basic fact"),
+        ("http://me:a/SECRET@h/s.zarr", "http://h/s.zarr"),
+        ("http://me:SECRET#b@h/s.zarr", "http://h/s.zarr"),
+        ("http:/me:SECRET@h/s.zarr", "http:/h/s.zarr"),
+        ("http://h:8080/path@2x.png", "http://h:8080/path@2x.png"),
+        ("headers {'X-API-Key': 'SECRET'}", "headers {'X-API-Key': ***}"),
+        ("bad api-key: SECRET", "bad api-key: ***"),
+        ("'private_key': 'SECRET'", "'private_key': ***"),
+        ("get(auth=('me', 'SECRET'))", "get(auth=***)"),
+        ("Cookie: session=SECRET; a=1", "Cookie: ***"),
+        ("key='0123456789abcdef'", "key=***"),
+        ("key='c/0/0'", "key='c/0/0'"),
     ],
 )
 def test_texts_lose_their_secrets_and_nothing_else(text, shown):
     assert redacted(text) == shown
     assert redacted(shown) == shown
+
+
+def test_ids_and_names_of_models_tell_no_secret(tmp_path):
+    image, url = np.ones((16, 16), "f4"), f"https://me:{PASSWORD}@h/m.onnx"
+    tiles = {"axes": "YX", "patch_size": 16}
+    out = tmp_path / "out.zarr"
+    daskpatch.predict(
+        image, np.abs, out, post=np.abs, model_id=url, post_id=url, progress=False, **tiles
+    )
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert files
+    assert not any(PASSWORD.encode() in path.read_bytes() for path in files)
+    for options in ({"model": url}, {"model": np.abs, "probe": url}):
+        with pytest.raises((ValueError, FileNotFoundError)) as told:
+            daskpatch.plan(image, **options, **tiles)
+        assert PASSWORD not in str(told.value)
 
 
 def test_a_server_s_page_is_no_error_text():

@@ -294,3 +294,20 @@ def test_the_measuring_of_statistics_can_be_interrupted(tmp_path):
     interruption = Interruption()
     with pytest.raises(KeyboardInterrupt):
         plan.run(progress=False, interruption=interruption)
+
+
+@pytest.mark.parametrize("later", ["uint16", "float32", "uint8"])
+def test_post_that_gives_another_dtype_later_is_refused(tmp_path, later):
+    """The smallest dtype that holds the ids is another one where there are more of them."""
+    values = np.zeros((64, 64), "f4")
+    values[:8, :8] = 1
+
+    def labelled(block):
+        return (block * 200).astype(later if block.max() else "uint8")
+
+    words = {"axes": "YX", "patch_size": 16, "chunks": 16, "post": labelled, "progress": False}
+    if later == "uint8":
+        daskpatch.predict(values, np.positive, tmp_path / "out.zarr", **words)
+        return
+    with pytest.raises(daskpatch.RunFailed, match=f"1 channel of {later} .* 1 channel of uint8"):
+        daskpatch.predict(values, np.positive, tmp_path / "out.zarr", **words, retries=0)

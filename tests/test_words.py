@@ -4,11 +4,13 @@ import dataclasses
 import signal
 import threading
 
+import dask
 import numpy as np
 import pytest
 import xarray
 import zarr
 from example_models import double
+from scipy import ndimage
 from volumes import read, save
 
 import daskpatch
@@ -78,6 +80,33 @@ MISTAKES = {
         {"channels": ["T1"]},
         ("'T1'", "0 to 0", "1 channel", "names none"),
     ),
+    "a script as a model": (
+        ("in.zarr", "script.py:model"),
+        {},
+        ("script.py called sys.exit(0) while it was loaded", "__name__ == '__main__'"),
+    ),
+    "a margin that is not cut": (
+        ("in.zarr", double),
+        {"margin": 4, "overlaps": 8},
+        ("margin is ((4, 4), (4, 4))", "as many voxels as its tile has, (16, 16)", "Leave margin"),
+    ),
+    "tiles mixed in a batch": (
+        ("in.zarr", lambda batch: ndimage.gaussian_filter(batch, 1.0)),
+        {"batch_size": 4},
+        ("another result for a tile when another tile is in its batch", "give batch_size=1"),
+    ),
+    "true for a number": (("in.zarr", double), {"overlaps": True}, ("overlaps is True", "voxels")),
+    "an empty answer": (("in.zarr", lambda batch: []), {}, ("gave no array", "(1, 1, 16, 16)")),
+    "a delayed value": (
+        (dask.delayed(np.zeros)((8, 8)), double),
+        {},
+        ("is a Delayed", "dask.array.from_delayed"),
+    ),
+    "an option of the run": (
+        ("in.zarr", double),
+        {"progress": False},
+        ("'progress'", "run and predict take it"),
+    ),
     "the program ended": (
         ("in.zarr", lambda batch: exit(3)),
         {},
@@ -106,6 +135,7 @@ MISTAKES = {
 def here(tmp_path, monkeypatch, rng):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "probe.json").write_text("{}")
+    (tmp_path / "script.py").write_text("import sys\nmodel = abs\nsys.exit(0)\n")
     save("in.zarr", rng.random((40, 36)).astype("f4"), chunks=(20, 20), dimension_names=["y", "x"])
     return tmp_path
 
@@ -113,7 +143,7 @@ def here(tmp_path, monkeypatch, rng):
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_answered(here, mistake):
     given, options, words = MISTAKES[mistake]
-    with pytest.raises((ValueError, TypeError, RuntimeError)) as told:
+    with pytest.raises((ValueError, TypeError, RuntimeError, ImportError)) as told:
         daskpatch.plan(*given, **{**TILES, **options})
     for word in words:
         assert word in str(told.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..model import LoadedModel, OutputArray, Results
+from ..support import counted
 from ..values import store_values
 from .stitching import Destination
 
@@ -37,9 +38,7 @@ def apply_post(post: LoadedModel, stitched: Results, shape: tuple[int, ...]) -> 
     return named
 
 
-def store_post(
-    made: Results, stored: Sequence[OutputArray], targets: Sequence[Destination]
-) -> None:
+def store_post(made: Results, trial: Sequence[OutputArray], targets: Sequence[Destination]) -> None:
     """Put what `apply_post` gave where it belongs.
 
     Raises
@@ -47,17 +46,21 @@ def store_post(
     ValueError
         If it is not as on the trial tile.
     """
-    channels = {output.name: output.channels for output in stored}
+    expected = {output.name: (output.channels, output.dtype) for output in trial}
     for target in targets:
         values = made.get(target.name)
-        if values is None or len(values) != channels[target.name]:
-            got = _described({name: len(array) for name, array in made.items()})
+        if values is None or (len(values), values.dtype.name) != expected[target.name]:
+            got = {name: (len(array), array.dtype.name) for name, array in made.items()}
             raise ValueError(
-                f"post gave {got} for a block of {target.values.shape[1:]}; on the trial tile it "
-                f"gave {_described(channels)}. It must always give the same."
+                f"post gave {_described(got)} for a block of {target.values.shape[1:]}; on the "
+                f"trial tile it gave {_described(expected)}. It must always give the same "
+                "channels and dtype, such as result.astype('uint32')."
             )
         store_values(target.values, values[target.channels])
 
 
-def _described(channels: Mapping[str, int]) -> str:
-    return ", ".join(f"{name or 'one array'} of {n} channels" for name, n in channels.items())
+def _described(arrays: Mapping[str, tuple[int, str]]) -> str:
+    return ", ".join(
+        f"{name or 'one array'} of {counted(n, 'channel')} of {dtype}"
+        for name, (n, dtype) in arrays.items()
+    )

@@ -31,6 +31,8 @@ class Recipe:
         In which tiles are predicted: more than one for test-time augmentation.
     post
         What makes the stored arrays of the stitched ones; None where they are the same.
+    made
+        What it made of the trial tile, in its own dtypes.
     normalize
         How values are mapped before the model, and whether results are mapped back.
     """
@@ -46,6 +48,7 @@ class Recipe:
     stitch: str = "crop"
     positions: tuple[Position, ...] = (Position(),)
     post: SharedModel | None = None
+    made: tuple[OutputArray, ...] = ()
     normalize: Normalize = Normalize()
 
     @property

@@ -143,7 +143,7 @@ class Sample:
             stitcher.finish()
             stitched = {to.name: to.values for to in whole}
             made = apply_post(load(self.prediction.post), stitched, self.region.shape)
-            store_post(made, self.prediction.stored, self.targets)
+            store_post(made, self.prediction.made, self.targets)
 
     def _stitcher(self, destinations: Sequence[Destination]) -> Stitcher:
         prediction = self.prediction

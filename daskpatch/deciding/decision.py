@@ -125,6 +125,7 @@ def _recipe(
         stitch=options.output.stitch,
         positions=options.model.positions(len(trial.tile_shape)),
         post=options.output.function,
+        made=() if options.output.function is None else trial.stored,
         normalize=options.normalize,
     )
 

@@ -48,8 +48,14 @@ class Code:
 
     @cached_property
     def told(self) -> Parts | str | None:
-        """What is recorded of it; digested once, whatever the number of images."""
+        """What is recorded of it, as it was when it was looked at."""
         return self.id if self.contents is None else self.without(self.left_out)
+
+    def now(self) -> Parts | str | None:
+        """What would be recorded of it by now: `told`, unless somebody changed it."""
+        if self.contents is None:
+            return self.id
+        return self.shared.handle.contents(Look(left_out=self.left_out)).parts(self.left_out)
 
     def without(self, left_out: tuple[str, ...]) -> Parts:
         """Its parts, without what some attributes and variables hold."""
@@ -117,7 +123,9 @@ def identify(
         name: _code(name, shared, given_id, before.get(name))
         for name, (shared, given_id) in _asked(options).items()
     }
-    return Identity(codes["model"], codes.get("post"), results)
+    found = Identity(codes["model"], codes.get("post"), results)
+    found.text()  # now: what it is made of may change until somebody asks
+    return found
 
 
 def code_identity(options: PlanOptions) -> Identity:

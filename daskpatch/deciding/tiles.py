@@ -33,10 +33,20 @@ def is_auto(value: object) -> bool:
     return isinstance(value, str) and value == AUTO
 
 
+_VOXELS = "voxels: an integer, or one for each spatial axis, such as (16, 64, 64)"
+
+
 def _as_voxels(name: str, value: object) -> object:
-    if value is None or is_auto(value):
-        return value
-    needed = "voxels: an integer, or one for each spatial axis, such as (16, 64, 64); or 'auto'"
+    return _plain(name, value, _VOXELS)
+
+
+def _as_voxels_or_auto(name: str, value: object) -> object:
+    return value if is_auto(value) else _plain(name, value, f"{_VOXELS}; or 'auto'")
+
+
+def _plain(name: str, value: object, needed: str) -> object:
+    if value is None:
+        return None
     need(not isinstance(value, str), name, value, needed)
     plain = plain_sizes(value)
     need(plain is not None, name, value, needed)
@@ -113,7 +123,7 @@ class Tiles(Options):
     patch_size: Sizes | Literal["auto"] | None = option(
         None,
         parser=SIZES_OR_AUTO,
-        check=_as_voxels,
+        check=_as_voxels_or_auto,
         shows_in="tiling.patch_size",
         help="Voxels per spatial axis, or auto.",
         example=24,
@@ -121,7 +131,7 @@ class Tiles(Options):
     overlaps: Sizes | Literal["auto"] | None = option(
         None,
         parser=SIZES_OR_AUTO,
-        check=_as_voxels,
+        check=_as_voxels_or_auto,
         shows_in="tiling.overlaps",
         help="Voxels that neighbours share, or auto.  [0]",
         example=8,

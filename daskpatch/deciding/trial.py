@@ -34,6 +34,7 @@ from ..probing import ProbedModel, measure_sizes
 from ..support import all_said_by, holds_numbers, peak_memory
 from ..values import ResultSample
 from .agreement import averaging, check_positions, check_undo
+from .batching import check_batch
 from .labelling import warn_of_labels
 from .plan_options import PlanOptions
 from .trial_tile import TrialTile
@@ -97,6 +98,8 @@ def run_trial(tile: TrialTile, options: PlanOptions, *, side_by_side: bool) -> T
     check_positions(model, signature)
     # A mean over positions is of floats, whatever the model gives.
     own = loaded(tile.batch_of(patch, value_map)) if model.augment else results
+    if options.tiles.batch_size != 1 or loaded.spatial_axes not in (None, patch.ndim - 1):
+        check_batch(loaded, tile.batch_of(patch, value_map), own, specs)
     samples = {name: ResultSample.of(values) for name, values in own.items()}
     is_mask = options.output.dtype is not None and options.output.dtype == "bool"
     if not averaging(model, options.output) and options.output.function is None and not is_mask:
@@ -165,7 +168,13 @@ def _signature(
     for output in outputs:
         needed = (1, output.channels, *spatial)
         check_result(results[output.name], batch.shape, needed, lambda: specs)
-    if not outputs or 0 in spatial:
+    if not outputs:
+        raise ModelError(
+            f"The model gave no array for the trial tile ({describe_tile(specs)}), given "
+            f"{batch.shape}; needed is one, (N, C, (Z), Y, X), or a dict, list or tuple of some.",
+            specs,
+        )
+    if 0 in spatial:
         raise ModelError(
             f"The model gave no voxels for the trial tile ({describe_tile(specs)}). If it cuts a "
             "margin off its tiles, give that (margin=…), else larger tiles (patch_size, min_size).",
@@ -244,6 +253,12 @@ def _scale_and_margin(
         return tuple(along.scale for along in found), tuple(along.sides for along in found)
     if scale is None:
         assert margin is not None
+        if spatial == tile and any(map(any, margin)):
+            raise ValueError(
+                f"margin is {margin}, and the model gave as many voxels as its tile has, {tile}: "
+                "it cuts no margin. Leave margin out; of one that cuts and enlarges give scale, "
+                "too."
+            )
         scale = tuple(
             _whole_ratio(m, n - a - b) for n, m, (a, b) in zip(tile, spatial, margin, strict=True)
         )

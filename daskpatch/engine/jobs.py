@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
 import cloudpickle  # dask's and distributed's own way to send things
@@ -68,8 +69,30 @@ def run_registered(key: str, index: int) -> Any:
     in_work[index] = time.time()
     try:
         return _jobs[key](index)
+    except Exception as error:
+        if _is_tellable(error):
+            raise
+        raise _tellable(error) from None
     finally:
         del in_work[index]
+
+
+def _is_tellable(value: object) -> bool:
+    """Whether a scheduler can pass it on: for one that it cannot, a client waits without end."""
+    try:
+        return bool(repr(value)) and bool(cloudpickle.dumps(value))
+    except Exception:  # noqa: BLE001 (code of any class)
+        return False
+
+
+def _tellable(error: Exception) -> Exception:
+    """An error like another, without what it holds that cannot be told."""
+    held = [each if _is_tellable(each) else None for each in error.args]
+    with suppress(Exception):
+        like = type(error)(*held)
+        if _is_tellable(like):
+            return like
+    return RuntimeError(f"{type(error).__name__}, which cannot be told ({held})")
 
 
 def begun(key: str) -> dict[int, float]:

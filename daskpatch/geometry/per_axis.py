@@ -55,6 +55,8 @@ def plain_sizes(value: object) -> int | tuple[int, ...] | None:
     >>> plain_sizes(np.array([8, 8])), plain_sizes(8.5)
     ((8, 8), None)
     """
+    if isinstance(value, bool):  # which counts nothing, and would be 1
+        return None
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:

@@ -61,7 +61,8 @@ class ArrayLike:
         """What the array calls its channels: the coordinate of xarray's axis C; else nothing."""
         coordinates = getattr(self.array, "coords", None)
         axis = next((n for n in self.axis_names or () if n.lower() in _CHANNEL), "")
-        if coordinates is None or axis not in coordinates:
+        # Sparse arrays call their indices coords, too.
+        if not axis or coordinates is None or axis not in coordinates:
             return ()
         return tuple(map(str, np.asarray(coordinates[axis])))
 

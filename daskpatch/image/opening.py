@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from inspect import getattr_static
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from ..geometry import Dimensions, check_axes, example_axes
 from ..store import StoredArray, StoreLike, find_array, is_stored
-from ..support import shown
+from ..support import said_by, shown
 from ..values import check_padding
 from .arraylike import ArrayLike, IndexedArray, dtype_of
 from .channels import Channels, chosen_channels
@@ -178,7 +178,7 @@ def find(source: StoreLike | IndexedArray) -> Found:
     if is_stored(source):
         found = find_array(source)
         return Found(found.array, found.axis_names, found.name, found.channel_names)
-    if isinstance(source, IndexedArray):
+    if _is_array(source):
         _check_array_like(source)
         array = ArrayLike(source)
         return Found(array, array.axis_names, repr(array), array.channel_names)
@@ -186,6 +186,23 @@ def find(source: StoreLike | IndexedArray) -> Found:
         f"The source is a {type(source).__name__}; needed is a path, a URL, a Zarr, NumPy or Dask "
         f"array, or an object with shape, dtype and __getitem__{_held_by(source)}."
     )
+
+
+def _is_array(source: object) -> TypeGuard[IndexedArray]:
+    """Whether it is an array, not only an object that has any attribute, or one that is closed.
+
+    Raises
+    ------
+    ValueError
+        If it is closed.
+    """
+    try:
+        return isinstance(source, IndexedArray) and isinstance(source.shape, tuple)
+    except Exception as error:  # what it raises is its library's own
+        raise ValueError(
+            f"The source is a {type(source).__name__} whose shape cannot be read "
+            f"({type(error).__name__}: {said_by(error)}); is its file closed?"
+        ) from error
 
 
 _HOLD = ("xarray_dask_data", "dask_data", "data")
@@ -198,6 +215,8 @@ def _held_by(source: object) -> str:
     if isinstance(getattr_static(source, "data_vars", None), property):
         return ". Name one of its variables: dataset['name']"
     found = next((name for name in _HOLD if getattr_static(source, name, None) is not None), None)
+    if found is None and hasattr(type(source), "__dask_graph__"):
+        return ". Make an array of it: dask.array.from_delayed(value, shape, dtype)"
     return "" if found is None else f". Pass its {found}"
 
 

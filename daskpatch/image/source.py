@@ -12,7 +12,7 @@ from ..values import check_padding
 from .arraylike import IndexedArray
 from .channels import Channels, as_channels
 from .opening import open_stack
-from .stack import ImageStack, is_located, with_io
+from .stack import ImageStack, is_image, is_located, with_io
 
 SourceLike = StoreLike | IndexedArray | ImageStack
 """What `open_image` opens, or an image that is open already."""
@@ -83,9 +83,13 @@ class Source(Options):
         return with_io(images, io)
 
     def _opened(self, place: SourceLike, ndim: int | None) -> ImageStack:
-        if not isinstance(place, ImageStack):
+        if not is_image(place):
             return open_stack(
-                place, axes=self.axes, channels=self.channels, padding=self.padding, ndim=ndim
+                place,  # type: ignore[arg-type] # whatever else it is, opening says
+                axes=self.axes,
+                channels=self.channels,
+                padding=self.padding,
+                ndim=ndim,
             )
         if self.axes is not None or self.channels is not None or self.padding != "reflect":
             raise ValueError(

@@ -266,6 +266,13 @@ class ArrayImage:
         return chosen if self.channels is None else [self.channels[c] for c in chosen]
 
 
+def is_image(source: object) -> TypeGuard[ImageStack]:
+    """Whether something is an image already, not only an object that has any attribute."""
+    if isinstance(source, ArrayImage):
+        return True
+    return isinstance(source, ImageStack) and isinstance(source.data_shape, tuple | list)
+
+
 def is_located(image: ImageStack) -> TypeGuard[LocatedImage]:
     """Whether an image says how it is stored."""
     # Ours first: asking for a protocol takes 75 microseconds, and this is asked for every block.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..support import without_secrets
 from .contents import WHOLE, Contents, Look, NoIdentityError, contents_of_files
 from .files import digest_of_file, origin_of_module, source_digests
 from .handles import Batch, CallableModel, ModelHandle, SharedModel
@@ -62,11 +63,17 @@ def _handle(model: ModelLike, what: str) -> ModelHandle:
         )
     raise TypeError(
         f"The {what} is a {type(model).__name__}; needed is a callable, a torch.nn.Module, "
-        "'package.module:attribute', 'file.py:attribute' or the path of an .onnx file."
+        "'package.module:attribute', 'file.py:attribute' or the path of an .onnx, .pt or .pt2 "
+        "file."
     )
 
 
 def _named(name: str, what: str) -> ModelHandle:
+    if "://" in name:
+        raise ValueError(
+            f"The {what} {without_secrets(name)} is a URL; models are loaded from files of this "
+            "machine: download it, and give its path."
+        )
     if name.endswith(".onnx"):
         return OnnxModel(name)
     if name.endswith(_TORCH):

@@ -86,6 +86,11 @@ class LoadedModel:
         """The spatial size of the only tiles that the model takes, where it says so."""
         return getattr(self._call, "fixed_size", None)
 
+    @property
+    def spatial_axes(self) -> int | None:
+        """Of the tiles that the layers of a network are made for, where all say the same."""
+        return getattr(self._call, "spatial_axes", None)
+
 
 def as_results(result: object) -> Results:
     """An array, a sequence or a mapping of arrays by name: those without names are numbered.
@@ -226,6 +231,10 @@ class ExclusiveModel:
     @property
     def fixed_batch(self) -> int | None:
         return getattr(self.call, "fixed_batch", None)
+
+    @property
+    def spatial_axes(self) -> int | None:
+        return getattr(self.call, "spatial_axes", None)
 
     def __call__(self, batch: Batch) -> Any:
         with self.lock:

@@ -68,6 +68,8 @@ def _did_you_mean(name: str, holder: object) -> str:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
+    except SystemExit as error:
+        raise _ended(name, error) from error
     except ModuleNotFoundError as error:
         if error.name and name.startswith(error.name):
             raise ModuleNotFoundError(
@@ -75,6 +77,15 @@ def _import(name: str) -> ModuleType:
                 name=error.name,
             ) from error
         raise
+
+
+def _ended(name: str, error: SystemExit) -> ImportError:
+    """A script, which would end whoever loads it."""
+    return ImportError(
+        f"{name} called sys.exit({error.code!r}) while it was loaded, as scripts do; put what is "
+        "to run when it is called as a program under if __name__ == '__main__':.",
+        path=name,
+    )
 
 
 def _run_file(path: str) -> ModuleType:
@@ -92,6 +103,8 @@ def _run_file(path: str) -> ModuleType:
         sys.path.append(str(Path(path).parent))
     try:
         spec.loader.exec_module(module)
+    except SystemExit as error:
+        raise _ended(path, error) from error
     except Exception as error:  # the file's own code: anything can go wrong
         advice = advice_for(error)
         raise ImportError(

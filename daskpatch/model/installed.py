@@ -64,6 +64,25 @@ def is_library_code(function: FunctionType) -> bool:
     return is_installed(function.__globals__.get("__name__"))
 
 
+_NOBODYS = ("builtins", "types")
+"""Modules that classes say they are from which are made of text, or by `make_dataclass`."""
+
+_IS_MADE = 1 << 9
+"""The flag of classes that were made while Python ran: those of `builtins` were not."""
+
+
+def is_library_class(kind: type) -> bool:
+    """Whether a package, or Python, has a class, and versions identify it.
+
+    >>> is_library_class(Path), is_library_class(type("Own", (), {"__module__": "builtins"}))
+    (True, False)
+    """
+    module = module_of(kind)
+    if module in _NOBODYS and kind.__flags__ & _IS_MADE:
+        return getattr(sys.modules[module], kind.__name__, None) is kind
+    return is_installed(module)
+
+
 def is_library_function(value: object) -> bool:
     """Whether it is something callable that an installed package has under its name.
 

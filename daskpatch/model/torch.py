@@ -113,6 +113,7 @@ class _TorchCall:
     ) -> None:
         self._torch, self._module, self._device = torch, module, device
         self.fixed_batch = fixed_batch
+        self.spatial_axes = _spatial_axes(module)
         self._autocast = getattr(torch, autocast) if autocast else None
 
     def __call__(self, batch: Batch) -> Any:
@@ -204,6 +205,13 @@ def _nbytes(state: object) -> int:
         return sum(map(_nbytes, state))
     size = getattr(state, "nbytes", 0)
     return size if isinstance(size, int) else 0
+
+
+def _spatial_axes(module: Any) -> int | None:
+    """Two for a network of `Conv2d` and the like, three of `Conv3d`; None of both, or neither."""
+    kinds = (type(part).__name__ for part in module.modules())
+    found = {int(kind[-2]) for kind in kinds if kind.endswith(("2d", "3d"))}
+    return found.pop() if len(found) == 1 else None
 
 
 def _batch_of(program: Any) -> int | None:

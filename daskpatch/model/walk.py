@@ -31,6 +31,7 @@ from .files import digest_of_file, origin_of_module, source_digests
 from .installed import (
     is_installed,
     is_installed_file,
+    is_library_class,
     is_library_code,
     is_library_function,
     module_of,
@@ -305,6 +306,7 @@ class _Walk:
                 self._is_foreign = True
                 self._bound(function, {}, path)
             return
+        self._is_foreign = False  # whatever decorates it, it is the user's own
         used = names_used(code)
         self._code(code, path, holder)
         self._bound(function, used, path)
@@ -339,12 +341,12 @@ class _Walk:
             self._taken(vars(value)[name], rest, f"{path}.{name}")
 
     def _class(self, kind: type, path: str) -> None:
-        if issubclass(kind, enum.Enum) and not is_installed(module_of(kind)):
+        if issubclass(kind, enum.Enum) and not is_library_class(kind):
             self._held({name: member.value for name, member in kind.__members__.items()}, path)
         if not is_installed(module_of(type(kind))):
             self.visit(type(kind), f"{path}.__class__", "")
         for base in kind.__mro__:
-            if is_installed(module_of(base)):
+            if is_library_class(base):
                 self._library(module_of(base), base.__qualname__, path)
                 continue
             for name in sorted(vars(base)):

@@ -2,4 +2,4 @@
 
 from .layout import BlockBudget, Layout, choose_layout, per_axis
 from .output import DTypes, Output, OutputWords
-from .target import Target, as_target, check_fits, is_lossy
+from .target import Target, as_target, check_fits, check_own, is_lossy

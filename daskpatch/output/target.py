@@ -18,8 +18,10 @@ from ..image import ImageStack, location_of, why_endangered
 from ..receipts import FOLDER, Record, output_names
 from ..store import (
     Location,
+    Node,
     Objects,
     StoredArray,
+    StoreLike,
     check_io_at,
     create_array,
     ensure_group,
@@ -27,6 +29,7 @@ from ..store import (
     find_array,
     format_at,
     format_named,
+    is_stored,
     is_zip,
     locate,
     node_at,
@@ -107,12 +110,7 @@ class Target:
         if there is None and not self.location.is_occupied:
             return
         if not self.overwrite:
-            goes_on = "resume=True to go on with its run, " if self._has_run else ""
-            raise FileExistsError(
-                f"{self.name} exists; give {goes_on}another output, overwrite=True to delete it "
-                "first, or open it with zarr.open(…, mode='r+') and pass the array to write into "
-                "it."
-            )
+            raise FileExistsError(f"{self.name} exists; give {self._ways_on(there)}.")
         if there is None and self._is_begun:
             return
         endangered = _endangered(self.images, self.location)
@@ -126,6 +124,17 @@ class Target:
                 f"{self.name} {objection}; overwrite deletes an array or a group that daskpatch "
                 "made, nothing else. Give another output, or delete it yourself."
             )
+
+    def _ways_on(self, there: Node | None) -> str:
+        """What can be given instead of a place where something is."""
+        goes_on = "resume=True to go on with its run, " if self._has_run else ""
+        if there is None or there.array is None:
+            into = ""
+        else:
+            into = ", or (in Python) the array itself, zarr.open(…, mode='r+'), to write into it"
+        if there is None or KEY not in there.attributes:
+            return f"another output{into}"
+        return f"{goes_on}another output, overwrite=True to delete it first{into}"
 
     def claimed_inside(self, pacing: Pacing) -> list[Record]:
         """The records at the place, or below it, that somebody holds a claim on.
@@ -323,7 +332,7 @@ def as_target(
     """
     if output.place is None:
         return None
-    location = locate(output.place)
+    location = locate(_as_place(output.place))
     # An array that was given is written into; a path to one is a place that is taken.
     array = find_array(output.place).array if hasattr(output.place, "shape") else None
     if array is not None and is_series:
@@ -367,6 +376,22 @@ def as_target(
     return Target(location, array, output.overwrite, is_series, images)
 
 
+def _as_place(place: StoreLike) -> StoreLike:
+    """Refuse arrays that are not Zarr: they cannot be written block by block, or not kept.
+
+    Raises
+    ------
+    TypeError
+        If it is one.
+    """
+    if not is_stored(place):
+        raise TypeError(
+            f"The output is a {type(place).__name__}; needed is a path, a URL, a zarr store or a "
+            "zarr array, for example 'predicted.zarr'."
+        )
+    return place
+
+
 def _endangered(images: tuple[ImageStack, ...], location: Location) -> str:
     """Which source may read from a place that is written, and why; empty where none does."""
     reasons = ((image.source, why_endangered(image, location)) for image in images)
@@ -394,6 +419,21 @@ def _check_around(location: Location) -> None:
 def is_lossy(array: StoredArray) -> bool:
     """Whether an array gives back other values than are written to it; daskpatch's own do not."""
     return KEY not in array.attributes and not array.is_lossless
+
+
+def check_own(array: StoredArray) -> None:
+    """Refuse an array that somebody put in the place of the one that a run began with.
+
+    Raises
+    ------
+    ValueError
+        If daskpatch did not make it, and it has no record.
+    """
+    if KEY not in array.attributes and Record(array.location).document() is None:
+        raise ValueError(
+            f"{array.location.name} is an array that daskpatch did not make, in the place of the "
+            "one that the run began with; give another output, or move it away."
+        )
 
 
 def check_fits(array: StoredArray, dims: Dimensions, name: str) -> None:

@@ -74,7 +74,7 @@ _TILE = {"edgecolor": "tab:cyan", "facecolor": "none", "lw": 0.8, "ls": "--"}
 _MARKED = {"edgecolor": "tab:orange", "facecolor": "none", "lw": 2}
 _CROP = {"edgecolor": "none", "facecolor": "tab:orange", "alpha": 0.35}
 _BLOCKS = {"color": "tab:red", "lw": 2.2}
-_CHUNKS = {"color": "white", "lw": 0.8, "ls": ":"}
+_CHUNKS = {"color": "yellowgreen", "lw": 1.0, "ls": ":"}
 
 
 def _middle(size: int, wanted: int) -> Interval:
@@ -153,7 +153,7 @@ def _legend() -> list[Any]:
         patches.Patch(label="one of them", **_MARKED),
         patches.Patch(label="what is kept of it", **_CROP),
         lines.Line2D([], [], label="blocks: a task, and a write", **_BLOCKS),
-        lines.Line2D([], [], label="chunks of the output", **{**_CHUNKS, "color": "grey"}),
+        lines.Line2D([], [], label="chunks of the output", **_CHUNKS),
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypedDict, Unpack
@@ -10,7 +12,7 @@ from ..block import Prediction
 from ..deciding import Decided, decide_anew
 from ..engine import Client
 from ..geometry import Sizes
-from ..image import look_at_all
+from ..image import ImageStack, is_held_by_cluster, look_at_all
 from ..output import as_target
 from ..receipts import Report
 from ..running import (
@@ -103,6 +105,7 @@ class Plan(Figures):
         sample of the source is read when they are first asked for.
         """
         name = name_of(self._decided)
+        warn_of_held(self.images)
         return tuple(
             as_dask(view, name and f"{name}-{number}") for number, view in enumerate(self.views)
         )
@@ -257,6 +260,16 @@ class Plan(Figures):
             raise ValueError(
                 f"The model gives {', '.join(self.output_names)}; use plan.{plural}, in this order."
             )
+
+
+def warn_of_held(images: Sequence[ImageStack]) -> None:
+    """Say of sources that a cluster holds that its tasks cannot read them."""
+    for image in filter(is_held_by_cluster, images):
+        warnings.warn(
+            f"{image.source} is held by a cluster, whose tasks cannot wait for it: compute this "
+            "array in threads, array.compute(scheduler='threads').",
+            stacklevel=3,
+        )
 
 
 def refuse_both(plan: Plan, *, resumes: bool) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..store import Objects, at_first
 from .holder import Holder, is_alive, living
 from .permit import ClaimedError, Permit
-from .record import CLAIMS, Part, Record
+from .record import CLAIMS, Part, Record, is_entry
 
 _FOLDER = f"{CLAIMS}/"
 
@@ -242,7 +242,7 @@ def _nothing() -> Mapping[int, float]:
 def holders(record: Record) -> dict[str, Holder]:
     """The claims of an output by name, those of dead drivers too."""
     documents = record.documents
-    names = [name for name in documents.names(_FOLDER) if Path(name).stem.isdecimal()]
+    names = [name for name in documents.names(_FOLDER) if is_entry(name)]
     found = {name: _read(documents, name) for name in names}
     return {name: holder for name, holder in found.items() if holder is not None}
 
@@ -298,7 +298,7 @@ def _read(documents: Objects, name: str) -> Holder | None:
     content = documents.read(name)
     try:
         return None if content is None else Holder.of_json(json.loads(content))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):
         raise ClaimedError(
             f"{documents.location.name}/{name}, a claim, cannot be read; delete it if nobody "
             "writes the output."

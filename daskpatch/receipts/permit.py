@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 import threading
 import time
 from dataclasses import dataclass
 
 from ..store import Location, Objects
 from ..support import Pacing
+
+_CLAIM = re.compile(r"/\d+\.json$")
+"""Files of a desktop's may lie beside claims."""
 
 
 class ClaimedError(RuntimeError):
@@ -86,7 +90,8 @@ class Permit:
         begin = seconds_since_boot()
         documents = Objects(self.folder, delays=self.pacing.delays)
         # A claim of a later number replaced ours, whatever a late renewal put back.
-        latest = max(documents.names(f"{posixpath.dirname(self.name)}/"), default="")
+        there = documents.names(f"{posixpath.dirname(self.name)}/")
+        latest = max(filter(_CLAIM.search, there), default="")
         content = documents.read(self.name) if latest == self.name else None
         if content is None or _token_in(content) != self.token:
             self._sighting.at = float("-inf")

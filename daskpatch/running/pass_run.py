@@ -20,7 +20,6 @@ from ..engine import (
     Job,
     NoWorkersError,
     Window,
-    has_other_processes,
     progress_of,
 )
 from ..receipts import (
@@ -52,15 +51,14 @@ _LASTING = (WriteError, ChangedError, ClaimedError)
 
 @dataclass(frozen=True)
 class Crew:
-    """Who computes blocks: threads of this process, or a client's workers with so many each."""
+    """Who computes blocks: threads of this process, or a client's workers with so many each.
+
+    `is_here` says whether this process does: a block that ends it ends the run.
+    """
 
     client: Client | None
     n_threads: int
-
-    @property
-    def is_here(self) -> bool:
-        """Whether this process computes: a block that ends it ends the run."""
-        return self.client is None or not has_other_processes(self.client)
+    is_here: bool
 
 
 class EndedError(RuntimeError):

@@ -32,7 +32,7 @@ from ..image import (
     with_delays,
 )
 from ..model import ModelError, restore_threads
-from ..output import Layout, Target, is_lossy
+from ..output import Layout, Target, check_own, is_lossy
 from ..patching import TileStrategy
 from ..receipts import (
     ArrayRecord,
@@ -58,7 +58,7 @@ from .job import PredictionJob
 from .passes import Ends, Pass
 from .provenance import provenance_of, tiling_of
 from .run import Run
-from .same_model import check_results, compared
+from .same_model import check_results, check_unchanged, compared
 from .statistics_cache import StatisticsCache
 
 NUMERICS = 1
@@ -131,6 +131,8 @@ class PredictionPass(Pass):
             look_at_all([] if self.target.array is None else [self.target.array])
         except ChangedError as error:
             raise ChangedError(f"{error}. Make the plan anew.") from error
+        if self.decided.identity is not None:
+            check_unchanged(self.decided.identity)
         if run.resumes:
             self.check_resumable()
             self._check_there()
@@ -167,13 +169,16 @@ class PredictionPass(Pass):
     def _check_there(self) -> None:
         """Refuse an output that lacks an array whose blocks are written, by its record.
 
-        What is made anew would be empty, and count as done.
+        What is made anew would be empty, and count as done. So is what somebody else put there.
         """
         if self.target.array is not None:
             return
         placed = self.target.places(self.decided.recipe)
         with ThreadPoolExecutor(_READERS) as pool:
-            found = iter(list(pool.map(existing_array, chain.from_iterable(placed))))
+            arrays = list(pool.map(existing_array, chain.from_iterable(placed)))
+        for array in filter(None, arrays):
+            check_own(array)
+        found = iter(arrays)
         for places in placed:
             # Of one that lacks its metadata alone the chunks are there, and are found again.
             gone = [place for place in places if next(found) is None and not place.is_occupied]

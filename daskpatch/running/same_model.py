@@ -9,6 +9,8 @@ from ..model import Parts
 from ..receipts import IdentityRecord, Json
 
 _SHOWN = 16
+
+_NAMED = 6
 """Digits of a digest that are compared and shown."""
 
 
@@ -26,6 +28,39 @@ def compared(recorded: IdentityRecord, current: Identity) -> tuple[Json, Json]:
     for name, (before, code) in pairs.items():
         was[name], now[name] = _pair(name, before, code, decide=recorded.results is not None)
     return was, now
+
+
+def check_unchanged(identity: Identity) -> None:
+    """Refuse a model, or a `post`, that is not what it was when its plan was made.
+
+    Raises
+    ------
+    ValueError
+        If it was changed since; what differs is named.
+    """
+    for name, code in (("model", identity.model), ("post", identity.post)):
+        told = None if code is None else code.told
+        if code is None or not isinstance(told, Parts):
+            continue
+        now = code.now()
+        assert isinstance(now, Parts), "it could be told before"
+        was, is_ = _digests(told.bytecode, told), _digests(now.bytecode, now)
+        if was != is_:
+            raise ValueError(
+                f"The {name} {code.shared.handle.name} is not what it was when this plan was made: "
+                f"{', '.join(_differing(was, is_, told, now))} changed. Make the plan anew "
+                "(daskpatch.plan)."
+            )
+
+
+def _differing(was: dict[str, str], now: dict[str, str], before: Parts, after: Parts) -> list[str]:
+    """The parts that differ, with the names of weights and attributes where they are known."""
+    told = []
+    for part in (part for part in was if was[part] != now[part]):
+        one, other = before.held.get(part, {}), after.held.get(part, {})
+        names = [n.removeprefix("model.") for n in {**one, **other} if one.get(n) != other.get(n)]
+        told.append(f"{part} ({', '.join(names[:_NAMED])})" if names else part)
+    return told
 
 
 def check_results(recorded: IdentityRecord, current: Identity, name: str) -> None:

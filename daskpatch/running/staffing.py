@@ -34,7 +34,8 @@ def crew_of(run: Run, threads: int | None, planned_threads: int) -> Crew:
     if client is None:
         if run.resources:
             raise ValueError("resources are those of a cluster's workers; give a client too.")
-        return Crew(None, planned_threads if threads is None else as_count("threads", threads))
+        n_threads = planned_threads if threads is None else as_count("threads", threads)
+        return Crew(None, n_threads, is_here=True)
     if client.status in ("closed", "closing"):
         raise ValueError(f"The client {client!r} is closed; open a new one: Client(address).")
     if run.progress:
@@ -42,7 +43,8 @@ def crew_of(run: Run, threads: int | None, planned_threads: int) -> Crew:
     workers = client.nthreads()
     if not workers:
         raise ValueError("The client has no workers; start some, or wait for them, first.")
-    return Crew(client, max(workers.values()))
+    # Now: later the client may be closed, and know no workers.
+    return Crew(client, max(workers.values()), is_here=not has_other_processes(client))
 
 
 def check_crew(

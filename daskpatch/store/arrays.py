@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from copy import copy
 from functools import cached_property, partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import cloudpickle  # dask's and distributed's own way to send things
@@ -28,6 +29,23 @@ from .reopening import reopened
 from .sight import Sight
 
 _log = logging.getLogger("daskpatch")
+
+
+def _broken_way(root: Path, key: str) -> str:
+    """Why a chunk that has no file may have one elsewhere; empty where nothing says so.
+
+    Only the nearest thing that is there, on the way from the root, can say it.
+    """
+    path = root / key
+    if path.is_dir():
+        return f"{path} is a folder"
+    while path != root and not os.path.lexists(path):
+        path = path.parent
+    if path.is_symlink() and not path.exists():
+        return f"{path} is a link to {os.readlink(path)}, which is not there"
+    if path != root / key and not path.is_dir():
+        return f"{path} is no folder"
+    return ""
 
 
 class StoredArray:
@@ -103,12 +121,25 @@ class StoredArray:
         ------
         ChangedError
             If chunks are absent because the array is gone, or another.
+        OSError
+            If a chunk's file is there and cannot be had: a link without a target.
         """
         with noticing() as absence:
             values = self._open()[1].read(box)
         if absence.count:
             self.look()
+            self._check_links(box)
         return values
+
+    def _check_links(self, box: Box) -> None:
+        """Refuse chunks that only seem absent: links to what is not mounted, or not fetched."""
+        root = self.location.local_path
+        if root is None:
+            return
+        for key, _ in self.units(box):
+            broken = _broken_way(root, key)
+            if broken:
+                raise OSError(f"{self.location.name} has no chunk {key}: {broken}")
 
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
         """Write a box; the caller owns every write unit it touches.

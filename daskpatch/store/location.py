@@ -225,11 +225,12 @@ def locate(target: object, *, read_only: bool = False) -> Location:
         return Location(store, "", _name_of(store, ""))
     if isinstance(target, str) and "://" in target:
         return _locate_url(target, read_only=read_only)
-    if not target and isinstance(target, str):
-        raise ValueError("'' names no place; needed is a path or a URL.")
+    if isinstance(target, str) and (not target or "\0" in target):
+        raise ValueError(f"{target!r} names no place; needed is a path or a URL.")
     if isinstance(target, str | os.PathLike):
         path = os.path.abspath(os.path.expanduser(target))
-        return Location(LocalStore(path, read_only=read_only), "", str(target))
+        name = without_secrets(str(target))  # of a URL that went through pathlib
+        return Location(LocalStore(path, read_only=read_only), "", name)
     raise TypeError(
         f"{shown(target)} is a {type(target).__name__}; needed is a path, a URL, or a zarr array, "
         "group or store."

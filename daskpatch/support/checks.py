@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from .redaction import redacted
 from .wording import shown
 
 
@@ -57,11 +58,14 @@ def need(holds: bool, name: str, value: object, needed: str) -> None:
 
 
 def as_id(name: str, value: object) -> object:
-    """A text that stands for something that cannot be told; None for none."""
+    """A text that stands for something that cannot be told; None for none.
+
+    It is recorded: a secret in it (of a URL) stands for nothing.
+    """
     is_text = isinstance(value, str) and bool(value)
     of = name.removesuffix("_id")
     need(value is None or is_text, name, value, f"a text that changes when the {of} does")
-    return value
+    return redacted(value) if isinstance(value, str) else None
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -108,6 +112,8 @@ def as_dtype(name: str, value: object) -> np.dtype[Any]:
 
 
 def _as_integer(value: object) -> int | None:
+    if isinstance(value, bool):  # which counts nothing
+        return None
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:

@@ -248,8 +248,10 @@ _ELSEWHERE = {
     **dict.fromkeys(["halo", "depth"], "Did you mean 'overlaps'? It is twice the halo."),
     **dict.fromkeys(
         ["n_workers", "num_workers", "workers", "n_jobs"],
-        "Give threads=, or the client of a cluster as client=.",
+        "Give threads=, or the client of a cluster as client= to run or predict.",
     ),
+    **dict.fromkeys(["normalise", "norm"], "Did you mean 'normalize'?"),
+    **dict.fromkeys(["stride", "step"], "Give overlaps=: patch_size less the step."),
     "device": "It is the model's: daskpatch.TorchModel(network, device=…).",
 }
 """What to give instead of words that other libraries have (MONAI, Dask, scikit-learn, torch)."""
@@ -261,12 +263,16 @@ def refuse_unknown(words: Mapping[str, object], verb: str, *kinds: type[Options]
     Raises
     ------
     TypeError
-        If there is one; a similar one is named.
+        If there is one; a similar one is named, or who takes it.
     """
     known = [word for kind in kinds for word in words_of(kind)]
     for word in words.keys() - known:
+        others = [kind.__name__ for kind in Options.__subclasses__() if word in words_of(kind)]
         similar = difflib.get_close_matches(word, known, 1)
         hint = f"Did you mean {similar[0]!r}?" if similar else ""
+        if others:
+            takers = "run and predict" if others == ["Run"] else "plan and predict"
+            hint = f"{takers} take it."
         hint = f" {_ELSEWHERE.get(word, hint)}".rstrip()
         raise TypeError(f"{verb}() got an unexpected keyword argument {word!r}.{hint}")
 

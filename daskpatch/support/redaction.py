@@ -16,7 +16,7 @@ _URL = re.compile(
 _NAMED = re.compile(
     r"(?i)(?<![\w-])(?<!nexpected )(?<!nvalid )"
     r"([\w-]{0,40}(?:token|secret|passw(?:or)?d|pwd|passphrase|signature|credentials?|"
-    r"access_?key|api_?key|account_?key)(?:[_-]?(?:id|key|value))?"
+    r"(?:access|api|account|private|secret)[_-]?key)(?:[_-]?(?:id|key|value))?"
     r"\\?['\"]?\s{0,4}[=:]\s{0,4})(?!None\b|\*\*\*)"
     r"(?:\w{1,20}\()?b?\\?(?:'[^'\n]{0,400}'|\"[^\"\n]{0,400}\"|[^\s,;&)}\]\\]{1,400})"
 )
@@ -25,6 +25,23 @@ _HEADER = re.compile(
     r"(?i)\b(authorization\\?['\"]?\s{0,4}[:=]\s{0,4}|bearer\s{1,4}(?=[\w.~+/=-]{8}))(?!\*\*\*)"
     r"['\"]?(?:(?:bearer|basic|token|aws\S{0,20})\s{1,4})?[^\s'\",;]{1,4000}"
 )
+
+_PAIR = re.compile(r"(?i)(?<!\w)(auth\s{0,4}=\s{0,4})(?!\*\*\*)\([^()\n]{1,400}\)")
+
+_COOKIE = re.compile(
+    r"(?i)(?<!\w)((?:set-)?cookie\\?['\"]?\s{0,4}[:=]\s{0,4}['\"]?)(?![*\s])[^\n'\"]{1,400}"
+)
+
+# Not of a chunk, which has slashes or dots.
+_KEY = re.compile(r"(?i)(?<![\w.-])(key\\?['\"]?\s{0,4}[=:]\s{0,4})['\"][^'\"/.\s]{12,400}['\"]")
+
+_USER = re.compile(
+    r"(?i)(?<![\w+.-])((?:https?|s3|gs|ftps?):/{1,3})[^\s/'\"@:]{0,100}:(?!\d+/)[^\s@'\"]{1,400}@"
+)
+"""User info of a URL that lost a slash, as `pathlib` writes it."""
+
+_ODD_USER = re.compile(r"[^/?#@\s:]*:(?!\d+(?:[/?#]|$))[^@\s]*@")
+"""User info whose password holds what should have been encoded."""
 
 _SIGNED = re.compile(
     r"(?i)(?<!\w)(sig=|x-amz-(?:signature|credential|security-token)=)(?!\*\*\*)[^\s&'\"]{1,4000}"
@@ -46,7 +63,8 @@ def without_secrets(url: str) -> str:
         return "::".join(map(without_secrets, url.split("::")))
     scheme, mark, rest = url.partition("://")
     if not mark:
-        return url
+        return _USER.sub(r"\1", url)
+    rest = _ODD_USER.sub("", rest, count=1) if _ODD_USER.match(rest) else rest
     # What has no secrets stays as it is, letter by letter.
     place = re.split("[?#]", rest, maxsplit=1)[0]
     host, slash, path = place.partition("/")
@@ -60,7 +78,8 @@ def redacted(text: str) -> str:
     'GET https://example.org/a failed (api_key=***)'
     """
     text = _URL.sub(lambda found: without_secrets(found.group()), text)
-    for pattern in (_HEADER, _NAMED, _SIGNED):
+    text = _USER.sub(r"\1", text)
+    for pattern in (_HEADER, _NAMED, _SIGNED, _PAIR, _COOKIE, _KEY):
         text = pattern.sub(r"\1***", text)
     return text
 

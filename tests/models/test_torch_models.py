@@ -462,3 +462,22 @@ def test_a_device_that_is_not_there(device, words):
     model = TorchModel(torch.nn.Identity(), device=device)
     with pytest.raises(ValueError, match=f"device is '{device}'.*{words}"):
         daskpatch.plan(np.zeros((32, 32), "f4"), model, axes="YX", patch_size=16)
+
+
+def test_a_network_of_three_axes_is_not_given_tiles_of_two():
+    """torch takes them for a tile without a batch, and channels for planes."""
+    colours = RNG.random((3, 32, 32)).astype("f4")
+    with pytest.raises(daskpatch.ModelError, match=r"batch of two tiles.*The network is 3-D"):
+        daskpatch.plan(colours, torch.nn.Conv3d(1, 1, 3, padding=1), axes="CYX", patch_size=16)
+
+    class OfPlanes(torch.nn.Module):
+        """Layers of three axes in a network of two."""
+
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Conv3d(3, 1, (1, 3, 3), padding=(0, 1, 1))
+
+        def forward(self, x):
+            return self.layer(x[:, :, None])[:, :, 0]
+
+    assert daskpatch.plan(colours, OfPlanes(), axes="CYX", patch_size=16).array.shape == (1, 32, 32)

@@ -1,0 +1,62 @@
+"""Whether a model treats the tiles of a batch one by one, as it must."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model import LoadedModel, ModelError, Results, advice_for, is_out_of_memory
+from ..support import all_said_by
+from ..values import ResultSample
+
+
+def check_batch(
+    model: LoadedModel, batch: NDArray[Any], alone: Results, specs: Mapping[str, Any]
+) -> None:
+    """Refuse a model that gives another result for a tile when another tile comes with it.
+
+    It is called for a batch of two, the trial tile and its mirror image; where there is no memory
+    for that, nothing can be told.
+
+    Raises
+    ------
+    ModelError
+        If it fails, or mixes them.
+    """
+    pair = np.concatenate([batch, batch[..., ::-1]])
+    try:
+        together = model(pair.copy())
+    except Exception as error:
+        if is_out_of_memory(error):
+            return
+        advice = advice_for(error, pair.shape, pair.dtype.name)
+        raise ModelError(
+            f"The model failed on a batch of two tiles, given {pair.dtype} {pair.shape}, and not "
+            f"on one: {type(error).__name__}: {all_said_by(error)}."
+            + (f" {advice}" if advice else " Give batch_size=1."),
+            specs,
+            error,
+        ) from error
+    if _agree(alone, _first_of(together)) or not _agree(alone, model(batch.copy())):
+        return  # a model that never gives the same says nothing of batches
+    raise ModelError(
+        "The model gives another result for a tile when another tile is in its batch, so that "
+        "results would depend on what is predicted together; give batch_size=1, or treat the "
+        "tiles of a batch one by one (functions of SciPy filter along all axes: leave out the "
+        "first two).",
+        specs,
+    )
+
+
+def _first_of(results: Results) -> Results:
+    return {name: values[:1] if values.ndim else values for name, values in results.items()}
+
+
+def _agree(one: Results, other: Results) -> bool:
+    return one.keys() == other.keys() and not any(
+        ResultSample.of(values).how_differs(ResultSample.of(other[name]))
+        for name, values in one.items()
+    )
