@@ -214,7 +214,7 @@ def test_info(run, stored, tmp_path, volume):
     zarr.open_group("group.zarr").create_group("inner")
     out = run("info", "group.zarr")[1]
     assert "raw" in out
-    assert "inner     group" in out
+    assert "inner       group" in out
     assert run("info", "missing.zarr")[0] == 2
 
 

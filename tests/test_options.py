@@ -115,6 +115,9 @@ class Case:
 
 CASES = {
     "Source.place": Case("other.zarr"),
+    "Source.level": Case(base={"source": "pair.zarr", "image": 0}),
+    "Source.image": Case(base={"source": "pair.zarr", "image": 0}),
+    "Source.fields": Case(base={"source": "plate.zarr"}),
     "Source.padding": Case(base={"align": 4, "overlaps": 8}),  # tiles reach beyond the image
     "Model.scale": Case(base={"model_id": "one"}, beside={"model": finer}),
     "Model.margin": Case(base={"model_id": "one"}, beside={"model": without_edge}),
@@ -192,12 +195,42 @@ def folder(tmp_path_factory):
         values = rng.integers(0, 60_000, shape).astype("uint16")
         save(f"{folder}/{name}.zarr", values, chunks=(1, 16, 16), dimension_names=["c", "y", "x"])
 
+    values = rng.integers(0, 60_000, (2, 61, 53)).astype("uint16")
+    save_pair(folder / "pair.zarr", values)
+    save_plate(folder / "plate.zarr", values)
+
     def in_cells_of_two(batch):
         n, c, y, x = batch.shape
         return batch.reshape(n, c, y // 2, 2, x // 2, 2).mean((3, 5)).repeat(2, -1).repeat(2, -2)
 
     daskpatch.probe(in_cells_of_two, ndim=2, channels=2, seconds=0).save(folder / "probe.json")
     return folder
+
+
+def save_pair(path, values, images=2):
+    """An OME-Zarr group of two images, one of which has two levels; or of the first."""
+    group = zarr.create_group(str(path))
+    for name, level in (("0", values), ("1", values[:, ::2, ::2]), ("2", values[::-1])):
+        group.create_array(name, data=np.ascontiguousarray(level), chunks=(1, 16, 16))
+    axes = [{"name": "c"}, {"name": "y"}, {"name": "x"}]
+    levels = {"first": ["0", "1"], "second": ["2"]}
+    group.attrs["ome"] = {
+        "version": "0.5",
+        "multiscales": [
+            {"name": name, "axes": axes, "datasets": [{"path": path} for path in paths]}
+            for name, paths in list(levels.items())[:images]
+        ],
+    }
+
+
+def save_plate(path, values):
+    """A plate of two wells of one field each, one above the other."""
+    wells = [{"path": "A/1"}, {"path": "A/2"}]
+    zarr.create_group(str(path), attributes={"ome": {"version": "0.5", "plate": {"wells": wells}}})
+    well = {"ome": {"version": "0.5", "well": {"images": [{"path": "0"}]}}}
+    for number, inside in enumerate(("A/1", "A/2")):
+        zarr.create_group(str(path / inside), attributes=well)
+        save_pair(path / inside / "0", values[:, ::-1] if number else values, images=1)
 
 
 @pytest.fixture(autouse=True)

@@ -74,11 +74,15 @@ def info(source: str, axes: str | None, as_json: bool, debug: bool) -> None:  # 
         if name == "members":
             for member, facts in value.items():
                 array = f"{tuple(facts['shape'])} {facts['dtype']}" if facts else "group"
-                click.echo(f"{member:<10}{array}")
+                click.echo(f"{member:<12}{array}")
+        elif name == "levels":
+            for number, level in enumerate(value):
+                scale = "" if level["scale"] is None else f", scale {tuple(level['scale'])}"
+                click.echo(f"{f'level {number}':<12}{level['path']}{scale}")
         elif name == "axes" and value is None:
-            click.echo(f"{name:<10}not named; pass --axes")
+            click.echo(f"{name:<12}not named; pass --axes")
         else:
-            click.echo(f"{name:<10}{tuple(value) if isinstance(value, list) else value}")
+            click.echo(f"{name:<12}{tuple(value) if isinstance(value, list) else value}")
 
 
 @cli.command()

@@ -9,6 +9,7 @@ from .axis import (
     WholeAxis,
     representatives,
 )
+from .coordinates import Coordinates
 from .dimensions import Dimensions, check_axes, example_axes
 from .per_axis import Margin, Ratio, Scale, Sides, Sizes, as_margin, as_scale, as_sizes, plain_sizes
 from .region import Region, RegularGrid, unravel

@@ -13,6 +13,7 @@ from .stack import (
     back_end_of,
     chunk_nbytes_of,
     chunks_of,
+    coordinates_of,
     dimensions_of,
     is_at_hand,
     is_held_by_cluster,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..engine import Client, client_of
 from ..model import module_of
-from ..store import Location
+from ..store import Location, Places
 from ..support import said_by, unmasked
 from .leaves import why_endangered
 
@@ -65,6 +65,15 @@ class ArrayLike:
         if not axis or coordinates is None or axis not in coordinates:
             return ()
         return tuple(map(str, np.asarray(coordinates[axis])))
+
+    @property
+    def places(self) -> Places | None:
+        """Where voxels lie, by xarray's coordinates that are evenly spaced; None without any."""
+        known = getattr(self.array, "coords", None)
+        if known is None or self.axis_names is None:
+            return None
+        found = [_spaced(known[name]) if name in known else None for name in self.axis_names]
+        return tuple(each or (1.0, 0.0, None) for each in found) if any(found) else None
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
@@ -153,6 +162,19 @@ def _from_zero(array: Any) -> Any:
     """The array with indices from 0 on: a part of a `tensorstore.TensorStore` keeps the whole's."""
     is_tensorstores = module_of(type(array)).partition(".")[0] == "tensorstore"
     return array.translate_to[0] if is_tensorstores else array
+
+
+def _spaced(coordinate: Any) -> tuple[float, float, str | None] | None:
+    """Distance, place of the first, and unit of numbers that are evenly spaced; None of others."""
+    values = np.asarray(coordinate)
+    if values.dtype.kind not in "iuf" or values.ndim != 1 or not np.isfinite(values).all():
+        return None
+    first, last, n = float(values[0]), float(values[-1]), len(values)
+    step = (last - first) / (n - 1) if n > 1 else 1.0
+    if not step or not np.allclose(values, np.linspace(first, last, n), 0, abs(step) / 100):
+        return None
+    unit = getattr(coordinate, "attrs", {}).get("units")
+    return step, first, unit if isinstance(unit, str) else None
 
 
 def _pickled_nbytes(array: object) -> int:

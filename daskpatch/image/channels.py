@@ -64,6 +64,15 @@ def chosen_channels(
     )
 
 
+def named_channels(
+    chosen: Sequence[int] | None, dimensions: Dimensions, names: Sequence[str]
+) -> tuple[str, ...]:
+    """The names of the channels that were chosen; none where they are not told one by one."""
+    if len(names) != dimensions.n_channels:
+        return ()
+    return tuple(names if chosen is None else (names[index] for index in chosen))
+
+
 def _index(channel: int | str, names: Sequence[str], count: int) -> int | None:
     """Of a channel by its index, or by a name that is its own; None where there is none such."""
     if isinstance(channel, int) and 0 <= channel < count:

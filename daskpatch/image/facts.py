@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..geometry import check_axes
-from ..store import members_of
+from ..geometry import Coordinates, check_axes
+from ..store import OmeImage, StoredArray, label_names, locate, members_of
 from ..support import without_secrets
 from .opening import find
 
 
 def information(source: str, axes: str | None = None) -> dict[str, Any]:
-    """Shape, dtype, axes and chunks of an array, or the members of a group.
+    """Shape, dtype, axes, chunks and scale of an array, or the members of a group.
 
     Raises
     ------
@@ -27,15 +27,36 @@ def information(source: str, axes: str | None = None) -> dict[str, Any]:
             name: None if array is None else {"shape": list(array.shape), "dtype": str(array.dtype)}
             for name, array in members.items()
         }
-        return {"source": without_secrets(source), "members": facts}
+        return {"source": without_secrets(source), "members": dict(sorted(facts.items()))}
     found = find(source)
-    array, named = found.array, axes or found.axes
+    array = found.array
+    named = axes or found.axes
+    checked = None if named is None else check_axes(named, array.shape)
+    places = None if checked is None else found.coordinates_along(checked)
+    shards = array.shards if isinstance(array, StoredArray) else None
     return {
         "source": found.name,
         "shape": list(array.shape),
         "dtype": str(array.dtype),
-        "axes": None if named is None else check_axes(named, array.shape),
+        "axes": checked,
         "chunks": list(array.chunks or array.shape),
+        **({"shards": list(shards)} if shards else {}),
         "nbytes": array.dtype.itemsize * math.prod(array.shape),
         **({"channels": list(found.channel_names)} if found.channel_names else {}),
+        **({} if places is None else _placed(places)),
+        **({} if found.ome is None else _of_ome(source, found.ome)),
     }
+
+
+def _placed(places: Coordinates) -> dict[str, Any]:
+    return {
+        "scale": list(places.scale),
+        "translation": list(places.translation),
+        "units": list(places.units),
+    }
+
+
+def _of_ome(source: str, image: OmeImage) -> dict[str, Any]:
+    labels = label_names(locate(source, read_only=True))
+    levels = [{"path": level.path, "scale": level.scale} for level in image.levels]
+    return {"ome": image.version, "levels": levels, **({"labels": labels} if labels else {})}

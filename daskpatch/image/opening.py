@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from dataclasses import dataclass
 from inspect import getattr_static
@@ -9,12 +10,20 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from ..geometry import Dimensions, check_axes, example_axes
-from ..store import StoredArray, StoreLike, find_array, is_stored
-from ..support import said_by, shown
+from ..geometry import Coordinates, Dimensions, check_axes, example_axes
+from ..store import (
+    OmeImage,
+    Places,
+    StoredArray,
+    StoreLike,
+    check_single,
+    find_array,
+    is_stored,
+)
+from ..support import is_integer, said_by, shown
 from ..values import check_padding
 from .arraylike import ArrayLike, IndexedArray, dtype_of
-from .channels import Channels, chosen_channels
+from .channels import Channels, chosen_channels, named_channels
 from .stack import ArrayImage
 
 _NAMES = {
@@ -38,6 +47,8 @@ def open_image(
     axes: str | None = None,
     channels: Channels | None = None,
     padding: str | float = "reflect",
+    level: int = 0,
+    image: int | str | None = None,
 ) -> ArrayImage:
     """Open an array as an `ImageStack`; nothing is read but metadata.
 
@@ -45,8 +56,8 @@ def open_image(
     ----------
     source
         Path or URL of a Zarr v2 or v3 array (`volume.zarr`, `volume.zarr/raw`,
-        `s3://bucket/volume.zarr`) or of an OME-Zarr 0.4 or 0.5 image (its level 0); a zarr array,
-        group or store; a NumPy, Dask, xarray or tensorstore array; any object with `shape`, `dtype`
+        `s3://bucket/volume.zarr`) or of an OME-Zarr image (0.4 to 0.6); a zarr array, group or
+        store; a NumPy, Dask, xarray or tensorstore array; any object with `shape`, `dtype`
         and `__getitem__`. URLs take credentials and endpoint from the environment.
     axes
         The array's axes in its own order, a subset of STCZYX that holds Y and X. By default from
@@ -55,13 +66,18 @@ def open_image(
         Indices along C, or names (of OME metadata, of xarray's coordinate); None takes all.
     padding
         What stands for voxels outside the image: `"reflect"`, `"edge"` or a number.
+    level
+        Of an OME-Zarr image: 0 is the finest, the others follow by their scales.
+    image
+        Of several images (multiscales) in one OME-Zarr group: index or name.
 
     Raises
     ------
     FileNotFoundError
         If there is no array.
     ValueError
-        If axes, channels or padding don't fit the array, or it does not say its axes.
+        If axes, channels or padding don't fit the array, it does not say its axes, or there is no
+        such level or image.
     TypeError
         If the source is no array.
 
@@ -75,7 +91,9 @@ def open_image(
     array([[[16, 17],
             [12, 13]]])
     """
-    return open_stack(source, axes=axes, channels=channels, padding=padding)
+    return open_stack(
+        source, axes=axes, channels=channels, padding=padding, level=level, image=image
+    )
 
 
 def open_stack(
@@ -84,10 +102,12 @@ def open_stack(
     axes: str | None = None,
     channels: Channels | None = None,
     padding: str | float = "reflect",
+    level: int = 0,
+    image: int | str | None = None,
     ndim: int | None = None,
 ) -> ArrayImage:
     """`open_image`, for a model of `ndim` spatial axes: with 2, Z counts samples."""
-    found = find(source)
+    found = find(source, level=as_level("level", level), image=as_image("image", image))
     array, known, name = found.array, found.axes, found.name
     shape = array.shape
     _check_dtype(array.dtype, name)
@@ -119,13 +139,46 @@ def open_stack(
             f"{checked!r} has no Z; give two sizes (YX), or axes that hold Z."
         )
     dimensions = Dimensions(checked, shape, ndim or (3 if "Z" in checked else 2))
+    names = found.names_along(checked)
+    chosen = chosen_channels(channels, dimensions, names)
     return ArrayImage(
         array=array,
         dimensions=dimensions,
-        channels=chosen_channels(channels, dimensions, found.names_along(checked)),
+        channels=chosen,
         padding=check_padding(padding, array.dtype),
         source=name,
+        coordinates=found.coordinates_along(checked),
+        channel_names=named_channels(chosen, dimensions, names),
+        ome_version=None if found.ome is None else found.ome.version,
     )
+
+
+def as_level(name: str, level: object) -> int:
+    """A level by its number, the finest being 0.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if not is_integer(level) or operator.index(level) < 0:
+        raise ValueError(f"{name} is {shown(level)}; needed is a number, 0 or more.")
+    return operator.index(level)
+
+
+def as_image(name: str, image: object) -> int | str | None:
+    """One of several images, by its index or name; None where it is not chosen.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if image is None or isinstance(image, str):
+        return image
+    if not is_integer(image):
+        raise ValueError(f"{name} is {shown(image)}; needed is an index or a name.")
+    return operator.index(image)
 
 
 def _warn_of_axes(axes: str, known: str | None, shape: tuple[int, ...], name: str) -> None:
@@ -146,12 +199,14 @@ def _warn_of_axes(axes: str, known: str | None, shape: tuple[int, ...], name: st
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The array behind a source, the names of axes and channels it says, and what to call it."""
+    """The array behind a source, what it says of axes and channels, and what to call it."""
 
     array: StoredArray | ArrayLike
     axis_names: tuple[str, ...] | None
     name: str
     channel_names: tuple[str, ...] = ()
+    places: Places | None = None
+    ome: OmeImage | None = None
 
     @property
     def axes(self) -> str | None:
@@ -161,13 +216,22 @@ class Found:
             return None
         return "".join(map(str, letters))
 
+    def coordinates_along(self, axes: str) -> Coordinates | None:
+        """Where voxels lie, if that is told; the axes may be called otherwise than they say."""
+        if self.places is None or len(self.places) != len(axes):
+            return None
+        scale, translation, units = zip(*self.places, strict=True)
+        return Coordinates(axes, scale, translation, units)
+
     def names_along(self, axes: str) -> tuple[str, ...]:
         """Of the channels, where axes has C where the array says that its channels are."""
         same = self.axes is None or self.axes.find("C") == axes.find("C")
         return self.channel_names if same else ()
 
 
-def find(source: StoreLike | IndexedArray) -> Found:
+def find(
+    source: StoreLike | IndexedArray, *, level: int = 0, image: int | str | None = None
+) -> Found:
     """The array behind a source; metadata are read, nothing else.
 
     Raises
@@ -176,12 +240,22 @@ def find(source: StoreLike | IndexedArray) -> Found:
         If the source is no array.
     """
     if is_stored(source):
-        found = find_array(source)
-        return Found(found.array, found.axis_names, found.name, found.channel_names)
+        found = find_array(source, level=level, image=image)
+        if found.ome is None or found.level is None:
+            return Found(found.array, found.axis_names, found.name)
+        return Found(
+            found.array,
+            found.axis_names,
+            found.name,
+            found.ome.channel_names,
+            found.level.places(found.ome.units),
+            found.ome,
+        )
     if _is_array(source):
         _check_array_like(source)
         array = ArrayLike(source)
-        return Found(array, array.axis_names, repr(array), array.channel_names)
+        check_single(repr(array), level, image)
+        return Found(array, array.axis_names, repr(array), array.channel_names, array.places)
     raise TypeError(
         f"The source is a {type(source).__name__}; needed is a path, a URL, a Zarr, NumPy or Dask "
         f"array, or an object with shape, dtype and __getitem__{_held_by(source)}."

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
-from ..store import StoreLike
-from ..support import CHANNELS, Options, option, required
+from ..store import StoreLike, find_collection
+from ..support import CHANNELS, INTEGER, Options, declarations, need, option, required, shown
 from ..values import check_padding
 from .arraylike import IndexedArray
 from .channels import Channels, as_channels
-from .opening import open_stack
-from .stack import ImageStack, is_image, is_located, with_io
+from .collections import chosen_paths, opened_together, path_of
+from .opening import as_image, as_level, open_stack
+from .stack import ArrayImage, ImageStack, is_image, is_located, with_io
 
 SourceLike = StoreLike | IndexedArray | ImageStack
 """What `open_image` opens, or an image that is open already."""
+
+
+def _check_fields(name: str, fields: object) -> object:
+    is_pattern = fields is None or (isinstance(fields, str) and bool(fields))
+    need(is_pattern, name, fields, "a path in the plate such as 'B/03/0', or a pattern of some")
+    return fields
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,9 +32,13 @@ class Source(Options):
     Parameters
     ----------
     place
-        What `open_image` opens, an `ImageStack`, or a list of these: a series.
-    axes, channels, padding
-        As in `open_image`; an `ImageStack` has its own.
+        What `open_image` opens, an `ImageStack`, or a list of these: a series. A plate, a well or
+        a group of bioformats2raw is a series of all its images.
+    axes, channels, padding, level, image
+        As in `open_image`; an `ImageStack` has its own. Of a group of bioformats2raw `image` is
+        the path or index of one.
+    fields
+        Of a plate or a well, those to take: a path (`"B/03/0"`) or a pattern (`"B/*/0"`).
 
     Examples
     --------
@@ -62,6 +73,55 @@ class Source(Options):
         example="edge",
     )
 
+    level: int = option(
+        0,
+        parser=INTEGER,
+        check=as_level,
+        shows_in="source",
+        help="Level of an OME-Zarr image; 0 is the finest.",
+        example=1,
+    )
+    image: int | str | None = option(
+        None,
+        check=as_image,
+        shows_in="source",
+        help="Of several images in one OME-Zarr group: index or name.",
+        example="second",
+    )
+
+    fields: str | None = option(
+        None,
+        check=_check_fields,
+        shows_in="source",
+        help="Fields of a plate: B/03/0, or a pattern such as B/*/0.",
+        example="A/2/*",
+    )
+
+    def resolved(self) -> Source:
+        """The same, where a group of images is the series of them, opened.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there are none, or none that was asked for.
+        """
+        if self.is_series:
+            return self
+        found = find_collection(self.place)
+        if found is None:
+            if self.fields is not None:
+                raise ValueError(
+                    f"fields is {shown(self.fields)}, and the source is no plate; leave fields out."
+                )
+            return self
+        collection, places, name = found
+        alone = replace(self, fields=None)
+        if collection.kind == "series" and self.image is not None:
+            path = path_of(collection, self.image, name)
+            return replace(alone, place=places[path], image=None)
+        chosen = {path: places[path] for path in chosen_paths(collection, self.fields, name)}
+        return Source(opened_together(chosen, alone.open_one, name))
+
     @property
     def is_series(self) -> bool:
         return isinstance(self.place, list | tuple)
@@ -82,19 +142,26 @@ class Source(Options):
         _check_alike(images)
         return with_io(images, io)
 
+    def open_one(self, place: StoreLike | IndexedArray, ndim: int | None = None) -> ArrayImage:
+        """An image, opened with these options."""
+        return open_stack(
+            place,
+            axes=self.axes,
+            channels=self.channels,
+            padding=self.padding,
+            level=self.level,
+            image=self.image,
+            ndim=ndim,
+        )
+
     def _opened(self, place: SourceLike, ndim: int | None) -> ImageStack:
         if not is_image(place):
-            return open_stack(
-                place,  # type: ignore[arg-type] # whatever else it is, opening says
-                axes=self.axes,
-                channels=self.channels,
-                padding=self.padding,
-                ndim=ndim,
-            )
-        if self.axes is not None or self.channels is not None or self.padding != "reflect":
+            return self.open_one(place, ndim)  # type: ignore[arg-type] # whatever it is, it says
+        settings = (told for told in declarations(Source).values() if not told.is_required)
+        if any(getattr(self, told.name) != told.default for told in settings):
             raise ValueError(
-                f"The source {place.source} is opened already; give axes, channels and "
-                "padding to open_image instead."
+                f"The source {place.source} is opened already; give axes, channels, padding, level "
+                "and image to open_image instead."
             )
         return _for_ndim(place, ndim)
 
@@ -105,6 +172,9 @@ class SourceWords(TypedDict, total=False):
     axes: str | None
     channels: Channels | None
     padding: str | float
+    level: int
+    image: int | str | None
+    fields: str | None
 
 
 def _check_alike(images: Sequence[ImageStack]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from dask.utils import format_bytes
 from numpy.typing import NDArray
 
-from ..geometry import Dimensions, Region
+from ..geometry import Coordinates, Dimensions, Region
 from ..store import BackEnd, ChangedError, Location, StoredArray
 from ..support import cause_of, html_table, said_by
 from ..values import Padding, read_padded
@@ -111,13 +111,20 @@ class LocatedImage(ImageStack, Protocol):
 
 @dataclass(frozen=True, repr=False)
 class ArrayImage:
-    """An array with named axes as an `ImageStack`; made by `open_image`."""
+    """An array with named axes as an `ImageStack`; made by `open_image`.
+
+    `coordinates` and the names of the chosen channels are there where the source says them,
+    `ome_version` where it is an OME-Zarr image.
+    """
 
     array: StoredArray | ArrayLike
     dimensions: Dimensions
     channels: tuple[int, ...] | None
     padding: Padding
     source: str
+    coordinates: Coordinates | None = None
+    channel_names: tuple[str, ...] = ()
+    ome_version: str | None = None
 
     @property
     def data_shape(self) -> tuple[int, ...]:
@@ -201,6 +208,7 @@ class ArrayImage:
             ("read as", f"S C (Z) Y X {self.data_shape}"),
             ("dtype", f"{self.data_dtype}, {nbytes}"),
             ("chunks", "none" if chunks is None else str(chunks)),
+            *([] if self.coordinates is None else [("scale", str(self.coordinates))]),
         ]
         return html_table("daskpatch image", rows, drawing=drawing_of(shape, chunks))
 
@@ -302,6 +310,12 @@ def is_held_by_cluster(image: ImageStack) -> bool:
     """Whether tasks of a cluster would wait for others of its tasks to read an image."""
     array = image.array if isinstance(image, ArrayImage) else None
     return isinstance(array, ArrayLike) and array.is_held_by_cluster
+
+
+def coordinates_of(image: ImageStack) -> Coordinates:
+    """Where the voxels of an image's array lie; where it does not say so, voxels are the unit."""
+    said = image.coordinates if isinstance(image, ArrayImage) else None
+    return Coordinates.of_voxels(dimensions_of(image).axes) if said is None else said
 
 
 def chunks_of(image: ImageStack) -> tuple[int, ...] | None:

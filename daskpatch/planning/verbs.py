@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 from ..deciding import (
@@ -58,8 +59,9 @@ def plan(
     Parameters
     ----------
     source
-        What `open_image` opens, an `ImageStack`, or a list of these: a series. `Source` has the
-        words `axes`, `channels` and `padding`.
+        What `open_image` opens, an `ImageStack`, or a list of these: a series; a plate, a well or
+        a group of bioformats2raw is the series of its images. `Source` has the words `axes`,
+        `channels`, `padding`, `level`, `image` and `fields`.
     model
         A callable from a batch `(N, C, (Z), Y, X)` to `(N, C', (Z), Y, X)`, a `torch.nn.Module`,
         or whatever else `Model` takes, which has the words `input_dtype`, `scale`, `margin`,
@@ -110,6 +112,7 @@ def plan(
         normalize=normalize,
         limits=limits,
     )
+    options = replace(options, source=options.source.resolved())
     images = options.source.open(ndim=options.tiles.ndim, io=options.limits.io)
     check_chunks(images, options.limits)
     target = as_target(

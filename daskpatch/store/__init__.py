@@ -4,7 +4,15 @@ from .absence import noticing
 from .arrays import StoredArray, check_io_at
 from .backends import BACK_ENDS, BackEnd, back_end_at, check_io
 from .backoff import at_first, with_backoff, with_backoff_async
-from .finding import FoundArray, StoreLike, find_array, is_stored, members_of
+from .finding import (
+    FoundArray,
+    StoreLike,
+    check_single,
+    find_array,
+    find_collection,
+    is_stored,
+    members_of,
+)
 from .foreign_files import format_named
 from .guard import guarded_by, writing
 from .location import Location, locate
@@ -21,4 +29,6 @@ from .nodes import (
     surroundings,
 )
 from .objects import Objects, plain_name
+from .ome import OmeImage, Places, label_names
+from .plates import Collection
 from .sight import ChangedError

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -11,10 +13,15 @@ from zarr.abc.store import Store
 from zarr.storage import StorePath
 from zarr.types import AnyArray
 
+from ..support import counted, shown
 from .arrays import StoredArray
 from .location import Location, locate
 from .nodes import existing_node, members_of_group, open_node, without_consolidated
-from .ome import is_ome, ome_level, paths_in_plate
+from .ome import OmeImage, OmeLevel, is_ome, ome_images
+from .plates import Collection, collection_of
+
+_LISTED = 200
+"""Letters of names that are told."""
 
 StoreLike = str | os.PathLike[str] | AnyArray | zarr.Group | Store | StorePath
 """What names an array or a group in a store."""
@@ -22,12 +29,16 @@ StoreLike = str | os.PathLike[str] | AnyArray | zarr.Group | Store | StorePath
 
 @dataclass(frozen=True, slots=True)
 class FoundArray:
-    """An array, the names of its axes and channels where it says them, and what to call it."""
+    """An array, the names of its axes where it says them, and what to call it.
+
+    `ome` is the image of which it is the level `level`, where it is one of OME-Zarr.
+    """
 
     array: StoredArray
     axis_names: tuple[str, ...] | None
     name: str
-    channel_names: tuple[str, ...] = ()
+    ome: OmeImage | None = None
+    level: OmeLevel | None = None
 
 
 def is_stored(source: object) -> TypeGuard[StoreLike]:
@@ -35,29 +46,80 @@ def is_stored(source: object) -> TypeGuard[StoreLike]:
     return isinstance(source, str | os.PathLike | zarr.Array | zarr.Group | Store | StorePath)
 
 
-def find_array(source: StoreLike) -> FoundArray:
+def find_array(source: StoreLike, *, level: int = 0, image: int | str | None = None) -> FoundArray:
     """The array that a path, URL, zarr array, group or store stands for.
+
+    Of an OME-Zarr image it is that of a level, the finest being 0; of several in one group, that of
+    the one that is named, or counted.
 
     Raises
     ------
     FileNotFoundError
         If there is nothing, or an OME-Zarr image lacks its array.
     ValueError
-        If there is a group that is no OME-Zarr image of a version that is read.
+        If there is a group that is no OME-Zarr image of a version that is read, or it has no such
+        level or image.
     """
     location = locate(source, read_only=True)
     node = _opened(source, location)
     if isinstance(node, zarr.Array):
+        check_single(location.name, level, image)
         return FoundArray(StoredArray(node), _axis_names(node), location.name)
     if is_ome(node):
-        level = ome_level(node, location.name)
-        array = StoredArray(_member(node, level.path, location.name))
-        name = f"{location.name}/{level.path}"
-        return FoundArray(array, level.axis_names, name, level.channel_names)
+        chosen = _chosen(ome_images(node, location.name), image, location.name)
+        array_of = _level(chosen, level, location.name)
+        array = StoredArray(_member(node, array_of.path, location.name))
+        name = f"{location.name}/{array_of.path}"
+        return FoundArray(array, chosen.axis_names, name, chosen, array_of)
     in_words = _members_in_words(node, location.name)
     if not isinstance(source, str | os.PathLike):
         in_words += ", or pass it: group['name']"
     raise ValueError(f"{location.name} is a group, not an array: {in_words}.")
+
+
+def check_single(name: str, level: int, image: int | str | None) -> None:
+    """Refuse to choose a level or an image of an array, which is but one.
+
+    Raises
+    ------
+    ValueError
+        If one is chosen.
+    """
+    for word, chosen, default in (("level", level, 0), ("image", image, None)):
+        if chosen != default:
+            raise ValueError(
+                f"{word} is {chosen!r}, and {name} is one array; needed is an OME-Zarr image, the "
+                f"group that its arrays lie in. Leave {word} out, or name the group."
+            )
+
+
+def _chosen(images: Sequence[OmeImage], image: int | str | None, name: str) -> OmeImage:
+    """One of the images in a group; the first, with a warning, where none is chosen of several."""
+    names = [each.name for each in images]
+    if image is None and len(images) == 1:
+        return images[0]
+    if isinstance(image, str) and names.count(image) == 1:
+        return images[names.index(image)]
+    # On the command line an index is a text, too.
+    index = int(image) if isinstance(image, str) and image.isdecimal() else image
+    if isinstance(index, int) and 0 <= index < len(images):
+        return images[index]
+    listed = ", ".join(f"{i} ({each})" if each else str(i) for i, each in enumerate(names))
+    told = f"{name} holds {counted(len(images), 'image')} (multiscales): {listed[:_LISTED]}"
+    if image is not None:
+        raise ValueError(f"image is {shown(image)}, and {told}. Give one of these.")
+    warnings.warn(f"{told}. The first is read; choose with image=.", stacklevel=4)
+    return images[0]
+
+
+def _level(image: OmeImage, level: int, name: str) -> OmeLevel:
+    if 0 <= level < len(image.levels):
+        return image.levels[level]
+    listed = ", ".join(f"{i} ({each.path})" for i, each in enumerate(image.levels))
+    raise ValueError(
+        f"level is {level}, and {name} has {counted(len(image.levels), 'level')}, the finest "
+        f"first: {listed[:_LISTED]}."
+    )
 
 
 def _opened(source: StoreLike, location: Location) -> AnyArray | zarr.Group:
@@ -70,15 +132,9 @@ def _opened(source: StoreLike, location: Location) -> AnyArray | zarr.Group:
 
 
 def _members_in_words(group: zarr.Group, name: str) -> str:
-    what, paths = paths_in_plate(group)
-    if paths:
-        inside = "" if what == "well" else f"/{_first_image(group, paths[0])}"
-        more = "s" if len(paths) > 1 else ""
-        fields = f"field{more} of view" if what == "well" else f"well{more}"
-        return (
-            f"it is a {what} of {len(paths)} {fields}. Name a field of view, for example "
-            f"{name}/{paths[0]}{inside}"
-        )
+    collection = collection_of(group)
+    if collection is not None:
+        return f"it is {collection.in_words(name)}"
     try:
         members = dict(members_of_group(group))
     except OSError:
@@ -92,10 +148,26 @@ def _members_in_words(group: zarr.Group, name: str) -> str:
     return f"{held}. Name an array, for example {name}/{(arrays or groups)[0]}"
 
 
-def _first_image(plate: zarr.Group, well: str) -> str:
-    node = plate.get(well)
-    _, images = paths_in_plate(node) if isinstance(node, zarr.Group) else ("", [])
-    return images[0] if images else "0"
+def find_collection(source: object) -> tuple[Collection, dict[str, StorePath], str] | None:
+    """A plate, a well or a series with the places of its images, and its name.
+
+    None where a source is none of these.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    if not is_stored(source) or isinstance(source, zarr.Array):
+        return None
+    location = locate(source, read_only=True)
+    node = source if isinstance(source, zarr.Group) else existing_node(location)
+    found = collection_of(node) if isinstance(node, zarr.Group) else None
+    if found is None:
+        return None
+    places = (location.child(path) for path in found.paths)
+    stored = (StorePath(place.store, place.path) for place in places)
+    return found, dict(zip(found.paths, stored, strict=True)), location.name
 
 
 def members_of(source: StoreLike) -> dict[str, StoredArray | None] | None:

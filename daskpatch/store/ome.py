@@ -1,43 +1,115 @@
-"""OME-Zarr images, versions 0.4 and 0.5: which array is full resolution, and its axes.
+"""OME-Zarr images, versions 0.4 to 0.6: their arrays, axes and scales.
 
 https://ngff.openmicroscopy.org/0.5/ (multiscales metadata).
 """
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import zarr
 from msgspec import Meta, Struct
 
-from .location import check_inside
+from .location import Location, check_inside
+from .nodes import own_attributes
+
+_VERSIONS = ("0.4", "0.5", "0.6")
 
 
 class _Axis(Struct):
     name: str
+    unit: Any = None
 
 
-class _Dataset(Struct):
-    path: str
-
-
-class _Multiscale(Struct):
-    """What is read of one; the rest of it may be anything."""
+class _System(Struct):
+    """Of 0.6, where axes are those of a coordinate system."""
 
     axes: Annotated[list[_Axis], Meta(min_length=1)]
+
+
+class _Dataset(Struct, rename="camel"):
+    path: str
+    coordinate_transformations: Any = None
+
+
+class _Multiscale(Struct, rename="camel"):
+    """What is read of one; the rest of it may be anything."""
+
     datasets: Annotated[list[_Dataset], Meta(min_length=1)]
+    axes: list[_Axis] = []
+    coordinate_systems: list[_System] = []
+    coordinate_transformations: Any = None
+    name: Any = None
+
+    def __post_init__(self) -> None:
+        if not self.axes and not self.coordinate_systems:
+            raise ValueError("Object missing required field `axes`")
+
+    @property
+    def own_axes(self) -> list[_Axis]:
+        return self.axes or self.coordinate_systems[0].axes
+
+
+class _Transformation(Struct):
+    """A scale, a translation, or several; their numbers may lie elsewhere, which is not read."""
+
+    type: Literal["scale", "translation", "identity", "sequence"]
+    scale: tuple[float, ...] = ()
+    translation: tuple[float, ...] = ()
+    transformations: list[_Transformation] = []
+
+
+Places = tuple[tuple[float, float, str | None], ...]
+"""Per axis: how far apart voxels are, where the centre of the first lies, and in which unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class OmeLevel:
-    """An array of a multiscale image."""
+    """An array of an image: its path in the group, and where its voxels lie.
+
+    `scale` and `translation` have a number per axis, in its unit; they are None where that is not
+    told.
+    """
 
     path: str
+    scale: tuple[float, ...] | None
+    translation: tuple[float, ...] | None
+
+    def places(self, units: tuple[str | None, ...]) -> Places | None:
+        """Scale, translation and unit, axis by axis; None where they are not told."""
+        if self.scale is None or self.translation is None:
+            return None
+        return tuple(zip(self.scale, self.translation, units, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class OmeImage:
+    """What an OME-Zarr image says of itself.
+
+    Attributes
+    ----------
+    version
+        Of the specification.
+    name
+        Of the image; empty where it has none.
+    axis_names, units
+        One per axis; None for those without a unit.
+    levels
+        Its arrays, the finest first.
+    channel_names
+        Of how it is to be shown; empty where that is not told.
+    """
+
+    version: str
+    name: str
     axis_names: tuple[str, ...]
+    units: tuple[str | None, ...]
+    levels: tuple[OmeLevel, ...]
     channel_names: tuple[str, ...]
 
 
@@ -46,40 +118,97 @@ def is_ome(group: zarr.Group) -> bool:
     return bool(_multiscales(group.attrs.asdict()))
 
 
-def ome_level(group: zarr.Group, name: str) -> OmeLevel:
-    """Level 0 of an OME-Zarr image.
+def ome_images(group: zarr.Group, name: str) -> tuple[OmeImage, ...]:
+    """What a group says of the images (multiscales) that it holds, most often one.
 
     Raises
     ------
     ValueError
-        If the version is neither 0.4 nor 0.5, or the metadata cannot be understood; the field
-        that is wrong is named.
+        If the version is none that is read, or the metadata cannot be understood; the field that
+        is wrong is named.
     """
     attributes = group.attrs.asdict()
     found = _multiscales(attributes)
     version = str(_version(attributes, found))
-    if version not in ("0.4", "0.5"):
+    if not version.startswith(_VERSIONS):
         raise ValueError(
-            f"{name} is an OME-Zarr image of version {version:.40}; 0.4 and 0.5 are read. Open one "
+            f"{name} is an OME-Zarr image of version {version:.40}; 0.4 to 0.6 are read. Open one "
             f"of its arrays with axes=, for example {name}/0."
         )
     try:
         images = msgspec.convert(found, Annotated[list[_Multiscale], Meta(min_length=1)])
-        first = images[0]
-        path = check_inside(first.datasets[0].path, "datasets[0].path")
+        for image in images:
+            for number, dataset in enumerate(image.datasets):
+                check_inside(dataset.path, f"datasets[{number}].path")
     except ValueError as error:  # msgspec's is one
         raise ValueError(
             f"The OME metadata of {name} (multiscales) are malformed: {error}. Open one of its "
             f"arrays with axes=, for example {name}/0."
         ) from None
-    if len(images) > 1:
-        other = images[1].datasets[0].path
+    channel_names = _channel_names(attributes)
+    return tuple(
+        OmeImage(
+            version=version,
+            name=image.name if isinstance(image.name, str) else "",
+            axis_names=tuple(axis.name for axis in image.own_axes),
+            units=tuple(a.unit if isinstance(a.unit, str) else None for a in image.own_axes),
+            levels=_levels(image, version, name),
+            channel_names=channel_names,
+        )
+        for image in images
+    )
+
+
+def _levels(image: _Multiscale, version: str, name: str) -> tuple[OmeLevel, ...]:
+    """The arrays, the finest first, whatever their order in the metadata."""
+    try:
+        places = [_place(image, dataset) for dataset in image.datasets]
+    except ValueError as error:  # msgspec's is one
+        if version.startswith("0.6"):  # which may place voxels in ways that are not read
+            raise ValueError(
+                f"{name} is an OME-Zarr image of version {version:.40}, whose transformations are "
+                f"not all read: {error}. Open one of its arrays with axes=, for example "
+                f"{name}/{image.datasets[0].path}."
+            ) from None
         warnings.warn(
-            f"{name} holds {len(images)} images (multiscales); the first is read, {path}. Name the "
-            f"array of another, for example {name}/{other:.60}.",
+            f"The scale of {name} (coordinateTransformations) cannot be understood, and is left "
+            f"out: {error}.",
             stacklevel=2,
         )
-    return OmeLevel(path, tuple(axis.name for axis in first.axes), _channel_names(attributes))
+        return tuple(OmeLevel(dataset.path, None, None) for dataset in image.datasets)
+    levels = [
+        OmeLevel(dataset.path, scale, translation)
+        for dataset, (scale, translation) in zip(image.datasets, places, strict=True)
+    ]
+    return tuple(sorted(levels, key=lambda level: math.prod(level.scale or ())))
+
+
+def _place(image: _Multiscale, dataset: _Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Scale and translation of an array: its own, then those of the whole image."""
+    n_axes = len(image.own_axes)
+    scale, translation = (1.0,) * n_axes, (0.0,) * n_axes
+    for told in (dataset.coordinate_transformations, image.coordinate_transformations):
+        for one in _flat(msgspec.convert(told or [], list[_Transformation])):
+            if one.type == "scale":
+                factors = _per_axis(one.scale, n_axes)
+                scale = tuple(s * f for s, f in zip(scale, factors, strict=True))
+                translation = tuple(t * f for t, f in zip(translation, factors, strict=True))
+            elif one.type == "translation":
+                shifts = _per_axis(one.translation, n_axes)
+                translation = tuple(t + d for t, d in zip(translation, shifts, strict=True))
+    return scale, translation
+
+
+def _flat(transformations: list[_Transformation]) -> Iterator[_Transformation]:
+    for one in transformations:
+        yield one
+        yield from _flat(one.transformations)
+
+
+def _per_axis(numbers: tuple[float, ...], n_axes: int) -> tuple[float, ...]:
+    if len(numbers) != n_axes or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{numbers} is not a number for each of the {n_axes} axes")
+    return numbers
 
 
 class _Channel(Struct):
@@ -117,26 +246,12 @@ def _version(attributes: Mapping[str, Any], multiscales: Any) -> Any:
     return first.get("version", "unknown" if are_old else "0.4")
 
 
-class _Paths(Struct):
-    """Wells of a plate, or images of a well."""
-
-    wells: list[_Dataset] = msgspec.field(default_factory=list)
-    images: list[_Dataset] = msgspec.field(default_factory=list)
-
-
-def paths_in_plate(group: zarr.Group) -> tuple[str, list[str]]:
-    """What a group is, of a plate, and the paths of what is in it: wells, or a well's images.
-
-    Nothing where it is neither, or what it says cannot be understood.
-    """
-    attributes = group.attrs.asdict()
+def label_names(image: Location) -> list[str]:
+    """The label images of an image, by name; none where what it says cannot be understood."""
+    attributes = own_attributes(image.child("labels"))
     inner = attributes.get("ome", attributes)
-    for what in ("plate", "well"):
-        said = inner.get(what) if isinstance(inner, Mapping) else None
-        try:
-            found = msgspec.convert(said, _Paths)
-            paths = [check_inside(each.path, "path") for each in (*found.wells, *found.images)]
-        except ValueError:  # msgspec's is one
-            continue
-        return what, paths
-    return "", []
+    said = inner.get("labels") if isinstance(inner, Mapping) else None
+    try:
+        return sorted(msgspec.convert(said, list[str]))
+    except ValueError:  # msgspec's is one
+        return []

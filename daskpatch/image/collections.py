@@ -1,0 +1,134 @@
+"""The images of a plate, a well, or a file that bioformats2raw converted: a series."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
+
+from ..store import Collection, StoreLike
+from ..support import counted, said_by, shown
+from .stack import ArrayImage
+
+_AT_ONCE = 16
+"""Images that are opened at a time: far away each takes several requests."""
+
+_LISTED = 5
+
+
+def chosen_paths(collection: Collection, fields: str | None, name: str) -> list[str]:
+    """The images of a group that are asked for, by their paths; wells that are missing are named.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    if fields is not None and collection.kind == "series":
+        raise ValueError(
+            f"fields is {shown(fields)}, and {name} is a series of images, no plate; choose one of "
+            "them with image=."
+        )
+    if not collection.paths:
+        raise ValueError(f"{name} is a {collection.kind} without images.")
+    chosen = [path for path in collection.paths if fields is None or fnmatchcase(path, fields)]
+    if not chosen:
+        raise ValueError(
+            f"fields is {shown(fields)}, which is none of {name}; it has "
+            f"{_listed(collection.paths)}."
+        )
+    if collection.missing:
+        warnings.warn(
+            f"{counted(len(collection.missing), 'well')} of {name} "
+            f"{_are(collection.missing)} listed and not there: {_listed(collection.missing)}.",
+            stacklevel=4,
+        )
+    return chosen
+
+
+def path_of(collection: Collection, image: int | str, name: str) -> str:
+    """One image of a series, by its path or its index.
+
+    Raises
+    ------
+    ValueError
+        If there is none such.
+    """
+    paths = collection.paths
+    if isinstance(image, str) and image in paths:
+        return image
+    index = int(image) if isinstance(image, int) or image.isdecimal() else -1
+    if 0 <= index < len(paths):
+        return paths[index]
+    raise ValueError(
+        f"image is {shown(image)}, which is none of the {len(paths)} of {name}: {_listed(paths)}."
+    )
+
+
+def opened_together(
+    places: Mapping[str, StoreLike], open_one: Callable[[StoreLike], ArrayImage], name: str
+) -> list[ArrayImage]:
+    """The images that can be opened and go together; the others are named in warnings.
+
+    Raises
+    ------
+    OSError, ValueError
+        If none can be opened.
+    """
+
+    def attempt(place: StoreLike) -> ArrayImage | Exception:
+        try:
+            return open_one(place)
+        except (OSError, ValueError) as error:
+            return error
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = dict(zip(places, pool.map(attempt, places.values()), strict=True))
+    failed = {path: each for path, each in found.items() if isinstance(each, Exception)}
+    images = {path: each for path, each in found.items() if isinstance(each, ArrayImage)}
+    if not images:
+        raise next(iter(failed.values()))
+    for path, error in list(failed.items())[:1]:
+        why = f"{path} since {said_by(error)}"
+        warnings.warn(
+            f"{counted(len(failed), 'image')} of {name} cannot be read and {_are(failed)} left "
+            f"out: {_listed(failed)} ({why.rstrip('.')}).",
+            stacklevel=4,
+        )
+    alike = _those_like_most(images, lambda image: (image.original_axes, image.data_shape[1]))
+    if len(alike) < len(images):
+        axes, channels = next(iter((i.original_axes, i.data_shape[1]) for i in alike.values()))
+        other = [path for path in images if path not in alike]
+        warnings.warn(
+            f"{counted(len(other), 'image')} of {name} {_are(other)} left out, with other axes or "
+            f"channels than most have ({axes}, {counted(channels, 'channel')}): {_listed(other)}.",
+            stacklevel=4,
+        )
+    same = _those_like_most(alike, lambda image: image.data_shape)
+    if len(same) < len(alike):
+        other = [path for path in alike if path not in same]
+        shape = next(iter(same.values())).original_data_shape
+        has = "has" if len(other) == 1 else "have"
+        warnings.warn(
+            f"{counted(len(other), 'image')} of {name} {has} another shape than most, {shape}: "
+            f"{_listed(other)}.",
+            stacklevel=4,
+        )
+    return list(alike.values())
+
+
+def _those_like_most(
+    images: Mapping[str, ArrayImage], kind: Callable[[ArrayImage], Hashable]
+) -> dict[str, ArrayImage]:
+    ((most, _),) = Counter(map(kind, images.values())).most_common(1)
+    return {path: image for path, image in images.items() if kind(image) == most}
+
+
+def _are(things: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
+    return "is" if len(things) == 1 else "are"
+
+
+def _listed(paths: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
+    return ", ".join(list(paths)[:_LISTED]) + (", …" if len(paths) > _LISTED else "")

@@ -1,0 +1,143 @@
+"""Groups of many images: plates, their wells, and what bioformats2raw makes of a file.
+
+https://ngff.openmicroscopy.org/0.5/ (plate, well and bioformats2raw.layout metadata).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import zarr
+from msgspec import Struct
+
+from ..support import counted
+from .location import Location, check_inside, locate
+from .nodes import own_attributes
+
+_AT_ONCE = 16
+"""Wells that are asked for at a time."""
+
+_MOST = 100_000
+"""Images that are looked for one by one, where no list says how many there are."""
+
+
+class _Well(Struct, rename="camel"):
+    path: str
+    row_index: int = 0
+    column_index: int = 0
+
+
+class _Plate(Struct):
+    wells: list[_Well] = []
+
+
+class _Field(Struct):
+    path: str
+
+
+class _Fields(Struct):
+    images: list[_Field] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A group of images.
+
+    Attributes
+    ----------
+    kind
+        `"plate"`, `"well"` or `"series"`.
+    paths
+        Of the images, in the group; of a plate by row, column and field.
+    missing
+        Wells of a plate that are listed and not there.
+    """
+
+    kind: str
+    paths: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+    def in_words(self, name: str) -> str:
+        """What it is, and how one of its images is named."""
+        images = counted(len(self.paths), "image" if self.kind == "series" else "field")
+        named = f". Name one, for example {name}/{self.paths[0]}" if self.paths else ""
+        return f"a {self.kind} of {images}{named}"
+
+
+def collection_of(group: zarr.Group) -> Collection | None:
+    """The images that a group holds by what it says of itself; None where it is none of these.
+
+    A plate's wells are asked for, 16 at a time.
+    """
+    place, inner = locate(group), _inner(group.attrs.asdict())
+    if "plate" in inner:
+        return _plate(place, inner["plate"])
+    if "well" in inner:
+        return Collection("well", tuple(_fields(inner["well"])))
+    if "bioformats2raw.layout" in inner:
+        return Collection("series", tuple(_series(place)))
+    return None
+
+
+def _plate(place: Location, said: object) -> Collection:
+    wells = sorted(_wells(said), key=lambda well: (well.row_index, well.column_index))
+
+    def fields(well: _Well) -> list[str] | None:
+        inner = _inner(own_attributes(place.child(well.path)))
+        return _fields(inner["well"]) if "well" in inner else None
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = list(pool.map(fields, wells))
+    return Collection(
+        "plate",
+        tuple(
+            f"{well.path}/{path}"
+            for well, paths in zip(wells, found, strict=True)
+            for path in paths or ()
+        ),
+        tuple(well.path for well, paths in zip(wells, found, strict=True) if paths is None),
+    )
+
+
+def _wells(said: object) -> list[_Well]:
+    """Those that a plate lists; none where that cannot be understood."""
+    try:
+        wells = msgspec.convert(said, _Plate).wells
+        for well in wells:
+            check_inside(well.path, "path")
+        return wells
+    except ValueError:  # msgspec's is one
+        return []
+
+
+def _fields(said: object) -> list[str]:
+    """Those that a well lists; none where that cannot be understood."""
+    try:
+        return [check_inside(f.path, "path") for f in msgspec.convert(said, _Fields).images]
+    except ValueError:  # msgspec's is one
+        return []
+
+
+def _series(place: Location) -> list[str]:
+    """The images of a file: those that are listed, else those that are there, from 0 on."""
+    said = _inner(own_attributes(place.child("OME"))).get("series")
+    try:
+        return [check_inside(path, "series") for path in msgspec.convert(said, list[str])]
+    except ValueError:  # msgspec's is one
+        pass
+    found = []
+    for number in range(_MOST):
+        if not own_attributes(place.child(str(number))):
+            break
+        found.append(str(number))
+    return found
+
+
+def _inner(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a group says of itself: under `ome` since 0.5."""
+    inner = attributes.get("ome", attributes)
+    return inner if isinstance(inner, Mapping) else {}

@@ -1,0 +1,167 @@
+"""Plates, wells and what bioformats2raw writes: a series of all images in them."""
+
+import numpy as np
+import pytest
+import zarr
+from example_models import double
+from volumes import read
+
+import daskpatch
+
+VERSIONS = ["0.4", "0.5"]
+TILES = {"patch_size": 16, "overlaps": 4, "progress": False}
+
+
+def said(version, what, value):
+    return {"ome": {"version": version, what: value}} if version == "0.5" else {what: value}
+
+
+def group(path, version, attributes):
+    return zarr.create_group(
+        str(path), attributes=attributes, zarr_format=2 if version == "0.4" else 3
+    )
+
+
+def image(path, values, version="0.5", axes="cyx"):
+    told = {"axes": [{"name": axis} for axis in axes], "datasets": [{"path": "0"}]}
+    multiscales = [told if version == "0.5" else {**told, "version": version}]
+    group(path, version, said(version, "multiscales", multiscales)).create_array(
+        "0", data=values, chunks=(*(1,) * (values.ndim - 2), 16, 16)
+    )
+
+
+def plate(path, rng, version, *, odd=None):
+    """Wells B/2 and A/1 (listed in this order) of two fields each, and C/3, which is not there."""
+    wells = [
+        {"path": "B/2", "rowIndex": 1, "columnIndex": 1},
+        {"path": "A/1", "rowIndex": 0, "columnIndex": 0},
+        {"path": "C/3", "rowIndex": 2, "columnIndex": 2},
+    ]
+    told = {
+        "rows": [{"name": name} for name in "ABC"],
+        "columns": [{"name": name} for name in "123"],
+        "wells": wells,
+    }
+    group(path, version, said(version, "plate", told))
+    fields = {}
+    for well in ("A/1", "B/2"):
+        group(
+            path / well, version, said(version, "well", {"images": [{"path": "0"}, {"path": "1"}]})
+        )
+        for field in "01":
+            values = (odd or {}).get(f"{well}/{field}")
+            if values is None:
+                values = rng.random((2, 30, 40)).astype("f4")
+            fields[f"{well}/{field}"] = values
+            image(path / well / field, values, version)
+    return fields
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_plate_is_predicted_in_one_call(tmp_path, rng, version):
+    fields = plate(tmp_path / "p.zarr", rng, version)
+    out = tmp_path / "out.zarr"
+    with pytest.warns(UserWarning, match=r"1 well of .* is listed and not there: C/3"):
+        daskpatch.predict(tmp_path / "p.zarr", double, out, **TILES)
+    for number, name in enumerate(["A/1/0", "A/1/1", "B/2/0", "B/2/1"]):
+        np.testing.assert_array_equal(read(out / str(number)), fields[name] * 2)
+        source = zarr.open_array(str(out / str(number))).attrs["daskpatch"]["source"]
+        assert source.endswith(f"p.zarr/{name}/0")
+    assert daskpatch.verify(out, progress=False).ok
+    assert daskpatch.status(out).done == daskpatch.status(out).total
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ("B/2/0", ["B/2/0"]),
+        ("*/0", ["A/1/0", "B/2/0"]),
+        ("A/*", ["A/1/0", "A/1/1"]),
+        ("[BC]/*/1", ["B/2/1"]),
+    ],
+)
+def test_fields_are_chosen(tmp_path, rng, fields, names):
+    there = plate(tmp_path / "p.zarr", rng, "0.5")
+    plan = daskpatch.plan(tmp_path / "p.zarr", double, patch_size=16, overlaps=4, fields=fields)
+    assert len(plan.views) == len(names)
+    for view, name in zip(plan.views, names, strict=True):
+        np.testing.assert_array_equal(view[...], there[name] * 2)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_well_is_a_series(tmp_path, rng, opened):
+    fields = plate(tmp_path / "p.zarr", rng, "0.5")
+    well = tmp_path / "p.zarr" / "A" / "1"
+    source = zarr.open_group(str(well)) if opened else well
+    plan = daskpatch.plan(source, double, patch_size=16, overlaps=4, fields="1", channels=[1])
+    (view,) = plan.views
+    np.testing.assert_array_equal(view[0], fields["A/1/1"][1] * 2)
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+def test_what_is_odd_in_a_plate_is_named(tmp_path, rng):
+    odd = {"A/1/1": rng.random((3, 30, 40)), "B/2/1": rng.random((2, 20, 40))}
+    plate(tmp_path / "p.zarr", rng, "0.5", odd=odd)
+    (tmp_path / "p.zarr" / "B" / "2" / "0" / "zarr.json").unlink()
+    with (
+        pytest.warns(UserWarning, match=r"1 image of .* cannot be read and is left out: B/2/0 \("),
+        pytest.warns(UserWarning, match=r"1 image of .* other axes or .* 2 channels\): A/1/1"),
+        pytest.warns(UserWarning, match=r"1 image of .* another shape than most, .*: B/2/1"),
+    ):
+        plan = daskpatch.plan(tmp_path / "p.zarr", double, patch_size=16, overlaps=4)
+    assert [view.shape for view in plan.views] == [(2, 30, 40), (2, 20, 40)]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("listed", [False, True])
+def test_images_of_a_file_that_was_converted(tmp_path, rng, version, listed):
+    path = tmp_path / "file.zarr"
+    group(path, version, said(version, "bioformats2raw.layout", 3))
+    values = {name: rng.random((1, 30, 40)).astype("f4") for name in "012"}
+    for name, voxels in values.items():
+        image(path / name, voxels, version)
+    if listed:
+        group(path / "OME", version, said(version, "series", ["2", "0"]))
+    names = ["2", "0"] if listed else ["0", "1", "2"]
+    plan = daskpatch.plan(path, double, patch_size=16, overlaps=4)
+    for view, name in zip(plan.views, names, strict=True):
+        np.testing.assert_array_equal(view[...], values[name] * 2)
+    for chosen in ("0", 1 if listed else 0):
+        one = daskpatch.plan(path, double, patch_size=16, overlaps=4, image=chosen)
+        np.testing.assert_array_equal(one.view[...], values["0"] * 2)
+    for chosen in ("9", 9, -1):
+        with pytest.raises(ValueError, match=rf"image is '?{chosen}'?, .* of the {len(names)} of"):
+            daskpatch.plan(path, double, patch_size=16, overlaps=4, image=chosen)
+    with pytest.raises(ValueError, match="is a series of images, no plate"):
+        daskpatch.plan(path, double, patch_size=16, overlaps=4, fields="0")
+    with pytest.raises(ValueError, match=rf"a series of {len(names)} images. Name one"):
+        daskpatch.open_image(path)
+
+
+def plates_without(path, what):
+    if what == "fields":
+        group(path, "0.5", said("0.5", "plate", {"wells": []}))
+    elif what == "sense":
+        group(path, "0.5", said("0.5", "plate", [3]))
+    else:
+        group(path, "0.5", said("0.5", "well", {"images": [{"path": "../../else"}]}))
+
+
+@pytest.mark.parametrize("what", ["fields", "sense", "way"])
+def test_a_plate_without_fields(tmp_path, what):
+    plates_without(tmp_path / "p.zarr", what)
+    with pytest.raises(ValueError, match=r"p\.zarr is a (plate|well) without images"):
+        daskpatch.plan(tmp_path / "p.zarr", double, patch_size=16)
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+def test_fields_that_are_none(tmp_path, rng):
+    plate(tmp_path / "p.zarr", rng, "0.5")
+    with pytest.raises(ValueError, match=r"fields is 'D/\*', which is none of .*A/1/0, A/1/1"):
+        daskpatch.plan(tmp_path / "p.zarr", double, patch_size=16, fields="D/*")
+    with pytest.raises(ValueError, match=r"fields is 'A', and the source is no plate"):
+        daskpatch.plan(np.zeros((8, 8)), double, axes="YX", patch_size=4, fields="A")
+    for fields in ("", 3, ["A"]):
+        with pytest.raises(ValueError, match=r"fields is .*; needed is a path in the plate"):
+            daskpatch.plan(tmp_path / "p.zarr", double, patch_size=16, fields=fields)
