@@ -149,7 +149,7 @@ def test_a_member_that_cannot_be_read_hides_no_other(tmp_path):
     document = json.loads(path.read_text())
     document["chunk_grid"] = {"name": "unheard of", "configuration": {}}
     path.write_text(json.dumps(document))
-    with pytest.raises(ValueError, match="it holds the arrays good. Name an array, for example"):
+    with pytest.raises(ValueError, match="it holds the array good. Name an array, for example"):
         daskpatch.open_image(tmp_path / "g.zarr")
 
 

@@ -518,3 +518,11 @@ def test_an_array_in_the_place_of_a_member_is_not_gone_on_with(tmp_path, stored)
         with pytest.raises((ValueError, FileExistsError), match="daskpatch did not make"):
             daskpatch.predict([stored, stored], np.positive, out, **options, **words)
     assert files(out / "1") == before
+
+
+def test_empty_folders_of_others_stay(tmp_path, stored):
+    out = ours(tmp_path, stored)
+    for name in ("notes", "c/later", "deep/er"):
+        (out / name).mkdir(parents=True)
+    ours(tmp_path, stored, overwrite=True)
+    assert all((out / name).is_dir() for name in ("notes", "c/later", "deep/er"))

@@ -107,6 +107,12 @@ MISTAKES = {
         {"progress": False},
         ("'progress'", "run and predict take it"),
     ),
+    "a pattern of images": (("*.zarr", double), {}, ("sorted(glob.glob('", "a series")),
+    "a probe that is a list": (
+        ("in.zarr", double),
+        {"probe": "list.json"},
+        ("list.json is no saved probe", "holds [], not named fields"),
+    ),
     "the program ended": (
         ("in.zarr", lambda batch: exit(3)),
         {},
@@ -135,6 +141,7 @@ MISTAKES = {
 def here(tmp_path, monkeypatch, rng):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "probe.json").write_text("{}")
+    (tmp_path / "list.json").write_text("[]")
     (tmp_path / "script.py").write_text("import sys\nmodel = abs\nsys.exit(0)\n")
     save("in.zarr", rng.random((40, 36)).astype("f4"), chunks=(20, 20), dimension_names=["y", "x"])
     return tmp_path

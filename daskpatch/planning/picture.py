@@ -60,13 +60,15 @@ def picture_of(decided: Decided, data_idx: int) -> Any:
     (top, bottom), (left, right) = rows, columns = window[-2:]
     section = voxels.reshape(voxels.shape[-2:])
     axes.imshow(section, cmap="gray", extent=(left, right, bottom, top), aspect="equal")
-    _draw_tiles(axes, grid.axes[-2], grid.axes[-1], rows, columns)
+    _draw_tiles(axes, grid.axes[-2], grid.axes[-1], rows, columns, blends=recipe.blends)
     _draw_lines(axes, _edges(decided, data_idx, decided.layout.chunks), rows, columns, _CHUNKS)
     _draw_lines(axes, _block_edges(decided, data_idx), rows, columns, _BLOCKS)
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel="X (voxels)", ylabel="Y (voxels)")
     where = f", Z {window[0][0]}" if len(window) == 3 else ""
-    axes.set_title(f"{image.source}{where}: {_shown(window[-2:])}", fontsize="medium")
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=3, fontsize="small")
+    title = f"{image.source}{where}: {_shown(window[-2:])}"
+    axes.set_title(title, fontsize="medium", parse_math=False)  # a path may hold dollars
+    handles = _legend(blends=recipe.blends)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
     return figure
 
 
@@ -89,15 +91,25 @@ def _to_input(n: int, scale: Fraction) -> int:
 
 
 def _draw_tiles(
-    axes: Axes, down: AxisTiling, across: AxisTiling, rows: Interval, columns: Interval
+    axes: Axes,
+    down: AxisTiling,
+    across: AxisTiling,
+    rows: Interval,
+    columns: Interval,
+    *,
+    blends: bool,
 ) -> None:
-    """Outlines of the tiles whose crops are in the window; of the middle one its crop, too."""
+    """Outlines of the tiles whose crops are in the window; of the middle one its crop, too.
+
+    Blended tiles are kept whole.
+    """
     indices = down.touching(*rows), across.touching(*columns)
     middle = tuple(along[len(along) // 2] for along in indices)
     for at in product(*indices):
         _draw_box(axes, *_extents(down.tile(at[0]), across.tile(at[1])), _TILE)
     one, other = down.tile(middle[0]), across.tile(middle[1])
-    _draw_box(axes, (one.keep_start, one.keep_stop), (other.keep_start, other.keep_stop), _CROP)
+    if not blends:
+        _draw_box(axes, (one.keep_start, one.keep_stop), (other.keep_start, other.keep_stop), _CROP)
     _draw_box(axes, *_extents(one, other), _MARKED)
 
 
@@ -145,13 +157,13 @@ def _draw_lines(
     axes.vlines([e for e in across if columns[0] <= e <= columns[1]], *rows, **style)
 
 
-def _legend() -> list[Any]:
+def _legend(*, blends: bool) -> list[Any]:
     patches = load_extra("matplotlib.patches", "Plan.plot")
     lines = load_extra("matplotlib.lines", "Plan.plot")
     return [
         patches.Patch(label="tiles", **_TILE),
         patches.Patch(label="one of them", **_MARKED),
-        patches.Patch(label="what is kept of it", **_CROP),
+        *([] if blends else [patches.Patch(label="what is kept of it", **_CROP)]),
         lines.Line2D([], [], label="blocks: a task, and a write", **_BLOCKS),
         lines.Line2D([], [], label="chunks of the output", **_CHUNKS),
     ]

@@ -46,7 +46,8 @@ def plan(
     """Decide everything about a tiled prediction, and compute none of it.
 
     Reads one tile from the middle of the source and runs the model on it once; that gives the
-    output's channels and dtype, and what the run costs. Where there is an output it is run once
+    output's channels and dtype, and what the run costs. Batches of more than one tile are tried
+    with two: a model must not mix them. Where there is an output it is run once
     more: values that come out the same tell the model from others in a later run. If it gives
     integers, a neighbour of that tile shows whether they are ids of objects, which differ from tile
     to tile: a warning says so. What is left to `"auto"` is chosen from a probe of the model, which

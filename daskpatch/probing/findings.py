@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ..support import Natural, Positive, counted, html_table, load_extra, said_by, text_table
+from ..support import Natural, Positive, counted, html_table, load_extra, said_by, shown, text_table
 from .influence import Profile
 from .sizes import AxisSizes
 from .speed import CallCost
@@ -214,6 +214,8 @@ class Probe:
         """
         try:
             values = json.loads(Path(path).read_text())
+            if not isinstance(values, dict):
+                raise ValueError(f"it holds {shown(values)}, not named fields")
             if values["format"] != _FORMAT:
                 raise ValueError(f"it has format {values['format']}, not {_FORMAT}")
             return cls.of(values)

@@ -141,7 +141,8 @@ def _members_in_words(group: zarr.Group, name: str) -> str:
         return f"what is in it, its server does not list. Name an array, as in {name}/raw"
     arrays = sorted(n for n, member in members.items() if isinstance(member, zarr.Array))
     groups = sorted({*members} - {*arrays})
-    held = f"it holds the arrays {', '.join(arrays)}" if arrays else "it holds no array"
+    word = "array" if len(arrays) == 1 else "arrays"
+    held = f"it holds the {word} {', '.join(arrays)}" if arrays else "it holds no array"
     held += f" and the groups {', '.join(groups)}" if groups else ""
     if not members:
         return held

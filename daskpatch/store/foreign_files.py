@@ -155,6 +155,11 @@ def _of_folder(path: Path, name: str) -> str:
 
 
 def _open_many(pattern: str) -> str:
+    suffix = Path(pattern).suffix.lower()
+    if suffix == ".zarr":
+        return f"Give the list of them, a series: sorted(glob.glob({pattern!r}))"
+    if suffix not in _READ_BY_DASK:
+        return "Name one of them, or give the list of their arrays, a series"
     return (
         f"Open them with dask.array.image.imread({pattern!r}), and pass that as the source, with "
         "axes="

@@ -22,7 +22,7 @@ from zarr.storage import (
     ZipStore,
 )
 
-from ..support import load_extra, shown, without_secrets
+from ..support import cause_of, load_extra, said_by, shown, without_secrets
 from .forked import refuse_inherited
 
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
@@ -141,7 +141,13 @@ class Location:
             return not folder.is_dir() or any(folder.iterdir())
         if isinstance(self.store, ObjectStore):
             prefix = f"{self.path}/" if self.path else None
-            return any(len(batch) for batch in self.store.store.list(prefix))
+            try:
+                return any(len(batch) for batch in self.store.store.list(prefix))
+            except Exception as error:  # noqa: BLE001 (obstore's kinds are its own)
+                raise OSError(
+                    f"{self.name} could not be listed: {type(error).__name__}: {said_by(error)}. "
+                    "Check the URL, the network and the credentials."
+                ) from cause_of(error)
         return False
 
     @property

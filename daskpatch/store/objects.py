@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -141,20 +142,22 @@ class Objects:
         for start in range(0, len(names), _AT_A_TIME):
             batch = names[start : start + _AT_A_TIME]
             _wait(delete(batch))
-        _remove_empty_folders(self.location)
+        _remove_empty_folders(self.location, names)
 
     def _insist(self, attempt: Callable[[], T], what: str) -> T:
         return with_backoff(attempt, f"{what} in {self.location.name}", self.delays)
 
 
-def _remove_empty_folders(location: Location) -> None:
+def _remove_empty_folders(location: Location, names: Sequence[str]) -> None:
+    """Those that objects lay in which are gone; whatever else is empty is not ours."""
     root = location.local_path
     if root is None:
         return
-    for folder, _, _ in os.walk(root, topdown=False):
+    around = (PurePosixPath(name).parents for name in names)
+    folders = {str(folder) for each in around for folder in each} - {"."}
+    for folder in sorted(folders, key=len, reverse=True):
         with suppress(OSError):  # something is in it
-            if folder != str(root):
-                os.rmdir(folder)
+            os.rmdir(root / folder)
 
 
 def _buffer(content: bytes) -> Any:

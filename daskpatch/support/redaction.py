@@ -47,6 +47,11 @@ _SIGNED = re.compile(
     r"(?i)(?<!\w)(sig=|x-amz-(?:signature|credential|security-token)=)(?!\*\*\*)[^\s&'\"]{1,4000}"
 )
 
+_DUMP = re.compile(
+    r"(?i)<(?:!doctype|html|\?xml)|Debug source:| \[(?:tensorstore_spec|source locat)"
+)
+"""Where a page of a server begins, or a library's state."""
+
 _MOST = 4000
 """Characters of an error that are looked at."""
 
@@ -101,8 +106,7 @@ def said_by(error: BaseException) -> str:
     'GET http://h/a: 500'
     """
     first = text_of(error)[:_MOST].strip().partition("\n")[0]
-    text = redacted(re.split(r"(?i)<(?:!doctype|html|\?xml)", first)[0]).strip(" :,-")
-    return _cut(text)
+    return _cut(redacted(_DUMP.split(first)[0]).strip(" :,-"))
 
 
 def all_said_by(error: BaseException) -> str:
