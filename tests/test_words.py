@@ -262,6 +262,10 @@ def test_names_of_another_axis_are_none(rng):
         ("open it with zarr.open(path, mode='r+')", "open it with zarr.open(path, mode='r+')"),
         ("such as TiledPatching(patch_size)", "such as TiledPatching(patch_size)"),
         ("files named axes", "files named axes"),
+        (
+            "Open it with numpy.load('a.npy'), and pass that as the source, with axes=.",
+            "In Python save it as Zarr: zarr.save_array('image.zarr', numpy.load('a.npy')).",
+        ),
     ],
 )  # fmt: skip
 def test_options_have_the_names_of_flags(text, typed):

@@ -36,12 +36,17 @@ _OPTION = re.compile(
 )
 
 
+_OPENED = re.compile(r"Open (?:it|them) with (.+?), and pass that as the source, with axes=")
+"""Nothing can be passed on a command line."""
+
+
 def as_typed(text: str, quoted: Sequence[str] = ()) -> str:
     """A message with flags instead of words, save in what it quotes: the user's own texts.
 
     >>> as_typed("overlaps is -8; give patch_size, overwrite=True or axes='ZYX', channels=[0, 2]")
     '--overlaps is -8; give --patch-size, --overwrite or --axes ZYX, --channels 0,2'
     """
+    text = _OPENED.sub(r"In Python save it as Zarr: zarr.save_array('image.zarr', \1)", text)
     kept = sorted((each for each in quoted if each), key=len, reverse=True)
     if not kept:
         return _OPTION.sub(_replaced, text)

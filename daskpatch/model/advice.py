@@ -145,6 +145,10 @@ _ADVICE: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Shape], str]], ..
         (r"Got (?P<axes>\d)D input, but \w+ mode needs (?P<needed>\d)D input", _of_rank),
         (r"or (?P<needed>\d)D \(batched\) input to .*size: (?P<size>\[[\d, ]+\])", _of_rank),
         (r"or (?P<needed>\d)D \(batch mode\) tensor expected", _of_rank),
+        (
+            r"Expected (?P<needed>\d)-dimensional input for .* got (?P<axes>\d)-dimensional input",
+            _of_rank,
+        ),
         (r"Invalid rank for input: .* Got: (?P<axes>\d+) Expected: (?P<needed>\d+)", _of_rank),
         (
             r"weight of size \[\d+(?:, \d+){4}\],.* to have (?P<needed>\d+) channels, but got "
@@ -157,6 +161,11 @@ _ADVICE: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Shape], str]], ..
             r"Input channels C is not equal .* C: (?P<channels>\d+) .*channels: (?P<needed>\d+)",
             _of_channels,
         ),
+        (
+            r"parameter numbers = (?P<needed>\d+) and channel size = (?P<channels>\d+)",
+            _of_channels,
+        ),
+        (r"Guard failed: \w+\.size\(\)\[(?P<index>\d)\] == (?P<needed>\d+)", _of_graph_size),
         (r"index: (?P<index>\d+) Got: \d+ Expected: (?P<needed>\d+)", _of_graph_size),
         (
             r"Input type \((?P<kind>[^)]+)\) and (?:bias|weight) type \((?P<needed>[^)]+)\)",
@@ -173,5 +182,7 @@ _ADVICE: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Shape], str]], ..
             _of_strides,
         ),
         (r"Kernel size can't be greater|Output size is too small", _of_small),
+        (r"Padding size should be less than the corresponding input dimension", _of_small),
+        (r"Expected more than 1 (?:spatial element|value per channel) when training", _of_small),
     )
 )

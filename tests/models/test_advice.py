@@ -47,6 +47,22 @@ TOLD = {
     ),
     "strides": (COLOURS, "CYX", Unet(), {"patch_size": 15}, "multiples of its total stride"),
     "too small": (COLOURS, "CYX", nn.Conv2d(3, 1, 9), {"patch_size": 4}, "larger patch_size"),
+    "padding": (COLOURS, "CYX", nn.ReflectionPad2d(9), {"patch_size": 8}, "larger patch_size"),
+    "a norm of one voxel": (
+        COLOURS, "CYX", nn.Sequential(nn.MaxPool2d(8), nn.InstanceNorm2d(3)), {"patch_size": 8},
+        "larger patch_size",
+    ),
+    "slopes of channels": (COLOURS, "CYX", nn.PReLU(4), {}, "takes 4 channels"),
+    "a traced one of two axes": (
+        STACK, "ZYX",
+        lambda: torch.jit.trace(nn.Conv2d(1, 1, 3).eval(), torch.zeros(1, 1, 8, 8)),
+        {}, "two numbers (YX)",
+    ),
+    "an exported one of one size": (
+        COLOURS[0], "YX",
+        lambda: torch.export.export(nn.Conv2d(1, 1, 3), (torch.zeros(1, 1, 16, 16),)).module(),
+        {"patch_size": 8}, "The graph takes 16 along axis",
+    ),
     "a linear layer": (STACK, "ZYX", nn.Linear(16, 16).half(), {}, 'input_dtype="float16"'),
 }  # fmt: skip
 
@@ -54,6 +70,7 @@ TOLD = {
 @pytest.mark.parametrize("case", TOLD)
 def test_errors_of_torch(case):
     values, axes, model, options, words = TOLD[case]
+    model = model if isinstance(model, nn.Module) else model()
     with pytest.raises(RuntimeError, match="failed on the trial tile") as told:
         daskpatch.plan(values, model, axes=axes, **{"patch_size": 16, **options})
     assert words in str(told.value)
