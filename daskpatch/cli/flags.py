@@ -67,6 +67,8 @@ def _flag(declared: Declaration) -> Flag | None:
         shown["type"] = click.Choice(declared.parser)
     elif declared.parser is not None:
         shown["type"] = Text(declared.parser)
+    if declared.bare:
+        shown |= {"is_flag": False, "flag_value": declared.bare}
     return click.option(name, parameter, **shown)
 
 

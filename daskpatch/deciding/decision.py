@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,17 @@ from ..block import Recipe
 from ..geometry import Dimensions
 from ..image import ImageStack, back_end_of, dimensions_of, with_io
 from ..model import OutputArray, Signature
-from ..output import BlockBudget, DTypes, Layout, Output, Target, check_fits, choose_layout
+from ..output import (
+    BlockBudget,
+    DTypes,
+    Layout,
+    Output,
+    Target,
+    check_fits,
+    choose_layout,
+    in_order,
+    wanted_version,
+)
 from ..statistics import box_voxels, bytes_needed
 from ..store import BackEnd, back_end_at
 from ..support import as_dtype
@@ -119,7 +129,9 @@ def _recipe(
         model=options.model.shared,
         signature=trial.signature,
         stored=stored,
-        outputs=_outputs(images, trial.signature, stored),
+        outputs=_outputs(
+            images, trial.signature, stored, is_ome=makes_ome(options.output, images, target)
+        ),
         input_dtype=options.model.dtype,
         batch_size=batch_size,
         stitch=options.output.stitch,
@@ -130,19 +142,27 @@ def _recipe(
     )
 
 
+def makes_ome(output: Output, images: Sequence[ImageStack], target: Target | None) -> bool:
+    """Whether an image of OME-Zarr is made, whose axes are in its own order."""
+    version = wanted_version(output, images, None) if target is None else target.ome
+    return version is not None
+
+
 def _outputs(
-    images: tuple[ImageStack, ...], signature: Signature, stored: tuple[OutputArray, ...]
+    images: tuple[ImageStack, ...],
+    signature: Signature,
+    stored: tuple[OutputArray, ...],
+    *,
+    is_ome: bool,
 ) -> tuple[tuple[Dimensions, ...], ...]:
     """Per image, the dimensions of each array that is stored."""
-    return tuple(
-        tuple(
-            dimensions_of(image).predicted(
-                output.channels, signature.output_shape(tuple(image.data_shape[2:]))
-            )
-            for output in stored
-        )
-        for image in images
-    )
+
+    def of(image: ImageStack, output: OutputArray) -> Dimensions:
+        size = signature.output_shape(tuple(image.data_shape[2:]))
+        made = dimensions_of(image).predicted(output.channels, size)
+        return in_order(made) if is_ome else made
+
+    return tuple(tuple(of(image, output) for output in stored) for image in images)
 
 
 def _statistics_bytes(recipe: Recipe, limit: int, threads: int) -> int:

@@ -318,6 +318,16 @@ def coordinates_of(image: ImageStack) -> Coordinates:
     return Coordinates.of_voxels(dimensions_of(image).axes) if said is None else said
 
 
+def ome_version_of(image: ImageStack) -> str | None:
+    """The version of OME-Zarr that an image is of; None where it is none."""
+    return image.ome_version if isinstance(image, ArrayImage) else None
+
+
+def channel_names_of(image: ImageStack) -> tuple[str, ...]:
+    """The names of an image's channels; empty where they are not told."""
+    return image.channel_names if isinstance(image, ArrayImage) else ()
+
+
 def chunks_of(image: ImageStack) -> tuple[int, ...] | None:
     """The (Z)YX part of what is decoded at once, where an image has chunks."""
     return image.chunk_shape if is_located(image) else None

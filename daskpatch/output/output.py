@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from ..geometry import Sizes, plain_sizes
 from ..model import ModelLike, SharedModel, shared_model
 from ..store import StoreLike
-from ..support import DTYPES, NAME, SIZES, Options, as_dtype, as_flag, as_id, need, option
+from ..support import DTYPES, NAME, OME, SIZES, Options, as_dtype, as_flag, as_id, need, option
 from ..values import STITCHES, check_stitch
 
 Stitch = Literal["crop", "gaussian", "linear"]
@@ -40,6 +40,15 @@ def check_sizes(name: str, sizes: object) -> int | tuple[int, ...] | None:
     is_given = sizes is None or plain is not None
     need(is_given, name, sizes, "an integer, or one per axis of the output")
     return plain
+
+
+Ome = Literal["0.4", "0.5"]
+
+
+def _check_ome(name: str, ome: object) -> object:
+    is_known = ome is None or isinstance(ome, bool) or ome in ("0.4", "0.5")
+    need(is_known, name, ome, "True, False, '0.4', '0.5' or None")
+    return ome
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,6 +79,11 @@ class Output(Options):
     overwrite
         Whether a run may delete an array or a group that daskpatch made, at the output's place;
         other files there stay.
+    ome
+        Whether it is an OME-Zarr image (of several arrays or a series, a group of images): its
+        arrays lie in groups with axes, scale, translation and channels, `out.zarr/0`. `"0.4"` and
+        `"0.5"` are its versions; True takes that of the group around it, else 0.5. By default it
+        is one where the source is. Its axes are in the order time, channel, space.
 
     Raises
     ------
@@ -153,6 +167,15 @@ class Output(Options):
         False, check=as_flag, help="Delete an array that is there.", example=True
     )
 
+    ome: bool | Ome | None = option(
+        None,
+        parser=OME,
+        bare="yes",
+        check=_check_ome,
+        help="Write an OME-Zarr image: yes, no, 0.4 or 0.5; as the source by default.",
+        example="0.5",
+    )
+
     def _check(self) -> None:
         if self.post_id is not None and self.post is None:
             raise ValueError("post_id stands for what post does; give post too.")
@@ -179,3 +202,4 @@ class OutputWords(TypedDict, total=False):
     post: ModelLike | None
     post_id: str | None
     overwrite: bool
+    ome: bool | Ome | None

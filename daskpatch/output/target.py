@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ..block import Recipe
 from ..geometry import Dimensions
-from ..image import ImageStack, location_of, why_endangered
-from ..receipts import FOLDER, Record, output_names
+from ..image import (
+    ImageStack,
+    channel_names_of,
+    coordinates_of,
+    location_of,
+    why_endangered,
+)
+from ..receipts import FOLDER, Record, array_paths
 from ..store import (
     Location,
     Node,
@@ -39,6 +45,7 @@ from ..store import (
 from ..support import Pacing, counted
 from .clearing import CLEARED, KEY, claimed_folders, clearance_of, is_recorded
 from .layout import Layout
+from .ome import OmeVersion, Range, image_attributes, wanted_version, window_of
 from .output import Output
 
 _READERS = 16
@@ -53,6 +60,7 @@ class Target:
     overwrite: bool
     is_series: bool
     images: tuple[ImageStack, ...]
+    ome: OmeVersion | None = None
 
     @property
     def name(self) -> str:
@@ -75,24 +83,27 @@ class Target:
     def places(self, recipe: Recipe) -> list[list[Location]]:
         """Where the arrays of each image lie.
 
-        A series has a group with a member for each image, several arrays a group for themselves.
+        A series has a group with a member for each image, several arrays a group for themselves;
+        of OME-Zarr each array has a group of its own, too, where further levels have a place.
         """
-        count = len(recipe.images)
-        images = [self.location.child(str(i)) for i in range(count)]
-        names = [output.name for output in recipe.stored]
-        return [
-            [image.child(name) if name else image for name in names]
-            for image in (images if self.is_series else [self.location])
-        ]
+        paths = self.array_paths(recipe)
+        return [[image.at(path) for path in paths] for image in self._image_places(recipe)]
 
-    def fill_values(self, recipe: Recipe) -> dict[str, str]:
+    def _image_places(self, recipe: Recipe) -> list[Location]:
+        if not self.is_series:
+            return [self.location]
+        return [self.location.child(str(i)) for i in range(len(recipe.images))]
+
+    def array_paths(self, recipe: Recipe) -> list[str]:
+        """Where the arrays of an image lie, from its own place."""
+        names = [output.name for output in recipe.stored]
+        return names if self.ome is None else [f"{name}/0" if name else "0" for name in names]
+
+    def fill_values(self, recipe: Recipe) -> list[str]:
         """What absent chunks of each array are read as: in new ones they are 0."""
         if self.array is not None:
-            return {output.name: self.array.fill_value for output in recipe.stored}
-        return {
-            output.name: bytes(dtype.itemsize).hex()
-            for output, dtype in zip(recipe.stored, recipe.dtypes, strict=True)
-        }
+            return [self.array.fill_value] * len(recipe.stored)
+        return [bytes(dtype.itemsize).hex() for dtype in recipe.dtypes]
 
     def check(self) -> None:
         """Refuse a place that is taken.
@@ -173,11 +184,18 @@ class Target:
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse shards where the array would be of Zarr v2, which has none."""
-        if self.array is None and layout.shards is not None and format_at(self.location) == 2:
+        if self.array is None and layout.shards is not None and self._zarr_format == 2:
+            why = "is OME-Zarr 0.4" if self.ome == "0.4" else "lies in a Zarr v2 group"
             raise ValueError(
-                f"The output {self.name} lies in a Zarr v2 group, where arrays have no shards; "
-                "leave shards out, or give a place outside the group."
+                f"The output {self.name} {why}, where arrays have no shards; leave shards out, or "
+                f"give {'ome=...' if self.ome == '0.4' else 'a place outside the group'}."
             )
+
+    @property
+    def _zarr_format(self) -> Literal[2, 3]:
+        if self.ome is None:
+            return format_at(self.location)
+        return 2 if self.ome == "0.4" else 3
 
     def clear(self, recipe: Recipe) -> None:
         """Delete the array or group at the place, which `check` allowed; claims on it stay.
@@ -211,23 +229,42 @@ class Target:
             )
 
     def create(
-        self, recipe: Recipe, layout: Layout, *, provenance: Mapping[str, Any], io: str
+        self,
+        recipe: Recipe,
+        layout: Layout,
+        *,
+        provenance: Mapping[str, Any],
+        io: str,
+        ranges: Mapping[str, Range] | None = None,
     ) -> tuple[tuple[StoredArray, ...], ...]:
-        """The arrays of each image; those that are not there yet are created."""
+        """The arrays of each image; those that are not there yet are created.
+
+        `ranges` says between which values arrays of floats are shown, by name.
+        """
         if self.array is not None:
             return ((self.array.with_io(io),),)
+        version = self._zarr_format
+        told = {**provenance, "arrays": self.array_paths(recipe), "ome": self.ome}
         if self.is_series:
-            ensure_group(self.location, attributes={KEY: provenance})
+            ensure_group(self.location, attributes={KEY: told}, zarr_format=version)
         created = []
-        for data_idx, places in enumerate(self.places(recipe)):
-            own = {KEY: {**provenance, **_of_image(provenance, data_idx)}}
-            if len(places) > 1:
-                group = self.location.child(str(data_idx)) if self.is_series else self.location
-                ensure_group(group, attributes=own)
+        placed = zip(self._image_places(recipe), self.places(recipe), strict=True)
+        for data_idx, (image, places) in enumerate(placed):
+            own = {KEY: {**told, **_of_image(provenance, data_idx)}}
+            for group in self._groups(image, places):
+                ensure_group(group, attributes=own, zarr_format=version)
             primary, *_ = outputs = recipe.outputs[data_idx]
             arrays = [
                 _existing(place, dims, dtype, layout_of)
-                or _create(place, dims, dtype, layout_of, own)
+                or _create(
+                    place,
+                    dims,
+                    dtype,
+                    layout_of,
+                    own,
+                    zarr_format=version,
+                    is_nested=self.ome is not None,
+                )
                 for place, dims, dtype, layout_of in zip(
                     places,
                     outputs,
@@ -236,11 +273,45 @@ class Target:
                     strict=True,
                 )
             ]
+            if self.ome is not None:  # after the arrays that it speaks of
+                for number, place in enumerate(places):
+                    attributes = self._image_attributes(recipe, data_idx, number, place, ranges)
+                    ensure_group(_parent(place), attributes=attributes, zarr_format=version)
             created.append(tuple(array.with_io(io) for array in arrays))
         objects = Objects(self.location)
         if self.overwrite or objects.exists(CLEARED):  # an interrupted run's, that is gone on with
             objects.delete_many([CLEARED])
         return tuple(created)
+
+    def _groups(self, image: Location, places: Sequence[Location]) -> list[Location]:
+        """The groups in which an image's arrays lie, the outer ones first."""
+        several = [image] if len(places) > 1 else []
+        return several if self.ome is None else [*several, *map(_parent, places)]
+
+    def _image_attributes(
+        self,
+        recipe: Recipe,
+        data_idx: int,
+        number: int,
+        place: Location,
+        ranges: Mapping[str, Range] | None,
+    ) -> Mapping[str, Any]:
+        """What the group of an array says of the image that it is."""
+        assert self.ome is not None, "looked at before"
+        image, dims = recipe.images[data_idx], recipe.outputs[data_idx][number]
+        cells = {
+            axis: 1 / scale
+            for axis, scale in zip(dims.spatial_axes, recipe.signature.scale, strict=True)
+        }
+        names = channel_names_of(image)
+        is_shown = "C" in dims.axes and len(names) == dims.n_channels
+        return image_attributes(
+            self.ome,
+            _parent(place).parts[-1],
+            {"0": coordinates_of(image).on(dims.axes).of_cells(cells)},
+            channels=names if is_shown else (),
+            window=window_of(recipe.dtypes[number], (ranges or {}).get(recipe.stored[number].name)),
+        )
 
     @property
     def _has_run(self) -> bool:
@@ -260,9 +331,14 @@ class Target:
 
 def _first_places(group: Location, provenance: object) -> list[Location]:
     """Where the record of a run lies that made a group: of several arrays, a series, or both."""
-    outputs = output_names(provenance)
-    image = group.child("0")
-    return [group.child(outputs[0]), image.child(outputs[0])] if outputs else [image]
+    image, paths = group.child("0"), array_paths(provenance)
+    return [group.at(paths[0]), image.at(paths[0])] if paths else [image]
+
+
+def _parent(place: Location) -> Location:
+    parent = place.parent
+    assert parent is not None, "an array of OME-Zarr lies in a group"
+    return parent
 
 
 def _of_image(provenance: Mapping[str, Any], data_idx: int) -> dict[str, Any]:
@@ -308,6 +384,9 @@ def _create(
     dtype: np.dtype[Any],
     layout: Layout,
     attributes: Mapping[str, Any],
+    *,
+    zarr_format: Literal[2, 3],
+    is_nested: bool,
 ) -> StoredArray:
     return create_array(
         place,
@@ -317,6 +396,8 @@ def _create(
         shards=layout.shards,
         dimension_names=list(dims.axes.lower()),
         attributes=attributes,
+        zarr_format=zarr_format,
+        is_nested=is_nested,
     )
 
 
@@ -333,6 +414,7 @@ def as_target(
     if output.place is None:
         return None
     location = locate(_as_place(output.place))
+    ome = _ome_version(output, images, location)
     # An array that was given is written into; a path to one is a place that is taken.
     array = find_array(output.place).array if hasattr(output.place, "shape") else None
     if array is not None and is_series:
@@ -373,7 +455,45 @@ def as_target(
             f"The output {location.name} is an array, and {endangered}. Give a free path as "
             "output, or store the source first."
         )
-    return Target(location, array, output.overwrite, is_series, images)
+    return Target(location, array, output.overwrite, is_series, images, ome)
+
+
+def _ome_version(
+    output: Output, images: tuple[ImageStack, ...], location: Location
+) -> OmeVersion | None:
+    """The version of OME-Zarr that is written; that of a run which may be gone on with.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be written there.
+    """
+    if hasattr(output.place, "shape"):
+        if output.ome:
+            raise ValueError(
+                f"ome is {output.ome!r}, and the output {location.name} is an array that is "
+                "written into; give the place of an image, or leave ome out."
+            )
+        return None
+    wanted = wanted_version(output, images, location)
+    if output.overwrite:
+        return wanted
+    begun = own_attributes(location).get(KEY)
+    if isinstance(begun, Mapping):
+        version = begun.get("ome")
+        version = version if version in ("0.4", "0.5") else None
+        if output.ome is not None and wanted != version:
+            was = "a bare array" if version is None else f"OME-Zarr {version}"
+            raise FileExistsError(
+                f"The output {location.name} exists, and was begun as {was}, not as ome="
+                f"{output.ome!r} asks for; leave ome out to go on with it, or give overwrite=True."
+            )
+        return version
+    if output.ome is not None:
+        return wanted
+    # An array of before, of which there is nothing but the record yet.
+    has_record = wanted is not None and Record(location).document() is not None
+    return None if has_record else wanted
 
 
 def _as_place(place: StoreLike) -> StoreLike:

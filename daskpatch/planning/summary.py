@@ -57,7 +57,7 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
     target, threads = decided.target, counted(plan.threads, "thread")
     return [
         *_source(plan),
-        ("output", target.name if target else "none: the lazy array alone"),
+        ("output", _place(target) if target else "none: the lazy array alone"),
         *_arrays(plan, decided.recipe),
         *_read_back(plan, target),
         *_model(plan, decided),
@@ -161,6 +161,10 @@ def _choice(plan: Figures) -> Rows:
 def as_text(plan: Figures, decided: Decided) -> str:
     """A plan for the terminal."""
     return text_table("<daskpatch.Plan>", rows_of(plan, decided), 8)
+
+
+def _place(target: Target) -> str:
+    return target.name if target.ome is None else f"{target.name} (OME-Zarr {target.ome})"
 
 
 def as_html(plan: Figures, decided: Decided) -> str:

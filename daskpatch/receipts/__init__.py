@@ -12,10 +12,11 @@ from .document import (
     LayoutRecord,
     OutputRecord,
     PassDocument,
+    PlacedArray,
     RunDocument,
     SourceRecord,
+    array_paths,
     as_json,
-    output_names,
 )
 from .fingerprint import check_same
 from .holder import Holder, is_alive

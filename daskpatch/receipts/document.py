@@ -28,18 +28,27 @@ OutputName = Annotated[str, Meta(pattern=r"^(?!\.{1,2}$)[^/\\\x00]*$", max_lengt
 """Of an array inside the output; empty where it is the output itself."""
 
 
-def output_names(attribute: object) -> list[str]:
-    """The names of several outputs, as the attribute of their group says them; none if it is odd.
+ArrayPath = Annotated[
+    str,
+    Meta(pattern=r"^(?!\.{1,2}(/|$))[^/\\\x00]*(/(?!\.{1,2}(/|$))[^/\\\x00]+)*$", max_length=515),
+]
+"""Of an array inside an image's output; empty where it is the output itself."""
 
-    >>> output_names({"outputs": ["mean", "../../others"]})
-    []
+
+def array_paths(attribute: object) -> list[str]:
+    """Where the arrays of an image lie, as the attribute of their group says; none if it is odd.
+
+    Groups of before say the names of several arrays alone.
+
+    >>> array_paths({"arrays": ["mean/0"]}), array_paths({"outputs": ["mean", "../../others"]})
+    (['mean/0'], [])
     """
-    said = attribute.get("outputs", []) if isinstance(attribute, Mapping) else []
+    told = attribute if isinstance(attribute, Mapping) else {}
     try:
-        names = msgspec.convert(said, list[OutputName])
+        paths = msgspec.convert(told.get("arrays", told.get("outputs", [])), list[ArrayPath])
     except msgspec.ValidationError:
         return []
-    return [name for name in names if name]
+    return [path for path in paths if path]
 
 
 class SourceRecord(Struct, frozen=True):
@@ -70,6 +79,13 @@ class OutputRecord(Struct, frozen=True):
     def __post_init__(self) -> None:
         check_axes(self.axes, self.shape)
         as_dtype("dtype", self.dtype)
+
+
+class PlacedArray(Struct, frozen=True):
+    """Where an array lies, and what its absent chunks are read as (`StoredArray.fill_value`)."""
+
+    path: ArrayPath
+    fill_value: str
 
 
 class LayoutRecord(Struct, frozen=True):
@@ -128,9 +144,8 @@ class BlocksRecord(Struct, frozen=True):
 class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
     """What the prediction of one image was begun with.
 
-    `run_id` names the folder of its receipts: those of another run never count. `fill_values` are
-    those of the arrays, as `StoredArray.fill_value` tells them; runs that were begun before have
-    none.
+    `run_id` names the folder of its receipts: those of another run never count. `arrays` says more
+    of the arrays; runs that were begun before have none, and their arrays lie at their names.
     """
 
     run_id: str = ""
@@ -142,7 +157,7 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
     is_series: bool
     statistics: Statistics | None = None
     identity: IdentityRecord | None = None
-    fill_values: dict[OutputName, str] = {}
+    arrays: dict[OutputName, PlacedArray] = {}
 
     def __post_init__(self) -> None:
         outputs = list(self.fingerprint.output.values())

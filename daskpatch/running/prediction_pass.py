@@ -42,6 +42,7 @@ from ..receipts import (
     IdentityRecord,
     LayoutRecord,
     OutputRecord,
+    PlacedArray,
     Receipt,
     Record,
     RunDocument,
@@ -259,7 +260,15 @@ class PredictionPass(Pass):
             is_series=self.decided.options.source.is_series,
             statistics=statistics[number] if isinstance(statistics, tuple) else None,
             identity=self._identity_record(),
-            fill_values=self.target.fill_values(self.decided.recipe),
+            arrays={
+                output.name: PlacedArray(path, fill_value)
+                for output, path, fill_value in zip(
+                    self.decided.recipe.stored,
+                    self.target.array_paths(self.decided.recipe),
+                    self.target.fill_values(self.decided.recipe),
+                    strict=True,
+                )
+            },
         )
 
     def as_begun(self, documents: Sequence[Document]) -> PredictionPass:
@@ -292,6 +301,7 @@ class PredictionPass(Pass):
             decided.layout,
             provenance=provenance_of(decided, self.statistics),
             io=decided.options.limits.io,
+            ranges=self._ranges(),
         )
         return PredictionJob(
             replace(prediction, images=with_delays(prediction.images, pacing.delays)),
@@ -300,6 +310,14 @@ class PredictionPass(Pass):
             side_by_side=self.side_by_side,
             reads_back=any(map(is_lossy, chain.from_iterable(arrays))),
         )
+
+    def _ranges(self) -> dict[str, tuple[float, float]]:
+        """What values of each array may be, by the trial, where they are the model's own."""
+        decided = self.decided
+        if decided.recipe.post is not None or decided.options.normalize.undo:
+            return {}
+        found = {name: one.range for name, one in decided.tiling.trial.samples.items()}
+        return {name: each for name, each in found.items() if each is not None}
 
     @contextmanager
     def computing(self) -> Iterator[None]:

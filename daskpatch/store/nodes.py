@@ -240,14 +240,15 @@ def create_array(
     shards: tuple[int, ...] | None,
     dimension_names: Sequence[str],
     attributes: Mapping[str, Any],
+    zarr_format: Literal[2, 3] = 3,
+    is_nested: bool = False,
 ) -> StoredArray:
     """A new array, empty; or the one that is there, which somebody else created just now.
 
-    Zarr v3, but v2 inside a v2 group, which would not see it otherwise. Compressed with
-    Blosc-zstd level 1 and bitshuffle, which is faster and smaller than zarr's default on
-    microscopy.
+    Compressed with Blosc-zstd level 1 and bitshuffle, which is faster and smaller than zarr's
+    default on microscopy. With `is_nested` chunks of Zarr v2 lie in folders, as those of v3 do.
     """
-    is_v2 = format_at(location) == 2
+    is_v2 = zarr_format == 2
 
     def attempt() -> AnyArray:
         return zarr.create_array(
@@ -263,12 +264,15 @@ def create_array(
                 else BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
             ),
             fill_value=0,
+            chunk_key_encoding=(
+                {"name": "v2", "separator": "/" if is_nested else "."} if is_v2 else None
+            ),
             dimension_names=None if is_v2 else dimension_names,
             attributes={
                 **attributes,
                 **({"_ARRAY_DIMENSIONS": list(dimension_names)} if is_v2 else {}),
             },
-            zarr_format=2 if is_v2 else 3,
+            zarr_format=zarr_format,
         )
 
     try:
@@ -331,14 +335,15 @@ def surroundings(location: Location) -> Iterator[Surrounding]:
         around = around.parent
 
 
-def ensure_group(location: Location, *, attributes: Mapping[str, Any]) -> None:
+def ensure_group(
+    location: Location, *, attributes: Mapping[str, Any], zarr_format: Literal[2, 3]
+) -> None:
     """A group with these attributes, among others that it has; its members are left alone."""
-    version = format_at(location)
 
     def attempt() -> None:
         place: dict[str, Any] = {"store": location.store, "path": location.path}
         if existing_node(location) is None:
-            zarr.create_group(**place, attributes=dict(attributes), zarr_format=version)
+            zarr.create_group(**place, attributes=dict(attributes), zarr_format=zarr_format)
         else:
             zarr.open_group(**place, mode="r+").attrs.update(dict(attributes))
 

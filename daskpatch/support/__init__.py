@@ -39,6 +39,7 @@ from .parsing import (
     NAME,
     NORMALIZATION,
     NUMBER,
+    OME,
     REGION,
     RESOURCES,
     SCALES,

@@ -50,6 +50,8 @@ class Declaration:
         On the command line; None where it is not an option there.
     parser
         Of the flag's text, or the choices that there are; None takes the text.
+    bare
+        The text that the flag stands for when it is given alone; empty where it needs one.
     guard
         The field of the fingerprint in which it is recorded, so that a run is not resumed with
         another value.
@@ -75,6 +77,7 @@ class Declaration:
     check: Callable[[str, Any], object] | None
     flag: str | None
     parser: Parser | tuple[str, ...] | None
+    bare: str
     guard: str
     shows_in: str
     record: Callable[[Any], object] | None
@@ -112,6 +115,7 @@ def option(
     check: Callable[[str, Any], object] | None = None,
     flag: str | None = "",
     parser: Parser | tuple[str, ...] | None = None,
+    bare: str = "",
     guard: str = "",
     shows_in: str = "",
     record: Callable[[Any], object] | None = None,

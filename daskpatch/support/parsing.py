@@ -31,6 +31,15 @@ class Parser:
             raise ValueError(f"{text!r} {self.problem}") from None
 
 
+_OME = {"yes": True, "no": False, "0.4": "0.4", "0.5": "0.5"}
+
+
+def _ome(text: str) -> object:
+    if text not in _OME:
+        raise ValueError
+    return _OME[text]
+
+
 def _sizes(text: str) -> int | tuple[int, ...]:
     numbers = tuple(int(part) for part in text.split(","))
     return numbers if "," in text else numbers[0]
@@ -127,3 +136,5 @@ RESOURCES = Parser(
 )
 NAME = Parser("NAME", str)
 FILE = Parser("FILE", str)
+
+OME = Parser("[yes|no|0.4|0.5]", _ome, "is none of yes, no, 0.4 and 0.5")

@@ -74,6 +74,13 @@ class ResultSample:
         values = self._array()
         return bool((values == values[:1]).all())
 
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The least and the largest finite value; None where there is none."""
+        values = self._array()
+        finite = values[np.isfinite(values)]
+        return (float(finite.min()), float(finite.max())) if finite.size else None
+
     def how_differs(self, other: ResultSample) -> str:
         """In words, where another one is not of the same model; empty where it may be."""
         if self.dtype != other.dtype:

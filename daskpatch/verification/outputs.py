@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry import Dimensions, Region, RegularGrid
-from ..receipts import PassDocument, Record, RunDocument, output_names
+from ..receipts import PassDocument, Record, RunDocument, array_paths
 from ..store import (
     Location,
     Objects,
@@ -145,15 +145,17 @@ def _recorded(location: Location) -> RecordedImage | None:
         record = Record(place)
         document = record.document()
         if isinstance(document, RunDocument):
-            return _of_document(location, record, document)
+            return _of_document(record, document)
     return None
 
 
-def _of_document(location: Location, record: Record, document: RunDocument) -> RecordedImage:
-    outputs = document.fingerprint.output
+def _of_document(record: Record, document: RunDocument) -> RecordedImage:
+    outputs, placed = document.fingerprint.output, document.arrays
     ndim = len(document.fingerprint.source.data_shape) - 2
     dimensions = tuple(Dimensions(o.axes, o.shape, ndim) for o in outputs.values())
-    locations = tuple(location.child(name) if name else location for name in outputs)
+    paths = [placed[name].path if name in placed else name for name in outputs]
+    root = _root(record.location, paths[0])
+    locations = tuple(root.at(path) for path in paths)
     blocks = RecordedBlocks(
         name=PREDICTION,
         record=record,
@@ -161,7 +163,7 @@ def _of_document(location: Location, record: Record, document: RunDocument) -> R
         arrays=tuple(map(existing_array, locations)),
         dimensions=dimensions,
         dtypes=tuple(np.dtype(output.dtype) for output in outputs.values()),
-        fill_values=tuple(document.fill_values.get(name) for name in outputs),
+        fill_values=tuple(placed[n].fill_value if n in placed else None for n in outputs),
         grid=document.blocks.grid(dimensions[0].shape),
         first=document.blocks.first,
     )
@@ -192,5 +194,13 @@ def _further(location: Location, images: tuple[RecordedImage, ...]) -> Iterator[
 def _places(location: Location) -> Iterator[Location]:
     """Where the record of an image may be: inside its array, or inside the first of several."""
     yield location
-    names = output_names(attributes_at(location).get("daskpatch"))
-    yield from (location.child(name) for name in names[:1])
+    paths = array_paths(attributes_at(location).get("daskpatch"))
+    yield from (location.at(path) for path in paths[:1])
+
+
+def _root(location: Location, path: str) -> Location:
+    """The place from which an array lies at a path."""
+    for _ in filter(None, path.split("/")):
+        assert location.parent is not None, "it was found there"
+        location = location.parent
+    return location

@@ -1,0 +1,176 @@
+"""OME-Zarr metadata of what is written: axes, scale, translation, channels.
+
+https://ngff.openmicroscopy.org/0.5/ (multiscales and omero), and 0.4 in groups of Zarr v2.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ..geometry import Coordinates, Dimensions
+from ..image import ImageStack, ome_version_of
+from ..store import Location, format_at
+from .output import Output
+
+OmeVersion = Literal["0.4", "0.5"]
+
+_ORDER = "TCZYX"
+
+_TYPES = {"T": "time", "C": "channel"}
+
+_SPACE = frozenset(
+    f"{prefix}meter"
+    for prefix in (
+        "atto", "centi", "deca", "deci", "exa", "femto", "giga", "hecto", "kilo", "mega", "",
+        "micro", "milli", "nano", "peta", "pico", "tera", "yocto", "yotta", "zepto", "zetta",
+    )
+) | {"angstrom", "foot", "inch", "mile", "parsec", "yard"}  # fmt: skip
+
+_TIME = frozenset(
+    f"{prefix}second"
+    for prefix in (
+        "atto", "centi", "deca", "deci", "exa", "femto", "giga", "hecto", "kilo", "mega", "",
+        "micro", "milli", "nano", "peta", "pico", "tera", "yocto", "yotta", "zepto", "zetta",
+    )
+) | {"day", "hour", "minute"}  # fmt: skip
+
+_LONG = {
+    "um": "micrometer", "µm": "micrometer", "μm": "micrometer", "micron": "micrometer",
+    "microns": "micrometer", "nm": "nanometer", "mm": "millimeter", "cm": "centimeter",
+    "m": "meter", "pm": "picometer", "Å": "angstrom",
+    "s": "second", "sec": "second", "ms": "millisecond", "min": "minute", "h": "hour",
+}  # fmt: skip
+"""Short names of units; OME-Zarr has long ones."""
+
+_COLOURS = ("00FFFF", "FF00FF", "FFFF00", "FF0000", "00FF00", "0000FF")
+
+Range = tuple[float, float]
+
+
+def wanted_version(
+    output: Output, images: Sequence[ImageStack], location: Location | None
+) -> OmeVersion | None:
+    """The version of OME-Zarr that is written; None for bare arrays.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be: samples have no place in it, nor has one version in a group of the other.
+    """
+    asked = output.ome
+    if asked is None:
+        asked = any(ome_version_of(image) is not None for image in images)
+        asked = asked and all("S" not in image.original_axes for image in images)
+    if asked is False:
+        return None
+    axes = next((i.original_axes for i in images if "S" in i.original_axes), None)
+    if axes is not None:
+        raise ValueError(
+            f"The source's axes are {axes}, and OME-Zarr has no samples (S); open it with other "
+            "axes (T for times, C for colours), or give ome=False."
+        )
+    around = 3 if location is None else format_at(location)
+    if asked == "0.5" and around == 2:
+        raise ValueError(
+            f"ome is '0.5', and the output {'' if location is None else location.name} lies in a "
+            "Zarr v2 group, whose readers see no Zarr v3; give ome='0.4', or another place."
+        )
+    if asked in ("0.4", "0.5"):
+        return asked
+    return "0.4" if around == 2 else "0.5"
+
+
+def in_order(dims: Dimensions) -> Dimensions:
+    """The same dimensions in OME-Zarr's order of axes: time, channel, space."""
+    sizes = dict(zip(dims.axes, dims.shape, strict=True))
+    axes = "".join(axis for axis in _ORDER if axis in sizes)
+    return Dimensions(axes, tuple(sizes[axis] for axis in axes), dims.ndim)
+
+
+def image_attributes(
+    version: OmeVersion,
+    name: str,
+    levels: Mapping[str, Coordinates],
+    *,
+    channels: Sequence[str] = (),
+    window: Range | None = None,
+) -> dict[str, Any]:
+    """The attributes of an image's group.
+
+    Parameters
+    ----------
+    version, name
+        Of OME-Zarr; of the image.
+    levels
+        Paths of the arrays, the finest first, and where their voxels lie.
+    channels, window
+        Names of channels, and the range in which they are shown; without either nothing is said of
+        how the image is shown.
+    """
+    first = next(iter(levels.values()))
+    image = {
+        "name": name,
+        "axes": _axes(first, name),
+        "datasets": [
+            {"path": path, "coordinateTransformations": _transformations(places)}
+            for path, places in levels.items()
+        ],
+    }
+    told: dict[str, Any] = {"multiscales": [image]}
+    if channels and window is not None:
+        told["omero"] = {"channels": list(_shown(channels, window))}
+    if version == "0.4":
+        image["version"] = version
+        return told
+    return {"ome": {"version": version, **told}}
+
+
+def window_of(dtype: np.dtype[Any], found: Range | None) -> Range | None:
+    """The range that an image is shown in: of its dtype, or what was found of floats."""
+    if dtype.kind == "b":
+        return 0.0, 1.0
+    if dtype.kind in "iu":
+        return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+    return found
+
+
+def _axes(places: Coordinates, name: str) -> list[dict[str, str]]:
+    axes = []
+    for axis, unit in zip(places.axes, places.units, strict=True):
+        told = {"name": axis.lower(), "type": _TYPES.get(axis, "space")}
+        long = None if unit is None else _LONG.get(unit, unit)
+        if long in {"time": _TIME, "space": _SPACE}.get(told["type"], frozenset()):
+            told["unit"] = str(long)
+        elif unit is not None:
+            warnings.warn(
+                f"The unit {unit!r} of axis {axis} of {name} is none that OME-Zarr has; it is left "
+                "out.",
+                stacklevel=2,
+            )
+        axes.append(told)
+    return axes
+
+
+def _transformations(places: Coordinates) -> list[dict[str, Any]]:
+    return [
+        {"type": "scale", "scale": list(places.scale)},
+        {"type": "translation", "translation": list(places.translation)},
+    ]
+
+
+def _shown(names: Sequence[str], window: Range) -> Sequence[dict[str, Any]]:
+    low, high = window
+    colours = ("FFFFFF",) if len(names) == 1 else _COLOURS
+    return [
+        {
+            "label": name,
+            "color": colours[number % len(colours)],
+            "active": True,
+            "window": {"min": low, "max": high, "start": low, "end": high},
+        }
+        for number, name in enumerate(names)
+    ]
