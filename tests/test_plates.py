@@ -64,8 +64,8 @@ def test_a_plate_is_predicted_in_one_call(tmp_path, rng, version):
     with pytest.warns(UserWarning, match=r"1 well of .* is listed and not there: C/3"):
         daskpatch.predict(tmp_path / "p.zarr", double, out, **TILES)
     for number, name in enumerate(["A/1/0", "A/1/1", "B/2/0", "B/2/1"]):
-        np.testing.assert_array_equal(read(out / str(number)), fields[name] * 2)
-        source = zarr.open_array(str(out / str(number))).attrs["daskpatch"]["source"]
+        np.testing.assert_array_equal(read(out / str(number) / "0"), fields[name] * 2)
+        source = zarr.open_group(str(out / str(number))).attrs["daskpatch"]["source"]
         assert source.endswith(f"p.zarr/{name}/0")
     assert daskpatch.verify(out, progress=False).ok
     assert daskpatch.status(out).done == daskpatch.status(out).total

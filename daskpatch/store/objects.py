@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -149,15 +149,20 @@ class Objects:
 
 
 def _remove_empty_folders(location: Location, names: Sequence[str]) -> None:
-    """Those that objects lay in which are gone; whatever else is empty is not ours."""
+    """Those that objects lay in which are gone; whatever else is empty is not ours.
+
+    But in hidden folders, which are records: what was in them may have gone one by one.
+    """
     root = location.local_path
     if root is None:
         return
     around = (PurePosixPath(name).parents for name in names)
-    folders = {str(folder) for each in around for folder in each} - {"."}
-    for folder in sorted(folders, key=len, reverse=True):
+    folders = {root / folder for each in around for folder in each if folder.parts}
+    hidden = [folder for folder in folders if folder.name.startswith(".")]
+    folders.update(Path(inside) for folder in hidden for inside, _, _ in os.walk(folder))
+    for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
         with suppress(OSError):  # something is in it
-            os.rmdir(root / folder)
+            folder.rmdir()
 
 
 def _buffer(content: bytes) -> Any:
