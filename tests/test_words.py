@@ -113,6 +113,13 @@ MISTAKES = {
         {"probe": "list.json"},
         ("list.json is no saved probe", "holds [], not named fields"),
     ),
+    "one axis": (
+        (np.zeros(8), double),
+        {"axes": "X"},
+        ("has 1 axis;", "2 (YX) to 6", "array[None]"),
+    ),
+    "seven axes": ((np.zeros((1,) * 7), double), {}, ("has 7 axes", "6 (STCZYX)")),
+    "a file of weights": (("in.zarr", "net.safetensors"), {}, ("is a file of weights", "file.py:")),
     "the program ended": (
         ("in.zarr", lambda batch: exit(3)),
         {},
@@ -254,6 +261,8 @@ def test_names_of_another_axis_are_none(rng):
     [
         ("give resume=True", "give --resume"),
         ("axes is 'XYZC'", "--axes is 'XYZC'"),
+        ("places is 0; needed", "--places is 0; needed"),
+        ("seed is -1; needed", "--seed is -1; needed"),
         ("for example axes='ZYX'.", "for example --axes ZYX."),
         ("such as channels=[0, 2].", "such as --channels 0,2."),
         ('give input_dtype="float16".', "give --input-dtype float16."),

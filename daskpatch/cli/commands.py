@@ -230,7 +230,10 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         # click turns KeyboardInterrupt into its own kind, raised while it was handled.
-        click.echo(f"Interrupted. {_one_line(error.__context__ or error)}", err=True)
+        said = "Interrupted."
+        if str(error.__context__ or error):
+            said = f"{said} {_one_line(error.__context__ or error)}"
+        click.echo(said, err=True)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last resort: one line and an exit code)
         if "--debug" in arguments:

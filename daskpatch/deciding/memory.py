@@ -162,11 +162,12 @@ def check_chunks(images: Sequence[ImageStack], limits: Limits) -> None:
         nbytes, threads = chunk_nbytes_of(image), limits.threads or 1
         if nbytes * threads > limits.nbytes:
             fewer = "lower threads, or " if threads > 1 and nbytes <= limits.nbytes else ""
+            decode = "decodes" if threads == 1 else "decode"
             raise MemoryError(
                 f"One chunk of {image.source} is {format_bytes(nbytes)} when it is decoded, and "
-                f"{threads} thread{'s' if threads > 1 else ''} decode as many at a time; the "
-                f"memory_limit is {format_bytes(limits.nbytes)}: {fewer}store the source in "
-                "smaller chunks (or is its metadata broken?)."
+                f"{counted(threads, 'thread')} {decode} as many at a time; the memory_limit is "
+                f"{format_bytes(limits.nbytes)}: {fewer}store the source in smaller chunks (or is "
+                "its metadata broken?)."
             )
 
 

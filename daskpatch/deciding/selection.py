@@ -146,7 +146,8 @@ def _as_ranges(region: RegionLike, shape: tuple[int, ...]) -> list[range]:
     entries += [slice(None)] * (len(shape) - len(entries))
     if len(entries) > len(shape):
         raise ValueError(
-            f"region has {len(entries)} entries, the output {len(shape)} axes (shape {shape})."
+            f"region has {len(entries)} parts, the output has {len(shape)} axes: its shape is "
+            f"{shape}. Give one slice per axis, or fewer for the first ones."
         )
     ranges = [_as_range(entry, size) for entry, size in zip(entries, shape, strict=True)]
     if not all(map(len, ranges)):

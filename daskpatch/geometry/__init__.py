@@ -10,6 +10,6 @@ from .axis import (
     representatives,
 )
 from .coordinates import Coordinates
-from .dimensions import Dimensions, check_axes, example_axes
+from .dimensions import Dimensions, check_axes, check_count, example_axes
 from .per_axis import Margin, Ratio, Scale, Sides, Sizes, as_margin, as_scale, as_sizes, plain_sizes
 from .region import Region, RegularGrid, unravel

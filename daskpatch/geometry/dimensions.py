@@ -174,3 +174,19 @@ def check_axes(axes: str, shape: tuple[int, ...]) -> str:
 def example_axes(ndim: int) -> str:
     """Axes that an array of so many dimensions often has."""
     return {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}.get(ndim, _CANONICAL)
+
+
+def check_count(ndim: int, name: str) -> None:
+    """Refuse arrays of fewer axes than two, or more than there are names for.
+
+    Raises
+    ------
+    ValueError
+        If it is one.
+    """
+    if not 2 <= ndim <= len(_CANONICAL):
+        axes = "axis" if ndim == 1 else "axes"
+        raise ValueError(
+            f"{name} has {ndim} {axes}; needed are 2 (YX) to {len(_CANONICAL)} ({_CANONICAL}). Add "
+            "axes of one voxel (array[None]), or choose along some."
+        )

@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from ..geometry import Coordinates, Dimensions, check_axes, example_axes
+from ..geometry import Coordinates, Dimensions, check_axes, check_count, example_axes
 from ..store import (
     OmeImage,
     Places,
@@ -111,6 +111,7 @@ def open_stack(
     array, known, name = found.array, found.axes, found.name
     shape = array.shape
     _check_dtype(array.dtype, name)
+    check_count(len(shape), name)
     named = axes if axes is not None else known
     if named is None:
         called = shown(", ".join(found.axis_names or ())).strip("'")
@@ -308,7 +309,7 @@ def _check_array_like(source: IndexedArray) -> None:
     except TypeError:
         raise TypeError(
             f"The source is a {kind} of dtype {source.dtype}; needed is an array with a NumPy "
-            "dtype, for example source.numpy()."
+            "dtype, for example source.detach().numpy()."
         ) from None
 
 

@@ -13,6 +13,8 @@ from uuid import uuid4
 
 from .advice import advice_for
 
+_WEIGHTS = (".ckpt", ".safetensors", ".tar", ".h5", ".keras", ".npz", ".bin")
+
 
 def split_name(name: str, what: str) -> tuple[str, str]:
     """The module (or absolute path of the file) and the attribute of a name.
@@ -27,6 +29,11 @@ def split_name(name: str, what: str) -> tuple[str, str]:
     module, _, attribute = name.rpartition(":")
     if not module or not attribute:
         example = f", such as '{name}:model'" if name.endswith(".py") else ""
+        if name.lower().endswith(_WEIGHTS):
+            raise ValueError(
+                f"{what} {name!r} is a file of weights, and no network; make the network in a "
+                "Python file, load them there, and name it: file.py:attribute."
+            )
         raise ValueError(
             f"{what} {name!r} names nothing that can be imported; needed is "
             f"'package.module:attribute' or 'file.py:attribute'{example} (or, for a model, a path "

@@ -263,7 +263,7 @@ class Probe:
 
     def _facts(self) -> list[tuple[str, str]]:
         best = max(self.costs, key=lambda cost: cost.voxels_per_second, default=None)
-        given = f"{self.channels} channels of {self.input_dtype}"
+        given = f"{counted(self.channels, 'channel')} of {self.input_dtype}"
         speed = "not measured"
         if best is not None:
             speed = (
@@ -272,7 +272,7 @@ class Probe:
             )
         return [
             ("takes", f"{given}, {'; '.join(map(_described, self.sizes))}"),
-            ("gives", f"{self.out_channels} channels of {self.dtype}"),
+            ("gives", f"{counted(self.out_channels, 'channel')} of {self.dtype}"),
             ("halo", f"{_text(self.halo)} (before, behind: {_text(self.halo_sides)})"),
             ("align", _text(self.align)),
             ("cost", speed),
@@ -291,8 +291,8 @@ def _text(values: Sequence[object]) -> str:
 
 def _described(along: AxisSizes) -> str:
     if along.step == 0:
-        return f"{along.smallest} voxels only"
-    return f"{along.smallest} voxels and steps of {along.step}"
+        return f"{counted(along.smallest, 'voxel')} only"
+    return f"{counted(along.smallest, 'voxel')} and steps of {along.step}"
 
 
 def _shown(side: Sequence[float]) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..support import counted, html_table
+from ..support import counted, html_table, sized
 from .receipt import FailedBlock, Receipt
 
 
@@ -76,12 +76,11 @@ class Report:
 
     def _lines(self) -> list[tuple[str, str]]:
         """What there is to say, each with its name."""
-        read, written = self.bytes_read / 1e9, self.bytes_written / 1e9
         speed = f"{self.voxels_per_second / 1e6:.2f} Mvoxel/s"
         done = f"{counted(self.blocks, 'block')} ({counted(self.tiles, 'tile')})"
         lines = [
             ("done", f"{done} in {self.seconds:.1f} s, {speed}"),
-            ("data", f"{read:.2f} GB read, {written:.2f} GB written"),
+            ("data", f"{sized(self.bytes_read)} read, {sized(self.bytes_written)} written"),
         ]
         if self.skipped:
             lines.append(("before", f"{_were(self.skipped, 'block')} done before"))

@@ -12,7 +12,7 @@ from ..block import Prediction, stitched_sample
 from ..engine import progress_of
 from ..model import Results
 from ..planning import Plan, prediction_of
-from ..support import as_count
+from ..support import as_count, shown
 from ..values import Values, are_renumbered, deviation_of, difference_of
 from .comparison import Comparison, jumps, largest_by_distance, seam_row
 from .places import Place, choose_places
@@ -74,7 +74,7 @@ def check_seams(
     """
     if not isinstance(plan, Plan):
         raise TypeError(
-            f"plan is {plan!r}; needed is what daskpatch.plan gives, for example "
+            f"plan is {shown(plan)}; needed is what daskpatch.plan gives, for example "
             "daskpatch.plan(source, model, patch_size=64, overlaps=16)."
         )
     count = as_count("places", places)

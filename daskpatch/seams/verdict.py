@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-from ..support import html_table, load_extra, text_table
+from ..support import counted, html_table, load_extra, text_table
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,7 +103,8 @@ class SeamReport:
             ("counts from", f"{self.limit:.2g} on"),
             (
                 "looked at",
-                f"{self.places} seams, {self.tiles:.0f} tiles computed in {self.seconds:.1f} s",
+                f"{counted(self.places, 'seam')}, {self.tiles:.0f} tiles computed in "
+                f"{self.seconds:.1f} s",
             ),
         ]
 

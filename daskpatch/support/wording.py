@@ -12,6 +12,19 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def sized(nbytes: int) -> str:
+    """Bytes in the largest unit that shows them.
+
+    >>> sized(70_000_000), sized(61_400), sized(0)
+    ('0.07 GB', '0.06 MB', '0.00 kB')
+    """
+    unit, factor = next((u, f) for u, f in _UNITS if nbytes >= f / 100 or u == "kB")
+    return f"{nbytes / factor:.2f} {unit}"
+
+
+_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
 def shown(value: object, most: int = 80) -> str:
     """A value as Python writes it, cut where it is long.
 

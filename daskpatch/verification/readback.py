@@ -155,7 +155,7 @@ def verify(
     the block is as it was written
     """
     if repair and model is None:
-        raise ValueError("A repair needs the model: the one that the run began with.")
+        raise ValueError("A repair needs the model: give model=, the one that the run began with.")
     run = recorded_run(output)
     n_threads = CPU_COUNT if threads is None else as_count("threads", threads)
     planned = None
