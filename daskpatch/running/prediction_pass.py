@@ -32,7 +32,7 @@ from ..image import (
     with_delays,
 )
 from ..model import ModelError, restore_threads
-from ..output import Layout, Target, check_own, is_lossy
+from ..output import Layout, Target, check_own, create_arrays, is_lossy
 from ..patching import TileStrategy
 from ..receipts import (
     ArrayRecord,
@@ -296,7 +296,8 @@ class PredictionPass(Pass):
         decided = self.decided
         recipe = decided.recipe
         prediction = recipe.prediction(self.statistics)
-        arrays = self.target.create(
+        arrays = create_arrays(
+            self.target,
             recipe,
             decided.layout,
             provenance=provenance_of(decided, self.statistics),

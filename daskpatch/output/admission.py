@@ -1,0 +1,136 @@
+"""An output as it was asked for: a target, where nothing there would be harmed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+
+from ..image import ImageStack
+from ..receipts import Record
+from ..store import (
+    Location,
+    StoreLike,
+    check_io_at,
+    find_array,
+    format_named,
+    is_stored,
+    is_zip,
+    locate,
+    own_attributes,
+)
+from .clearing import KEY
+from .harm import check_apart, check_around, endangered
+from .ome import OmeVersion, wanted_version
+from .output import Output
+from .target import Target
+
+
+def as_target(
+    output: Output, images: tuple[ImageStack, ...], *, is_series: bool, io: str
+) -> Target | None:
+    """The output that was asked for, if it can be written without harm to the input; or none.
+
+    Raises
+    ------
+    ValueError
+        If it is the input, inside or around it, or may be; an array for a series; or read-only.
+    """
+    if output.place is None:
+        return None
+    location = locate(_as_place(output.place))
+    # An array that was given is written into; a path to one is a place that is taken.
+    array = find_array(output.place).array if hasattr(output.place, "shape") else None
+    if array is not None and is_series:
+        raise ValueError(
+            "A series is written to a group with one array per image; give a path, a URL or a "
+            "store as output, not an array."
+        )
+    if location.why_not_written:
+        raise ValueError(f"The output {location.name} is in {location.why_not_written}.")
+    if location.store.read_only or (array is not None and array.array.read_only):
+        raise ValueError(
+            f"The output {location.name} is opened read-only; open it for writing, for example "
+            "with zarr.open(path, mode='r+')."
+        )
+    folder = location.local_path
+    if folder is not None and folder.is_file():
+        raise FileExistsError(f"The output {location.name} is a file; give another place.")
+    if is_zip(location):
+        raise ValueError(
+            f"The output {location.name} is a ZIP file, which cannot be written in parallel; "
+            "give a folder."
+        )
+    format_ = format_named(location.name)
+    if format_ is not None and not location.is_occupied:
+        made = f", and make {format_.name} of that with {format_.made}" if format_.made else ""
+        raise ValueError(
+            f"The output {location.name} is named like {format_.name}, and what is written is a "
+            f"Zarr folder: name it {PurePath(location.name).stem}.zarr{made}."
+        )
+    check_io_at(io, location)
+    for image in images:
+        check_apart(location, image)
+    if array is None:
+        check_around(location)
+    danger = "" if array is None else endangered(images, location)
+    if danger:
+        raise ValueError(
+            f"The output {location.name} is an array, and {danger}. Give a free path as "
+            "output, or store the source first."
+        )
+    ome = _ome_version(output, images, location)
+    return Target(location, array, output.overwrite, is_series, images, ome)
+
+
+def _ome_version(
+    output: Output, images: tuple[ImageStack, ...], location: Location
+) -> OmeVersion | None:
+    """The version of OME-Zarr that is written; that of a run which may be gone on with.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be written there.
+    """
+    if hasattr(output.place, "shape"):
+        if output.ome:
+            raise ValueError(
+                f"ome is {output.ome!r}, and the output {location.name} is an array that is "
+                "written into; give the place of an image, or leave ome out."
+            )
+        return None
+    wanted = wanted_version(output, images, location)
+    if output.overwrite:
+        return wanted
+    begun = own_attributes(location).get(KEY)
+    if isinstance(begun, Mapping):
+        version = begun.get("ome")
+        version = version if version in ("0.4", "0.5") else None
+        if output.ome is not None and wanted != version:
+            was = "a bare array" if version is None else f"OME-Zarr {version}"
+            raise FileExistsError(
+                f"The output {location.name} exists, and was begun as {was}, not as ome="
+                f"{output.ome!r} asks for; leave ome out to go on with it, or give overwrite=True."
+            )
+        return version
+    if output.ome is not None:
+        return wanted
+    # An array of before, of which there is nothing but the record yet.
+    has_record = wanted is not None and Record(location).document() is not None
+    return None if has_record else wanted
+
+
+def _as_place(place: StoreLike) -> StoreLike:
+    """Refuse arrays that are not Zarr: they cannot be written block by block, or not kept.
+
+    Raises
+    ------
+    TypeError
+        If it is one.
+    """
+    if not is_stored(place):
+        raise TypeError(
+            f"The output is a {type(place).__name__}; needed is a path, a URL, a zarr store or a "
+            "zarr array, for example 'predicted.zarr'."
+        )
+    return place

@@ -1,0 +1,204 @@
+"""The output's arrays and groups, made before the first block is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ..block import Recipe
+from ..geometry import Dimensions
+from ..image import channel_names_of, coordinates_of
+from ..receipts import Record
+from ..store import Location, Objects, StoredArray, create_array, ensure_group, existing_array
+from .clearing import CLEARED, KEY
+from .layout import Layout
+from .ome import Range, image_attributes, window_of
+from .target import Target
+
+
+def create_arrays(
+    target: Target,
+    recipe: Recipe,
+    layout: Layout,
+    *,
+    provenance: Mapping[str, Any],
+    io: str,
+    ranges: Mapping[str, Range] | None = None,
+) -> tuple[tuple[StoredArray, ...], ...]:
+    """The arrays of each image; those that are not there yet are created.
+
+    `ranges` says between which values arrays of floats are shown, by name.
+    """
+    if target.array is not None:
+        return ((target.array.with_io(io),),)
+    version = target.zarr_format
+    told = {**provenance, "arrays": target.array_paths(recipe), "ome": target.ome}
+    if target.is_series:
+        ensure_group(target.location, attributes={KEY: told}, zarr_format=version)
+    created = []
+    placed = zip(target.image_places(recipe), target.places(recipe), strict=True)
+    for data_idx, (image, places) in enumerate(placed):
+        own = {KEY: {**told, **_of_image(provenance, data_idx)}}
+        for group in _groups(target, image, places):
+            ensure_group(group, attributes=own, zarr_format=version)
+        primary, *_ = outputs = recipe.outputs[data_idx]
+        arrays = [
+            _existing(place, dims, dtype, layout_of)
+            or _create(
+                place,
+                dims,
+                dtype,
+                layout_of,
+                own,
+                zarr_format=version,
+                is_nested=target.ome is not None,
+            )
+            for place, dims, dtype, layout_of in zip(
+                places,
+                outputs,
+                recipe.dtypes,
+                [layout, *(layout.counterpart(primary, dims) for dims in outputs[1:])],
+                strict=True,
+            )
+        ]
+        if target.ome is not None:  # after the arrays that it speaks of
+            for number, place in enumerate(places):
+                attributes = _image_attributes(target, recipe, data_idx, number, place, ranges)
+                ensure_group(_parent(place), attributes=attributes, zarr_format=version)
+        created.append(tuple(array.with_io(io) for array in arrays))
+    objects = Objects(target.location)
+    if target.overwrite or objects.exists(CLEARED):  # an interrupted run's, that is gone on with
+        objects.delete_many([CLEARED])
+    return tuple(created)
+
+
+def _groups(target: Target, image: Location, places: Sequence[Location]) -> list[Location]:
+    """The groups in which an image's arrays lie, the outer ones first."""
+    several = [image] if len(places) > 1 else []
+    return several if target.ome is None else [*several, *map(_parent, places)]
+
+
+def _image_attributes(
+    target: Target,
+    recipe: Recipe,
+    data_idx: int,
+    number: int,
+    place: Location,
+    ranges: Mapping[str, Range] | None,
+) -> Mapping[str, Any]:
+    """What the group of an array says of the image that it is."""
+    assert target.ome is not None, "looked at before"
+    image, dims = recipe.images[data_idx], recipe.outputs[data_idx][number]
+    cells = {
+        axis: 1 / scale
+        for axis, scale in zip(dims.spatial_axes, recipe.signature.scale, strict=True)
+    }
+    names = channel_names_of(image)
+    is_shown = "C" in dims.axes and len(names) == dims.n_channels
+    return image_attributes(
+        target.ome,
+        _parent(place).parts[-1],
+        {"0": coordinates_of(image).on(dims.axes).of_cells(cells)},
+        channels=names if is_shown else (),
+        window=window_of(recipe.dtypes[number], (ranges or {}).get(recipe.stored[number].name)),
+    )
+
+
+def _parent(place: Location) -> Location:
+    parent = place.parent
+    assert parent is not None, "an array of OME-Zarr lies in a group"
+    return parent
+
+
+def _of_image(provenance: Mapping[str, Any], data_idx: int) -> dict[str, Any]:
+    """What is each image's own of a series' provenance."""
+    statistics = provenance["statistics"]
+    return {
+        "source": provenance["source"][data_idx],
+        "statistics": None if statistics is None else statistics[data_idx],
+    }
+
+
+def _existing(
+    place: Location, dims: Dimensions, dtype: np.dtype[Any], layout: Layout
+) -> StoredArray | None:
+    """The array that a run began with, which is gone on with; None where there is none.
+
+    Raises
+    ------
+    ValueError
+        If somebody changed it since.
+    """
+    array = existing_array(place)
+    if array is None:
+        return None
+    facts = {
+        "shape": (array.shape, dims.shape),
+        "dtype": (array.dtype, np.dtype(dtype)),
+        "chunks": (array.chunks, layout.chunks),
+        "shards": (array.shards, layout.shards),
+    }
+    other = [f"{name} {now}, begun with {was}" for name, (now, was) in facts.items() if now != was]
+    if other:
+        raise ValueError(
+            f"The output {place.name} was edited since it was begun: {'; '.join(other)}. Put its "
+            "metadata right, or give overwrite=True to start anew."
+        )
+    return array
+
+
+def _create(
+    place: Location,
+    dims: Dimensions,
+    dtype: np.dtype[Any],
+    layout: Layout,
+    attributes: Mapping[str, Any],
+    *,
+    zarr_format: Literal[2, 3],
+    is_nested: bool,
+) -> StoredArray:
+    return create_array(
+        place,
+        shape=dims.shape,
+        dtype=dtype,
+        chunks=layout.chunks,
+        shards=layout.shards,
+        dimension_names=list(dims.axes.lower()),
+        attributes=attributes,
+        zarr_format=zarr_format,
+        is_nested=is_nested,
+    )
+
+
+def check_own(array: StoredArray) -> None:
+    """Refuse an array that somebody put in the place of the one that a run began with.
+
+    Raises
+    ------
+    ValueError
+        If daskpatch did not make it, and it has no record.
+    """
+    if KEY not in array.attributes and Record(array.location).document() is None:
+        raise ValueError(
+            f"{array.location.name} is an array that daskpatch did not make, in the place of the "
+            "one that the run began with; give another output, or move it away."
+        )
+
+
+def check_fits(array: StoredArray, dims: Dimensions, name: str) -> None:
+    """Refuse an array of another shape, or whose dtype holds no numbers.
+
+    Raises
+    ------
+    ValueError
+        If the prediction does not fit it.
+    """
+    if array.shape != dims.shape:
+        raise ValueError(
+            f"The output {name} has shape {array.shape}; the prediction's is {dims.shape} "
+            f"(axes {dims.axes})."
+        )
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"The output {name} has dtype {array.dtype}; needed are numbers.")

@@ -1,0 +1,58 @@
+"""What writing to a place would harm: sources, arrays around it, readers of a group."""
+
+from __future__ import annotations
+
+import warnings
+
+from ..image import ImageStack, location_of, why_endangered
+from ..store import Location, surroundings
+
+
+def endangered(images: tuple[ImageStack, ...], location: Location) -> str:
+    """Which source may read from a place that is written, and why; empty where none does."""
+    reasons = ((image.source, why_endangered(image, location)) for image in images)
+    return next((f"the source {name} may read from it: {why}" for name, why in reasons if why), "")
+
+
+def check_around(location: Location) -> None:
+    """Refuse a place inside an array; warn where readers would not see what is made there."""
+    for around in surroundings(location):
+        name = around.location.name
+        if around.is_array:
+            # Every chunk key of that array is a path, and some of ours may be one.
+            raise ValueError(
+                f"The output {location.name} is inside the array {name}, among its chunks; give a "
+                "place beside it."
+            )
+        if around.is_consolidated:
+            warnings.warn(
+                f"The metadata of {name} are consolidated: readers of that group will not see "
+                f"{location.name} before zarr.consolidate_metadata({name!r}) is called again.",
+                stacklevel=4,
+            )
+
+
+def check_apart(location: Location, image: ImageStack) -> None:
+    source = location_of(image)
+    if source is None:
+        return
+    if location.contains(source) and source.contains(location):
+        raise ValueError(
+            f"The output {location.name} is the input; give another place, the input is never "
+            "written to."
+        )
+    if any(location.contains(linked) for linked in source.linked):
+        raise ValueError(
+            f"The output {location.name} holds chunks of the input {image.source}, which has links "
+            "to them; give another place."
+        )
+    if source.contains(location):
+        raise ValueError(
+            f"The output {location.name} is inside the input array {image.source}; give a place "
+            "beside it."
+        )
+    if location.contains(source):
+        raise ValueError(
+            f"The output {location.name} is a parent of the input {image.source}, which it would "
+            "replace; give a place beside it, for example a sibling in the input's group."
+        )
