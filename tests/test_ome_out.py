@@ -176,6 +176,26 @@ def test_chosen_channels_keep_their_names(tmp_path, rng):
     assert "omero" not in said(merged)  # the sum of three channels is none of them
 
 
+def test_channels_may_be_named(tmp_path, source, rng):
+    out = tmp_path / "out.zarr"
+
+    def scores(batch):
+        return np.concatenate([batch, 1 - batch], 1)
+
+    daskpatch.predict(source, scores, out, channel_names=["cell", "rest"], **TILES)
+    assert [each["label"] for each in said(out)["omero"]["channels"]] == ["cell", "rest"]
+    for names, words in (
+        (["cell"], "1 name; the output has 2 channels"),
+        ("cell", "needed is a list of texts"),
+        ([1, 2], "needed is a list of texts"),
+    ):
+        with pytest.raises(ValueError, match=f"channel_names is .*{words}"):
+            daskpatch.plan(source, scores, out, channel_names=names, patch_size=16, overlaps=4)
+    bare = {"channel_names": ["cell", "rest"], "ome": False}
+    with pytest.raises(ValueError, match="bare array, which has no place for them"):
+        daskpatch.plan(source, scores, tmp_path / "b.zarr", patch_size=16, **bare)
+
+
 def two(batch):
     return {"mean": batch / 2, "twice": batch * 2}
 

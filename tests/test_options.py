@@ -125,6 +125,7 @@ CASES = {
     "Output.chunks": Case(base={"block_shape": 24}),
     "Output.shards": Case(base={"block_shape": 24}),
     "Output.post_id": Case(base={"post": np.negative, "post_id": "one"}),
+    "Output.channel_names": Case(base={"ome": True}),
     "Output.overwrite": Case(before={"model": np.square}),
     "Tiles.patching": Case(
         functools.partial(TiledPatching, patch_size=16, overlaps=4),

@@ -347,7 +347,7 @@ def test_a_region_is_rounded_out_to_blocks(tmp_path, stored, volume):
 @pytest.mark.parametrize(
     ("region", "words"),
     [
-        (np.s_[0:4, 0:4, 0:4, 0:4], "4 entries"),
+        (np.s_[0:4, 0:4, 0:4, 0:4], "4 parts"),
         (np.s_[5:5], "nothing"),
         (np.s_[::2], "without steps"),
         (99, "out of range"),

@@ -24,7 +24,7 @@ from ..output import (
 )
 from ..statistics import box_voxels, bytes_needed
 from ..store import BackEnd, back_end_at
-from ..support import as_dtype
+from ..support import as_dtype, counted, shown
 from .agreement import check_averaged, check_channels
 from .choice import Choice
 from .cost import cost_of
@@ -57,6 +57,7 @@ def decide(
     trial = tiling.trial
     recipe = _recipe(options, images, tiling, target)
     check_averaged(options.model, options.output, trial.given, recipe.stored)
+    _check_names(options.output, recipe, is_ome=makes_ome(options.output, images, target))
     back_end = _back_end(images, target, options.limits.io)
     limit, threads = options.limits.nbytes, options.limits.n_threads
     while True:
@@ -146,6 +147,29 @@ def makes_ome(output: Output, images: Sequence[ImageStack], target: Target | Non
     """Whether an image of OME-Zarr is made, whose axes are in its own order."""
     version = wanted_version(output, images, None) if target is None else target.ome
     return version is not None
+
+
+def _check_names(output: Output, recipe: Recipe, *, is_ome: bool) -> None:
+    """Refuse names of channels that the output has not.
+
+    Raises
+    ------
+    ValueError
+        If there are others than channels, or no place for them.
+    """
+    if output.channel_names is None:
+        return
+    names, counts = output.channel_names, {one.channels for one in recipe.stored}
+    if not is_ome:
+        raise ValueError(
+            f"channel_names is {shown(names)}, and the output is a bare array, which has no place "
+            "for them; give ome=True, or leave them out."
+        )
+    if len(names) not in counts:
+        raise ValueError(
+            f"channel_names is {shown(names)}, {counted(len(names), 'name')}; the output has "
+            f"{' or '.join(map(str, sorted(counts)))} channels."
+        )
 
 
 def _outputs(

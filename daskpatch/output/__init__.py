@@ -1,7 +1,7 @@
 """Where results go: targets, layouts, the arrays that are made."""
 
 from .admission import as_target
-from .creation import check_fits, check_own, create_arrays
+from .creation import Shown, check_fits, check_own, create_arrays
 from .layout import BlockBudget, Layout, choose_layout, per_axis
 from .ome import in_order, wanted_version
 from .output import DTypes, Output, OutputWords

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,22 @@ from .ome import Range, image_attributes, window_of
 from .target import Target
 
 
+@dataclass(frozen=True)
+class Shown:
+    """How viewers are to show an image.
+
+    Attributes
+    ----------
+    ranges
+        Between which values arrays of floats are shown, by the array's name.
+    channel_names
+        Of the output's channels; where it is empty, the source's.
+    """
+
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ()
+
+
 def create_arrays(
     target: Target,
     recipe: Recipe,
@@ -25,12 +42,9 @@ def create_arrays(
     *,
     provenance: Mapping[str, Any],
     io: str,
-    ranges: Mapping[str, Range] | None = None,
+    shown: Shown = Shown(),
 ) -> tuple[tuple[StoredArray, ...], ...]:
-    """The arrays of each image; those that are not there yet are created.
-
-    `ranges` says between which values arrays of floats are shown, by name.
-    """
+    """The arrays of each image; those that are not there yet are created."""
     if target.array is not None:
         return ((target.array.with_io(io),),)
     version = target.zarr_format
@@ -65,7 +79,7 @@ def create_arrays(
         ]
         if target.ome is not None:  # after the arrays that it speaks of
             for number, place in enumerate(places):
-                attributes = _image_attributes(target, recipe, data_idx, number, place, ranges)
+                attributes = _image_attributes(target, recipe, data_idx, number, place, shown)
                 ensure_group(_parent(place), attributes=attributes, zarr_format=version)
         created.append(tuple(array.with_io(io) for array in arrays))
     objects = Objects(target.location)
@@ -86,7 +100,7 @@ def _image_attributes(
     data_idx: int,
     number: int,
     place: Location,
-    ranges: Mapping[str, Range] | None,
+    shown: Shown,
 ) -> Mapping[str, Any]:
     """What the group of an array says of the image that it is."""
     assert target.ome is not None, "looked at before"
@@ -95,14 +109,14 @@ def _image_attributes(
         axis: 1 / scale
         for axis, scale in zip(dims.spatial_axes, recipe.signature.scale, strict=True)
     }
-    names = channel_names_of(image)
+    names = shown.channel_names or channel_names_of(image)
     is_shown = "C" in dims.axes and len(names) == dims.n_channels
     return image_attributes(
         target.ome,
         _parent(place).parts[-1],
         {"0": coordinates_of(image).on(dims.axes).of_cells(cells)},
         channels=names if is_shown else (),
-        window=window_of(recipe.dtypes[number], (ranges or {}).get(recipe.stored[number].name)),
+        window=window_of(recipe.dtypes[number], shown.ranges.get(recipe.stored[number].name)),
     )
 
 

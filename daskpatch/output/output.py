@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
@@ -12,7 +12,19 @@ from numpy.typing import DTypeLike
 from ..geometry import Sizes, plain_sizes
 from ..model import ModelLike, SharedModel, shared_model
 from ..store import StoreLike
-from ..support import DTYPES, NAME, OME, SIZES, Options, as_dtype, as_flag, as_id, need, option
+from ..support import (
+    DTYPES,
+    NAME,
+    NAMES,
+    OME,
+    SIZES,
+    Options,
+    as_dtype,
+    as_flag,
+    as_id,
+    need,
+    option,
+)
 from ..values import STITCHES, check_stitch
 
 Stitch = Literal["crop", "gaussian", "linear"]
@@ -51,6 +63,13 @@ def _check_ome(name: str, ome: object) -> object:
     return ome
 
 
+def _check_names(name: str, names: object) -> object:
+    kept = tuple(names) if isinstance(names, list | tuple) else names
+    are_names = isinstance(kept, tuple) and all(isinstance(each, str) for each in kept)
+    need(kept is None or are_names, name, names, "a list of texts, one per channel of the output")
+    return kept
+
+
 @dataclass(frozen=True, repr=False)
 class Output(Options):
     """Where results go, and how they lie there.
@@ -84,6 +103,9 @@ class Output(Options):
         arrays lie in groups with axes, scale, translation and channels, `out.zarr/0`. `"0.4"` and
         `"0.5"` are its versions; True takes that of the group around it, else 0.5. By default it
         is one where the source is. Its axes are in the order time, channel, space.
+    channel_names
+        Of an OME-Zarr image, in which viewers show them: one per channel of the output. By default
+        the source's, where there are as many.
 
     Raises
     ------
@@ -175,6 +197,13 @@ class Output(Options):
         help="Write an OME-Zarr image: yes, no, 0.4 or 0.5; as the source by default.",
         example="0.5",
     )
+    channel_names: Sequence[str] | None = option(
+        None,
+        parser=NAMES,
+        check=_check_names,
+        help="Names of the output's channels, for OME-Zarr.",
+        example=("membrane", "nuclei"),
+    )
 
     def _check(self) -> None:
         if self.post_id is not None and self.post is None:
@@ -203,3 +232,4 @@ class OutputWords(TypedDict, total=False):
     post_id: str | None
     overwrite: bool
     ome: bool | Ome | None
+    channel_names: Sequence[str] | None

@@ -32,7 +32,7 @@ from ..image import (
     with_delays,
 )
 from ..model import ModelError, restore_threads
-from ..output import Layout, Target, check_own, create_arrays, is_lossy
+from ..output import Layout, Shown, Target, check_own, create_arrays, is_lossy
 from ..patching import TileStrategy
 from ..receipts import (
     ArrayRecord,
@@ -302,7 +302,7 @@ class PredictionPass(Pass):
             decided.layout,
             provenance=provenance_of(decided, self.statistics),
             io=decided.options.limits.io,
-            ranges=self._ranges(),
+            shown=Shown(self._ranges(), tuple(decided.options.output.channel_names or ())),
         )
         return PredictionJob(
             replace(prediction, images=with_delays(prediction.images, pacing.delays)),

@@ -37,6 +37,7 @@ from .parsing import (
     INTEGER,
     KINDS,
     NAME,
+    NAMES,
     NORMALIZATION,
     NUMBER,
     OME,

@@ -138,3 +138,5 @@ NAME = Parser("NAME", str)
 FILE = Parser("FILE", str)
 
 OME = Parser("[yes|no|0.4|0.5]", _ome, "is none of yes, no, 0.4 and 0.5")
+# membrane,nuclei
+NAMES = Parser("name[,name…]", lambda text: tuple(text.split(",")))
