@@ -16,9 +16,9 @@ from example_models import double, gaussian
 from volumes import read, save
 
 import daskpatch
-from daskpatch.output import Target
 from daskpatch.receipts import Part
 from daskpatch.receipts.segments import decode, encode
+from daskpatch.running import prediction_pass
 
 
 class CountingStore(zarr.storage.WrapperStore):
@@ -708,7 +708,7 @@ def test_a_plan_that_overwrites_resumes_what_it_began(stored, tmp_path, whole, c
     )
     with monkeypatch.context() as patched:
         if cut == "before creation":
-            patched.setattr(Target, "create", out_of_time)
+            patched.setattr(prediction_pass, "create_arrays", out_of_time)
         with pytest.raises((daskpatch.RunFailed, KeyboardInterrupt)):
             plan.run(progress=False, retries=0)
     model.left = 10**6
