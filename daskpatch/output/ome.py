@@ -22,21 +22,19 @@ _ORDER = "TCZYX"
 
 _TYPES = {"T": "time", "C": "channel"}
 
-_SPACE = frozenset(
-    f"{prefix}meter"
-    for prefix in (
-        "atto", "centi", "deca", "deci", "exa", "femto", "giga", "hecto", "kilo", "mega", "",
-        "micro", "milli", "nano", "peta", "pico", "tera", "yocto", "yotta", "zepto", "zetta",
-    )
-) | {"angstrom", "foot", "inch", "mile", "parsec", "yard"}  # fmt: skip
+_PREFIXES = (
+    "atto", "centi", "deca", "deci", "exa", "femto", "giga", "hecto", "kilo", "mega", "", "micro",
+    "milli", "nano", "peta", "pico", "tera", "yocto", "yotta", "zepto", "zetta",
+)  # fmt: skip
 
-_TIME = frozenset(
-    f"{prefix}second"
-    for prefix in (
-        "atto", "centi", "deca", "deci", "exa", "femto", "giga", "hecto", "kilo", "mega", "",
-        "micro", "milli", "nano", "peta", "pico", "tera", "yocto", "yotta", "zepto", "zetta",
-    )
-) | {"day", "hour", "minute"}  # fmt: skip
+_UNITS = {
+    "space": {
+        *(f"{prefix}meter" for prefix in _PREFIXES),
+        *("angstrom", "foot", "inch", "mile", "parsec", "yard"),
+    },
+    "time": {*(f"{prefix}second" for prefix in _PREFIXES), *("day", "hour", "minute")},
+}
+"""Those that OME-Zarr has, by the type of axis."""
 
 _LONG = {
     "um": "micrometer", "µm": "micrometer", "μm": "micrometer", "micron": "micrometer",
@@ -143,7 +141,7 @@ def _axes(places: Coordinates, name: str) -> list[dict[str, str]]:
     for axis, unit in zip(places.axes, places.units, strict=True):
         told = {"name": axis.lower(), "type": _TYPES.get(axis, "space")}
         long = None if unit is None else _LONG.get(unit, unit)
-        if long in {"time": _TIME, "space": _SPACE}.get(told["type"], frozenset()):
+        if long in _UNITS.get(told["type"], ()):
             told["unit"] = str(long)
         elif unit is not None:
             warnings.warn(
