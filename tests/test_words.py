@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import signal
+import socket
 import threading
 
 import dask
@@ -37,7 +38,54 @@ class NgffImage:
     data: object
 
 
+class Picture:
+    """As Pillow's: an array only when it is asked to be one."""
+
+    __array_interface__ = np.zeros((8, 8)).__array_interface__
+
+
+class Sparse:
+    """As SciPy's arrays, which have no voxels at most places."""
+
+    shape, dtype, nnz = (8, 8), np.dtype("f4"), 0
+
+    def __getitem__(self, key):
+        return self
+
+    def toarray(self):
+        return np.zeros((8, 8), "f4")
+
+
 MISTAKES = {
+    "arrays by name": (({"raw": np.zeros((8, 8))}, double), {}, ("is a dict", "source['name']")),
+    "numbers": (([[1, 2], [3, 4]], double), {}, ("is a list", "numpy.asarray(source)")),
+    "a picture": ((Picture(), double), {}, ("is a Picture", "numpy.asarray(source)")),
+    "a sparse array": ((Sparse(), double), {}, ("a Sparse, a sparse", "source.toarray()")),
+    "a post that is no function": (
+        ("in.zarr", double),
+        {"post": "values.py:value"},
+        ("The post is a int", "needed is a callable"),
+    ),
+    "a margin larger than tiles": (
+        ("in.zarr", double),
+        {"margin": 100, "overlaps": None},
+        ("patch_size (16, 16) is no larger than the margin ((100, 100)", "larger tiles"),
+    ),
+    "a name too long for files": (
+        ("x" * 300, double),
+        {},
+        ("has a name of 300 bytes", "255 at most"),
+    ),
+    "a model's name too long for files": (
+        ("in.zarr", "x" * 300 + ".py:model"),
+        {},
+        ("No file", "to load the model from"),
+    ),
+    "statistics of none": (
+        ("in.zarr", double),
+        {"denormalize": True},
+        ("denormalize maps back", "give normalize= too"),
+    ),
     "no axes": (
         (np.zeros((8, 8)), double),
         {},
@@ -150,6 +198,7 @@ def here(tmp_path, monkeypatch, rng):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "probe.json").write_text("{}")
     (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "values.py").write_text("value = 3\n")
     (tmp_path / "script.py").write_text("import sys\nmodel = abs\nsys.exit(0)\n")
     save("in.zarr", rng.random((40, 36)).astype("f4"), chunks=(20, 20), dimension_names=["y", "x"])
     return tmp_path
@@ -158,7 +207,7 @@ def here(tmp_path, monkeypatch, rng):
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_answered(here, mistake):
     given, options, words = MISTAKES[mistake]
-    with pytest.raises((ValueError, TypeError, RuntimeError, ImportError)) as told:
+    with pytest.raises((ValueError, TypeError, OSError, RuntimeError, ImportError)) as told:
         daskpatch.plan(*given, **{**TILES, **options})
     for word in words:
         assert word in str(told.value)
@@ -287,11 +336,62 @@ def test_what_the_user_wrote_stays_as_it_is():
     assert as_typed(text, ["patch_size=3/a.zarr"]) == text[:-10] + "--patch-size"
 
 
+@pytest.mark.parametrize("content", ["null", "[]", "3", '"a"', '{"node_type": "array"}', "{", ""])
+def test_metadata_that_are_none_are_told_of(tmp_path, content):
+    (tmp_path / "in.zarr").mkdir()
+    (tmp_path / "in.zarr" / "zarr.json").write_text(content)
+    with pytest.raises(OSError, match=r"in.zarr could not be read as Zarr: .*(broken|'zarr_for)"):
+        daskpatch.plan(tmp_path / "in.zarr", double, **TILES)
+
+
+def test_a_server_that_is_not_there_is_told_of():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # nobody listens
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/o.zarr"
+        with pytest.raises(OSError, match="Check the URL, the network and the credentials"):
+            daskpatch.status(url)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("gone/x", "There is no folder gone"), (".", "is a folder; give the name of a file")],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("probe", "example_models:double", "--ndim", "2", "--save"),
+        ("check", "in.zarr", "--model", "example_models:double", "--patch-size", "16", "--plot"),
+    ],
+)
+def test_where_no_file_can_be_written_is_told_before_the_work(here, capsys, command, file, words):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, file])
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    assert words in told.err
+    assert not told.out
+
+
+def test_a_picture_of_an_unknown_kind_is_told_before_the_work(here, capsys):
+    check = ["check", "in.zarr", "--model", "example_models:double", "--patch-size", "16"]
+    with pytest.raises(SystemExit) as ended:
+        main([*check, "--plot", "seams.foo"])
+    assert ended.value.code == 2
+    assert "seams.foo is no picture that is drawn" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ((), "give --patch-size"),
         (("--patch-size", "16", "--normalize", "z-score"), "such as zscore, percentile:1,99.8"),
+        (
+            ("--patch-size", "16", "--normalize", "percentile:1"),
+            "such as zscore, percentile:1,99.8",
+        ),
+        (("--patch-size", "16", "--denormalize"), "give --normalize too"),
+        (("--patch-size", "16", "--post-id", "3"), "give --post too"),
+        (("--patch-size", "16", "--resources", "GPU=1"), "give --scheduler or --workers too"),
         (("--patch-size", "16", "--overlaps", "-8"), "--overlaps is (-8, -8)"),
         (("--patch-size", "16", "--dtype", "unit8"), "--dtype is 'unit8'"),
         (("--patch-size", "16", "--channels", "DAPI"), "--channels is ('DAPI',)"),

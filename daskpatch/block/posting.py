@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..model import LoadedModel, OutputArray, Results
-from ..support import counted
+from ..support import all_said_by, counted
 from ..values import store_values
 from .stitching import Destination
 
@@ -22,7 +22,7 @@ def apply_post(post: LoadedModel, stitched: Results, shape: tuple[int, ...]) -> 
     try:
         made = post(given)
     except Exception as error:
-        raise ValueError(f"post failed: {type(error).__name__}: {error}") from error
+        raise ValueError(f"post failed: {type(error).__name__}: {all_said_by(error)}") from error
     if not made:
         raise ValueError("post gave no array; needed is one, or a dict or tuple of some.")
     named = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 import traceback
@@ -21,7 +22,7 @@ from ..engine import Client, Interruption
 from ..image import information
 from ..model import shared_model
 from ..probing import description_beside, read_description
-from ..support import all_said_by
+from ..support import all_said_by, load_extra
 from .flags import (
     RUN_WORDS,
     check_flags,
@@ -166,7 +167,7 @@ def verify(output: str, as_json: bool, debug: bool, **options: Any) -> int:  # n
 @common_flags
 def probe(model: str, save: str | None, as_json: bool, debug: bool, **options: Any) -> None:  # noqa: ARG001
     """Find out how far MODEL looks, on which grid it works, what it takes and what it costs."""
-    _check_folder(save)
+    _check_file(save)
     found = daskpatch.probe(model, **options)
     if save is not None:
         found.save(save)
@@ -185,7 +186,8 @@ def probe(model: str, save: str | None, as_json: bool, debug: bool, **options: A
 def check(source: str, plot: str | None, as_json: bool, debug: bool, **options: Any) -> int:  # noqa: ARG001
     """Measure, at a few seams of SOURCE, whether the tiles of a plan would show."""
     of_check = {name: options.pop(name) for name in ("places", "tolerance", "seed", "progress")}
-    _check_folder(plot)
+    _check_file(plot)
+    _check_picture(plot)
     found = daskpatch.check_seams(_plan(source, None, options), **of_check)
     click.echo(json.dumps(found.to_dict()) if as_json else str(found))
     if plot is not None:
@@ -207,10 +209,27 @@ def demo(folder: str, as_json: bool, debug: bool) -> None:  # noqa: ARG001
     click.echo(str(result))
 
 
-def _check_folder(file: str | None) -> None:
-    """Refuse to write a file where there is no folder, before the work is done."""
-    if file is not None and not Path(file).absolute().parent.is_dir():
+def _check_file(file: str | None) -> None:
+    """Refuse to write a file where there can be none, before the work is done."""
+    if file is None:
+        return
+    folder = Path(file).absolute().parent
+    if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {Path(file).parent} to write {file} to.")
+    if Path(file).is_dir():
+        raise ValueError(f"{file} is a folder; give the name of a file.")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"The folder {folder} may not be written; give another place.")
+
+
+def _check_picture(file: str | None) -> None:
+    """Refuse a picture of a kind that is not drawn, before the work is done."""
+    if file is None:
+        return
+    figure = load_extra("matplotlib.figure", "Drawing what was found")
+    known = figure.Figure().canvas.get_supported_filetypes()
+    if Path(file).suffix[1:].lower() not in {*known, ""}:
+        raise ValueError(f"{file} is no picture that is drawn; name one that ends in .png or .pdf.")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -19,6 +19,7 @@ _FLAGS = {
 """By word: the flag, and the one that says no to it."""
 
 _FLAGS |= {word: (f"--{word}", "", "") for word in ("places", "seed", "tolerance", "seconds")}
+_FLAGS["client"] = ("--scheduler or --workers", "", "")
 
 _WORD = "|".join(sorted(_FLAGS, key=len, reverse=True))
 _LONG = "|".join(sorted((word for word in _FLAGS if "_" in word), key=len, reverse=True))

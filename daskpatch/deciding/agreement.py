@@ -50,7 +50,7 @@ def check_positions(model: Model, signature: Signature) -> None:
     if augment and any(abs(before - behind) > 1 for before, behind in margin):
         raise ValueError(
             f"augment turns tiles around, and the margin {margin} is not the same on both "
-            "sides; leave augment out."
+            "sides; leave augment= out."
         )
     if "rot90" in augment and (
         signature.scale[-1] != signature.scale[-2] or margin[-1] != margin[-2]

@@ -234,7 +234,7 @@ def _as_existing(dtype: DTypes | None, target: Target, trial: Trial) -> tuple[Ou
     existing = target.array.dtype
     if dtype is not None and as_dtype("dtype", dtype) != existing:
         raise ValueError(
-            f"dtype is {dtype}, the output array {target.name} has {existing}; leave dtype out."
+            f"dtype is {dtype}, the output array {target.name} has {existing}; leave dtype= out."
         )
     return (replace(trial.stored[0], dtype=existing.name),)
 

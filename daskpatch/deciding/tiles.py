@@ -13,7 +13,7 @@ import numpy as np
 
 from ..geometry import Margin, Sizes, as_margin, as_sizes, plain_sizes
 from ..model import Signature, import_attribute, split_name
-from ..patching import AlignedPatching, Patching
+from ..patching import AlignedPatching, Patching, check_larger_than
 from ..probing import Probe, as_probe
 from ..support import FILE, NAME, SIZES, SIZES_OR_AUTO, Options, as_count, changed, need, option
 
@@ -283,6 +283,7 @@ class Tiles(Options):
         overlaps: Any = self.overlaps
         if overlaps is None:
             patch_size = as_sizes("patch_size", sizes, n_axes, least=1)
+            check_larger_than(cut, patch_size)
             overlaps = tuple(
                 sum(sides) + (p - sum(sides)) % a if any(sides) else 0
                 for p, sides, a in zip(patch_size, cut, align, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import getattr_static
 from typing import Any, TypeGuard
@@ -280,7 +281,7 @@ def _is_array(source: object) -> TypeGuard[IndexedArray]:
         ) from error
 
 
-_HOLD = ("xarray_dask_data", "dask_data", "data")
+_HOLD = ("xarray_dask_data", "dask_data", "dataobj", "data")
 """Where images of other libraries have their arrays, those first that are read lazily."""
 
 
@@ -289,6 +290,12 @@ def _held_by(source: object) -> str:
     # Looked up without asking: `data` may read all of it.
     if isinstance(getattr_static(source, "data_vars", None), property):
         return ". Name one of its variables: dataset['name']"
+    if isinstance(source, Mapping):  # files of HDF5, archives of NumPy, dicts
+        return ". Name one of its arrays: source['name']"
+    if hasattr(type(source), "aszarr"):
+        return ". Pass zarr.open(source.aszarr(level=0), mode='r')"
+    if isinstance(source, list | tuple) or hasattr(type(source), "__array_interface__"):
+        return ". Make an array of it: numpy.asarray(source)"
     found = next((name for name in _HOLD if getattr_static(source, name, None) is not None), None)
     if found is None and hasattr(type(source), "__dask_graph__"):
         return ". Make an array of it: dask.array.from_delayed(value, shape, dtype)"
@@ -300,6 +307,11 @@ def _check_array_like(source: IndexedArray) -> None:
     kind = type(source).__name__
     if isinstance(source, np.ma.MaskedArray):
         raise ValueError("The source is a masked array; fill it first: source.filled(value).")
+    if hasattr(type(source), "nnz"):
+        dense = "toarray" if hasattr(source, "toarray") else "todense"
+        raise TypeError(
+            f"The source is a {kind}, a sparse array; needed is a dense one: source.{dense}()."
+        )
     if any(n != n for n in source.shape):
         raise ValueError(
             f"The source is a {kind} of unknown shape {source.shape}; compute its chunk sizes."

@@ -111,7 +111,7 @@ class Source(Options):
         if found is None:
             if self.fields is not None:
                 raise ValueError(
-                    f"fields is {shown(self.fields)}, and the source is no plate; leave fields out."
+                    f"fields is {shown(self.fields)}, and the source is no plate; leave it out."
                 )
             return self
         collection, places, name = found

@@ -78,7 +78,7 @@ def _named(name: str, what: str) -> ModelHandle:
         return OnnxModel(name)
     if name.endswith(_TORCH):
         return TorchModel(Path(name))
-    return ImportedModel(*split_name(name, what))
+    return ImportedModel(*split_name(name, what), what)
 
 
 def _is_torch_module(model: object) -> bool:
@@ -96,6 +96,7 @@ class ImportedModel:
 
     module: str
     attribute: str
+    what: str = "model"
 
     @property
     def name(self) -> str:
@@ -112,7 +113,7 @@ class ImportedModel:
                 f"{self.name} is a class; give a function or an instance, for example a line "
                 f"model = {self.attribute}() in the module, and :model."
             )
-        return shared_model(value).handle.load()
+        return shared_model(value, self.what).handle.load()
 
     def nbytes(self) -> int:
         return 0

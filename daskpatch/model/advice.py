@@ -45,6 +45,23 @@ def advice_for(error: BaseException, shape: Shape = (), dtype: str = "") -> str:
     return ""
 
 
+def is_for_all_sizes(error: BaseException, shape: Shape, dtype: str) -> bool:
+    """Whether a model fails for what it is given whatever the size: axes, channels, dtype, device.
+
+    >>> is_for_all_sizes(RuntimeError("Found no NVIDIA driver: no NVIDIA driver"), (1, 1, 8), "")
+    True
+    """
+    text = text_of(error)
+    for pattern, advise in _ADVICE:
+        found = pattern.search(text)
+        if found is not None:
+            about_size = advise in (_of_graph_size, _of_strides, _of_small)
+            return (
+                not about_size and _is_of_input(found, shape, dtype) and bool(advise(found, shape))
+            )
+    return False
+
+
 def _is_of_input(found: re.Match[str], shape: Shape, dtype: str) -> bool:
     """Whether what an error says was given to a layer is what was given to the model."""
     said = found.groupdict()
@@ -100,6 +117,13 @@ def _of_channels(found: re.Match[str], shape: Shape) -> str:
             "other channels=, or a function that makes them of these and calls the network."
         )
     return ""
+
+
+def _of_groups(found: re.Match[str], shape: Shape) -> str:
+    return (
+        f"The network takes a multiple of {found['groups']} channels, and is given {shape[1]}: "
+        "give axes= that hold C, or other channels=."
+    )
 
 
 def _of_dtype(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one signature for all)
@@ -159,6 +183,16 @@ _ADVICE: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Shape], str]], ..
         (r"should contain (?P<channels>\d+) elements not (?P<needed>\d+)", _of_channels),
         (
             r"Input channels C is not equal .* C: (?P<channels>\d+) .*channels: (?P<needed>\d+)",
+            _of_channels,
+        ),
+        (
+            r"divisible by num_groups, but got input of shape (?P<size>\[[\d, ]+\]) and "
+            r"num_groups=(?P<groups>\d+)",
+            _of_groups,
+        ),
+        (
+            r"vector of size equal to the number of channels in input, but got weight of shape "
+            r"\[(?P<needed>\d+)\] and input of shape (?P<size>\[[\d, ]+\])",
             _of_channels,
         ),
         (

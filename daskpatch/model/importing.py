@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
+from ..support import all_said_by
 from .advice import advice_for
 
 _WEIGHTS = (".ckpt", ".safetensors", ".tar", ".h5", ".keras", ".npz", ".bin")
@@ -41,7 +43,7 @@ def split_name(name: str, what: str) -> tuple[str, str]:
         )
     if module.endswith(".py"):
         path = Path(module).expanduser().absolute()
-        if not path.is_file():
+        if not os.path.isfile(path):  # a name may be too long to be asked for
             raise FileNotFoundError(f"No file {path} to load the {what} from.")
         module = str(path)
     return module, attribute
@@ -115,7 +117,7 @@ def _run_file(path: str) -> ModuleType:
     except Exception as error:  # the file's own code: anything can go wrong
         advice = advice_for(error)
         raise ImportError(
-            f"{path} could not be loaded: {type(error).__name__}: {error}"
+            f"{path} could not be loaded: {type(error).__name__}: {all_said_by(error)}"
             + (f". {advice}" if advice else ""),
             path=path,
         ) from error

@@ -10,7 +10,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-from ..support import load_extra
+from ..support import all_said_by, load_extra
 from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
 from .handles import Batch, ExclusiveModel, distinct
@@ -65,7 +65,9 @@ class OnnxModel:
         try:
             session = onnxruntime.InferenceSession(str(self.path), options, providers=providers)
         except Exception as error:  # onnxruntime's own kinds
-            raise ValueError(f"{self.path} is no ONNX graph that can be run: {error}") from error
+            raise ValueError(
+                f"{self.path} is no ONNX graph that can be run: {all_said_by(error)}"
+            ) from error
         inputs = session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(f"{self.path} has {len(inputs)} inputs; needed is one, the image.")

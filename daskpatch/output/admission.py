@@ -63,9 +63,10 @@ def as_target(
     format_ = format_named(location.name)
     if format_ is not None and not location.is_occupied:
         made = f", and make {format_.name} of that with {format_.made}" if format_.made else ""
+        stem = PurePath(location.name).stem.removesuffix(".zarr")
         raise ValueError(
             f"The output {location.name} is named like {format_.name}, and what is written is a "
-            f"Zarr folder: name it {PurePath(location.name).stem}.zarr{made}."
+            f"Zarr folder: name it {stem}.zarr{made}."
         )
     check_io_at(io, location)
     for image in images:
@@ -96,7 +97,7 @@ def _ome_version(
         if output.ome:
             raise ValueError(
                 f"ome is {output.ome!r}, and the output {location.name} is an array that is "
-                "written into; give the place of an image, or leave ome out."
+                "written into; give the place of an image, or leave ome= out."
             )
         return None
     wanted = wanted_version(output, images, location)
@@ -110,7 +111,7 @@ def _ome_version(
             was = "a bare array" if version is None else f"OME-Zarr {version}"
             raise FileExistsError(
                 f"The output {location.name} exists, and was begun as {was}, not as ome="
-                f"{output.ome!r} asks for; leave ome out to go on with it, or give overwrite=True."
+                f"{output.ome!r} asks for; leave ome= out to go on with it, or give overwrite=True."
             )
         return version
     if output.ome is not None:

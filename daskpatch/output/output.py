@@ -207,7 +207,7 @@ class Output(Options):
 
     def _check(self) -> None:
         if self.post_id is not None and self.post is None:
-            raise ValueError("post_id stands for what post does; give post too.")
+            raise ValueError("post_id stands for what post= does; give post= too.")
 
     @property
     def function(self) -> SharedModel | None:

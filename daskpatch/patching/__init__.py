@@ -1,5 +1,6 @@
 """Patching strategies: where patches and tiles lie, in O(1) per index."""
 
+from .arguments import check_larger_than
 from .fixed import FixedPatching
 from .foreign import grids_of
 from .grid import TileGrid

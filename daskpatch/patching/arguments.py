@@ -65,6 +65,15 @@ def check_alignment(
     _check_min_size(patch_size, min_size)
 
 
+def check_larger_than(margin: Margin, patch_size: tuple[int, ...]) -> None:
+    """Refuse tiles of which a model that cuts a margin off would leave nothing."""
+    if any(p <= sum(sides) for p, sides in zip(patch_size, margin, strict=True)):
+        raise ValueError(
+            f"patch_size {patch_size} is no larger than the margin {margin} that the model cuts "
+            "off its tiles; give larger tiles."
+        )
+
+
 def check_margin(
     patch_size: tuple[int, ...],
     overlaps: tuple[int, ...],
@@ -73,12 +82,8 @@ def check_margin(
     margin: Margin,
 ) -> None:
     """Refuse tiles of a model that cuts a margin off, where their results would leave gaps."""
+    check_larger_than(margin, patch_size)
     cut = tuple(map(sum, margin))
-    if any(p <= c for p, c in zip(patch_size, cut, strict=True)):
-        raise ValueError(
-            f"patch_size {patch_size} is no larger than the margin {margin} that the model cuts "
-            "off its tiles; give larger tiles."
-        )
     if any(o < c for o, c in zip(overlaps, cut, strict=True)):
         raise ValueError(
             f"overlaps {overlaps} are smaller than the margin that the model cuts off its tiles, "

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import LoadedModel, is_out_of_memory
+from ..model import LoadedModel, is_for_all_sizes, is_out_of_memory
+from ..support import all_said_by
 from ..values import convert, finite_mean_and_deviation
 
 Values = NDArray[Any]
@@ -20,7 +21,14 @@ _INTEGERS = 1000
 
 
 class RefusedError(Exception):
-    """The model does not take this: it failed, or gave something else than `(N, C', (Z), Y, X)`."""
+    """The model does not take this: it failed, or gave something else than `(N, C', (Z), Y, X)`.
+
+    `is_for_all_sizes` says that images of no size would do: others are not tried.
+    """
+
+    def __init__(self, reason: str, *, is_for_all_sizes: bool = False) -> None:
+        super().__init__(reason)
+        self.is_for_all_sizes = is_for_all_sizes
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,10 @@ class ProbedModel:
         except Exception as error:
             if is_out_of_memory(error):
                 raise MemoryError(str(error)) from error
-            raise RefusedError(f"{type(error).__name__}: {error}") from error
+            raise RefusedError(
+                f"{type(error).__name__}: {all_said_by(error)}",
+                is_for_all_sizes=is_for_all_sizes(error, batch.shape, str(batch.dtype)),
+            ) from error
         result = _joined(list(results.values()))
         if result.ndim != batch.ndim or len(result) != len(batch) or 0 in result.shape:
             raise RefusedError(f"it gave shape {result.shape} for a batch of shape {batch.shape}")

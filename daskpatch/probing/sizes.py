@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..support import Natural, Positive
+from ..support import Natural, Positive, counted
 from .probed_model import ProbedModel, RefusedError, Shape
 
 _LIKELY = (32, 64, 128, 48, 96, 192, 256, 16, 8)
@@ -58,18 +58,22 @@ def find_size(subject: ProbedModel, known: Shape | None) -> Shape:
         If there is none.
     """
     reason = ""
+    tried = f"cubes of 2 to {_LARGEST} voxels"
     for size in [known] if known is not None else _cubes(subject.ndim):
         try:
             subject(subject.noise(size, 0)[None])
         except RefusedError as refused:
             reason = reason or str(refused)
+            if known is not None or refused.is_for_all_sizes:
+                tried = f"size {size}"
+                break
         else:
             return size
-    tried = f"size {known}" if known is not None else f"cubes of 2 to {_LARGEST} voxels"
     raise ValueError(
-        f"The model took no image of {subject.channels} channels and {subject.dtype} ({tried}); "
-        f"the first time it said: {reason}. Give channels, ndim and input_dtype as the model "
-        "needs them, or patch_size, a size that it takes."
+        f"The model took no image of {counted(subject.channels, 'channel')}, {subject.ndim} "
+        f"spatial axes and {subject.dtype} ({tried}); the first time it said: {reason}. Give "
+        "channels, ndim and input_dtype as the model needs them, or patch_size, a size that it "
+        "takes."
     )
 
 

@@ -33,7 +33,7 @@ def crew_of(run: Run, threads: int | None, planned_threads: int) -> Crew:
         client = client if client is not None else active_client()
     if client is None:
         if run.resources:
-            raise ValueError("resources are those of a cluster's workers; give a client too.")
+            raise ValueError("resources are those of a cluster's workers; give client= too.")
         n_threads = planned_threads if threads is None else as_count("threads", threads)
         return Crew(None, n_threads, is_here=True)
     if client.status in ("closed", "closing"):

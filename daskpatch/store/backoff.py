@@ -27,6 +27,8 @@ _LASTING_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 _DENIED = ("PermissionDeniedError", "UnauthenticatedError")
 
+CHECK_REMOTE = "Check the URL, the network and the credentials"
+
 _HINT = " (servers that may not list answer so for what is missing, too)"
 
 _log = logging.getLogger("daskpatch")

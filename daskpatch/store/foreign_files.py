@@ -31,6 +31,7 @@ class Format:
 _TIFF = "zarr.open(tifffile.imread({path!r}, aszarr=True, level=0), mode='r')"
 _BIOIO = "bioio.BioImage({path!r}).xarray_dask_data"
 _IMAGE = "skimage.io.imread({path!r})"
+_ITK = "SimpleITK.GetArrayFromImage(SimpleITK.ReadImage({path!r}))"
 
 FORMATS = (
     Format(
@@ -69,6 +70,13 @@ FORMATS = (
     Format("an MRC file", (".mrc", ".map", ".rec"), "mrcfile.mmap({path!r}).data", (b"MAP ",), 208),
     Format("a PNG file", (".png",), _IMAGE, (b"\x89PNG",), made="skimage.io.imsave"),
     Format("a JPEG file", (".jpg", ".jpeg"), _IMAGE, (b"\xff\xd8\xff",), made="skimage.io.imsave"),
+    Format("a JPEG 2000 file", (".jp2", ".j2k"), "imagecodecs.imread({path!r})"),
+    Format("a BMP file", (".bmp",), _IMAGE, (b"BM",), made="skimage.io.imsave"),
+    Format("a GIF file", (".gif",), _IMAGE, (b"GIF8",), made="skimage.io.imsave"),
+    Format("a WebP file", (".webp",), _IMAGE, made="skimage.io.imsave"),
+    Format("a MetaImage file", (".mha", ".mhd"), _ITK, made="SimpleITK.WriteImage"),
+    Format("an NRRD file", (".nrrd", ".nhdr"), _ITK, (b"NRRD000",), made="SimpleITK.WriteImage"),
+    Format("a DICOM file", (".dcm",), "pydicom.dcmread({path!r}).pixel_array", (b"DICM",), 128),
     Format("a ZIP file", (".zip",), "zarr.open(zarr.storage.ZipStore({path!r}, mode='r'))"),
     Format(
         "an N5 container",

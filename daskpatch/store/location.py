@@ -23,6 +23,7 @@ from zarr.storage import (
 )
 
 from ..support import cause_of, load_extra, said_by, shown, without_secrets
+from .backoff import CHECK_REMOTE
 from .forked import refuse_inherited
 
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
@@ -146,7 +147,7 @@ class Location:
             except Exception as error:  # noqa: BLE001 (obstore's kinds are its own)
                 raise OSError(
                     f"{self.name} could not be listed: {type(error).__name__}: {said_by(error)}. "
-                    "Check the URL, the network and the credentials."
+                    f"{CHECK_REMOTE}."
                 ) from cause_of(error)
         return False
 
@@ -235,6 +236,7 @@ def locate(target: object, *, read_only: bool = False) -> Location:
         raise ValueError(f"{target!r} names no place; needed is a path or a URL.")
     if isinstance(target, str | os.PathLike):
         path = os.path.abspath(os.path.expanduser(target))
+        _check_names(path)
         name = without_secrets(str(target))  # of a URL that went through pathlib
         return Location(LocalStore(path, read_only=read_only), "", name)
     raise TypeError(
@@ -245,6 +247,15 @@ def locate(target: object, *, read_only: bool = False) -> Location:
 
 _LONGEST_NAME = 255
 """Bytes: what file systems have."""
+
+
+def _check_names(path: str) -> None:
+    longest = max((len(os.fsencode(name)) for name in path.split(os.sep)), default=0)
+    if longest > _LONGEST_NAME:
+        raise ValueError(
+            f"{shown(path)} has a name of {longest} bytes; files and folders have "
+            f"{_LONGEST_NAME} at most."
+        )
 
 
 def check_inside(path: str, what: str) -> str:

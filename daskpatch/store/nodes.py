@@ -19,7 +19,7 @@ from zarr.types import AnyArray
 
 from ..support import cause_of, said_by
 from .arrays import StoredArray
-from .backoff import at_first
+from .backoff import CHECK_REMOTE, at_first
 from .foreign_files import instead_of_zarr, neighbour_of
 from .lenient import LenientStore
 from .location import Location, locate
@@ -27,9 +27,13 @@ from .objects import Objects
 from .reopening import reading_mode
 
 _REMOTE = (
-    "Check the URL, the network and the credentials (of S3: AWS_ACCESS_KEY_ID and so on, or "
-    "AWS_SKIP_SIGNATURE=true for a public bucket)"
+    f"{CHECK_REMOTE} (of S3: AWS_ACCESS_KEY_ID and so on, or AWS_SKIP_SIGNATURE=true for a public "
+    "bucket)"
 )
+
+
+_NO_METADATA = (AttributeError, TypeError, json.JSONDecodeError)
+"""What zarr raises of JSON that is something else, or none."""
 
 
 def open_node(location: Location) -> AnyArray | zarr.Group:
@@ -105,9 +109,10 @@ def _existing(location: Location) -> AnyArray | zarr.Group | None:
         return None
     except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
         advice = "" if location.local_path is not None else f". {_REMOTE}"
+        broken = "its metadata are broken: " if isinstance(error, _NO_METADATA) else ""
         raise OSError(
-            f"{location.name} could not be read as Zarr: {type(error).__name__}: {said_by(error)}"
-            f"{advice}"
+            f"{location.name} could not be read as Zarr: {broken}{type(error).__name__}: "
+            f"{said_by(error)}{advice}"
         ) from cause_of(error)
 
 
@@ -117,6 +122,8 @@ def _opened(location: Location) -> AnyArray | zarr.Group:
     try:
         return zarr.open(store=store, path=path, mode=mode)
     except KeyError:  # of a store that makes up its keys, and has none of Zarr v3
+        if location.local_path is not None:
+            raise
         return zarr.open(store=store, path=path, mode=mode, zarr_format=2)
     except ContainsArrayError:
         # Created just now: zarr looks for an array first, and finds it when it looks for a group.

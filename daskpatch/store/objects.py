@@ -17,7 +17,7 @@ from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, WrapperStore
 
-from .backoff import DELAYS, with_backoff, with_backoff_async
+from .backoff import CHECK_REMOTE, DELAYS, with_backoff, with_backoff_async
 from .location import Location
 
 T = TypeVar("T")
@@ -145,7 +145,13 @@ class Objects:
         _remove_empty_folders(self.location, names)
 
     def _insist(self, attempt: Callable[[], T], what: str) -> T:
-        return with_backoff(attempt, f"{what} in {self.location.name}", self.delays)
+        try:
+            return with_backoff(attempt, f"{what} in {self.location.name}", self.delays)
+        except OSError as error:
+            is_a_servers = type(error) is OSError and error.errno is None
+            if not is_a_servers or self.location.local_path is not None:
+                raise
+            raise OSError(f"{error}. {CHECK_REMOTE}.") from None
 
 
 def _remove_empty_folders(location: Location, names: Sequence[str]) -> None:

@@ -79,7 +79,10 @@ def _normalization(text: str) -> object:
     kind, _, numbers = text.partition(":")
     if kind not in _NORMALIZATIONS:
         raise ValueError
-    return (kind, *map(float, numbers.split(","))) if numbers else kind
+    if not numbers:
+        return kind
+    low, high = map(float, numbers.split(","))
+    return kind, low, high
 
 
 def _slice(text: str) -> slice | int:

@@ -100,13 +100,15 @@ def text_of(error: BaseException) -> str:
 def said_by(error: BaseException) -> str:
     r"""What an error says, fit to be shown: one line, no secrets, no page of a server.
 
+    Nor a full stop: it is part of a sentence.
+
     Object stores append pages of their inner state, servers answer in HTML.
 
     >>> said_by(OSError("GET http://h/a?key=1: 500\n\nDebug source: …"))
     'GET http://h/a: 500'
     """
     first = text_of(error)[:_MOST].strip().partition("\n")[0]
-    return _cut(redacted(_DUMP.split(first)[0]).strip(" :,-"))
+    return _cut(redacted(_DUMP.split(first)[0]).strip(" :,-").removesuffix("."))
 
 
 def all_said_by(error: BaseException) -> str:
@@ -117,7 +119,7 @@ def all_said_by(error: BaseException) -> str:
     >>> all_said_by(ValueError("bad shapes:\n (1, 2)"))
     'bad shapes: (1, 2)'
     """
-    return _cut(redacted(" ".join(text_of(error).split())))
+    return _cut(redacted(" ".join(text_of(error).split())).removesuffix("."))
 
 
 def _cut(text: str) -> str:

@@ -150,7 +150,7 @@ class Normalize(Options):
 
     def _check(self) -> None:
         if self.undo and self.kind is None:
-            raise ValueError("denormalize maps back what normalize did; give normalize too.")
+            raise ValueError("denormalize maps back what normalize= did; give normalize= too.")
 
     @property
     def name(self) -> str:

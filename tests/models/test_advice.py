@@ -52,6 +52,8 @@ TOLD = {
         COLOURS, "CYX", nn.Sequential(nn.MaxPool2d(8), nn.InstanceNorm2d(3)), {"patch_size": 8},
         "larger patch_size",
     ),
+    "groups of channels": (COLOURS, "CYX", nn.GroupNorm(2, 4), {}, "a multiple of 2 channels"),
+    "a norm of four channels": (COLOURS, "CYX", nn.GroupNorm(1, 4), {}, "takes 4 channels"),
     "slopes of channels": (COLOURS, "CYX", nn.PReLU(4), {}, "takes 4 channels"),
     "a traced one of two axes": (
         STACK, "ZYX",
@@ -75,6 +77,23 @@ def test_errors_of_torch(case):
         daskpatch.plan(values, model, axes=axes, **{"patch_size": 16, **options})
     assert words in str(told.value)
     assert len(str(told.value)) <= 600
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (nn.Conv2d(1, 1, 3), "3 spatial axes and float32 (size (32, 32, 32))"),
+        (nn.Conv3d(2, 1, 3), "1 channel, 3 spatial axes"),
+        (nn.Conv3d(1, 1, 3).half(), "and float32 (size"),
+    ],
+)
+def test_a_probe_tries_no_other_sizes_where_none_would_do(model, words):
+    calls = []
+    model.register_forward_pre_hook(lambda *_: calls.append(1))
+    with pytest.raises(ValueError, match="Give channels, ndim and input_dtype") as told:
+        daskpatch.probe(model, ndim=3)
+    assert words in str(told.value)
+    assert len(calls) <= 2
 
 
 WITHOUT_GPU = """
