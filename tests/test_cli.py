@@ -94,7 +94,7 @@ def test_predict_writes_several_arrays(run, stored, volume):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--normalize", "percentile:5"], "needed is 'zscore'"),
+        (["--normalize", "percentile:5"], "is no normalisation such as"),
         (["--normalize", "mean=a,std=2"], "is no normalisation such as"),
         (["--normalize", "best"], "'best'"),
         (["--augment", "turns"], "augment"),

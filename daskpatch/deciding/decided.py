@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..block import Recipe
-from ..output import Layout, Target
+from ..output import Layout, Pyramid, Target
 from ..statistics import box_voxels
 from ..store import BackEnd
 from .choice import Choice
@@ -26,6 +26,8 @@ class Decided:
     ----------
     options
         What was asked for, with what was left open filled in: sizes, scale and margin.
+    pyramid
+        The levels beside full resolution, of each image.
     identity
         What tells model and `post` from others in a later run; None where no run is possible.
     """
@@ -34,6 +36,7 @@ class Decided:
     recipe: Recipe
     tiling: Tiling
     layout: Layout
+    pyramid: Pyramid
     memory: Memory
     cost: Cost
     target: Target | None

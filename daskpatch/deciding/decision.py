@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..block import Recipe
-from ..geometry import Dimensions
+from ..geometry import Dimensions, Factors
 from ..image import ImageStack, back_end_of, dimensions_of, with_io
 from ..model import OutputArray, Signature
 from ..output import (
@@ -20,6 +20,7 @@ from ..output import (
     check_fits,
     choose_layout,
     in_order,
+    pyramid_of,
     wanted_version,
 )
 from ..statistics import box_voxels, bytes_needed
@@ -44,8 +45,11 @@ def decide(
     target: Target | None,
     choice: Choice | None,
     identity: Identity | None,
+    levels: Mapping[int, Sequence[Factors]] | None = None,
 ) -> Decided:
     """Layout, cost and memory, from what the trial showed. Costs the same at any size.
+
+    `levels` are the factors of levels of some images, by their numbers; else they are chosen.
 
     Raises
     ------
@@ -57,17 +61,20 @@ def decide(
     trial = tiling.trial
     recipe = _recipe(options, images, tiling, target)
     check_averaged(options.model, options.output, trial.given, recipe.stored)
-    _check_names(options.output, recipe, is_ome=makes_ome(options.output, images, target))
+    is_ome = makes_ome(options.output, images, target)
+    _check_names(options.output, recipe, is_ome=is_ome)
     back_end = _back_end(images, target, options.limits.io)
     limit, threads = options.limits.nbytes, options.limits.n_threads
     while True:
         budget = _budget(recipe, trial, limit, threads, has_cache=back_end.cache_bytes > 0)
         layout = _layout(recipe, target, options.output, budget)
+        pyramid = pyramid_of(options.output, recipe, layout, budget, is_ome=is_ome, known=levels)
         memory = memory_of(
             recipe,
             layout,
             threads=threads,
             working=trial.working_bytes,
+            levels=pyramid.bytes_per_thread,
             statistics=_statistics_bytes(recipe, limit, threads),
             cache_bytes=back_end.cache_bytes,
         )
@@ -83,6 +90,7 @@ def decide(
         options=_filled(options, trial.signature),
         recipe=recipe,
         layout=layout,
+        pyramid=pyramid,
         memory=memory,
         cost=cost_of(recipe, layout.block_shape),
         tiling=tiling,
@@ -93,10 +101,17 @@ def decide(
     )
 
 
-def decide_anew(decided: Decided, options: PlanOptions, target: Target | None) -> Decided:
+def decide_anew(
+    decided: Decided,
+    options: PlanOptions,
+    target: Target | None,
+    *,
+    levels: Mapping[int, Sequence[Factors]] | None = None,
+) -> Decided:
     """The same, for another output or other limits: the trial holds.
 
-    Nothing is read, unless it is the first output: then model and trial tile are looked at again.
+    `levels` are the factors of levels of some images, by their numbers. Nothing is read, unless it
+    is the first output: then model and trial tile are looked at again.
     """
     images = decided.recipe.images
     if options.limits.io != decided.options.limits.io:
@@ -105,7 +120,13 @@ def decide_anew(decided: Decided, options: PlanOptions, target: Target | None) -
     if identity is None and target is not None:
         identity = identify(options, images, decided.tiling, contents_before(options))
     return decide(
-        options, images, decided.tiling, target=target, choice=decided.choice, identity=identity
+        options,
+        images,
+        decided.tiling,
+        target=target,
+        choice=decided.choice,
+        identity=identity,
+        levels=levels,
     )
 
 

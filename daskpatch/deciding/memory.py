@@ -30,7 +30,8 @@ class Memory:
     Per thread: `source` (decoded chunks in flight), `box` (the input of a block), `batches` (in
     and out), `working` (what the model needed beyond these on the trial tile), `block` (the
     output, twice: the back end copies it; and what is blended or given to `post`). Per process:
-    `cache` and `model`; before the run, `statistics`. `knob` says in words what to turn.
+    `cache` and `model`; before the run, `statistics`; after it, `levels` per thread. `knob` says in
+    words what to turn.
     """
 
     threads: int
@@ -42,6 +43,7 @@ class Memory:
     cache: int
     model: int
     statistics: int
+    levels: int
     knob: str
 
     @property
@@ -51,12 +53,19 @@ class Memory:
     @property
     def peak(self) -> int:
         # The model is not allocated over and over: the allowance is for what comes and goes.
-        run = self.threads * self.per_thread + self.cache
+        run = self.threads * max(self.per_thread, self.levels) + self.cache
         return int(_ALLOWANCE * max(run, self.statistics) + self.model)
 
 
 def memory_of(
-    recipe: Recipe, layout: Layout, *, threads: int, working: int, statistics: int, cache_bytes: int
+    recipe: Recipe,
+    layout: Layout,
+    *,
+    threads: int,
+    working: int,
+    statistics: int,
+    levels: int,
+    cache_bytes: int,
 ) -> Memory:
     """The memory of a run: of each part, what the image that needs most of it needs.
 
@@ -81,6 +90,7 @@ def memory_of(
         cache=min(cache_bytes, _decoded_bytes(recipe)),
         model=recipe.model.handle.nbytes(),
         statistics=statistics,
+        levels=levels,
         knob=smaller if tile_is_larger else "give smaller block_shape and chunks",
     )
 

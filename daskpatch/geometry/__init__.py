@@ -11,5 +11,15 @@ from .axis import (
 )
 from .coordinates import Coordinates
 from .dimensions import Dimensions, check_axes, check_count, example_axes
+from .levels import (
+    Factors,
+    FactorsLike,
+    as_factors,
+    coarser_region,
+    coarser_shape,
+    factors_along,
+    finer_region,
+    halvings,
+)
 from .per_axis import Margin, Ratio, Scale, Sides, Sizes, as_margin, as_scale, as_sizes, plain_sizes
 from .region import Region, RegularGrid, unravel

@@ -1,8 +1,9 @@
 """Where results go: targets, layouts, the arrays that are made."""
 
 from .admission import as_target
-from .creation import Shown, check_fits, check_own, create_arrays
+from .creation import Shown, check_fits, check_own, create_arrays, create_level, list_level
 from .layout import BlockBudget, Layout, choose_layout, per_axis
 from .ome import in_order, wanted_version
 from .output import DTypes, Output, OutputWords
+from .pyramid import Level, Pyramid, level_coordinates, pyramid_of, result_coordinates
 from .target import Target, is_lossy

@@ -117,7 +117,9 @@ def _ome_version(
     if output.ome is not None:
         return wanted
     # An array of before, of which there is nothing but the record yet.
-    has_record = wanted is not None and Record(location).document() is not None
+    # Asked for in a folder that is not there, the store would make it.
+    is_there = location.local_path is None or location.local_path.is_dir()
+    has_record = wanted is not None and is_there and Record(location).document() is not None
     return None if has_record else wanted
 
 

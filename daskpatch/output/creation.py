@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from ..block import Recipe
 from ..geometry import Dimensions
-from ..image import channel_names_of, coordinates_of
+from ..image import channel_names_of
 from ..receipts import Record
-from ..store import Location, Objects, StoredArray, create_array, ensure_group, existing_array
+from ..store import (
+    Location,
+    Objects,
+    StoredArray,
+    attributes_at,
+    create_array,
+    ensure_group,
+    existing_array,
+    own_attributes,
+)
+from ..values import Downsample
 from .clearing import CLEARED, KEY
 from .layout import Layout
-from .ome import Range, image_attributes, window_of
+from .ome import Range, image_attributes, window_of, with_level
+from .pyramid import Level, level_coordinates, result_coordinates
 from .target import Target
 
 
@@ -79,6 +91,8 @@ def create_arrays(
         ]
         if target.ome is not None:  # after the arrays that it speaks of
             for number, place in enumerate(places):
+                if _is_told(_parent(place)):  # levels that are done are listed there
+                    continue
                 attributes = _image_attributes(target, recipe, data_idx, number, place, shown)
                 ensure_group(_parent(place), attributes=attributes, zarr_format=version)
         created.append(tuple(array.with_io(io) for array in arrays))
@@ -88,10 +102,64 @@ def create_arrays(
     return tuple(created)
 
 
+def create_level(
+    target: Target, recipe: Recipe, data_idx: int, level: Level, *, io: str
+) -> tuple[StoredArray, ...]:
+    """The arrays of a level of an image; those that are not there yet are created."""
+    places = target.level_places(recipe, level.number)[data_idx]
+    named = zip(places, level.outputs, recipe.dtypes, strict=True)
+    made = []
+    for place, dims, dtype in named:
+        layout = level.layout.counterpart(level.outputs[0], dims)
+        array = _existing(place, dims, dtype, layout) or _create(
+            place,
+            dims,
+            dtype,
+            layout,
+            {KEY: {"level": level.number}},
+            zarr_format=target.zarr_format,
+            is_nested=True,
+        )
+        made.append(array.with_io(io))
+    return tuple(made)
+
+
+def list_level(
+    target: Target, recipe: Recipe, level: Level, methods: Sequence[Downsample], data_idx: int
+) -> None:
+    """Name a level in the metadata of its image, so that viewers see it.
+
+    Raises
+    ------
+    ValueError
+        If somebody changed these metadata into something else.
+    """
+    placed = zip(target.places(recipe)[data_idx], level.factors, methods, strict=True)
+    for place, factors, how in placed:
+        group = _parent(place)
+        coarser = partial(level_coordinates, factors=factors, how=how)
+        try:
+            told = with_level(attributes_at(group), level.number, coarser)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"The OME metadata of {group.name} are no longer what was written, so that level "
+                f"{level.number} cannot be listed there ({type(error).__name__}: {error}); put "
+                "them right, and resume."
+            ) from error
+        ensure_group(group, attributes=told, zarr_format=target.zarr_format)
+
+
 def _groups(target: Target, image: Location, places: Sequence[Location]) -> list[Location]:
     """The groups in which an image's arrays lie, the outer ones first."""
     several = [image] if len(places) > 1 else []
     return several if target.ome is None else [*several, *map(_parent, places)]
+
+
+def _is_told(group: Location) -> bool:
+    """Whether a group says already that it is an image."""
+    told = own_attributes(group)
+    ome = told.get("ome", told)
+    return isinstance(ome, Mapping) and "multiscales" in ome
 
 
 def _image_attributes(
@@ -105,16 +173,12 @@ def _image_attributes(
     """What the group of an array says of the image that it is."""
     assert target.ome is not None, "looked at before"
     image, dims = recipe.images[data_idx], recipe.outputs[data_idx][number]
-    cells = {
-        axis: 1 / scale
-        for axis, scale in zip(dims.spatial_axes, recipe.signature.scale, strict=True)
-    }
     names = shown.channel_names or channel_names_of(image)
     is_shown = "C" in dims.axes and len(names) == dims.n_channels
     return image_attributes(
         target.ome,
         _parent(place).parts[-1],
-        {"0": coordinates_of(image).on(dims.axes).of_cells(cells)},
+        {"0": result_coordinates(recipe, data_idx, number)},
         channels=names if is_shown else (),
         window=window_of(recipe.dtypes[number], shown.ranges.get(recipe.stored[number].name)),
     )

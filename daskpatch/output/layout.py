@@ -203,7 +203,7 @@ def choose_block(
         c if axis == "C" else min(math.lcm(u, s), c) if axis in dims.spatial_axes else u
         for axis, u, s, c in zip(dims.axes, unit, steps, covering, strict=True)
     )
-    if is_sharded and _count(block, dims) < _BLOCKS_PER_THREAD * budget.threads:
+    if is_sharded and count_blocks(block, dims) < _BLOCKS_PER_THREAD * budget.threads:
         sizes = zip(dims.axes, unit, covering, strict=True)
         block = tuple(c if axis == "C" else u for axis, u, c in sizes)
     # Steps and units without common divisors: their multiple may be larger than the volume.
@@ -211,7 +211,7 @@ def choose_block(
         block = unit  # steps that don't fit: a block computes the tiles at its edges once more
     worth = _worth_a_task(dims, budget)
     while True:
-        larger = _grown(block, covering, dims)
+        larger = grown(block, covering, dims)
         if larger is None or math.prod(larger) > most:
             return block
         if math.prod(block) >= worth and not _gains(block, larger, dims, budget):
@@ -219,7 +219,7 @@ def choose_block(
         block = larger
 
 
-def _count(block: tuple[int, ...], dims: Dimensions) -> int:
+def count_blocks(block: tuple[int, ...], dims: Dimensions) -> int:
     return math.prod(-(-n // b) for n, b in zip(dims.shape, block, strict=True))
 
 
@@ -251,7 +251,7 @@ def _worth_a_task(dims: Dimensions, budget: BlockBudget) -> float:
     return min(max(timed, least), enough, share)
 
 
-def _grown(
+def grown(
     block: tuple[int, ...], covering: tuple[int, ...], dims: Dimensions
 ) -> tuple[int, ...] | None:
     """Twice the block along its shortest spatial axis, then along samples; None for all of it."""

@@ -5,8 +5,9 @@ https://ngff.openmicroscopy.org/0.5/ (multiscales and omero), and 0.4 in groups 
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -113,10 +114,7 @@ def image_attributes(
     image = {
         "name": name,
         "axes": _axes(first, name),
-        "datasets": [
-            {"path": path, "coordinateTransformations": _transformations(places)}
-            for path, places in levels.items()
-        ],
+        "datasets": [_dataset(path, places) for path, places in levels.items()],
     }
     told: dict[str, Any] = {"multiscales": [image]}
     if channels and window is not None:
@@ -125,6 +123,31 @@ def image_attributes(
         image["version"] = version
         return told
     return {"ome": {"version": version, **told}}
+
+
+def with_level(
+    attributes: Mapping[str, Any], number: int, coarser: Callable[[Coordinates], Coordinates]
+) -> dict[str, Any]:
+    """The attributes of an image's group, in which a further level is listed last.
+
+    It lies where the level before does, made coarser. What else is said there, by whomever, stays;
+    a level that is listed already keeps its place.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If they do not say where the level before lies.
+    """
+    changed: dict[str, Any] = copy.deepcopy(dict(attributes))
+    (image, *_) = changed.get("ome", changed)["multiscales"]
+    by_path = {level["path"]: level["coordinateTransformations"] for level in image["datasets"]}
+    if str(number) in by_path:
+        return changed
+    scale, translation = (each[each["type"]] for each in by_path[str(number - 1)])
+    axes = "".join(axis["name"] for axis in image["axes"])
+    finer = Coordinates(axes, tuple(scale), tuple(translation), (None,) * len(axes))
+    image["datasets"].append(_dataset(str(number), coarser(finer)))
+    return changed
 
 
 def window_of(dtype: np.dtype[Any], found: Range | None) -> Range | None:
@@ -151,6 +174,10 @@ def _axes(places: Coordinates, name: str) -> list[dict[str, str]]:
             )
         axes.append(told)
     return axes
+
+
+def _dataset(path: str, places: Coordinates) -> dict[str, Any]:
+    return {"path": path, "coordinateTransformations": _transformations(places)}
 
 
 def _transformations(places: Coordinates) -> list[dict[str, Any]]:

@@ -9,23 +9,26 @@ from typing import Literal, TypedDict
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..geometry import Sizes, plain_sizes
+from ..geometry import FactorsLike, Sizes, as_factors, plain_sizes
 from ..model import ModelLike, SharedModel, shared_model
 from ..store import StoreLike
 from ..support import (
     DTYPES,
+    FACTORS,
     NAME,
     NAMES,
     OME,
+    PYRAMID,
     SIZES,
     Options,
     as_dtype,
     as_flag,
     as_id,
+    is_integer,
     need,
     option,
 )
-from ..values import STITCHES, check_stitch
+from ..values import DOWNSAMPLES, STITCHES, Downsample, check_stitch
 
 Stitch = Literal["crop", "gaussian", "linear"]
 
@@ -70,6 +73,22 @@ def _check_names(name: str, names: object) -> object:
     return kept
 
 
+def _check_pyramid(name: str, pyramid: object) -> object:
+    is_known = pyramid in ("auto", None) or (is_integer(pyramid) and int(pyramid) > 0)
+    need(is_known, name, pyramid, "'auto', None, or a number of levels beside full resolution")
+    return int(pyramid) if is_integer(pyramid) else pyramid
+
+
+def _unless_auto(pyramid: object) -> object:
+    return None if pyramid == "auto" else pyramid
+
+
+def _check_downsample(name: str, downsample: object) -> object:
+    is_known = downsample is None or downsample in DOWNSAMPLES
+    need(is_known, name, downsample, f"one of {', '.join(map(repr, DOWNSAMPLES))}, or None")
+    return downsample
+
+
 @dataclass(frozen=True, repr=False)
 class Output(Options):
     """Where results go, and how they lie there.
@@ -106,6 +125,18 @@ class Output(Options):
     channel_names
         Of an OME-Zarr image, in which viewers show them: one per channel of the output. By default
         the source's, where there are as many.
+    pyramid
+        How many levels beside full resolution an OME-Zarr image has. By default axes of space are
+        halved until none of them is longer than 256, those of longer voxels later; of a 2-D model
+        the first level leaves Z alone. None builds none. A bare array has none.
+    downsample
+        How a voxel is made of its cell of the level before: `"mean"` (integers rounded half to
+        even), `"mode"` (the most frequent, the smallest of equals), `"max"`, `"stride"` (the
+        first). By default integers of the model's own, without a `dtype`, are labels and take
+        the mode; all else the mean.
+    factors
+        Instead of halvings: per level, voxels of the level before per voxel. A number for all axes
+        of space, or one for each, or for each axis of the output: `[(1, 2, 2), (2, 2, 2)]`.
 
     Raises
     ------
@@ -205,7 +236,36 @@ class Output(Options):
         example=("membrane", "nuclei"),
     )
 
+    pyramid: int | Literal["auto"] | None = option(
+        "auto",
+        parser=PYRAMID,
+        check=_check_pyramid,
+        guard="treatment.pyramid",
+        record=lambda output: "none" if output.pyramid is None else _unless_auto(output.pyramid),
+        restore=lambda recorded: None if recorded == "none" else recorded,
+        help="Levels beside full resolution, of OME-Zarr: a number, auto or none.",
+        example=1,
+    )
+    downsample: Downsample | None = option(
+        None,
+        parser=DOWNSAMPLES,
+        check=_check_downsample,
+        guard="treatment.downsample",
+        help="How levels are made; mode for labels and else mean by default.",
+        example="max",
+    )
+    factors: Sequence[FactorsLike] | None = option(
+        None,
+        parser=FACTORS,
+        check=lambda name, factors: None if factors is None else as_factors(name, factors),
+        guard="treatment.factors",
+        help="Voxels of the level before per voxel, level by level: 1,2,2/2,2,2.",
+        example=(2,),
+    )
+
     def _check(self) -> None:
+        if self.factors is not None and self.pyramid is None:
+            raise ValueError("factors= are those of levels, and pyramid is None; leave one out.")
         if self.post_id is not None and self.post is None:
             raise ValueError("post_id stands for what post= does; give post= too.")
 
@@ -233,3 +293,6 @@ class OutputWords(TypedDict, total=False):
     overwrite: bool
     ome: bool | Ome | None
     channel_names: Sequence[str] | None
+    pyramid: int | Literal["auto"] | None
+    downsample: Downsample | None
+    factors: Sequence[FactorsLike] | None

@@ -69,6 +69,10 @@ class Target:
         names = [output.name for output in recipe.stored]
         return names if self.ome is None else [f"{name}/0" if name else "0" for name in names]
 
+    def level_places(self, recipe: Recipe, number: int) -> list[list[Location]]:
+        """Where a level of the arrays of each image lies: beside full resolution, in its group."""
+        return [[place.at(f"../{number}") for place in places] for places in self.places(recipe)]
+
     def fill_values(self, recipe: Recipe) -> list[str]:
         """What absent chunks of each array are read as: in new ones they are 0."""
         if self.array is not None:

@@ -45,6 +45,10 @@ def as_dict(plan: Figures, decided: Decided) -> dict[str, Any]:
         "bytes_out": plan.bytes_out,
         "read_ratio": plan.read_ratio,
         "compute_ratio": plan.compute_ratio,
+        "levels": [
+            [list(level.outputs[0].shape) for level in levels] for levels in decided.pyramid.images
+        ],
+        "downsample": list(decided.pyramid.methods) if decided.pyramid.n_levels else None,
         "peak_memory": plan.peak_memory,
         "threads": plan.threads,
         "model_seconds": plan.model_seconds,
@@ -59,6 +63,7 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
         *_source(plan),
         ("output", _place(target) if target else "none: the lazy array alone"),
         *_arrays(plan, decided.recipe),
+        *_levels(decided),
         *_read_back(plan, target),
         *_model(plan, decided),
         ("tiles", f"{plan.n_tiles:,} of {plan.tile_shape}, one every {plan.step}"),
@@ -101,6 +106,21 @@ def _arrays(plan: Figures, recipe: Recipe) -> Rows:
             f"{output.dtype}{layout if number == 0 else ''}",
         )
         for number, (output, dims) in enumerate(named)
+    ]
+
+
+def _levels(decided: Decided) -> Rows:
+    """The levels beside full resolution, of the image that has most of them."""
+    pyramid = decided.pyramid
+    if not pyramid.n_levels:
+        return []
+    levels = max(pyramid.images, key=len)
+    shapes = ", ".join(str(level.outputs[0].shape) for level in levels)
+    methods = " and ".join(dict.fromkeys(pyramid.methods))
+    each = " for the image that has most" if len(pyramid.images) > 1 else ""
+    return [
+        ("levels", f"{len(levels)} more{each}: {shapes}; {methods}"),
+        ("", f"after full resolution is done: {format_bytes(pyramid.bytes_read)} are read again"),
     ]
 
 

@@ -146,6 +146,8 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
 
     `run_id` names the folder of its receipts: those of another run never count. `arrays` says more
     of the arrays; runs that were begun before have none, and their arrays lie at their names.
+    `levels` are the factors of each level of the image's pyramid, along the first array's axes;
+    None in runs that were begun before there were any.
     """
 
     run_id: str = ""
@@ -158,6 +160,7 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
     statistics: Statistics | None = None
     identity: IdentityRecord | None = None
     arrays: dict[OutputName, PlacedArray] = {}
+    levels: tuple[Shape, ...] | None = None
 
     def __post_init__(self) -> None:
         outputs = list(self.fingerprint.output.values())
@@ -179,11 +182,17 @@ class FormerRunDocument(RunDocument, frozen=True, kw_only=True, tag_field="forma
 
 
 class ArrayRecord(Struct, frozen=True):
-    """An array that a pass writes: the way there from the output, its axes and shape."""
+    """An array that a pass writes: the way there from the output, its axes and shape.
+
+    In a document the way is that from the record. `dtype` and `fill_value` are empty where a pass
+    does not say them.
+    """
 
     path: str
     axes: str
     shape: Shape
+    dtype: str = ""
+    fill_value: str = ""
 
 
 class PassDocument(Struct, frozen=True, tag_field="format", tag=2):

@@ -103,7 +103,7 @@ class _Driver:
             if begun is not None:
                 continue
             if before is not None and before.n_missing:
-                unfinished = _unfinished(each, before)
+                unfinished = unfinished or _unfinished(each, before, self._run)
                 if each.below(0) is None:
                     break
             before = self._carry_out(each, before)
@@ -180,8 +180,13 @@ def _waiting(each: Pass, before: _Progress | None) -> Callable[[int], bool] | No
     return waits
 
 
-def _unfinished(each: Pass, before: _Progress) -> str:
+def _unfinished(each: Pass, before: _Progress, run: Run) -> str:
+    goes_on = (
+        "which other parts compute; the same command again goes on"
+        if run.part is not None
+        else "which are not done; resume=True goes on"
+    )
     return (
         f"{each.name} waits for {before.n_missing} of {before.each.blocks.n_blocks} blocks of "
-        f"{before.each.name}, which other parts compute; the same command again goes on"
+        f"{before.each.name}, {goes_on}"
     )

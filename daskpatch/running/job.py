@@ -142,7 +142,7 @@ class PredictionJob:
             fill_region(self.prediction, data_idx, boxes, self.workspace, tally)
             for box in boxes:
                 self.targets[data_idx][box.output].settle(box.values)
-                self._write(data_idx, box)
+                write_block(self.targets[data_idx][box.output], box.region, box.values)
             digest = digest_of(*(self._as_stored(data_idx, box) for box in boxes))
         dims = self.prediction.outputs[data_idx][0]
         channels = dims.channel_part(region)
@@ -183,14 +183,20 @@ class PredictionJob:
         target = self.targets[data_idx][box.output]
         return target.read(box.region.slices).astype(target.dtype.newbyteorder("="), copy=False)
 
-    def _write(self, data_idx: int, box: OutputBox) -> None:
-        target = self.targets[data_idx][box.output]
-        try:
-            target.write(box.region.slices, box.values)
-        except (ClaimedError, GivenUpError):
-            raise
-        except Exception as error:  # noqa: BLE001 (each back end raises its own kinds)
-            raise WriteError(
-                f"{target.location.name} could not be written: {type(error).__name__}: "
-                f"{said_by(error)}"
-            ) from cause_of(error)
+
+def write_block(target: StoredArray, region: Region, values: NDArray[np.generic]) -> None:
+    """Write a block's voxels.
+
+    Raises
+    ------
+    WriteError
+        If they cannot be written, also after a while.
+    """
+    try:
+        target.write(region.slices, values)
+    except (ClaimedError, GivenUpError):
+        raise
+    except Exception as error:  # noqa: BLE001 (each back end raises its own kinds)
+        raise WriteError(
+            f"{target.location.name} could not be written: {type(error).__name__}: {said_by(error)}"
+        ) from cause_of(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..deciding import Decided
+from .level_pass import level_passes
 from .passes import Pass
 from .prediction_pass import PredictionPass
 from .statistics_cache import StatisticsCache
@@ -12,7 +13,8 @@ from .statistics_pass import StatisticsPass
 def passes_in_order(decided: Decided, measured: StatisticsCache, n_threads: int) -> list[Pass]:
     """What a run does, with so many threads in a process."""
     prediction = PredictionPass(decided, measured, side_by_side=n_threads > 1)
+    levels = level_passes(decided, prediction.grids) if decided.target is not None else ()
     if not decided.recipe.normalize.measures:
-        return [prediction]
+        return [prediction, *levels]
     statistics = StatisticsPass.before(prediction, decided.statistics_voxels(n_threads))
-    return [statistics, prediction]
+    return [statistics, prediction, *levels]

@@ -58,8 +58,6 @@ class Pass(ABC):
 
     Attributes
     ----------
-    name
-        Of its record: `.daskpatch/passes/NAME/`.
     is_first
         Whether its record has no folder of its own: the prediction.
     is_shared
@@ -68,12 +66,16 @@ class Pass(ABC):
         Of what it finds in the end, which lies in its record as JSON.
     """
 
-    name: ClassVar[str]
     is_first: ClassVar[bool] = False
     is_shared: ClassVar[bool] = True
     end_type: ClassVar[Any] = object
 
     grids: tuple[RegularGrid, ...]
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Of its record: `.daskpatch/passes/NAME/`; a class variable will do."""
 
     @property
     @abstractmethod
@@ -182,13 +184,24 @@ class Pass(ABC):
         ValueError
             If it began otherwise.
         """
+        grids = self.grids_of(documents)
+        return replace(self, grids=grids)  # type: ignore[type-var] # subclasses are dataclasses
+
+    def grids_of(self, documents: Sequence[Document]) -> tuple[RegularGrid, ...]:
+        """The recorded grids.
+
+        Raises
+        ------
+        ValueError
+            If it began otherwise.
+        """
         grids = []
         for place, found in zip(self.places, documents, strict=True):
             if not isinstance(found, PassDocument):
                 raise ValueError(f"The record of {place.name} is of another pass.")
             check_same(found.fingerprint, self.fingerprint, f"{self.name} of {place.name}")
             grids.append(found.blocks.grid(found.of))
-        return replace(self, grids=tuple(grids))  # type: ignore[type-var] # subclasses are dataclasses
+        return tuple(grids)
 
     def changed(self, numbers: Sequence[int], pacing: Pacing) -> Mapping[int, str]:  # noqa: ARG002
         """Of some grids those whose source is no longer what it was in the beginning, in words."""

@@ -269,6 +269,7 @@ class PredictionPass(Pass):
                     strict=True,
                 )
             },
+            levels=tuple(level.factors[0] for level in self.decided.pyramid.images[number]),
         )
 
     def as_begun(self, documents: Sequence[Document]) -> PredictionPass:
@@ -282,6 +283,7 @@ class PredictionPass(Pass):
         decided = self.decided
         for number, document in enumerate(documents):
             decided = self._compared(number, document, decided)
+        decided = _with_levels(decided, documents)
         found = [d.statistics for d in documents if isinstance(d, RunDocument)]
         statistics = tuple(one for one in found if one is not None)
         if len(statistics) == len(found) and decided.recipe.normalize.measures:
@@ -463,6 +465,19 @@ class PredictionPass(Pass):
         wanted = {name: taken_over[name] for name in free if taken_over[name] is not None}
         options = replace(decided.options, output=replace(output, **wanted))
         return decide_anew(decided, options, target)
+
+
+def _with_levels(decided: Decided, documents: Sequence[Document]) -> Decided:
+    """The same, with the recorded levels: what sources say of their scale may be edited."""
+    recorded = {
+        number: document.levels
+        for number, document in enumerate(documents)
+        if isinstance(document, RunDocument) and document.levels is not None
+    }
+    planned = decided.pyramid.images
+    if all(tuple(e.factors[0] for e in planned[n]) == levels for n, levels in recorded.items()):
+        return decided
+    return decide_anew(decided, decided.options, decided.target, levels=recorded)
 
 
 def _with_name(told: object, name: str) -> object:

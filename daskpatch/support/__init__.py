@@ -33,6 +33,7 @@ from .pacing import DEFAULT_PACING, Pacing
 from .parsing import (
     CHANNELS,
     DTYPES,
+    FACTORS,
     FILE,
     INTEGER,
     KINDS,
@@ -41,6 +42,7 @@ from .parsing import (
     NORMALIZATION,
     NUMBER,
     OME,
+    PYRAMID,
     REGION,
     RESOURCES,
     SCALES,

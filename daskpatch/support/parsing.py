@@ -31,6 +31,15 @@ class Parser:
             raise ValueError(f"{text!r} {self.problem}") from None
 
 
+_NONE = "none"
+
+
+def _number_or_auto(text: str) -> int | str | None:
+    if text == _NONE:
+        return None
+    return text if text == "auto" else int(text)
+
+
 _OME = {"yes": True, "no": False, "0.4": "0.4", "0.5": "0.5"}
 
 
@@ -140,6 +149,14 @@ RESOURCES = Parser(
 NAME = Parser("NAME", str)
 FILE = Parser("FILE", str)
 
+# auto, none, or 3
+PYRAMID = Parser("n|auto|none", _number_or_auto, "is no number of levels, auto or none")
+# 1,2,2/2,2,2: of two levels
+FACTORS = Parser(
+    "f[,f…][/…]",
+    lambda text: tuple(map(_sizes, text.split("/"))),
+    "holds something else than factors of levels such as 1,2,2/2,2,2",
+)
 OME = Parser("[yes|no|0.4|0.5]", _ome, "is none of yes, no, 0.4 and 0.5")
 # membrane,nuclei
 NAMES = Parser("name[,name…]", lambda text: tuple(text.split(",")))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from .. import patching as strategies
 from ..deciding import Tiles, TilesLike
+from ..geometry import coarser_region
 from ..image import ImageStack, SourceLike, open_stack
 from ..model import Model
 from ..output import Output
@@ -17,7 +18,7 @@ from ..receipts import Claim, Fingerprint, Json, Part, Report, as_json
 from ..store import StoreLike
 from ..support import restored
 from ..values import Normalize
-from .outputs import RecordedImage, RecordedRun, recorded_run
+from .outputs import PREDICTION, RecordedBlocks, RecordedImage, RecordedRun, recorded_run
 
 
 def repair_plan(
@@ -59,14 +60,41 @@ def _of_output(began: Json) -> dict[str, Any]:
     return restored(Output, began)
 
 
-def mend(planned: Plan, output: StoreLike, bad: Sequence[int], *, progress: bool) -> Report:
-    """Drop the receipts of bad blocks, and resume: what has no receipt is computed."""
+def mend(
+    planned: Plan, output: StoreLike, bad: Mapping[str, Collection[int]], *, progress: bool
+) -> Report:
+    """Drop the receipts of bad blocks, and resume: what has no receipt is computed.
+
+    `bad` holds the blocks of each pass, by its name; of levels of a pyramid those, too, that are
+    computed of bad ones.
+    """
     run = recorded_run(output, read_only=False)
     # Nobody may write receipts while some are taken back.
     with Claim(run.images[0].record, Part()):
         for image in run.images:
-            image.record.drop([index for index in bad if index in image.blocks.indices])
+            doubtful = {i for i in bad[PREDICTION] if i in image.blocks.indices}
+            image.record.drop(sorted(doubtful))
+            finer = image.blocks
+            for level in run.levels_of(image):
+                doubtful = {
+                    *(i for i in bad.get(level.name, ()) if i in level.indices),
+                    *_computed_of(finer, doubtful, level),
+                }
+                level.record.drop(sorted(doubtful))
+                finer = level
     return planned.run(resume=True, progress=progress)
+
+
+def _computed_of(
+    finer: RecordedBlocks, doubtful: Iterable[int], level: RecordedBlocks
+) -> Iterator[int]:
+    """The blocks of a level that are computed of some blocks of the level before."""
+    assert level.factors is not None, "a level has some"
+    order = tuple(range(len(level.grid.shape)))
+    for index in doubtful:
+        region = finer.grid.cell(index - finer.first)
+        ranges = level.grid.ranges(coarser_region(region, level.factors))
+        yield from (level.first + i for i in level.grid.indices(ranges, order))
 
 
 def _sources(

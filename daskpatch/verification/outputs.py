@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry import Dimensions, Region, RegularGrid
-from ..receipts import PassDocument, Record, RunDocument, array_paths
+from ..geometry import Dimensions, Factors, Region, RegularGrid
+from ..receipts import ArrayRecord, PassDocument, Record, RunDocument, array_paths
+from ..running import LEVEL
 from ..store import (
     Location,
     Objects,
@@ -30,7 +31,8 @@ class RecordedBlocks:
     """The blocks of one pass over one image's arrays (or over none).
 
     `arrays` holds None for those that are not created yet; `first` is the flat index of the first
-    block, `grid` the blocks of the first array. Without arrays blocks leave bytes.
+    block, `grid` the blocks of the first array. Without arrays blocks leave bytes. Of a level of a
+    pyramid `factors` are voxels of the level before per voxel.
     """
 
     name: str
@@ -42,6 +44,7 @@ class RecordedBlocks:
     fill_values: tuple[str | None, ...]
     grid: RegularGrid
     first: int
+    factors: Factors | None = None
 
     @cached_property
     def are_as_recorded(self) -> bool:
@@ -94,6 +97,16 @@ class RecordedRun:
         """Of the prediction, image by image, then of further passes."""
         return [*(image.blocks for image in self.images), *self.others]
 
+    def levels_of(self, image: RecordedImage) -> list[RecordedBlocks]:
+        """The levels of an image's pyramid, each computed of the one before."""
+        place = image.record.location.parts
+        levels = [
+            blocks
+            for blocks in self.others
+            if blocks.factors is not None and blocks.record.location.parts == place
+        ]
+        return sorted(levels, key=lambda level: int(level.name.removeprefix(LEVEL)))
+
 
 def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
     """What a run wrote, by its records.
@@ -115,7 +128,7 @@ def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
     # Asked once before all else: a store that does not answer now is not waited for.
     at_first(partial(Objects(location, delays=()).exists, "zarr.json"), f"Reading {location.name}")
     images = _images(location)
-    return RecordedRun(images, tuple(_further(location, images)))
+    return RecordedRun(images, tuple(_further(images)))
 
 
 def _images(location: Location) -> tuple[RecordedImage, ...]:
@@ -170,24 +183,39 @@ def _of_document(record: Record, document: RunDocument) -> RecordedImage:
     return RecordedImage(document, blocks)
 
 
-def _further(location: Location, images: tuple[RecordedImage, ...]) -> Iterator[RecordedBlocks]:
+def _factors(document: PassDocument) -> Factors | None:
+    """Of a level of a pyramid; None for other passes."""
+    found = document.settings.get("factors")
+    if not isinstance(found, list) or len(found) != len(document.of):
+        return None
+    return tuple(map(int, found))
+
+
+def _dimensions(array: ArrayRecord) -> Dimensions:
+    return Dimensions(array.axes, array.shape, 3 if "Z" in array.axes else 2)
+
+
+def _further(images: tuple[RecordedImage, ...]) -> Iterator[RecordedBlocks]:
     """The blocks of further passes, whose records lie beside those of the images."""
     for image in images:
         for name in image.record.passes():
             record = Record(image.record.location, name)
             document = record.document()
             if isinstance(document, PassDocument):
-                places = tuple(location.at(array.path) for array in document.arrays)
+                told = document.arrays
+                places = tuple(record.location.at(array.path) for array in told)
+                are_told = all(array.axes and array.dtype for array in told)
                 yield RecordedBlocks(
                     name=name,
                     record=record,
                     locations=places,
                     arrays=tuple(map(existing_array, places)),
-                    dimensions=(),
-                    dtypes=(),
-                    fill_values=(),
+                    dimensions=tuple(map(_dimensions, told)) if are_told else (),
+                    dtypes=tuple(np.dtype(a.dtype) for a in told) if are_told else (),
+                    fill_values=tuple(a.fill_value or None for a in told),
                     grid=document.blocks.grid(document.of),
                     first=document.blocks.first,
+                    factors=_factors(document),
                 )
 
 

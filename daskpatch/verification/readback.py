@@ -22,7 +22,7 @@ from ..receipts import Receipts, Report, digest_of, digest_of_bytes
 from ..store import Objects, StoreLike
 from ..support import as_count, counted, html_table
 from .mending import mend, repair_plan
-from .outputs import RecordedBlocks, recorded_run
+from .outputs import PREDICTION, RecordedBlocks, recorded_run
 
 NEVER_WRITTEN, MISSING, CHANGED, CORRUPT = "never written", "missing", "changed", "corrupt"
 
@@ -50,7 +50,7 @@ class Verification:
     total
         Blocks of the output.
     passes
-        The same of each further pass, by name; a repair leaves them as they are.
+        The same of each further pass, by name.
     repaired
         The report of the run that mended them, or None.
     """
@@ -75,7 +75,8 @@ class Verification:
 
     def __str__(self) -> str:
         further = [f"{name}: {found}" for name, found in self.passes.items() if not found.ok]
-        return "\n".join([self._of_blocks(), *further])
+        mended = [] if self.repaired is None else [f"repaired: {self.repaired}"]
+        return "\n".join([self._of_blocks(), *further, *mended])
 
     def _repr_html_(self) -> str:
         rows = [("blocks", self._of_blocks())]
@@ -85,6 +86,7 @@ class Verification:
             ("bad" if number == 0 else "", f"block {index}: {reason}")
             for number, (index, reason) in enumerate(shown)
         ]
+        rows += [] if self.repaired is None else [("repaired", str(self.repaired))]
         return html_table("daskpatch verification", rows)
 
     def _of_blocks(self) -> str:
@@ -98,10 +100,9 @@ class Verification:
         counts = Counter(self.reasons.values())
         kinds = ", ".join(f"{count} {reason}" for reason, count in counts.items())
         shown = ", ".join(map(str, self.bad[:_LISTED])) + (", …" if len(self.bad) > _LISTED else "")
-        mended = "" if self.repaired is None else f"; repaired: {self.repaired}"
         are = "is" if len(self.bad) == 1 else "are"
         of = counted(self.total, "block")
-        return f"{len(self.bad):,} of {of} {are} bad ({kinds}): {shown}{mended}"
+        return f"{len(self.bad):,} of {of} {are} bad ({kinds}): {shown}"
 
 
 def verify(
@@ -124,8 +125,9 @@ def verify(
     output
         Path, URL or store of the array, or of the group of a series.
     repair
-        Compute bad blocks of the prediction again; those of further passes are only named. The
-        model must be the one that the run began with; no record makes code run.
+        Compute bad blocks again, of the prediction and of the levels of its pyramid, and what
+        levels were computed of these. The model must be the one that the run began with; no record
+        makes code run.
     model, model_id, post_id
         For the repair, as in `plan`.
     source, patching, post
@@ -173,8 +175,9 @@ def verify(
         for name in sorted({blocks.name for blocks in run.others})
     }
     repaired = None
-    if planned is not None and found.bad:
-        repaired = mend(planned, output, found.bad, progress=progress)
+    bad = {PREDICTION: found.bad, **{name: one.bad for name, one in passes.items()}}
+    if planned is not None and any(bad.values()):
+        repaired = mend(planned, output, bad, progress=progress)
     ok = found.ok and all(one.ok for one in passes.values())
     return replace(found, ok=ok, passes=passes, repaired=repaired)
 

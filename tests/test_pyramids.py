@@ -1,0 +1,446 @@
+"""Pyramids: levels equal to the golden ones, built block by block, resumed, verified, repaired."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from example_models import double
+from hypothesis import given
+from hypothesis import strategies as st
+from test_ome_out import image, said
+from volumes import read
+
+import daskpatch
+from daskpatch.cli import main
+from daskpatch.geometry import Coordinates, halvings
+from daskpatch.values import DOWNSAMPLES, downsampled
+
+HERE = Path(__file__).parent
+GOLDEN = json.loads((HERE / "pyramids.json").read_text())
+TILES = {"patch_size": 16, "overlaps": 4}
+
+
+# The voxels of a level
+
+
+@pytest.mark.parametrize(
+    ("name", "how"), [(name, how) for name, case in GOLDEN.items() for how in case["methods"]]
+)
+def test_levels_are_the_golden_ones(name, how):
+    with np.load(HERE / "pyramids.npz") as golden:
+        values = golden[f"{name}.0"]
+        for number, factors in enumerate(GOLDEN[name]["factors"], 1):
+            values = downsampled(values, tuple(factors), how)
+            expected = golden[f"{name}.{how}.{number}"]
+            assert values.dtype == expected.dtype
+            np.testing.assert_array_equal(values, expected)
+
+
+def by_hand(cell, how):
+    """One voxel of its cell, in exact arithmetic."""
+    flat = cell.ravel().tolist()
+    if how == "stride":
+        return flat[0]
+    if how == "max":
+        return max(flat)
+    if how == "mode":
+        return min(set(flat), key=lambda value: (-flat.count(value), value))
+    if cell.dtype.kind == "f":
+        return sum(flat) / len(flat)
+    quotient, rest = divmod(sum(flat), len(flat))
+    return quotient + (2 * rest > len(flat) or (2 * rest == len(flat) and quotient % 2 == 1))
+
+
+@given(
+    st.sampled_from(["u1", "i2", "i8", "u8", "f4", "f8", "?"]),
+    st.lists(st.tuples(st.integers(1, 7), st.integers(1, 4)), min_size=1, max_size=3),
+    st.sampled_from(DOWNSAMPLES),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
+def test_each_voxel_is_made_of_its_cell(dtype, axes, how, is_extreme, seed):
+    rng, dtype = np.random.default_rng(seed), np.dtype(dtype)
+    shape, factors = (tuple(numbers) for numbers in zip(*axes, strict=True))
+    if dtype.kind in "iu" and is_extreme:
+        limits = np.iinfo(dtype)
+        values = rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    else:
+        values = rng.integers(0, 3, shape).astype(dtype)
+    made = downsampled(values, factors, how)
+    assert made.dtype == dtype
+    assert made.shape == tuple(-(-n // f) for n, f in zip(shape, factors, strict=True))
+    for at in product(*map(range, made.shape)):
+        cell = values[tuple(slice(i * f, (i + 1) * f) for i, f in zip(at, factors, strict=True))]
+        assert made[at] == dtype.type(by_hand(cell, how))
+
+
+def test_what_is_no_number_stays_that():
+    values = np.array([[np.nan, 1.0, np.inf, -np.inf]], "f4")
+    for how in ("mean", "max"):
+        made = downsampled(values, (1, 2), how)
+        assert np.isnan(made[0, 0])
+    assert np.isnan(downsampled(values, (1, 2), "mean")[0, 1])
+
+
+# Which axes are halved
+
+
+def along(axes, *scale, unit="micrometer"):
+    return Coordinates(axes, scale, (0.0,) * len(axes), (unit,) * len(axes))
+
+
+@pytest.mark.parametrize(
+    ("axes", "scale", "shape", "words", "expected"),
+    [
+        ("YX", (1, 1), (256, 256), {}, []),
+        ("YX", (1, 1), (257, 20), {}, [(2, 2)]),
+        ("YX", (1, 1), (1000, 1000), {}, [(2, 2)] * 2),
+        ("ZYX", (2, 0.5, 0.5), (100, 2000, 2000), {}, [(1, 2, 2), (1, 2, 2), (2, 2, 2)]),
+        ("ZYX", (0.7, 0.5, 0.5), (300, 300, 300), {}, [(2, 2, 2)]),
+        ("ZYX", (0.75, 0.5, 0.5), (300, 300, 300), {}, [(1, 2, 2), (2, 2, 2)]),
+        ("ZYX", (9, 1, 1), (1, 600, 600), {}, [(1, 2, 2), (1, 2, 2)]),
+        ("TCZYX", (1,) * 5, (900, 3, 300, 300, 300), {}, [(1, 1, 2, 2, 2)]),
+        ("ZYX", (1, 1, 1), (50, 600, 600), {"keeps_planes": True},
+         [(1, 2, 2), (2, 1, 1), (2, 2, 2)]),
+        ("YX", (1, 1), (9, 9), {"n_levels": 2}, [(2, 2)] * 2),
+        ("YX", (1, 1), (9, 2), {"n_levels": 3}, [(2, 2), (2, 1), (2, 1)]),
+        ("YX", (1, 1), (900, 900), {"n_levels": 1}, [(2, 2)]),
+    ],
+)  # fmt: skip
+def test_axes_are_halved_until_voxels_are_alike_and_few(axes, scale, shape, words, expected):
+    assert halvings(along(axes, *scale), shape, **words) == tuple(expected)
+
+
+def test_voxels_of_different_units_count_as_alike():
+    mixed = Coordinates("ZYX", (1.0, 300.0, 300.0), (0.0,) * 3, ("micrometer", "nanometer", None))
+    assert halvings(mixed, (300, 300, 300)) == ((2, 2, 2),)
+
+
+# Levels of an output
+
+
+def levels_of(path):
+    """The levels that an image lists, their arrays, and what it says of their places."""
+    datasets = said(path)["multiscales"][0]["datasets"]
+    places = [
+        tuple(tuple(each[each["type"]]) for each in level["coordinateTransformations"])
+        for level in datasets
+    ]
+    return [read(path / level["path"]) for level in datasets], places
+
+
+def assert_pyramid(path, values, factors, how="mean"):
+    found, places = levels_of(path)
+    assert len(found) == 1 + len(factors)
+    np.testing.assert_array_equal(found[0], values)
+    (scale, translation), *coarser = places
+    for array, by, (its_scale, its_translation) in zip(found[1:], factors, coarser, strict=True):
+        values = downsampled(values, by, how)
+        assert array.dtype == values.dtype
+        np.testing.assert_array_equal(array, values)
+        if how != "stride":
+            translation = [
+                t + (f - 1) / 2 * s for t, s, f in zip(translation, scale, by, strict=True)
+            ]
+        scale = [s * f for s, f in zip(scale, by, strict=True)]
+        np.testing.assert_allclose(its_scale, scale, rtol=1e-12)
+        np.testing.assert_allclose(its_translation, translation, rtol=1e-12)
+
+
+@pytest.fixture
+def values(rng):
+    return rng.random((20, 70, 90)).astype("f4")
+
+
+@pytest.fixture
+def source(tmp_path, values):
+    return image(tmp_path / "in.zarr", values)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("how", [*DOWNSAMPLES, None])
+def test_levels_lie_beside_full_resolution(tmp_path, source, values, version, how):
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(
+        source, double, out, ome=version, pyramid=3, downsample=how, chunks=16, **TILES
+    )
+    assert f"3 more: (20, 35, 45), (20, 18, 23), (10, 9, 12); {how or 'mean'}" in repr(plan)
+    assert plan.to_dict()["levels"] == [[[20, 35, 45], [20, 18, 23], [10, 9, 12]]]
+    plan.run(progress=False)
+    assert_pyramid(out, values * 2, [(1, 2, 2), (1, 2, 2), (2, 2, 2)], how or "mean")
+    level = daskpatch.open_image(out, level=2)
+    assert level.coordinates.scale == pytest.approx((2.0, 2.6, 2.6))
+    for place in (out, out / "0"):
+        assert daskpatch.verify(place, progress=False).ok
+        assert set(daskpatch.status(place).passes) == {"level-1", "level-2", "level-3"}
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"chunks": (3, 17, 11)},
+        {"chunks": 8, "shards": 24, "block_shape": 24},
+        {"chunks": 64, "threads": 4},
+        {"chunks": (20, 70, 90)},
+    ],
+)
+def test_levels_are_the_same_for_any_layout(tmp_path, source, values, layout):
+    out = tmp_path / "out.zarr"
+    factors = [(2, 2, 2), (1, 3, 1), (2, 2, 3)]
+    daskpatch.predict(source, double, out, factors=factors, progress=False, **TILES, **layout)
+    assert_pyramid(out, values * 2, factors)
+
+
+def test_workers_build_levels(tmp_path, source, values, processes):
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(source, double, out, pyramid=2, chunks=16, block_shape=16, **TILES)
+    plan.run(processes, progress=False)
+    assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+def labelled(batch):
+    return (batch * 5).astype("int32")
+
+
+def test_integers_of_the_models_own_are_labels(tmp_path, source, values):
+    for name, words, how in (("a", {}, "mode"), ("b", {"dtype": "int32"}, "mean")):
+        out = tmp_path / f"{name}.zarr"
+        daskpatch.predict(source, labelled, out, pyramid=1, progress=False, **TILES, **words)
+        assert_pyramid(out, labelled(values), [(1, 2, 2)], how)
+
+
+def test_images_get_levels_by_themselves_where_they_are_large(tmp_path, rng):
+    values = rng.random((300, 40)).astype("f4")
+    source = image(tmp_path / "in.zarr", values, "yx")
+    for words, factors in (({}, [(2, 2)]), ({"pyramid": None}, [])):
+        daskpatch.predict(
+            source, double, tmp_path / "out.zarr", overwrite=True, progress=False, **TILES, **words
+        )
+        assert_pyramid(tmp_path / "out.zarr", values * 2, factors)
+    daskpatch.predict(source, double, tmp_path / "bare.zarr", ome=False, progress=False, **TILES)
+    assert read(tmp_path / "bare.zarr").shape == (300, 40)
+
+
+def test_of_a_2d_model_the_first_level_leaves_planes_alone(tmp_path, rng):
+    values = rng.random((8, 40, 40)).astype("f4")
+    out = tmp_path / "out.zarr"
+    tiles = {"patch_size": (16, 16), "overlaps": 4}
+    daskpatch.predict(values, double, out, axes="ZYX", ome=True, pyramid=2, progress=False, **tiles)
+    assert_pyramid(out, values * 2, [(1, 2, 2), (2, 1, 1)])
+
+
+def both(batch):
+    return {"mean": batch, "parts": np.concatenate([batch, -batch], 1)}
+
+
+def test_every_output_has_its_levels(tmp_path, source, values):
+    out = tmp_path / "out.zarr"
+    daskpatch.predict(source, both, out, pyramid=2, chunks=16, progress=False, **TILES)
+    assert_pyramid(out / "mean", values, [(1, 2, 2)] * 2)
+    assert_pyramid(out / "parts", np.stack([values, -values]), [(1, 1, 2, 2)] * 2)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+def test_members_of_a_series_have_their_own_levels(tmp_path, rng):
+    images = [rng.random((n, 40)).astype("f4") for n in (300, 40, 600)]
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(images, double, out, axes="YX", ome=True, chunks=32, **TILES)
+    assert "for the image that has most" in repr(plan)
+    plan.run(progress=False)
+    for number, factors in enumerate([[(2, 2)], [], [(2, 2), (2, 2)]]):
+        assert_pyramid(out / str(number), images[number] * 2, factors)
+    assert daskpatch.verify(out, progress=False).ok
+    (out / "2" / "1" / "c" / "3" / "0").unlink()
+    found = daskpatch.verify(out, progress=False)
+    assert list(found.passes["level-1"].reasons.values()) == ["missing"]
+
+
+# Ended, resumed, verified, repaired
+
+
+def test_levels_above_what_is_missing_are_not_begun(tmp_path, source, values):
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(source, double, out, pyramid=2, chunks=16, block_shape=16, **TILES)
+    report = plan.run(region=np.s_[:, :64, :64], progress=False)
+    assert "level-1 waits for" in report.unfinished
+    assert "which are not done" in report.unfinished
+    found, _ = levels_of(out)
+    assert len(found) == 1  # what is not whole is not listed
+    status = daskpatch.status(out)
+    done, total = status.passes["level-1"]
+    assert 0 < done < total
+    assert "level-1: " in str(status)
+    assert plan.run(resume=True, progress=False).unfinished == ""
+    assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
+
+
+KILLED = """
+import sys
+import daskpatch
+from example_models import double
+
+source, out = sys.argv[1:]
+daskpatch.predict(
+    source, double, out, pyramid=2, chunks=4, block_shape=4, patch_size=16, overlaps=4, threads=1,
+    progress=False, pacing=daskpatch.Pacing(flush=0.0),
+)
+"""
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_levels_go_on_after_a_kill(tmp_path, source, values, level):
+    out = tmp_path / "out.zarr"
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    process = subprocess.Popen([sys.executable, "-c", KILLED, source, out], env=environment)
+    receipts = out / "0" / ".daskpatch" / "passes" / f"level-{level}" / "receipts"
+    while process.poll() is None and not list(receipts.rglob("*0[0-9]")):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    plan = daskpatch.plan(source, double, out, pyramid=2, chunks=4, **TILES)
+    report = plan.run(resume=True, progress=False)
+    assert report.skipped > 0
+    assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+def test_parts_build_their_share_and_a_resume_the_rest(tmp_path, source, values):
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(source, double, out, pyramid=2, chunks=16, block_shape=16, **TILES)
+    assert "the same command again" in plan.run(part=(1, 2), progress=False).unfinished
+    plan.run(part=(2, 2), progress=False)
+    plan.run(resume=True, progress=False)
+    assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
+
+
+@pytest.fixture
+def built(tmp_path, source):
+    out = tmp_path / "out.zarr"
+    daskpatch.predict(
+        source, double, out, pyramid=3, chunks=16, block_shape=16, progress=False, **TILES
+    )
+    return out
+
+
+def contents(root):
+    return {p.relative_to(root): p.read_bytes() for p in root.rglob("c/*/*/*") if p.is_file()}
+
+
+@pytest.mark.parametrize("level", ["0", "1", "2", "3"])
+def test_what_is_computed_of_a_damaged_block_is_built_again(built, source, level):
+    before = contents(built)
+    chunk = min(p for p in (built / level / "c").rglob("*") if p.is_file())
+    chunk.write_bytes(b"")
+    found = daskpatch.verify(built, repair=True, model=double, progress=False)
+    assert not found.ok
+    if level == "0":
+        assert found.bad
+    else:
+        assert not found.bad
+        assert found.passes[f"level-{level}"].bad
+    assert "repaired: " in str(found)
+    assert found.repaired.done >= 4 - int(level)
+    assert contents(built) == before
+    assert daskpatch.verify(built, progress=False).ok
+
+
+def test_a_level_that_is_gone_is_told_of_and_built_again(built, source):
+    before = contents(built)
+    shutil.rmtree(built / "2")
+    plan = daskpatch.plan(source, double, built, pyramid=3, **TILES)
+    with pytest.raises(ValueError, match="Level 2 of the output, .* is gone"):
+        plan.run(resume=True, progress=False)
+    assert not daskpatch.verify(built, progress=False).ok
+    daskpatch.verify(built, repair=True, model=double, progress=False)
+    assert contents(built) == before
+
+
+def test_what_others_say_of_the_image_stays(tmp_path, source, values):
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(source, double, out, pyramid=2, chunks=16, block_shape=16, **TILES)
+    plan.run(region=np.s_[:, :16], progress=False)
+    group = zarr.open_group(str(out), mode="r+")
+    told = group.attrs["ome"]
+    told["multiscales"][0]["name"] = "mine"
+    group.attrs.update({"ome": told, "notes": "of mine"})
+    plan.run(resume=True, progress=False)
+    assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
+    assert said(out)["multiscales"][0]["name"] == "mine"
+    assert zarr.open_group(str(out), mode="r").attrs["notes"] == "of mine"
+
+
+def test_metadata_that_became_something_else_end_the_run_with_a_sentence(tmp_path, source):
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(source, double, out, pyramid=1, chunks=16, block_shape=16, **TILES)
+    plan.run(region=np.s_[:, :16], progress=False)
+    zarr.open_group(str(out), mode="r+").attrs["ome"] = {"multiscales": [5]}
+    with pytest.raises(ValueError, match="level 1 cannot be listed there"):
+        plan.run(resume=True, progress=False)
+
+
+def test_an_overwrite_deletes_levels(built, source, values):
+    daskpatch.predict(source, double, built, pyramid=1, overwrite=True, progress=False, **TILES)
+    assert sorted(path.name for path in built.iterdir()) == ["0", "1", "zarr.json"]
+    assert_pyramid(built, values * 2, [(1, 2, 2)])
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"pyramid": 0}, "'auto', None, or a number"),
+        ({"pyramid": "all"}, "'auto', None, or a number"),
+        ({"pyramid": True}, "'auto', None, or a number"),
+        ({"pyramid": 40}, "of one voxel after"),
+        ({"downsample": "median"}, "'mean', 'mode', 'max', 'stride'"),
+        ({"factors": [(2, 2)]}, "one per axis of space"),
+        ({"factors": [1]}, r"such as \[\(1, 2, 2\), \(2, 2, 2\)\]"),
+        ({"factors": []}, "for each level"),
+        ({"factors": 2}, "for each level"),
+        ({"factors": [(2, 0, 2)]}, "for each level"),
+        ({"factors": ["22"]}, "for each level"),
+        ({"factors": [2], "pyramid": 2}, "factors are those of 1 level"),
+        ({"factors": [2], "pyramid": None}, "leave one out"),
+        ({"pyramid": 1, "ome": False}, "a bare array, which has no place for further levels"),
+        ({"factors": [2], "ome": False}, "a bare array"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_built_is_told_before_anything_is_written(tmp_path, source, words, told):
+    with pytest.raises(ValueError, match=told):
+        daskpatch.plan(source, double, tmp_path / "out.zarr", **TILES, **words)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_other_levels_are_no_resume(built, source):
+    for words in ({"pyramid": 2}, {"pyramid": 3, "downsample": "max"}):
+        plan = daskpatch.plan(source, double, built, **TILES, **words)
+        with pytest.raises(ValueError, match=r"treatment\.(pyramid|downsample)"):
+            plan.run(resume=True, progress=False)
+
+
+def test_levels_on_the_command_line(tmp_path, source, values, capsys):
+    out = tmp_path / "out.zarr"
+    arguments = ["--model", "example_models:double", "--patch-size", "16", "--overlaps", "4"]
+    with pytest.raises(SystemExit) as ended:
+        main([
+            "predict", str(source), str(out), *arguments, "--factors", "1,2,2/2", "--downsample",
+            "max", "--no-progress",
+        ])  # fmt: skip
+    assert ended.value.code == 0
+    assert_pyramid(out, values * 2, [(1, 2, 2), (2, 2, 2)], "max")
+    with pytest.raises(SystemExit):
+        main(["predict", str(source), str(out), *arguments, "--pyramid", "none", "--overwrite",
+              "--no-progress"])  # fmt: skip
+    assert_pyramid(out, values * 2, [])
