@@ -26,6 +26,7 @@ NAMES = (
     "probing_cost",
     "blending",
     "normalising",
+    "pyramids",
     "memory",
     "many_blocks",
     "processes",

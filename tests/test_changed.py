@@ -66,6 +66,26 @@ def predict(source, model, output, **options):
     return daskpatch.predict(source, model, output, progress=False, **options)
 
 
+def test_an_interrupted_run_looks_back_at_its_source(tmp_path, source, image):
+    stop, away = daskpatch.Interruption(grace=60), tmp_path / "away"
+    calls = []
+
+    def model(batch):
+        calls.append(None)
+        if len(calls) == 4:
+            os.rename(source / "c", away)  # its metadata stay: chunks read as zeros
+        if len(calls) == 6:
+            stop.request()
+        return batch * 2
+
+    out = tmp_path / "out.zarr"
+    with pytest.raises((daskpatch.RunFailed, KeyboardInterrupt)):
+        predict(source, model, out, interruption=stop)
+    os.rename(away, source / "c")
+    predict(source, lambda batch: batch * 2, out, resume=True)
+    np.testing.assert_array_equal(read(out), image * 2)
+
+
 # What may happen to a source, and the words of the refusal
 
 
@@ -162,7 +182,7 @@ def test_an_old_plan_of_a_source_that_changed_is_refused(source, image, tmp_path
     plan = daskpatch.plan(source, double, tmp_path / "out.zarr", axes="ZYX", **PLANES)
     event(source, image)
     with pytest.raises(OSError, match="Make the plan anew"):
-        plan.run(progress=False)
+        plan.run(progress=False, pacing=OFTEN)
     assert not (tmp_path / "out.zarr").exists()
 
 
@@ -173,7 +193,7 @@ def test_an_old_plan_of_an_output_that_changed_is_refused(source, image, tmp_pat
     )
     remade_in_other_chunks(output, image)
     with pytest.raises(OSError, match="Make the plan anew"):
-        plan.run(progress=False)
+        plan.run(progress=False, pacing=OFTEN)
 
 
 @pytest.mark.parametrize("event", [moved, deleted, remade_in_other_chunks])

@@ -64,6 +64,37 @@ def test_arrays_that_a_cluster_holds(image, tmp_path, made, cluster, request):
     np.testing.assert_array_equal(view[3:30], 2 * image[3:30])
 
 
+def test_an_active_client_is_left_alone_where_it_holds_the_source(
+    image, tmp_path, processes, caplog
+):
+    source = persisted(image, processes)
+    with processes.as_current():
+        daskpatch.predict(source, double, tmp_path / "out.zarr", **TILES)
+    assert "computing in threads of this process" in caplog.text
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), 2 * image)
+
+
+class Masking:
+    """An array that gives a masked one of itself."""
+
+    shape, dtype = (40, 36), np.dtype("f4")
+
+    class Part:
+        def __init__(self, shape):
+            self.shape = shape
+
+        def __array__(self, dtype=None, copy=None):
+            return np.ma.masked_array(np.ones(self.shape, "f4"), True)
+
+    def __getitem__(self, key):
+        return self.Part(np.empty(self.shape)[key].shape)
+
+
+def test_what_gives_a_masked_array_of_itself_is_refused():
+    with pytest.raises((ValueError, OSError), match="masked"):
+        daskpatch.plan(Masking(), double, axes="YX", patch_size=16)
+
+
 @pytest.mark.parametrize("cluster", ["in_process", "processes"])
 @pytest.mark.parametrize("made", [persisted, scattered])
 def test_arrays_that_a_cluster_holds_are_not_for_its_tasks(image, tmp_path, made, cluster, request):
@@ -435,9 +466,15 @@ def of_code_that_says_it_is_zarrs(out):
     return da.from_delayed(dask.delayed(disguised)("here"), (40, 36), "f4")
 
 
+def of_a_chain_of_file_systems(out):
+    url = f"simplecache::file://{out}"
+    return da.from_delayed(dask.delayed(zarr.load)(url), (40, 36), "f4")
+
+
 @pytest.mark.parametrize(
     "made",
     [
+        of_a_chain_of_file_systems,
         tensorstore_at, joined_tensorstores, stacked_tensorstores, laid_over_each_other,
         of_a_method, linked_chunks, of_linked_chunks, of_another_file_system, of_bytes,
         of_a_path_that_reads, of_an_unknown_url, of_code_that_says_it_is_zarrs,

@@ -229,7 +229,7 @@ def test_the_plan_says_so(stored):
         ({"normalize": "zscore", "normalize_fraction": 0}, "normalize_fraction"),
         ({"normalize": "zscore", "normalize_fraction": 1.5}, "normalize_fraction"),
         ({"normalize": "zscore", "input_dtype": "uint8"}, "dtype of floats"),
-        ({"denormalize": True}, "give normalize too"),
+        ({"denormalize": True}, "give normalize= too"),
     ],
     ids=str,
 )

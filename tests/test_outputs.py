@@ -453,6 +453,65 @@ def test_chunks_in_a_linked_folder_are_not_deleted(tmp_path, stored):
     assert files(tmp_path / "elsewhere") == before
 
 
+def linked_whole(given, source):
+    shutil.rmtree(given / "c")
+    (given / "c").symlink_to(source / "c")
+
+
+def linked_in_part(given, source):
+    shutil.rmtree(given / "c" / "0")
+    (given / "c" / "0").symlink_to(source / "c" / "0")
+
+
+def linked_deep(given, source):
+    shutil.rmtree(given / "c" / "1" / "1")
+    (given / "c" / "1" / "1").symlink_to(source / "c" / "1" / "1")
+
+
+@pytest.mark.parametrize("link", [linked_whole, linked_in_part, linked_deep])
+@pytest.mark.parametrize("how", ["given", "resume"])
+def test_a_source_is_not_written_through_links_of_the_output(tmp_path, stored, volume, link, how):
+    out = tmp_path / "out.zarr"
+    words = {"chunks": 16, "block_shape": 16, "model_id": "m"}
+    predict(stored, out, part=(1, 2), **words)
+    if how == "given":
+        shutil.rmtree(out)
+        save(out, np.ones(volume.shape, "f4"), chunks=(16, 16, 16))
+        target, words = zarr.open_array(str(out), mode="r+"), {"block_shape": 16}
+    else:
+        save(tmp_path / "full.zarr", np.ones(volume.shape, "f4"), chunks=(16, 16, 16))
+        shutil.rmtree(out / "c")
+        shutil.copytree(tmp_path / "full.zarr" / "c", out / "c")
+        target, words = out, {**words, "resume": True}
+    link(out, stored)
+    with pytest.raises((ValueError, daskpatch.RunFailed), match="link"):
+        predict(stored, target, **words)
+    assert np.array_equal(read(stored), volume)
+
+
+def test_chunks_that_a_source_links_to_are_not_deleted(tmp_path, stored):
+    out = ours(tmp_path, stored)
+    source = tmp_path / "links.zarr"
+    for path in sorted(out.rglob("*")):
+        place = source / path.relative_to(out)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file() and "c" in path.relative_to(out).parts[:1]:
+            place.symlink_to(path)
+        elif path.name == "zarr.json":
+            place.write_bytes(path.read_bytes())
+    before = files(out)
+    with pytest.raises(ValueError, match="holds chunks of the input"):
+        predict(source, out, overwrite=True)
+    assert files(out) == before
+
+
+def test_a_text_is_no_mark_of_ours(tmp_path, stored):
+    out = tmp_path / "theirs.zarr"
+    save(out, np.ones((5, 5)), chunks=(2, 2), attributes={"daskpatch": "cited"})
+    with pytest.raises(FileExistsError, match="that daskpatch did not make"):
+        predict(stored, out, overwrite=True)
+
+
 def test_a_v2_array_of_ours_is_overwritten(tmp_path, stored, volume):
     zarr.create_group(store=str(tmp_path / "g.zarr"), zarr_format=2)
     out = tmp_path / "g.zarr" / "out"

@@ -6,6 +6,7 @@ import random
 import time
 from typing import ClassVar
 
+import aiohttp
 import numpy as np
 import pytest
 import zarr
@@ -20,18 +21,23 @@ TILES = {"axes": "YX", "patch_size": 16, "chunks": 16, "block_shape": 16, "progr
 QUICK = daskpatch.Pacing(delays=(0.001,) * 4)
 
 
+class DisconnectedError(Exception):
+    """As network libraries have them, of no kind of Python's."""
+
+
 class Flaky(WrapperStore):
     """Of so many requests fail so many, by chance."""
 
     dice = random.Random(3)
     share = 0.05
+    kind: type[Exception] = OSError
 
     def _with_store(self, store):
         return type(self)(store)
 
     def _fail(self):
         if self.dice.random() < self.share:
-            raise OSError("the network is down")
+            raise self.kind("the network is down")
 
     async def get(self, key, prototype, byte_range=None):
         self._fail()
@@ -63,9 +69,13 @@ def predict(image, output, **options):
     return daskpatch.predict(image, np.negative, output, **{**TILES, **options})
 
 
-def test_planning_and_all_that_is_around_a_run_survive_a_flaky_store(image, tmp_path):
+@pytest.mark.parametrize("kind", [OSError, DisconnectedError, aiohttp.ServerDisconnectedError])
+def test_planning_and_all_that_is_around_a_run_survive_a_flaky_store(
+    image, tmp_path, monkeypatch, kind
+):
+    monkeypatch.setattr(Flaky, "kind", kind)
     save(tmp_path / "in.zarr", image, chunks=(16, 16))
-    for i in range(8):
+    for i in range(4):
         out = tmp_path / f"{i}.zarr"
         source = Flaky(LocalStore(tmp_path / "in.zarr", read_only=True))
         predict(source, Flaky(LocalStore(out)), model_id="m", pacing=QUICK)

@@ -14,6 +14,7 @@ from example_models import double, identity
 from volumes import save
 
 import daskpatch
+from daskpatch.values import downsampled
 
 
 @pytest.fixture
@@ -98,6 +99,20 @@ def test_from_s3_to_s3(s3, volume, where):
     out = get(f"{s3}/out.zarr")
     assert np.array_equal(out[...], volume * np.float32(2))
     assert "a-secret" not in str(dict(out.attrs))
+
+
+def test_a_pyramid_on_s3(s3, volume):
+    out = f"{s3}/pyramid.zarr"
+    daskpatch.predict(
+        volume, double, out, axes="ZYX", ome=True, pyramid=2, patch_size=20, overlaps=4, chunks=16,
+        progress=False,
+    )  # fmt: skip
+    fine = volume.astype("f4") * 2
+    for level in range(1, 3):
+        fine = downsampled(fine, (2, 2, 2), "mean")
+        found = daskpatch.open_image(out, level=level)
+        assert np.array_equal(found.extract_patch(0, None, (0, 0, 0), fine.shape)[0], fine)
+    assert daskpatch.verify(out, progress=False).ok
 
 
 def test_an_s3_output_that_exists_is_refused_and_overwritten(s3, volume):

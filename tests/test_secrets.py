@@ -153,6 +153,20 @@ def test_nothing_of_a_run_that_fails_tells_a_secret(server, tmp_path, source, an
         ("Cookie: session=SECRET; a=1", "Cookie: ***"),
         ("key='0123456789abcdef'", "key=***"),
         ("key='c/0/0'", "key='c/0/0'"),
+        ("{'client_kwargs': {'auth': ('me', 'X')}}", "{'client_kwargs': {'auth': ***}}"),
+        ("auth=['me', 'X']", "auth=***"),
+        ("{'token': {'access': 'X'}}", "{'token': ***}"),
+        ("{'cookies': {'sid': 'X'}}", "{'cookies': ***}"),
+        ("('x-api-key', 'X')", "('x-api-key', ***)"),
+        ('{"sig": "X"}', '{"sig": ***}'),
+        ("ssh me:X@host failed", "ssh host failed"),
+        ("//me:X@h/x", "//h/x"),
+        (r"token='it\'s X'", "token=***"),
+        ("pw=X and pass=Y", "pw=*** and pass=***"),
+        ("bearer:abcdefghij", "bearer:***"),
+        ("run --password X", "run --password ***"),
+        ("at 12:30@noon", "at 12:30@noon"),
+        ("file.py:model", "file.py:model"),
     ],
 )
 def test_texts_lose_their_secrets_and_nothing_else(text, shown):
@@ -176,9 +190,61 @@ def test_ids_and_names_of_models_tell_no_secret(tmp_path):
         assert PASSWORD not in str(told.value)
 
 
+def raising(text):
+    def model(batch):
+        raise RuntimeError(text)
+
+    return model
+
+
+class Unsent:
+    """Neither told apart nor sent."""
+
+    def __reduce__(self):
+        raise TypeError(f"not over https://me:{PASSWORD}@h/x")
+
+    def __call__(self, batch):
+        return batch
+
+
+TOLD = f"GET https://me:{PASSWORD}@h/x failed"
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda image, out: daskpatch.plan(image, raising(TOLD), axes="YX", patch_size=16),
+        lambda image, out: daskpatch.plan(
+            image, np.abs, axes="YX", patch_size=16, post=raising(TOLD)
+        ),
+        lambda image, out: daskpatch.plan(image, "net.py:model", axes="YX", patch_size=16),
+        lambda image, out: daskpatch.probe(raising(TOLD), ndim=2, patch_size=16),
+        lambda image, out: daskpatch.predict(
+            image, Unsent(), out, axes="YX", patch_size=16, progress=False, resume=True
+        ),
+        lambda image, out: daskpatch.open_image(f"file://me:{PASSWORD}@server/x.zarr"),
+        lambda image, out: daskpatch.OnnxModel(f"https://me:{PASSWORD}@h/x.onnx"),
+        lambda image, out: daskpatch.plan(
+            image, f"https:/me:{PASSWORD}@h/x.py:model", axes="YX", patch_size=16
+        ),
+    ],
+)
+def test_errors_and_their_tracebacks_tell_no_secret(tmp_path, monkeypatch, attempt):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(f"raise OSError({TOLD!r})\n")
+    with pytest.raises(Exception) as raised:
+        attempt(np.ones((16, 16), "f4"), tmp_path / "out.zarr")
+    lines = traceback.format_exception(raised.value)
+    # Not the sources of this file.
+    told = [line for text in lines for line in text.splitlines() if not line.startswith("    ")]
+    assert PASSWORD not in "\n".join(told)
+
+
 def test_a_server_s_page_is_no_error_text():
     page = "404 Not Found: <!DOCTYPE html><html><body>" + "x" * 9999
     assert said_by(OSError(page)) == "404 Not Found"
+    for begin in ("<body><h1>", "<center>nginx", "<Error><Code>"):
+        assert said_by(OSError(f"400: {begin}No</x>")) == "400"
     assert len(said_by(OSError("x" * 9999))) < 500
 
 

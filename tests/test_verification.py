@@ -1,6 +1,7 @@
 """Outputs read back: what is named, what is not, and what a repair mends."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,23 @@ def test_a_series_is_verified_whole(stored, tmp_path, rng):
     assert verified(output, repair=True, model=gaussian).repaired.done == 1
     assert verified(output).ok
     assert verified(output / "1").ok
+
+
+@pytest.mark.parametrize("lost", ["0", "0/.daskpatch", "1"])
+def test_a_series_goes_on_without_a_member_that_is_lost(stored, tmp_path, lost):
+    output = tmp_path / "out.zarr"
+    predict([stored, stored], output)
+    shutil.rmtree(output / lost)
+    with pytest.raises(FileNotFoundError, match=f"no record: {lost[0]}.*resume=True computes"):
+        daskpatch.status(output)
+    if lost.endswith("daskpatch"):
+        shutil.rmtree(output / "0")
+    kept = "1" if lost[0] == "0" else "0"
+    before = chunk_of(output / kept, (0, 0, 0)).stat().st_mtime_ns
+    report = predict([stored, stored], output, resume=True)
+    assert report.done == report.skipped > 0
+    assert chunk_of(output / kept, (0, 0, 0)).stat().st_mtime_ns == before
+    assert verified(output).ok
 
 
 def test_what_has_no_record_is_refused(stored, tmp_path):

@@ -21,7 +21,7 @@ from ..model import (
     is_out_of_memory,
     release_memory,
 )
-from ..support import all_said_by, holds_numbers
+from ..support import all_said_by, cause_of, holds_numbers
 from ..values import ValueMap
 from .workspace import BatchLimit
 
@@ -121,7 +121,7 @@ class Calls:
         """The results; None where memory ran out and a smaller batch may do."""
         try:
             return self(batch)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the user's own code)
             exhausted = is_out_of_memory(error)
             if exhausted and len(batch) > 1:
                 return None
@@ -139,7 +139,7 @@ class Calls:
                 + (f". {advice}" if advice else ""),
                 tile,
                 error,
-            ) from error
+            ) from cause_of(error)
 
 
 def check_results(

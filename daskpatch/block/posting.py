@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..model import LoadedModel, OutputArray, Results
-from ..support import all_said_by, counted
+from ..support import all_said_by, cause_of, counted
 from ..values import store_values
 from .stitching import Destination
 
@@ -21,8 +21,10 @@ def apply_post(post: LoadedModel, stitched: Results, shape: tuple[int, ...]) -> 
     given = stitched[""] if list(stitched) == [""] else stitched
     try:
         made = post(given)
-    except Exception as error:
-        raise ValueError(f"post failed: {type(error).__name__}: {all_said_by(error)}") from error
+    except Exception as error:  # noqa: BLE001 (the user's own code)
+        raise ValueError(
+            f"post failed: {type(error).__name__}: {all_said_by(error)}"
+        ) from cause_of(error)
     if not made:
         raise ValueError("post gave no array; needed is one, or a dict or tuple of some.")
     named = {

@@ -31,7 +31,7 @@ from ..model import (
 )
 from ..output import Output
 from ..probing import ProbedModel, measure_sizes
-from ..support import all_said_by, holds_numbers, peak_memory
+from ..support import all_said_by, cause_of, holds_numbers, peak_memory
 from ..values import ResultSample
 from .agreement import averaging, check_positions, check_undo
 from .batching import check_batch
@@ -131,7 +131,7 @@ def _timed(
     try:
         with peak_memory() as peak:
             results, seconds = as_a_worker(call, side_by_side=side_by_side)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the user's own code)
         advice = (
             "There is too little memory for one tile: give a smaller patch_size."
             if is_out_of_memory(error)
@@ -143,7 +143,7 @@ def _timed(
             + (f". {advice}" if advice else ""),
             specs,
             error,
-        ) from error
+        ) from cause_of(error)
     nbytes = sum(values.nbytes for values in results.values())
     return results, seconds, max(0, peak[0] - nbytes)
 

@@ -25,6 +25,7 @@ from distributed import (
     secede,
 )
 
+from ..support import cause_of, said_by, without_secrets
 from .deadline import TimedOutError
 from .jobs import Job, forget, register
 from .threads import check_hanging
@@ -177,14 +178,16 @@ def connected(address: str) -> Iterator[Client]:
     try:
         # Asked first: a client waits for ever where something else listens.
         kind = asyncio.run(_kind_of_server(address))
-    except Exception as error:  # (whatever else listens there may send anything)
+    except Exception as error:  # noqa: BLE001 (whatever else listens there may send anything)
         raise ValueError(
-            f"No dask scheduler answers at {address!r} ({type(error).__name__}: {error}); needed "
+            f"No dask scheduler answers at {without_secrets(address)!r} ({type(error).__name__}: "
+            f"{said_by(error)}); needed "
             "is the address that it prints when it starts, such as tcp://10.0.0.1:8786."
-        ) from error
+        ) from cause_of(error)
     if kind != "Scheduler":
         raise ValueError(
-            f"At {address} answers a {kind} of dask; needed is the scheduler's address."
+            f"At {without_secrets(address)} answers a {kind} of dask; needed is the scheduler's "
+            "address."
         )
     with DaskClient(address, timeout="10s", set_as_default=False) as client:
         yield client

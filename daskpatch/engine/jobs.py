@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import cloudpickle  # dask's and distributed's own way to send things
 
+from ..support import all_said_by
+
 Job = Callable[[int], Any]
 
 
@@ -27,7 +29,7 @@ def why_not_sent(value: object) -> str | None:
     try:
         cloudpickle.dumps(value)
     except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {all_said_by(error)}"
     return None
 
 

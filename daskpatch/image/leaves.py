@@ -16,7 +16,7 @@ import numpy as np
 
 from ..model import is_installed, is_library_code, module_of
 from ..store import Location, is_stored, locate
-from ..support import said_by
+from ..support import said_by, without_secrets
 
 _SCHEMES = ("file", "s3", "gs", "az", "azure", "abfs", "http", "https")
 """Places that can be compared; behind other stores there may be anything (references, folders)."""
@@ -126,7 +126,7 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
                 raise _UntoldError(f"it reads through {found.name}")
             if place.contains(found) or found.contains(place):
                 yield found.name
-            elif any(map(place.contains, found.linked)):
+            elif any(map(place.contains, found.links())):
                 yield f"{found.name}, by links"
         for text in self._texts:
             found_at = _named(text)
@@ -184,10 +184,12 @@ def _named(text: str) -> Location | None:
     url = text.partition("|")[0]
     if len(text) > _LONGEST or "\0" in text:
         return None
+    if "::" in text and "://" in text:  # of one file system through another
+        raise _UntoldError(f"it reads through {without_secrets(text)}")
     if _URL.match(url) and not url.startswith(_LOCAL):
         scheme = url.partition("://")[0]
-        if scheme not in _SCHEMES or "::" in text:
-            raise _UntoldError(f"it reads through {text}")
+        if scheme not in _SCHEMES:
+            raise _UntoldError(f"it reads through {without_secrets(text)}")
         try:
             return locate(url, read_only=True)
         except ValueError:  # no place that outputs have

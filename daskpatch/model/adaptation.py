@@ -18,6 +18,7 @@ from .importing import import_attribute, split_name
 from .installed import is_installed_file
 from .onnx import OnnxModel
 from .torch import TorchModel
+from .walk import contents_of_settings
 
 ModelLike = Callable[[Batch], object] | ModelHandle | SharedModel | str | os.PathLike[str]
 """What is called: see `shared_model`."""
@@ -118,7 +119,7 @@ class ImportedModel:
     def nbytes(self) -> int:
         return 0
 
-    def contents(self, look: Look = WHOLE) -> Contents:  # noqa: ARG002 (the interface)
+    def contents(self, look: Look = WHOLE) -> Contents:
         settings = {"attribute": self.attribute}
         if self.file is not None:
             return contents_of_files(code=source_digests(self.file), settings=settings)
@@ -129,4 +130,6 @@ class ImportedModel:
             return contents_of_files(settings=settings, package=self.module.partition(".")[0])
         if file.suffix != ".py":
             return contents_of_files(code={"": digest_of_file(file)}, settings=settings)
-        return contents_of_files(code=source_digests(file, self.module), settings=settings)
+        found = contents_of_files(code=source_digests(file, self.module), settings=settings)
+        loaded = sys.modules.get(self.module)
+        return found if loaded is None else found + contents_of_settings(loaded, file, look)

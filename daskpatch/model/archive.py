@@ -40,9 +40,11 @@ def check_archive(torch: Any, path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, of pickles that it goes on to refuse
-            raw = _raw_entries(archive)
+            raw, pickled = _told_entries(archive)
             for name in archive.namelist():
-                if name not in raw and not _is_plain(name, archive):
+                # What is unpickled may have the name of anything.
+                is_plain = name not in pickled and _is_plain(name, archive)
+                if name not in raw and not is_plain:
                     _check_entry(torch, name, archive.read(name))
     except Exception as error:  # noqa: BLE001 (what hostile bytes end in is anything)
         raise ValueError(
@@ -67,15 +69,15 @@ def _is_plain(name: str, archive: zipfile.ZipFile) -> bool:
     return name.endswith(".json") and archive.read(name).lstrip()[:1] in (b"{", b"[")
 
 
-def _raw_entries(archive: zipfile.ZipFile) -> set[str]:
-    """The entries of which every table that names them says that they are raw bytes."""
+def _told_entries(archive: zipfile.ZipFile) -> tuple[set[str], set[str]]:
+    """The entries of which every table that names them says that they are raw, and all others."""
     raw: set[str] = set()
     pickled: set[str] = set()
     for name in archive.namelist():
         if name.endswith("_config.json"):
             for entry, is_pickled in _entries_of(name, json.loads(archive.read(name))):
                 (pickled if is_pickled else raw).add(entry)
-    return raw - pickled
+    return raw - pickled, pickled
 
 
 def _entries_of(table: str, said: Any) -> Iterator[tuple[str, bool]]:

@@ -167,15 +167,15 @@ def _plain(node: Any, *, is_outermost: bool = False) -> Any:
         is_annotation = name == "annotation" and isinstance(node, ast.arg)
         if is_silent or is_annotation or value is None or value == []:
             continue
-        told.append((name, _plain(_significant(name, value))))
+        told.append((name, _plain(_significant(node, name, value))))
     return (type(node).__name__, *told)
 
 
-def _significant(name: str, value: Any) -> Any:
+def _significant(node: ast.AST, name: str, value: Any) -> Any:
     """Without docstrings, and without the empty texts of which Python 3.12 makes f-strings."""
     match value:
         case [ast.Expr(value=ast.Constant(value=str())), *others] if name == "body":
             return others
-        case list() if name == "values":
+        case list() if name == "values" and isinstance(node, ast.JoinedStr):
             return [v for v in value if not (isinstance(v, ast.Constant) and v.value == "")]
     return value

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..support import all_said_by, cause_of
 from .adaptation import ImportedModel
 from .contents import NoIdentityError
 from .files import digest_of_file
@@ -212,9 +213,11 @@ def _object(value: object, inside: tuple[int, ...]) -> Iterator[Buffer]:
     """Any other object: its class, and what it would be built from again by pickle."""
     try:
         reduced = value.__reduce_ex__(4)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
         kind = type(value)
-        raise NoIdentityError(f"a {kind.__module__}.{kind.__qualname__}: {error}") from error
+        raise NoIdentityError(
+            f"a {kind.__module__}.{kind.__qualname__}: {all_said_by(error)}"
+        ) from cause_of(error)
     yield from _class(type(value))
     if isinstance(reduced, tuple):
         arguments, *state = reduced[1:3]

@@ -12,8 +12,12 @@ from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
-from ..support import all_said_by
+from ..support import all_said_by, cause_of, redacted, text_of
 from .advice import advice_for
+
+_RELATIVE = (
+    "It imports relatively, as a module of a package does: name it as one, package.module:attribute"
+)
 
 _WEIGHTS = (".ckpt", ".safetensors", ".tar", ".h5", ".keras", ".npz", ".bin")
 
@@ -44,7 +48,7 @@ def split_name(name: str, what: str) -> tuple[str, str]:
     if module.endswith(".py"):
         path = Path(module).expanduser().absolute()
         if not os.path.isfile(path):  # a name may be too long to be asked for
-            raise FileNotFoundError(f"No file {path} to load the {what} from.")
+            raise FileNotFoundError(f"No file {redacted(str(path))} to load the {what} from.")
         module = str(path)
     return module, attribute
 
@@ -78,13 +82,13 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except SystemExit as error:
-        raise _ended(name, error) from error
+        raise _ended(name, error) from cause_of(error)
     except ModuleNotFoundError as error:
         if error.name and name.startswith(error.name):
             raise ModuleNotFoundError(
                 f"There is no module {name!r}; give package.module:attribute or file.py:attribute.",
                 name=error.name,
-            ) from error
+            ) from cause_of(error)
         raise
 
 
@@ -113,12 +117,12 @@ def _run_file(path: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SystemExit as error:
-        raise _ended(path, error) from error
-    except Exception as error:  # the file's own code: anything can go wrong
-        advice = advice_for(error)
+        raise _ended(path, error) from cause_of(error)
+    except Exception as error:  # noqa: BLE001 (the file's own code)
+        advice = _RELATIVE if "relative import" in text_of(error) else advice_for(error)
         raise ImportError(
             f"{path} could not be loaded: {type(error).__name__}: {all_said_by(error)}"
             + (f". {advice}" if advice else ""),
             path=path,
-        ) from error
+        ) from cause_of(error)
     return module

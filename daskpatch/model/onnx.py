@@ -10,7 +10,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-from ..support import all_said_by, load_extra
+from ..support import all_said_by, load_extra, redacted
 from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
 from .handles import Batch, ExclusiveModel, distinct
@@ -34,7 +34,7 @@ class OnnxModel:
     def __post_init__(self) -> None:
         path = Path(self.path).expanduser().absolute()
         if not path.is_file():
-            raise FileNotFoundError(f"No file {path} to load the model from.")
+            raise FileNotFoundError(f"No file {redacted(str(path))} to load the model from.")
         object.__setattr__(self, "path", path)
 
     @property

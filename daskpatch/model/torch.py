@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..support import load_extra, said_by
+from ..support import load_extra, redacted, said_by
 from .archive import check_archive
 from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
@@ -54,7 +54,7 @@ class TorchModel:
         if isinstance(self.module_or_path, str | os.PathLike):
             path = Path(self.module_or_path).expanduser().absolute()
             if not path.is_file():
-                raise FileNotFoundError(f"No file {path} to load the model from.")
+                raise FileNotFoundError(f"No file {redacted(str(path))} to load the model from.")
             object.__setattr__(self, "module_or_path", path)
         elif not hasattr(self.module_or_path, "state_dict"):
             raise TypeError(
@@ -128,7 +128,9 @@ class _TorchCall:
         if isinstance(result, Mapping):
             return {name: self._as_array(value) for name, value in result.items()}
         if isinstance(result, tuple | list):
-            return tuple(map(self._as_array, result))
+            arrays = list(map(self._as_array, result))
+            # Its fields are their names.
+            return type(result)(*arrays) if hasattr(result, "_fields") else tuple(arrays)
         return self._as_array(result)
 
     def _as_array(self, tensor: Any) -> Any:

@@ -18,15 +18,18 @@ import re
 import sys
 import types
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..support import all_said_by, cause_of
 from .code import bytecode_digest, tree_digest
 from .contents import WHOLE, Contents, Leaf, Look, NoIdentityError, PartName
+from .fields import defaults_of
 from .files import digest_of_file, origin_of_module, source_digests
 from .installed import (
     is_installed,
@@ -38,6 +41,7 @@ from .installed import (
     version_of,
 )
 from .names import imports_inside, names_used
+from .settings import set_at_run_time
 
 _PLAIN = {bool, float, complex, str, bytes, range, slice, type(None), type(Ellipsis)}
 """Types whose values their repr tells from others."""
@@ -50,6 +54,9 @@ _NOTES = {
     "__dataclass_params__", "__attrs_attrs__", "__attrs_own_setattr__", "__attrs_props__",
 }  # fmt: skip
 """What Python, a library or a decorator notes of a class."""
+
+_NOTED = ("_abc_", "__pydantic_", "__struct_")
+"""What names of other such notes begin with; of their fields see `defaults_of`."""
 
 _WRITTEN = {
     "__init__", "__repr__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__",
@@ -70,6 +77,9 @@ _ATTRIBUTE = re.compile(r"\.(\w+)")
 """Names after a dot in TorchScript: attributes, among others."""
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+
+_HOOK_FLAGS = ("_with_kwargs", "_always_called")
+"""Tables of torch's that say how hooks are called, by what the names of theirs end in."""
 
 
 def contents_of(value: object, look: Look = WHOLE) -> Contents:
@@ -96,6 +106,13 @@ def contents_of(value: object, look: Look = WHOLE) -> Contents:
     return Contents(tuple(walk.leaves), walk.versions, walk.met)
 
 
+def contents_of_settings(module: types.ModuleType, file: Path, look: Look = WHOLE) -> Contents:
+    """What was set in a module of the user's own while it ran."""
+    walk = _Walk(look)
+    walk.start_with(lambda: walk.settings(module, file, "model"))
+    return Contents(tuple(walk.leaves), walk.versions, walk.met)
+
+
 @dataclass(frozen=True)
 class _Visit:
     """Something that is still to be looked at; `is_foreign` in what a package made for itself."""
@@ -117,11 +134,14 @@ class _Walk:
     _is_foreign: bool = False
 
     def start(self, value: object) -> None:
+        self.start_with(lambda: self.visit(value, "model", ""))
+
+    def start_with(self, visit: Callable[[], None]) -> None:
         self._left_out = set(self.look.left_out)
         before = self.look.before
         self._known = {} if before is None else before.places
         self._elsewhere: dict[int, tuple[object, str]] = {}
-        self.visit(value, "model", "")
+        visit()
         self._go_on()
         # What an earlier look met at a place where it is no longer.
         for known, path in list(self._elsewhere.values()):
@@ -140,10 +160,10 @@ class _Walk:
             except NoIdentityError:
                 if not coming.is_foreign:
                     raise
-            except Exception as error:  # the user's classes may do anything
+            except Exception as error:  # noqa: BLE001 (the user's classes may do anything)
                 if not coming.is_foreign:
-                    told = f"{coming.path}: {type(error).__name__}: {error}"
-                    raise NoIdentityError(told) from error
+                    told = f"{coming.path}: {type(error).__name__}: {all_said_by(error)}"
+                    raise NoIdentityError(told) from cause_of(error)
 
     def visit(self, value: object, path: str, holder: str) -> None:
         kind = type(value)
@@ -285,9 +305,17 @@ class _Walk:
                 self._held(vars(module)[each], f"{path}.{each}")
         elif file.suffix == ".py":
             self._sources(source_digests(file, name), path)
+            self.settings(module, file, path)
         else:
             digest = digest_of_file(file)
             self._add_code(path, "", digest, digest)
+
+    def settings(self, module: types.ModuleType, file: Path, path: str) -> None:
+        """What was set in a module, where it has a place: a logger or a lock is no setting."""
+        before, self._is_foreign = self._is_foreign, True
+        for name, value in sorted(set_at_run_time(module, file).items()):
+            self._held(value, f"{path}.{name}")
+        self._is_foreign = before
 
     def _sources(self, digests: dict[str, str], path: str) -> None:
         for name, digest in digests.items():
@@ -316,6 +344,8 @@ class _Walk:
             file = origin_of_module(name)
             if file is not None and file.suffix == ".py" and not is_installed_file(file):
                 self._sources(source_digests(file, name), f"{path}.{name}")
+                if name in sys.modules:
+                    self.settings(sys.modules[name], file, f"{path}.{name}")
         for name in sorted(vars(function)):
             self._held(vars(function)[name], f"{path}.{name}")
 
@@ -351,10 +381,14 @@ class _Walk:
                 continue
             for name in sorted(vars(base)):
                 self._member(base, name, f"{path}.{name}")
+            for name, default in defaults_of(base):
+                self._held(default, f"{path}.{name}")
 
     def _member(self, kind: type, name: str, path: str) -> None:
         member = vars(kind)[name]
-        if name in _NOTES or name.startswith("_abc_") or (name == "__hash__" and member is None):
+        if name in _NOTES or name.startswith(_NOTED):
+            return
+        if name == "__hash__" and member is None:
             return
         if isinstance(member, types.MemberDescriptorType | types.GetSetDescriptorType):
             return
@@ -406,15 +440,16 @@ class _Walk:
         try:
             reduce = copyreg.dispatch_table.get(kind)
             reduced = value.__reduce_ex__(4) if reduce is None else reduce(value)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
             raise NoIdentityError(
-                f"{path} is a {kind.__module__}.{kind.__qualname__}: {error}"
-            ) from error
+                f"{path} is a {kind.__module__}.{kind.__qualname__}: {all_said_by(error)}"
+            ) from cause_of(error)
         self.visit(kind, f"{path}.__class__", "")
         if isinstance(reduced, str):  # the name of a global, such as torch.float32
             self._add("attributes", path, holder, reduced)
             return
         made_by, arguments, *state = reduced[:3]
+        self._dropped(value, state, path)
         self.visit(made_by, f"{path}.__reduce__", "")
         self.visit(list(arguments), f"{path}.__new__", holder)
         for each in state:
@@ -422,6 +457,20 @@ class _Walk:
         for name, items in zip(("items", "entries"), reduced[3:5], strict=False):
             if items is not None:
                 self.visit([*items], f"{path}.{name}", holder)
+
+    def _dropped(self, value: object, state: Sequence[object], path: str) -> None:
+        """Attributes that a class of the user's own leaves out of its pickle, where they are told.
+
+        Weights that are read again where it is unpickled are a part of it; a lock is none.
+        """
+        kind = type(value)
+        if is_library_class(kind) or not hasattr(value, "__dict__"):
+            return
+        kept = {name for each in state for one in _dicts(each) for name in one}
+        before, self._is_foreign = self._is_foreign, True
+        for name in sorted({*vars(value)} - kept, key=str):
+            self._held(vars(value)[name], f"{path}.{name}")
+        self._is_foreign = before
 
     def _state(self, state: object, path: str, holder: str) -> None:
         # With slots, it is the attributes in the dictionary and those in slots.
@@ -466,7 +515,12 @@ class _Walk:
                 self._held(vars(inner)[key], f"{here}.{key}")
             for key in _HOOKS:
                 # In order: their keys are counted through the whole process.
-                self.visit([*vars(inner)[key].values()], f"{here}.{key}", "")
+                hooks = vars(inner)[key]
+                self.visit([*hooks.values()], f"{here}.{key}", "")
+                flags = [vars(inner).get(f"{key}{flag}", {}) for flag in _HOOK_FLAGS]
+                told = [[each in hooked for each in hooks] for hooked in flags]
+                if any(map(any, told)):
+                    self.visit(told, f"{here}.{key}.flags", "")
         self._tensors_of(module, path)
 
     def _tensors_of(self, module: Any, path: str) -> None:
@@ -506,6 +560,13 @@ class _Walk:
 
 def _description(dtype: np.dtype[Any]) -> str:
     return repr(dtype.descr) if dtype.names is not None else dtype.str
+
+
+def _dicts(state: object) -> Iterator[dict[Any, Any]]:
+    """The attributes in a state, in a dictionary and in slots."""
+    for each in state if isinstance(state, tuple) else (state,):
+        if isinstance(each, dict):
+            yield each
 
 
 def _order(item: object) -> str:

@@ -70,7 +70,7 @@ def as_target(
         )
     check_io_at(io, location)
     for image in images:
-        check_apart(location, image)
+        check_apart(location, image, replaces=output.overwrite or array is not None)
     if array is None:
         check_around(location)
     danger = "" if array is None else endangered(images, location)

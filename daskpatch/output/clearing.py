@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from ..receipts import CLAIMS, FOLDER, is_entry
 from ..store import Location, Node, Objects, node_at, plain_name
 
 KEY = "daskpatch"
 """The attribute that holds provenance, and marks arrays and groups as daskpatch's own."""
+
+_READERS = 16
 
 _NODES = ("zarr.json", ".zarray", ".zgroup")
 
@@ -60,9 +64,26 @@ def clearance_of(place: Location) -> Clearance:
 
 def claimed_folders(place: Location) -> list[str]:
     """The ways from a place to those inside it (or itself) that have claims."""
-    marker = f"{FOLDER}/{CLAIMS}/"
-    names = Objects(place).names()
-    return sorted({name.partition(marker)[0].rstrip("/") for name in names if marker in name})
+    found: list[str] = []
+    level = [""]
+    with ThreadPoolExecutor(_READERS) as pool:
+        while level:
+            looked = list(pool.map(partial(_claims_and_members, place), level))
+            found += [way for way, (has_claims, _) in zip(level, looked, strict=True) if has_claims]
+            level = [member for _, members in looked for member in members]
+    return sorted(found)
+
+
+def _claims_and_members(place: Location, way: str) -> tuple[bool, list[str]]:
+    """Whether there are claims at a place, and, of a group, the ways to what is in it.
+
+    An array may have millions of chunks: they are not listed.
+    """
+    objects = Objects(place.at(way))
+    node = _node(place, way)
+    names = objects.entries() if node is not None and _is_group(node) else []
+    members = [f"{way}/{name}".lstrip("/") for name in names if name not in (*_METADATA, FOLDER)]
+    return bool(objects.names(f"{FOLDER}/{CLAIMS}/")), members
 
 
 def _node(place: Location, folder: str) -> Node | None:
@@ -75,7 +96,7 @@ def _node(place: Location, folder: str) -> Node | None:
 def _is_ours(folder: str, nodes: dict[str, Node | None]) -> bool:
     """Whether a node carries our attribute, and so do the groups around it."""
     node = nodes[folder]
-    if node is None or KEY not in node.attributes:
+    if node is None or not isinstance(node.attributes.get(KEY), Mapping):
         return False
     if not folder:
         return True

@@ -32,7 +32,20 @@ def check_around(location: Location) -> None:
             )
 
 
-def check_apart(location: Location, image: ImageStack) -> None:
+_LOOKED_AT = 1000
+
+
+def check_apart(location: Location, image: ImageStack, *, replaces: bool) -> None:
+    """Refuse a place that is the source, around or inside it, or that links of one lead to.
+
+    Where the output `replaces` what is there, all links of the source are looked at; else those of
+    its first thousand entries: whether there are more would take a listing of all chunks.
+
+    Raises
+    ------
+    ValueError
+        If it is one.
+    """
     source = location_of(image)
     if source is None:
         return
@@ -41,10 +54,15 @@ def check_apart(location: Location, image: ImageStack) -> None:
             f"The output {location.name} is the input; give another place, the input is never "
             "written to."
         )
-    if any(location.contains(linked) for linked in source.linked):
+    if any(location.contains(link) for link in source.links(None if replaces else _LOOKED_AT)):
         raise ValueError(
             f"The output {location.name} holds chunks of the input {image.source}, which has links "
             "to them; give another place."
+        )
+    if any(source.contains(link) for link in location.links(_LOOKED_AT)):
+        raise ValueError(
+            f"The output {location.name} has links into the input {image.source}, through which it "
+            "would be written; give another place, the input is never written to."
         )
     if source.contains(location):
         raise ValueError(

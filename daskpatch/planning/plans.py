@@ -163,7 +163,7 @@ class Plan(Figures):
             refuse_both(self, resumes=how.part is not None)
             # What is there is what this plan began, or `check` says what differs.
             return self.to(overwrite=False).run(how, threads=threads)
-        crew = crew_of(how, threads, self.threads)
+        crew = crew_of(how, threads, self.threads, images=self.images)
         if how.region is not None:
             decided.selection.within(how.region)  # refused before anything is written
         passes = self._passes(crew.n_threads)

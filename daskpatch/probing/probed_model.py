@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import LoadedModel, is_for_all_sizes, is_out_of_memory
-from ..support import all_said_by
+from ..support import all_said_by, cause_of
 from ..values import convert, finite_mean_and_deviation
 
 Values = NDArray[Any]
@@ -63,13 +63,13 @@ class ProbedModel:
         """
         try:
             results = self.model(batch.copy())  # it may work in place
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the user's own code)
             if is_out_of_memory(error):
-                raise MemoryError(str(error)) from error
+                raise MemoryError(str(error)) from cause_of(error)
             raise RefusedError(
                 f"{type(error).__name__}: {all_said_by(error)}",
                 is_for_all_sizes=is_for_all_sizes(error, batch.shape, str(batch.dtype)),
-            ) from error
+            ) from cause_of(error)
         result = _joined(list(results.values()))
         if result.ndim != batch.ndim or len(result) != len(batch) or 0 in result.shape:
             raise RefusedError(f"it gave shape {result.shape} for a batch of shape {batch.shape}")
@@ -119,4 +119,6 @@ def _joined(results: list[Values]) -> Values:
         return np.concatenate(results, axis=1)
     except ValueError as error:
         shapes = [result.shape for result in results]
-        raise RefusedError(f"its results have shapes {shapes}, which differ in space") from error
+        raise RefusedError(
+            f"its results have shapes {shapes}, which differ in space"
+        ) from cause_of(error)

@@ -139,6 +139,8 @@ class PassRun:
             self._stop(error)
         except KeyboardInterrupt as interrupt:
             interrupted = interrupt
+            self._flush()
+            self._look_back()
         finally:
             if window.left_behind:
                 self._claim.outlived()
@@ -218,8 +220,10 @@ class PassRun:
 
     def _look_back(self) -> None:
         """Take back what was read from images that are others by now, though they look the same."""
-        if self._fatal is not None or self._interruption.is_requested or not self._done_now:
+        if self._fatal is not None or not self._done_now:
             return
+        if self._interruption.is_requested:  # whoever asked may not wait for the look
+            self._flush()
         try:
             self._claim.check()
             touched, pacing = self._ledger.touched, self._run.pacing

@@ -128,7 +128,7 @@ class PredictionPass(Pass):
 
     def check(self, run: Run) -> None:
         try:
-            look_at_all(self.decided.recipe.images)
+            look_at_all(with_delays(self.decided.recipe.images, run.pacing.delays))
             look_at_all([] if self.target.array is None else [self.target.array])
         except ChangedError as error:
             raise ChangedError(f"{error}. Make the plan anew.") from error
@@ -158,7 +158,8 @@ class PredictionPass(Pass):
         self._check_told()
         is_taken = self.target.is_taken  # first: another part may be beginning the record just now
         begun = [Record(place).document() for place in self.places]
-        if is_taken and begun[0] is None:
+        # Of a series that lost members the others go on, and those are computed again.
+        if is_taken and not any(begun):
             raise FileExistsError(
                 f"{self.target.name} exists and has no record of a run that could be resumed; give "
                 "another output, or overwrite=True to delete it first."

@@ -10,6 +10,7 @@ from dask.utils import parse_bytes
 
 from ..deciding import Limits, Memory, available_memory, check_memory
 from ..engine import Client, active_client, has_other_processes
+from ..image import ImageStack, is_held_by_cluster
 from ..support import as_count
 from .pass_run import Crew
 from .passes import Pass
@@ -18,8 +19,13 @@ from .run import Run
 _log = logging.getLogger("daskpatch")
 
 
-def crew_of(run: Run, threads: int | None, planned_threads: int) -> Crew:
+def crew_of(
+    run: Run, threads: int | None, planned_threads: int, *, images: Sequence[ImageStack] = ()
+) -> Crew:
     """The client, and how many threads compute side by side in one process.
+
+    The active client is not used where its cluster holds the source: its tasks could not wait for
+    one another.
 
     Raises
     ------
@@ -30,7 +36,7 @@ def crew_of(run: Run, threads: int | None, planned_threads: int) -> Crew:
     if client is not None and threads is not None:
         raise ValueError("Give client or threads, not both: a client's workers have their own.")
     if threads is None:
-        client = client if client is not None else active_client()
+        client = client if client is not None else _active_for(images)
     if client is None:
         if run.resources:
             raise ValueError("resources are those of a cluster's workers; give client= too.")
@@ -45,6 +51,19 @@ def crew_of(run: Run, threads: int | None, planned_threads: int) -> Crew:
         raise ValueError("The client has no workers; start some, or wait for them, first.")
     # Now: later the client may be closed, and know no workers.
     return Crew(client, max(workers.values()), is_here=not has_other_processes(client))
+
+
+def _active_for(images: Sequence[ImageStack]) -> Client | None:
+    client = active_client()
+    held = None if client is None else next(filter(is_held_by_cluster, images), None)
+    if held is None:
+        return client
+    _log.warning(
+        "The cluster of the active client holds %s, which its tasks cannot wait for: computing in "
+        "threads of this process.",
+        held.source,
+    )
+    return None
 
 
 def check_crew(

@@ -151,9 +151,32 @@ class StoredArray:
         ------
         RuntimeError
             If the guard of this thread refuses it.
+        OSError
+            If a folder of it is a link, or it cannot be written.
         """
+        self._check_ways(box)
         with writing():
             self._write(box, values)
+
+    def _check_ways(self, box: Box) -> None:
+        """Refuse to write through links among the array's folders: they may lead to any other."""
+        root = self._folder
+        if root is None:
+            return
+        for key, _ in self.units(box):
+            way = root
+            for name in key.split("/")[:-1]:
+                way = f"{way}/{name}"
+                if os.path.islink(way):
+                    raise OSError(
+                        f"{way} is a link to {os.path.realpath(way)}, and nothing is written "
+                        "through links inside an array: put the folder there, or link the array"
+                    )
+
+    @cached_property
+    def _folder(self) -> str | None:
+        path = self.location.local_path
+        return None if path is None else os.fspath(path)
 
     def _write(self, box: Box, values: NDArray[np.generic]) -> None:
         try:

@@ -25,6 +25,11 @@ _LASTING = (PermissionError, NotADirectoryError, IsADirectoryError, TypeError)
 
 _LASTING_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
+_NO_STORES = ("zarr", "numcodecs", "json", "obstore", "daskpatch")
+
+_PASSING = (408, 425, 429)
+"""Of HTTP's answers that say that a request is wrong, those that say that it came too soon."""
+
 _DENIED = ("PermissionDeniedError", "UnauthenticatedError")
 
 CHECK_REMOTE = "Check the URL, the network and the credentials"
@@ -56,8 +61,23 @@ def at_first(call: Callable[[], T], what: str) -> T:
 
 
 def _lasts_at_first(error: Exception) -> bool:
-    waits = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
-    return lasts_anywhere(error) or not waits
+    if isinstance(error, OSError):
+        return lasts_anywhere(error) or isinstance(error, FileNotFoundError)
+    return lasts_anywhere(error) or not _is_of_a_store(error)
+
+
+def _is_of_a_store(error: Exception) -> bool:
+    """Whether an error is of a kind of a network library's own: what it says may pass.
+
+    Python's own kinds, and zarr's, say that something is wrong with what was read. obstore tries
+    again by itself.
+    """
+    package = type(error).__module__.partition(".")[0]
+    kinds = [k for k in type(error).__mro__ if k.__module__ == "builtins"]
+    is_its_own = kinds[0] is Exception and package not in _NO_STORES
+    status = getattr(error, "status", None)
+    is_refused = isinstance(status, int) and 400 <= status < 500 and status not in _PASSING
+    return is_its_own and not is_refused
 
 
 def with_backoff(

@@ -72,7 +72,7 @@ def find_array(source: StoreLike, *, level: int = 0, image: int | str | None = N
         name = f"{location.name}/{array_of.path}"
         return FoundArray(array, chosen.axis_names, name, chosen, array_of)
     in_words = _members_in_words(node, location.name)
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | os.PathLike) and "holds no array" not in in_words:
         in_words += ", or pass it: group['name']"
     raise ValueError(f"{location.name} is a group, not an array: {in_words}.")
 
@@ -145,7 +145,9 @@ def _members_in_words(group: zarr.Group, name: str) -> str:
     held = f"it holds the {word} {', '.join(arrays)}" if arrays else "it holds no array"
     held += f" and the groups {', '.join(groups)}" if groups else ""
     if not members:
-        return held
+        # Of a server that answers 404 where it does not list, it may hold some.
+        is_remote = locate(group).local_path is None
+        return f"{held} that is listed. Name one, as in {name}/raw" if is_remote else held
     return f"{held}. Name an array, for example {name}/{(arrays or groups)[0]}"
 
 

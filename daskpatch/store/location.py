@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -22,7 +23,7 @@ from zarr.storage import (
     ZipStore,
 )
 
-from ..support import cause_of, load_extra, said_by, shown, without_secrets
+from ..support import cause_of, load_extra, redacted, said_by, shown, without_secrets
 from .backoff import CHECK_REMOTE
 from .forked import refuse_inherited
 
@@ -30,8 +31,6 @@ _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
 
 
 _LOCAL = ("file", "local")
-
-_LOOKED_AT = 1000
 
 Folder = tuple[int, int]
 """Device and inode."""
@@ -125,7 +124,10 @@ class Location:
     def why_not_written(self) -> str:
         """Why outputs cannot be written to this kind of store; empty where they can."""
         store = _unwrapped(self.store)
-        if isinstance(store, ObjectStore) and type(store.store).__name__ == "HTTPStore":
+        is_web = isinstance(store, ObjectStore) and type(store.store).__name__ == "HTTPStore"
+        if isinstance(store, FsspecStore):
+            is_web = _protocol(store) in ("http", "https")
+        if is_web:
             return "a web server, which takes nothing; write to disk or to an object store"
         if type(store).__module__.partition(".")[0] == "icechunk":
             return (
@@ -151,17 +153,17 @@ class Location:
                 ) from cause_of(error)
         return False
 
-    @property
-    def linked(self) -> list[Location]:
-        """Where links among an array's chunks lead to: those of the first thousand in its folders.
+    def links(self, most: int | None = None) -> Iterator[Location]:
+        """Where links in a folder lead to, those at the top first.
 
-        More are not looked at: an array may have millions.
+        Of its first `most` entries, if that is said: an array may have millions. Links are not
+        followed to find others.
         """
         root = self.local_path
-        if root is None:
-            return []
-        entries = (each for top in (root, root / "c") if top.is_dir() for each in _some(top))
-        return [locate(each.resolve()) for each in entries if each.is_symlink()]
+        if root is not None and root.is_dir():
+            for entry in islice(_entries_below(root), most):
+                if entry.is_symlink():
+                    yield locate(Path(entry.path).resolve())
 
     @property
     def parent(self) -> Location | None:
@@ -205,8 +207,15 @@ class Location:
         return here is not None and here in other.folders
 
 
-def _some(folder: Path) -> Iterator[Path]:
-    return islice(folder.iterdir(), _LOOKED_AT)
+def _entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Files, folders and links, level by level."""
+    coming = deque([os.fspath(folder)])
+    while coming:
+        with os.scandir(coming.popleft()) as entries:
+            for entry in entries:
+                yield entry
+                if entry.is_dir(follow_symlinks=False):
+                    coming.append(entry.path)
 
 
 def locate(target: object, *, read_only: bool = False) -> Location:
@@ -281,7 +290,9 @@ def _locate_url(url: str, *, read_only: bool) -> Location:
     parts = urlsplit(url)
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
-            raise ValueError(f"{url} names a host; a local path is written file:///path.")
+            raise ValueError(
+                f"{without_secrets(url)} names a host; a local path is written file:///path."
+            )
         return locate(unquote(parts.path), read_only=read_only)
     if parts.scheme not in _SCHEMES:
         raise ValueError(
@@ -321,7 +332,7 @@ def _name_of(store: Store, path: str) -> str:
         path_or_url = without_secrets(store.path)
         url = path_or_url if "://" in path_or_url else f"{_protocol(store)}://{path_or_url}"
     else:
-        url = without_secrets(str(store))
+        url = redacted(str(store))
     return f"{url.rstrip('/')}/{path}".rstrip("/")
 
 

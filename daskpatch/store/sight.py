@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from copy import copy
 from typing import Any
 
@@ -13,6 +14,9 @@ from .backoff import lasts_anywhere, with_backoff
 from .location import Folder, folder_at, locate
 from .objects import Objects
 from .reopening import reopened
+
+_LOOKS = 3
+"""Delays for which an array that is gone may come back."""
 
 _FREE = ("attributes", "dimension_names")
 """What may change: an edit of OME metadata makes no voxel another."""
@@ -34,6 +38,11 @@ class Sight:
     def look(self) -> None:
         """Compare it with what its store has now, and its folder: see `StoredArray.look`."""
         document = self._read()
+        for delay in self.delays[:_LOOKS]:  # it was there: servers say "not found" for a while, too
+            if document is not None:
+                break
+            time.sleep(delay)
+            document = self._read()
         # A sparse image is looked at once a block, and opening it costs as much as a small block.
         if document is None or document != self._document:
             self._compare()

@@ -128,8 +128,9 @@ def unmasked(values: object, name: str) -> NDArray[Any]:
     ValueError
         If some are: whatever lies under a mask is no voxel.
     """
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+    array = np.asanyarray(values)  # of whatever gives a masked array of itself
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise ValueError(
             f"{name} has masked values; fill them with what they are to count as: masked.filled(0)."
         )
-    return np.asarray(values)
+    return np.asarray(array)

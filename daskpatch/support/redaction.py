@@ -12,21 +12,43 @@ _URL = re.compile(
     r"[^\s'\"<>|\\]*[^\s'\"<>|\\:.,;)\]]"
 )
 
-# Everything has a bound: texts are long, and may be anybody's.
-_NAMED = re.compile(
-    r"(?i)(?<![\w-])(?<!nexpected )(?<!nvalid )"
-    r"([\w-]{0,40}(?:token|secret|passw(?:or)?d|pwd|passphrase|signature|credentials?|"
-    r"(?:access|api|account|private|secret)[_-]?key)(?:[_-]?(?:id|key|value))?"
-    r"\\?['\"]?\s{0,4}[=:]\s{0,4})(?!None\b|\*\*\*)"
-    r"(?:\w{1,20}\()?b?\\?(?:'[^'\n]{0,400}'|\"[^\"\n]{0,400}\"|[^\s,;&)}\]\\]{1,400})"
+_WORDS = (
+    "token|secret|passw(?:or)?d|pwd|passphrase|signature|credentials?|"
+    "(?:access|api|account|private|secret)[_-]?key"
 )
 
+# Everything has a bound: texts are long, and may be anybody's.
+_QUOTED = r"'(?:[^'\\\n]|\\.){0,400}'|\"(?:[^\"\\\n]|\\.){0,400}\""
+
+_HELD = r"\{(?:[^{}]|\{[^{}]{0,400}\}){0,400}\}|[\[(][^()\[\]\n]{1,400}[\])]"
+"""What is held in braces, brackets or parentheses."""
+
+_NAMED = re.compile(
+    r"(?i)(?<![\w-])(?<!nexpected )(?<!nvalid )"
+    rf"([\w-]{{0,40}}(?:{_WORDS})(?:[_-]?(?:id|key|value))?"
+    r"\\?['\"]?\s{0,4}[=:]\s{0,4})(?!None\b|\*\*\*)"
+    rf"(?:\w{{1,20}}\()?b?\\?(?:{_QUOTED}|{_HELD}|[^\s,;&)}}\]\\]{{1,400}})"
+)
+
+_SHORT = re.compile(
+    rf"(?i)(?<![\w-])((?:pw|sig|sas|jwt|cookies)['\"]?\s{{0,4}}[=:]\s{{0,4}}|pass=)(?!\*\*\*)"
+    rf"(?:{_QUOTED}|{_HELD}|[^\s,;&)}}\]]{{1,400}})"
+)
+
+_ITEM = re.compile(
+    rf"(?i)(['\"][\w-]{{0,40}}(?:{_WORDS})['\"]\s{{0,4}},\s{{0,4}})(?!\*\*\*)(?:{_QUOTED})"
+)
+"""A name and its value as a pair, as headers are told."""
+
+_FLAG = re.compile(rf"(?i)(--[\w-]{{0,40}}(?:{_WORDS})[ =]{{1,4}})(?!\*\*\*)\S{{1,400}}")
+
 _HEADER = re.compile(
-    r"(?i)\b(authorization\\?['\"]?\s{0,4}[:=]\s{0,4}|bearer\s{1,4}(?=[\w.~+/=-]{8}))(?!\*\*\*)"
+    r"(?i)\b(authorization\\?['\"]?\s{0,4}[:=]\s{0,4}|bearer(?:\s{1,4}|:\s{0,4})(?=[\w.~+/=-]{8}))"
+    r"(?!\*\*\*)"
     r"['\"]?(?:(?:bearer|basic|token|aws\S{0,20})\s{1,4})?[^\s'\",;]{1,4000}"
 )
 
-_PAIR = re.compile(r"(?i)(?<!\w)(auth\s{0,4}=\s{0,4})(?!\*\*\*)\([^()\n]{1,400}\)")
+_PAIR = re.compile(rf"(?i)(?<!\w)(auth['\"]?\s{{0,4}}[=:]\s{{0,4}})(?!\*\*\*)(?:{_HELD})")
 
 _COOKIE = re.compile(
     r"(?i)(?<!\w)((?:set-)?cookie\\?['\"]?\s{0,4}[:=]\s{0,4}['\"]?)(?![*\s])[^\n'\"]{1,400}"
@@ -40,6 +62,11 @@ _USER = re.compile(
 )
 """User info of a URL that lost a slash, as `pathlib` writes it."""
 
+_BARE_USER = re.compile(
+    r"(?<![\w/@.:+-])((?://)?)[\w.+-]{1,60}:(?!\d+[/@])[^\s@/'\"]{1,100}@(?=[\w.-])"
+)
+"""User info without a scheme."""
+
 _ODD_USER = re.compile(r"[^/?#@\s:]*:(?!\d+(?:[/?#]|$))[^@\s]*@")
 """User info whose password holds what should have been encoded."""
 
@@ -48,7 +75,8 @@ _SIGNED = re.compile(
 )
 
 _DUMP = re.compile(
-    r"(?i)<(?:!doctype|html|\?xml)|Debug source:| \[(?:tensorstore_spec|source locat)"
+    r"(?i)<(?:!doctype|html|\?xml|head|body|title|center|h[1-6]|error|pre|p|div)\b"
+    r"|Debug source:| \[(?:tensorstore_spec|source locat)"
 )
 """Where a page of a server begins, or a library's state."""
 
@@ -84,7 +112,8 @@ def redacted(text: str) -> str:
     """
     text = _URL.sub(lambda found: without_secrets(found.group()), text)
     text = _USER.sub(r"\1", text)
-    for pattern in (_HEADER, _NAMED, _SIGNED, _PAIR, _COOKIE, _KEY):
+    text = _BARE_USER.sub(r"\1", text)
+    for pattern in (_HEADER, _NAMED, _SHORT, _ITEM, _FLAG, _SIGNED, _PAIR, _COOKIE, _KEY):
         text = pattern.sub(r"\1***", text)
     return text
 

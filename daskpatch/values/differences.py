@@ -33,7 +33,11 @@ def finite_mean_and_deviation(values: NDArray[Any]) -> tuple[float, float]:
     (2.0, 1.0)
     """
     finite = values[np.isfinite(values)].astype("f8")
-    return (float(finite.mean()), float(finite.std())) if finite.size else (0.0, 0.0)
+    if not finite.size:
+        return 0.0, 0.0
+    if finite.min() == finite.max():  # whose mean may be another number
+        return float(finite[0]), 0.0
+    return float(finite.mean()), float(finite.std())
 
 
 def deviation_of(values: NDArray[Any]) -> float:

@@ -21,6 +21,7 @@ from ..store import (
     attributes_at,
     existing_array,
     locate,
+    own_attributes,
 )
 
 PREDICTION = "prediction"
@@ -135,21 +136,37 @@ def _images(location: Location) -> tuple[RecordedImage, ...]:
     alone = _recorded(location)
     if alone is not None:
         return (alone,)
-    first = _recorded(location.child("0"))
-    if first is None:
+    count = _count_told(location)
+    images = [_recorded(location.child(str(number))) for number in range(count)]
+    there = [image for image in images if image is not None]
+    if not there:
         raise FileNotFoundError(
             f"{location.name} has no record of a daskpatch run; name the output of one: the array, "
-            "or the group of a series or of several arrays."
+            f"or the group of a series or of several arrays{_lost(location)}."
         )
-    count = first.document.fingerprint.source.of
-    images = [first, *(_recorded(location.child(str(i))) for i in range(1, count))]
+    count = there[0].document.fingerprint.source.of
+    images += [_recorded(location.child(str(number))) for number in range(len(images), count)]
     missing = [str(number) for number, image in enumerate(images) if image is None]
     if missing:
         raise FileNotFoundError(
-            f"{location.name} is a series of {count} images, and {', '.join(missing)} of them "
-            "have no record: deleted, or not begun when the run ended. resume=True computes them."
+            f"{location.name} is a series of {count} images, and these have no record: "
+            f"{', '.join(missing)}. Deleted, or not begun when the run ended; resume=True computes "
+            "them."
         )
     return tuple(image for image in images if image is not None)
+
+
+def _count_told(location: Location) -> int:
+    """How many images a group says that it holds; 1 where it does not say."""
+    told = own_attributes(location).get("daskpatch")
+    sources = told.get("source") if isinstance(told, dict) else None
+    return max(len(sources), 1) if isinstance(sources, list) else 1
+
+
+def _lost(location: Location) -> str:
+    """Where the record was of which an array is gone; empty where nothing says so."""
+    paths = array_paths(own_attributes(location).get("daskpatch"))
+    return f" (its record was in {location.name}/{paths[0]}, which has none now)" if paths else ""
 
 
 def _recorded(location: Location) -> RecordedImage | None:

@@ -3,6 +3,7 @@
 import argparse
 import collections
 import copy
+import dataclasses
 import enum
 import functools
 import sys
@@ -10,6 +11,8 @@ import threading
 import types
 import typing
 
+import attrs
+import msgspec
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -274,6 +277,68 @@ def of_frozensets(k):
     return {frozenset("ad"), frozenset("bc"), frozenset(str(k))}
 
 
+def made_by_a_factory(k):
+    @dataclasses.dataclass
+    class Settings:
+        sizes: list = dataclasses.field(default_factory=lambda: [k])
+
+    return lambda batch: batch * Settings().sizes[0]
+
+
+def in_slots(k):
+    @dataclasses.dataclass(slots=True)
+    class Settings:
+        size: int = k
+
+    return lambda batch: batch * Settings().size
+
+
+def defined_by_attrs(k):
+    @attrs.define
+    class Settings:
+        size: int = k
+        sizes: list = attrs.Factory(lambda: [k])
+
+    return lambda batch: batch * Settings().size
+
+
+def a_struct(k):
+    settings = msgspec.defstruct("Settings", [("size", int, k)], module=__name__)
+    return lambda batch: batch * settings().size
+
+
+class Dropping:
+    """Leaves its attributes out of its pickle."""
+
+    def __init__(self, k):
+        self.k, self.lock = np.array([k]), threading.Lock()
+
+    def __getstate__(self):
+        return {}
+
+    def __call__(self, batch):
+        return batch * self.k
+
+
+def hooked_with_words(k):
+    net = torch.nn.Identity()
+    net.register_forward_hook(lambda *given: given[-1] * len(given), with_kwargs=k == 3)
+    return net
+
+
+def with_an_empty_text(k):
+    source = "lambda batch: batch * (2 if {'a': %r, 'b': %r}['a'] else 3)"
+    return eval(source % (("", "y") if k == 2 else ("y", "")))
+
+
+def of_a_module_that_was_set(k):
+    import example_settings
+
+    example_settings.GAIN = k
+    held = {"settings": example_settings}
+    return lambda batch: batch * held["settings"].GAIN
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch.ao moves
 @pytest.mark.parametrize(
@@ -284,7 +349,8 @@ def of_frozensets(k):
         subclass_with_attribute, enumerated, named_tuple, viewed, masked, with_default,
         module_in_memory, typed_in, shared, tied, of_an_edited_class, scripted, traced, drawn,
         quantised, tensor_subclass, sparse, structured, of_objects, ordered, argued, dispatched,
-        keyed_by_functions, of_frozensets,
+        keyed_by_functions, of_frozensets, made_by_a_factory, in_slots, defined_by_attrs, a_struct,
+        Dropping, hooked_with_words, with_an_empty_text, of_a_module_that_was_set,
     ],
 )  # fmt: skip
 def test_one_number_tells_models_apart(make):

@@ -1,10 +1,13 @@
 """PyTorch modules: equal to the whole image, on every way there is to name one."""
 
 import io
+import os
 import pickle
+import re
 import sys
 import threading
 import zipfile
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -348,6 +351,42 @@ def test_an_exported_program_that_would_run_code_is_not_loaded(tmp_path, dump, w
     with pytest.raises(ValueError, match="would run code"):
         planned(tmp_path / "evil.pt2")
     assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("mark", ["version", "byteorder", "archive_format"])
+def test_a_pickle_with_the_name_of_a_mark_is_looked_at(tmp_path, mark):
+    exported(tmp_path / "good.pt2")
+    folder = tmp_path / "made"
+    evil = b"cos\nmkdir\n(V" + os.fsencode(folder)[-40:] + b"\ntR."
+    with (
+        zipfile.ZipFile(tmp_path / "good.pt2") as good,
+        zipfile.ZipFile(tmp_path / "evil.pt2", "w") as bad,
+    ):
+        for name in good.namelist():
+            content = good.read(name)
+            if name.endswith("weights_config.json"):
+                named = b'"path_name": "%b"' % mark.encode()
+                content = re.sub(rb'"path_name": "[^"]*"', named, content)
+                content = content.replace(b'"use_pickle": false', b'"use_pickle": true')
+                bad.writestr(f"{name.rpartition('/')[0]}/{mark}", evil)
+            bad.writestr(name, content)
+    with pytest.raises(ValueError, match="would run code"):
+        planned(tmp_path / "evil.pt2")
+
+
+class Named(NamedTuple):
+    mask: object
+    score: object
+
+
+class Naming(torch.nn.Module):
+    def forward(self, batch):
+        return Named(batch, batch * 2)
+
+
+def test_fields_of_a_modules_result_are_names(values):
+    plan = daskpatch.plan(values, Naming(), axes="YX", patch_size=32)
+    assert plan.output_names == ("mask", "score")
 
 
 def test_what_is_no_archive_is_told_of(tmp_path):

@@ -1,0 +1,3 @@
+"""A module whose constant is set while it runs."""
+
+GAIN = 1
