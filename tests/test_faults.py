@@ -242,7 +242,7 @@ def test_an_error_that_cannot_be_told_ends_its_block(stored, tmp_path, two_worke
 
 
 def test_resources_need_a_client(stored, tmp_path):
-    with pytest.raises(ValueError, match="give a client"):
+    with pytest.raises(ValueError, match="give client="):
         predict(stored, tmp_path / "out.zarr", resources={"GPU": 1})
 
 

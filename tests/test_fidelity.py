@@ -123,7 +123,9 @@ def test_a_series_without_a_member_is_not_complete(tmp_path, image, lost):
     daskpatch.predict([image] * 3, double, out, **options)
     shutil.rmtree(out / lost)
     for look in (daskpatch.status, lambda path: daskpatch.verify(path, progress=False)):
-        with pytest.raises(FileNotFoundError, match=f"series of 3 images, and {lost[0]} of them"):
+        with pytest.raises(
+            FileNotFoundError, match=f"3 images, and these have no record: {lost[0]}"
+        ):
             look(out)
     report = daskpatch.predict([image] * 3, double, out, resume=True, **options)
     assert report.done == 16

@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from .installed import module_of
+
 _UNSET = ("NOTHING", "NODEFAULT", "PydanticUndefined")
 
 
@@ -32,7 +34,7 @@ def defaults_of(kind: type) -> Iterator[tuple[str, object]]:
 
 
 def _of_struct(kind: Any) -> Iterator[tuple[str, object]]:
-    if type(kind).__module__.partition(".")[0] != "msgspec":
+    if module_of(type(kind)).partition(".")[0] != "msgspec":
         return
     defaults = kind.__struct_defaults__
     # As of a function: of the last fields.

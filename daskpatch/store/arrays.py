@@ -196,7 +196,9 @@ class StoredArray:
     def units(self, box: Box) -> Iterator[tuple[str, Box]]:
         """The write units that a box touches: the key inside the array's prefix, and the box."""
         unit = self.shards or self.chunks
-        ranges = (range(s.start // u, -(-s.stop // u)) for s, u in zip(box, unit, strict=True))
+        ranges = (
+            range((s.start or 0) // u, -(-s.stop // u)) for s, u in zip(box, unit, strict=True)
+        )
         for at in product(*ranges):
             inside = tuple(
                 slice(i * u, min((i + 1) * u, n))
