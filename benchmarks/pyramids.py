@@ -23,7 +23,7 @@ def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
     planned = {
         kind: daskpatch.plan(
             source, np.negative, folder / "pyramid.zarr", patch_size=(64, 128, 128), overlaps=16,
-            chunks=(64, 128, 128), dtype="uint16", ome=True, pyramid=pyramid, threads=THREADS,
+            dtype="uint16", ome=True, pyramid=pyramid, threads=THREADS,
             overwrite=True,
         )
         for kind, pyramid in PYRAMIDS.items()

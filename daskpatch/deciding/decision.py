@@ -75,6 +75,7 @@ def decide(
             threads=threads,
             working=trial.working_bytes,
             levels=pyramid.bytes_per_thread,
+            fused=pyramid.bytes_fused,
             statistics=_statistics_bytes(recipe, limit, threads),
             cache_bytes=back_end.cache_bytes,
         )

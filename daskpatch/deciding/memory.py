@@ -29,9 +29,9 @@ class Memory:
 
     Per thread: `source` (decoded chunks in flight), `box` (the input of a block), `batches` (in
     and out), `working` (what the model needed beyond these on the trial tile), `block` (the
-    output, twice: the back end copies it; and what is blended or given to `post`). Per process:
-    `cache` and `model`; before the run, `statistics`; after it, `levels` per thread. `knob` says in
-    words what to turn.
+    output, twice: the back end copies it; what is blended or given to `post`, and the levels that
+    are made of it). Per process: `cache` and `model`; before the run, `statistics`; after it,
+    `levels` per thread. `knob` says in words what to turn.
     """
 
     threads: int
@@ -65,6 +65,7 @@ def memory_of(
     working: int,
     statistics: int,
     levels: int,
+    fused: int,
     cache_bytes: int,
 ) -> Memory:
     """The memory of a run: of each part, what the image that needs most of it needs.
@@ -86,7 +87,7 @@ def memory_of(
         box=box,
         batches=batches,
         working=working,
-        block=block,
+        block=block + fused,
         cache=min(cache_bytes, _decoded_bytes(recipe)),
         model=recipe.model.handle.nbytes(),
         statistics=statistics,

@@ -9,12 +9,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..block import Recipe
+from ..block import Recipe, block_grid
 from ..geometry import (
     Coordinates,
     Dimensions,
     Factors,
     Region,
+    RegularGrid,
     coarser_shape,
     factors_along,
     finer_region,
@@ -31,6 +32,9 @@ _MOST_VOXELS = 2**23
 
 _BLOCKS_PER_THREAD = 4
 
+_LEAST_CHUNK = {2: 64, 3: 16}
+"""Voxels along an axis of space below which no chunk is halved."""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -46,12 +50,18 @@ class Level:
         Dimensions of each array.
     layout
         Of the first array; of the others as of a prediction.
+    grid
+        The blocks of the first array.
+    is_fused
+        Whether a block of the prediction makes the block of the same index.
     """
 
     number: int
     factors: tuple[Factors, ...]
     outputs: tuple[Dimensions, ...]
     layout: Layout
+    grid: RegularGrid
+    is_fused: bool
 
 
 @dataclass(frozen=True)
@@ -59,13 +69,15 @@ class Pyramid:
     """The levels of each image beside the first, and how each array is made coarser.
 
     `bytes_per_thread` is what a thread holds while it computes the block that takes most,
-    `bytes_read` what all blocks read of the levels before.
+    `bytes_read` what all blocks read of the levels before; `bytes_fused` what a thread holds beside
+    a block of the prediction to make those of levels of it.
     """
 
     images: tuple[tuple[Level, ...], ...]
     methods: tuple[Downsample, ...]
     bytes_per_thread: int = 0
     bytes_read: int = 0
+    bytes_fused: int = 0
 
     @property
     def n_levels(self) -> int:
@@ -106,18 +118,27 @@ def pyramid_of(
         for data_idx in range(len(recipe.images))
     ]
     images = tuple(
-        _levels(outputs, each, layout, recipe, budget)
-        for outputs, each in zip(recipe.outputs, factors, strict=True)
+        _levels(data_idx, each, layout, recipe, budget, are_ours=output.chunks is None)
+        for data_idx, each in enumerate(factors)
     )
     methods = methods_of(output, recipe)
-    needed = [_bytes_of(level, recipe) for levels in images for level in levels]
+    separate = [each for levels in images for each in levels if not each.is_fused]
+    needed = [_bytes_of(level, recipe, methods) for level in separate]
+    # Of the first of them alone: the voxels that the next is made of are those of its result.
+    fused = [
+        _bytes_of(level, recipe, methods)
+        for levels in images
+        for level in levels[:1]
+        if level.is_fused
+    ]
     read = sum(
         math.prod(dims.shape) * dtype.itemsize
         for outputs, levels in zip(recipe.outputs, images, strict=True)
-        for finer in [outputs, *(level.outputs for level in levels)][: len(levels)]
+        for level, finer in zip(levels, [outputs, *(each.outputs for each in levels)], strict=False)
+        if not level.is_fused
         for dims, dtype in zip(finer, recipe.dtypes, strict=True)
     )
-    return Pyramid(images, methods, max(needed, default=0), read)
+    return Pyramid(images, methods, max(needed, default=0), read, max(fused, default=0))
 
 
 def methods_of(output: Output, recipe: Recipe) -> tuple[Downsample, ...]:
@@ -153,13 +174,16 @@ def level_coordinates(finer: Coordinates, factors: Factors, how: Downsample) -> 
 
 
 def _levels(
-    outputs: tuple[Dimensions, ...],
+    data_idx: int,
     each: Sequence[Factors],
     layout: Layout,
     recipe: Recipe,
     budget: BlockBudget,
+    *,
+    are_ours: bool,
 ) -> tuple[Level, ...]:
-    dims, *others = outputs
+    dims, *others = recipe.outputs[data_idx]
+    grid: RegularGrid | None = block_grid(recipe, data_idx, layout.block_shape)
     levels: list[Level] = []
     for factors in each:
         finer = dims
@@ -169,9 +193,62 @@ def _levels(
             replace(other, shape=coarser_shape(other.shape, f))
             for other, f in zip(others, along[1:], strict=True)
         ]
-        layout = _layout(dims, factors, layout, recipe, budget)
-        levels.append(Level(len(levels) + 1, tuple(along), (dims, *others), layout))
+        cells = None if grid is None else _fused_cells(grid, factors, dims.shape)
+        if cells is not None and are_ours:
+            layout = _halved(layout, cells, dims)
+        layout = _unblocked(dims, layout)
+        if grid is not None:
+            grid = _fused_grid(grid, cells, layout.write_unit, dims.shape)
+        is_fused = grid is not None
+        blocks = grid or _separate(dims, factors, layout, recipe, budget)
+        layout = replace(layout, block_shape=blocks.cell_shape)
+        outputs = (dims, *others)
+        levels.append(Level(len(levels) + 1, tuple(along), outputs, layout, blocks, is_fused))
     return tuple(levels)
+
+
+def _fused_cells(
+    finer: RegularGrid, factors: Factors, shape: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """What the cells of a grid become in the next level; None where they hold no whole voxels."""
+    per_axis = zip(finer.cell_shape, finer.counts, factors, shape, strict=True)
+    cells = tuple(n if count == 1 else c // f if c % f == 0 else 0 for c, count, f, n in per_axis)
+    return cells if all(cells) else None
+
+
+def _fused_grid(
+    finer: RegularGrid, cells: tuple[int, ...] | None, unit: tuple[int, ...], shape: tuple[int, ...]
+) -> RegularGrid | None:
+    """The grid of a level whose blocks are made by those of the level before, index by index.
+
+    None where a write unit would belong to two of them.
+    """
+    if cells is None:
+        return None
+    grid = RegularGrid(shape, cells, finer.merge)
+    are_whole = all(
+        count == 1 or cell % u == 0
+        for cell, u, count in zip(cells, unit, finer.counts, strict=True)
+    )
+    return grid if are_whole and grid.counts == finer.counts else None
+
+
+def _halved(layout: Layout, cells: tuple[int, ...], dims: Dimensions) -> Layout:
+    """With chunks along axes of space halved until blocks hold whole ones; not below the least."""
+    if layout.shards is not None:
+        return layout
+
+    def halved(chunk: int, cell: int) -> int:
+        smaller = chunk
+        while cell % smaller and smaller % 2 == 0 and smaller // 2 >= _LEAST_CHUNK[dims.ndim]:
+            smaller //= 2
+        return chunk if cell % smaller else smaller
+
+    along = zip(dims.axes, layout.chunks, cells, strict=True)
+    return replace(
+        layout,
+        chunks=tuple(halved(c, n) if axis in dims.spatial_axes else c for axis, c, n in along),
+    )
 
 
 def _factors(output: Output, recipe: Recipe, data_idx: int) -> tuple[Factors, ...]:
@@ -209,15 +286,20 @@ def _counterpart(factors: Factors, dims: Dimensions, other: Dimensions) -> Facto
     return tuple(by_axis.get(axis, 1) for axis in other.axes)
 
 
-def _layout(
-    dims: Dimensions, factors: Factors, finer: Layout, recipe: Recipe, budget: BlockBudget
-) -> Layout:
-    """That of the level before, no larger than the level; blocks that are worth a task."""
+def _unblocked(dims: Dimensions, finer: Layout) -> Layout:
+    """Chunks and shards of the level before, no larger than the level."""
     chunks = tuple(map(min, finer.chunks, dims.shape))
     shards = finer.shards and tuple(
         min(s, -(-n // c) * c) for s, n, c in zip(finer.shards, dims.shape, chunks, strict=True)
     )
-    unit = shards or chunks
+    return Layout(chunks, shards, shards or chunks)
+
+
+def _separate(
+    dims: Dimensions, factors: Factors, layout: Layout, recipe: Recipe, budget: BlockBudget
+) -> RegularGrid:
+    """Blocks of whole write units that are worth a task of their own."""
+    unit = layout.write_unit
     covering = tuple(-(-n // u) * u for n, u in zip(dims.shape, unit, strict=True))
     most = min(_MOST_VOXELS, budget.bytes_per_thread / (4 * recipe.stored_itemsize))
     block = tuple(
@@ -230,21 +312,23 @@ def _layout(
         and count_blocks(larger, dims) >= _BLOCKS_PER_THREAD * budget.threads
     ):
         block, larger = larger, grown(larger, covering, dims)
-    return Layout(chunks, shards, block)
+    return RegularGrid.clipped(dims.shape, block)
 
 
-def _bytes_of(level: Level, recipe: Recipe) -> int:
-    """What a thread holds for a block: chunks being decoded, voxels read, the result."""
+def _bytes_of(level: Level, recipe: Recipe, methods: tuple[Downsample, ...]) -> int:
+    """What a thread holds for a block: the result, and where it is read, what it is made of."""
     needed = []
-    for dims, factors, dtype in zip(level.outputs, level.factors, recipe.dtypes, strict=True):
+    for dims, factors, dtype, how in zip(
+        level.outputs, level.factors, recipe.dtypes, methods, strict=True
+    ):
         layout = level.layout.counterpart(level.outputs[0], dims)
         block = Region((0,) * len(dims.shape), tuple(map(min, layout.block_shape, dims.shape)))
         finer = tuple(n * f for n, f in zip(dims.shape, factors, strict=True))
         read = finer_region(block, factors, finer)
         written = math.prod(map(max, block.shape, layout.write_unit))
-        decoded = read.n_voxels + 2 * math.prod(layout.write_unit)
+        decoded = 0 if level.is_fused else read.n_voxels + 2 * math.prod(layout.write_unit)
         needed.append(
             (decoded + 2 * written) * dtype.itemsize
-            + downsampling_bytes(read.shape, factors, dtype.itemsize)
+            + downsampling_bytes(read.shape, factors, dtype.itemsize, how)
         )
     return max(needed)

@@ -118,10 +118,16 @@ def _levels(decided: Decided) -> Rows:
     shapes = ", ".join(str(level.outputs[0].shape) for level in levels)
     methods = " and ".join(dict.fromkeys(pyramid.methods))
     each = " for the image that has most" if len(pyramid.images) > 1 else ""
-    return [
-        ("levels", f"{len(levels)} more{each}: {shapes}; {methods}"),
-        ("", f"after full resolution is done: {format_bytes(pyramid.bytes_read)} are read again"),
-    ]
+    n_fused = sum(level.is_fused for level in levels)
+    told = [f"{len(levels)} more{each}: {shapes}; {methods}"]
+    if n_fused:
+        some = "the first" if n_fused == 1 else f"the first {n_fused}"
+        which = "all" if n_fused == len(levels) else some
+        told.append(f"{which} made with full resolution, block by block")
+    if pyramid.bytes_read:
+        later = "the others afterwards" if n_fused else "after full resolution is done"
+        told.append(f"{later}: {format_bytes(pyramid.bytes_read)} are read again")
+    return _named("levels", told)
 
 
 def _read_back(plan: Figures, target: Target | None) -> Rows:

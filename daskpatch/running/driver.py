@@ -86,13 +86,14 @@ class _Driver:
         self._passes, self._run, self._crew, self._claim = passes, run, crew, claim
         self._ends: dict[str, object] = {}
         self._ended: list[str] = []
+        self._along: dict[str, int] = {}
         self._totals = Totals()
 
     def drive(self) -> Report:
         before: _Progress | None = None
         begun: Pass | None = None
         unfinished = ""
-        for planned in self._passes:
+        for number, planned in enumerate(self._passes):
             # Its blocks are whole chunks of what is there, not of what would be planned today.
             each = planned if begun is None else planned.following(begun)
             known = each.known_end(resumes=self._run.resumes)
@@ -106,7 +107,7 @@ class _Driver:
                 unfinished = unfinished or _unfinished(each, before, self._run)
                 if each.below(0) is None:
                     break
-            before = self._carry_out(each, before)
+            before = self._carry_out(each, before, self._passes[number + 1 :])
             begun = before.each
         return self._totals.report(taken_over=self._claim.taken_over, unfinished=unfinished)
 
@@ -122,36 +123,58 @@ class _Driver:
         self._ends[each.name] = msgspec.json.decode(content, type=each.end_type)
         return each.as_begun([document for document in documents if document is not None])
 
-    def _carry_out(self, each: Pass, before: _Progress | None) -> _Progress:
-        pacing = self._run.pacing
-        records = each.records(pacing)
+    def _carry_out(self, each: Pass, before: _Progress | None, later: Sequence[Pass]) -> _Progress:
+        begun, records = self._begin(each)
+        further = self._begin_along(begun, later)
+        job = begun.with_further([one for one, _ in further]).job(self._ends, self._run.pacing)
+        ledger = self._ledger(begun, records, _look_of(job))
+        for one, theirs in further:
+            ledger.take_along(theirs, one.numbers)
+        totals = self._totals if begun.arrays else None
+        waits, n_along = _waiting(begun, before), self._along.get(begun.name, 0)
+        run = PassRun(begun, ledger, self._run, self._crew, self._claim, totals, waits, n_along)
+        run.run(job)
+        self._along |= {one.name: theirs.n_added for one, theirs in further}
+        self._ended.append(begun.name)
+        progress = _Progress(begun, ledger.receipts()["index"])
+        if not progress.n_missing:
+            self._conclude(begun, ledger, records[0])
+        return progress
+
+    def _begin(self, each: Pass) -> tuple[Pass, list[Record]]:
+        """A pass as its record has it, which is made where there is none."""
+        records = each.records(self._run.pacing)
         # Whoever lost the claim while statistics were measured must not delete another's output.
         self._claim.check()
-        if not self._run.resumes:
+        if not self._run.resumes and each.name not in self._along:
             each.clear(records, keep=self._ended)
         documents = [
             # What is recorded counts, also what another part began with just now.
             record.document() or record.begin(each.document(number, self._ends))
             for number, record in enumerate(records)
         ]
-        begun = each.as_begun(documents)
-        job = begun.job(self._ends, pacing)
-        ledger = Ledger(
-            records,
-            begun.blocks.firsts,
-            self._run.share,
-            self._claim.permit,
-            pacing.flush,
-            _look_of(job),
-        )
-        totals = self._totals if begun.arrays else None
-        waits = _waiting(begun, before)
-        PassRun(begun, ledger, self._run, self._crew, self._claim, totals, waits).run(job)
-        self._ended.append(begun.name)
-        progress = _Progress(begun, ledger.receipts()["index"])
-        if not progress.n_missing:
-            self._conclude(begun, ledger, records[0])
-        return progress
+        return each.as_begun(documents), records
+
+    def _begin_along(self, begun: Pass, later: Sequence[Pass]) -> list[tuple[Pass, Ledger]]:
+        """The passes after the prediction of which its blocks do some, too."""
+        if not begun.is_first:
+            return []
+        along: list[tuple[Pass, Ledger]] = []
+        before = begun
+        for planned in later:
+            each = planned.following(before)
+            if not each.goes_along:
+                break
+            before, records = self._begin(each)
+            along.append((before, self._ledger(before, records, lambda _: None)))
+        return along
+
+    def _ledger(
+        self, begun: Pass, records: Sequence[Record], look: Callable[[Sequence[int]], None]
+    ) -> Ledger:
+        firsts, pacing = begun.blocks.firsts, self._run.pacing
+        permit = self._claim.permit
+        return Ledger(records, firsts, self._run.share, permit, pacing.flush, look)
 
     def _conclude(self, each: Pass, ledger: Ledger, record: Record) -> None:
         """Let a pass whose blocks are all done find its end; what was recorded first counts."""

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..block import OutputBox, Prediction, Tally, Workspace, block_grid, block_grids, fill_region
 from ..engine import Job, is_written_off
-from ..geometry import Region
+from ..geometry import Dimensions, Factors, Region, RegularGrid
 from ..image import look_at_all
 from ..model import single_threaded
 from ..receipts import ClaimedError, Permit, Receipt, digest_of
 from ..store import StoredArray, guarded_by
 from ..support import cause_of, said_by
+from ..values import Downsample, downsampled
+
+Done = Receipt | tuple[Receipt, ...]
+"""What a job gives: the receipt of its block, and those of blocks of further passes that it did."""
 
 
 class WriteError(OSError):
@@ -71,17 +75,17 @@ class Permitted:
     abandoned: Flag = field(default_factory=Flag, repr=False)
     broken: Flag = field(default_factory=Flag, repr=False)
 
-    def __call__(self, index: int) -> Receipt:
+    def __call__(self, index: int) -> Done:
         if self.broken.reason:
             raise WriteError(self.broken.reason)
         try:
             with guarded_by(self):
-                receipt: Receipt = self.job(index)
+                done: Done = self.job(index)
         except WriteError as error:
             # The next one would wait for the store as long, before the driver can stop it.
             self.broken.reason = str(error)
             raise
-        return receipt
+        return done
 
     def __enter__(self) -> None:
         if self.abandoned.reason or is_written_off():
@@ -98,11 +102,26 @@ class Permitted:
 
 
 @dataclass(frozen=True)
+class FusedLevel:
+    """Arrays of a level of one image, whose blocks are made by those of the prediction.
+
+    `first` is the flat index of the image's first block, in the pass over that level.
+    """
+
+    arrays: tuple[StoredArray, ...]
+    outputs: tuple[Dimensions, ...]
+    factors: tuple[Factors, ...]
+    grid: RegularGrid
+    first: int
+
+
+@dataclass(frozen=True)
 class PredictionJob:
     """A prediction and where its blocks are written; the same value for all blocks of a run.
 
     `targets` holds, per image, the arrays that are stored. Where they give back other values than
-    they are given, `reads_back`: the digest is of what was read then.
+    they are given, `reads_back`: the digest is of what was read then. `levels` holds, per image,
+    those that its blocks make beside their own; `methods`, per array, how.
     """
 
     prediction: Prediction
@@ -110,6 +129,8 @@ class PredictionJob:
     targets: tuple[tuple[StoredArray, ...], ...]
     side_by_side: bool
     reads_back: bool = False
+    levels: tuple[tuple[FusedLevel, ...], ...] = ()
+    methods: tuple[Downsample, ...] = ()
     workspace: Workspace = field(default_factory=Workspace, repr=False)
     _ends: tuple[int, ...] = field(init=False, repr=False)
 
@@ -123,8 +144,8 @@ class PredictionJob:
         grid = block_grid(self.prediction, data_idx, self.block_shape)
         return data_idx, grid.cell(index - self._ends[data_idx])
 
-    def __call__(self, index: int) -> Receipt:
-        """Compute a block and write it.
+    def __call__(self, index: int) -> tuple[Receipt, ...]:
+        """Compute a block and write it; its receipt, and those of levels that it makes.
 
         Raises
         ------
@@ -133,6 +154,7 @@ class PredictionJob:
         """
         begin = time.perf_counter()
         data_idx, region = self.place(index)
+        further: tuple[Receipt, ...] = ()
         tally = Tally()
         with ExitStack() as lent:
             boxes = [lent.enter_context(box) for box in self._boxes(data_idx, region)]
@@ -144,9 +166,13 @@ class PredictionJob:
                 self.targets[data_idx][box.output].settle(box.values)
                 write_block(self.targets[data_idx][box.output], box.region, box.values)
             digest = digest_of(*(self._as_stored(data_idx, box) for box in boxes))
+            if self.levels and self.levels[data_idx]:
+                values = [box.values for box in boxes]
+                at = index - self._ends[data_idx]
+                further = tuple(self._make_levels(data_idx, at, values, tally.absent))
         dims = self.prediction.outputs[data_idx][0]
         channels = dims.channel_part(region)
-        return Receipt(
+        own = Receipt(
             index=index,
             digest=digest,
             tiles=tally.tiles,
@@ -158,6 +184,22 @@ class PredictionJob:
             finished=time.time(),
             absent=tally.absent,
         )
+        return own, *further
+
+    def _make_levels(
+        self, data_idx: int, index: int, values: list[NDArray[Any]], absent: int
+    ) -> Iterator[Receipt]:
+        """Make a block coarser, level by level, and write that."""
+        for level in self.levels[data_idx]:
+            begin = time.perf_counter()
+            region = level.grid.cell(index)
+            values = [
+                downsampled(each, factors, how)
+                for each, factors, how in zip(values, level.factors, self.methods, strict=True)
+            ]
+            yield write_level(level.arrays, level.outputs, region, values).as_receipt(
+                level.first + index, begin, absent=absent
+            )
 
     def _boxes(self, data_idx: int, region: Region) -> Iterator[AbstractContextManager[OutputBox]]:
         """The block's box of each array, with room for its voxels."""
@@ -176,12 +218,63 @@ class PredictionJob:
         touched = {self.place(index)[0] for index in blocks}
         look_at_all([self.prediction.images[i] for i in touched])
         look_at_all([array for i in touched for array in self.targets[i]])
+        if self.levels:
+            look_at_all([a for i in touched for level in self.levels[i] for a in level.arrays])
 
     def _as_stored(self, data_idx: int, box: OutputBox) -> NDArray[np.generic]:
         if not self.reads_back:
             return box.values
         target = self.targets[data_idx][box.output]
         return target.read(box.region.slices).astype(target.dtype.newbyteorder("="), copy=False)
+
+
+@dataclass(frozen=True)
+class WrittenLevel:
+    """What was written of a level, in numbers."""
+
+    digest: int
+    voxels: int
+    nbytes: int
+
+    def as_receipt(
+        self, index: int, begin: float, *, bytes_read: int = 0, absent: int = 0
+    ) -> Receipt:
+        return Receipt(
+            index=index,
+            digest=self.digest,
+            tiles=0,
+            nan_tiles=0,
+            voxels=self.voxels,
+            bytes_read=bytes_read,
+            bytes_written=self.nbytes,
+            seconds=time.perf_counter() - begin,
+            finished=time.time(),
+            absent=absent,
+        )
+
+
+def write_level(
+    arrays: Sequence[StoredArray],
+    outputs: Sequence[Dimensions],
+    region: Region,
+    values: Sequence[NDArray[Any]],
+) -> WrittenLevel:
+    """Write a block of a level: `region` is that of its first array.
+
+    Raises
+    ------
+    WriteError
+        If it cannot be written, also after a while.
+    """
+    for array, dims, each in zip(arrays, outputs, values, strict=True):
+        array.settle(each)
+        write_block(array, dims.counterpart(outputs[0], region), each)
+    channels = outputs[0].channel_part(region)
+    return WrittenLevel(
+        digest_of(*values),
+        region.n_voxels // (channels.stop - channels.start),
+        sum(each.nbytes for each in values),
+    )
 
 
 def write_block(target: StoredArray, region: Region, values: NDArray[np.generic]) -> None:

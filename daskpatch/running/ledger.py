@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -45,11 +45,22 @@ class Ledger:
         self._records, self._firsts = records, firsts
         self._flush_seconds, self.look = flush_seconds, look
         self._journals = [Journal(record, part, permit.token) for record in records]
+        self._further: list[tuple[Ledger, Mapping[int, int]]] = []
         self.announcements = Announcements(records[0], part, permit)
         self._flushed = time.monotonic()
 
-    def add(self, receipt: Receipt) -> None:
+    def take_along(self, other: Ledger, numbers: Mapping[int, int]) -> None:
+        """Keep the receipts of another pass with these: stored, dropped and taken back together.
+
+        `numbers` says which of its grids is of what one of these is of.
+        """
+        self._further.append((other, numbers))
+
+    def add(self, receipt: Receipt, *further: Receipt) -> None:
+        """Take a block's receipt, and those of blocks of the others that it did, too."""
         self._journals[self._number(receipt.index)].add(receipt)
+        for (other, _), each in zip(self._further, further, strict=False):
+            other.add(each)
 
     def set_aside(self, failure: FailedBlock) -> None:
         self._journals[self._number(failure.index)].set_aside(failure)
@@ -74,12 +85,21 @@ class Ledger:
             self.look(blocks)
         for journal in self._journals:
             journal.flush()
+        for other, _ in self._further:
+            other.flush()
         self._flushed = time.monotonic()
 
     def be_brief(self) -> None:
         """Wait for stores no more."""
         for record in self._records:
             record.documents.delays = ()
+        for other, _ in self._further:
+            other.be_brief()
+
+    @property
+    def n_added(self) -> int:
+        """The receipts that came in and count."""
+        return sum(journal.n_receipts for journal in self._journals)
 
     @property
     def touched(self) -> list[int]:
@@ -88,14 +108,21 @@ class Ledger:
 
     def forget(self) -> int:
         """Drop what came in since the last flush; how many receipts these were."""
+        for other, _ in self._further:
+            other.forget()
         return sum(journal.forget() for journal in self._journals)
 
     def discard(self) -> int:
         """Drop what came in since the last flush, in memory only; how many receipts these were."""
+        for other, _ in self._further:
+            other.discard()
         return sum(journal.discard() for journal in self._journals)
 
     def take_back(self, number: int) -> int:
         """Drop all that this run did of a grid; how many receipts these were."""
+        for other, numbers in self._further:
+            if number in numbers:
+                other.take_back(numbers[number])
         return self._journals[number].take_back()
 
     def receipts(self) -> Receipts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -25,12 +25,11 @@ from ..receipts import (
     PassDocument,
     Receipt,
     as_json,
-    digest_of,
 )
 from ..store import Location, StoredArray, existing_array
 from ..support import Pacing
 from ..values import Downsample, downsampled
-from .job import write_block
+from .job import FusedLevel, write_level
 from .passes import Ends, Leavings, Pass
 from .run import Run
 
@@ -79,10 +78,33 @@ class LevelPass(Pass):
 
     @property
     def grids(self) -> tuple[RegularGrid, ...]:  # type: ignore[override]
-        return self.begun or tuple(
-            RegularGrid.clipped(level.outputs[0].shape, level.layout.block_shape)
-            for level in self.levels
-        )
+        return self.begun or tuple(level.grid for level in self.levels)
+
+    @property
+    def goes_along(self) -> bool:
+        return any(level.is_fused for level in self.levels)
+
+    @property
+    def numbers(self) -> Mapping[int, int]:
+        return {data_idx: number for number, data_idx in enumerate(self.members)}
+
+    def fused(self, pacing: Pacing) -> Mapping[int, FusedLevel]:
+        """Of images whose prediction makes the level, by number: its arrays, created where needed.
+
+        Not where the record has other blocks.
+        """
+        made = {}
+        numbered = zip(self.members, self.levels, self.grids, self.blocks.firsts, strict=True)
+        for data_idx, level, grid, first in numbered:
+            if level.is_fused and grid == level.grid:
+                arrays = self._created(data_idx, level, pacing)
+                made[data_idx] = FusedLevel(arrays, level.outputs, level.factors, grid, first)
+        return made
+
+    def _created(self, data_idx: int, level: Level, pacing: Pacing) -> tuple[StoredArray, ...]:
+        recipe, io = self.decided.recipe, self.decided.options.limits.io
+        arrays = create_level(self.target, recipe, data_idx, level, io=io)
+        return tuple(array.with_delays(pacing.delays) for array in arrays)
 
     @property
     def places(self) -> Sequence[Location]:
@@ -164,11 +186,10 @@ class LevelPass(Pass):
         for data_idx, level in zip(self.members, self.levels, strict=True):
             placed = self.target.level_places(recipe, self.number - 1)[data_idx]
             finer = tuple(_there(place).with_io(io) for place in placed)
-            arrays = create_level(self.target, recipe, data_idx, level, io=io)
             made.append(
                 LevelArrays(
                     tuple(array.with_delays(pacing.delays) for array in finer),
-                    tuple(array.with_delays(pacing.delays) for array in arrays),
+                    self._created(data_idx, level, pacing),
                     level.outputs,
                     level.factors,
                 )
@@ -187,9 +208,14 @@ class LevelPass(Pass):
         return (first + i for i in finer.indices(ranges, tuple(range(len(ranges)))))
 
     def end(self, leavings: Leavings) -> None:  # noqa: ARG002 (its blocks leave nothing)
+        self.show(self.members)
+
+    def show(self, images: Collection[int]) -> None:
+        """Name the level in the metadata of some images, so that viewers see it."""
         recipe, methods = self.decided.recipe, self.decided.pyramid.methods
         for data_idx, level in zip(self.members, self.levels, strict=True):
-            list_level(self.target, recipe, level, methods, data_idx)
+            if data_idx in images:
+                list_level(self.target, recipe, level, methods, data_idx)
 
 
 def level_passes(decided: Decided, finer: tuple[RegularGrid, ...]) -> Iterator[LevelPass]:
@@ -249,30 +275,16 @@ class LevelJob:
         """
         begin = time.perf_counter()
         image, region = self.place(index)
-        primary = image.outputs[0]
         made, bytes_read = [], 0
-        for finer, array, dims, factors, how in zip(
-            image.finer, image.arrays, image.outputs, image.factors, self.methods, strict=True
+        for finer, dims, factors, how in zip(
+            image.finer, image.outputs, image.factors, self.methods, strict=True
         ):
-            box = dims.counterpart(primary, region)
+            box = dims.counterpart(image.outputs[0], region)
             values = finer.read(finer_region(box, factors, finer.shape).slices)
             bytes_read += values.nbytes
-            coarse = downsampled(values, factors, how)
-            array.settle(coarse)
-            write_block(array, box, coarse)
-            made.append(coarse)
-        channels = primary.channel_part(region)
-        return Receipt(
-            index=index,
-            digest=digest_of(*made),
-            tiles=0,
-            nan_tiles=0,
-            voxels=region.n_voxels // (channels.stop - channels.start),
-            bytes_read=bytes_read,
-            bytes_written=sum(values.nbytes for values in made),
-            seconds=time.perf_counter() - begin,
-            finished=time.time(),
-        )
+            made.append(downsampled(values, factors, how))
+        written = write_level(image.arrays, image.outputs, region, made)
+        return written.as_receipt(index, begin, bytes_read=bytes_read)
 
     def look(self, blocks: Iterable[int]) -> None:
         """Look at the arrays of blocks; see `Watchful`."""

@@ -74,6 +74,8 @@ class PassRun:
         Whether a block has to wait for blocks of the pass before, which others compute.
     totals
         What the run has done so far; None where the pass does not count.
+    n_along
+        How many of its blocks were done along with those of a pass before.
     """
 
     def __init__(
@@ -85,9 +87,10 @@ class PassRun:
         claim: Claim,
         totals: Totals | None,
         waits: Callable[[int], bool] | None = None,
+        n_along: int = 0,
     ) -> None:
         self._pass, self._ledger, self._run, self._crew = each, ledger, run, crew
-        self._claim, self._waits = claim, waits
+        self._claim, self._waits, self._n_along = claim, waits, n_along
         self._totals = Totals() if totals is None else totals
         self._selection = _selected(each, run)
         self._interruption = Interruption() if run.interruption is None else run.interruption
@@ -149,7 +152,7 @@ class PassRun:
             self._claim.works_on(self._pass.name, dict)
             self._interruption.is_heeded = False
         self._totals.seconds += time.perf_counter() - begin
-        self._totals.skipped += len(before)
+        self._totals.skipped += len(before) - self._n_along
         self._totals.retried += window.retried
         if interrupted is not None and not interrupted.args:
             # Python's own says nothing, and a notebook shows it as it is.
@@ -213,8 +216,7 @@ class PassRun:
         ):
             for outcome in outcomes:
                 if outcome.error is None:
-                    self._done(outcome.result)
-                    advance(outcome.result.voxels)
+                    advance(self._done(outcome.result).voxels)
                 else:
                     self._not_done(outcome, outcome.error)
 
@@ -264,13 +266,15 @@ class PassRun:
             self._lacks_receipts = True
             self._stop(error)
 
-    def _done(self, receipt: Receipt) -> None:
+    def _done(self, result: Receipt | tuple[Receipt, ...]) -> Receipt:
+        receipt, *further = result if isinstance(result, tuple) else (result,)
         self._unreadable = 0
         self._done_now += 1
-        self._ledger.add(receipt)
+        self._ledger.add(receipt, *further)
         self._announcer.ended(receipt.index)
         self._totals.add(receipt)
         self._pass.notice(receipt, self._totals)
+        return receipt
 
     def _not_done(self, outcome: Done, error: BaseException) -> None:
         if isinstance(error, _LASTING):

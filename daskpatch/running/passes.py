@@ -42,6 +42,7 @@ from ..receipts import (
 )
 from ..store import Location
 from ..support import Pacing
+from .job import FusedLevel
 from .run import Run
 
 PassT = TypeVar("PassT", bound="Pass")
@@ -217,6 +218,30 @@ class Pass(ABC):
     def explained(self, error: BaseException) -> tuple[dict[str, Any] | None, BaseException]:
         """Why a block failed: the tile that it was, where that is known, and the first reason."""
         return None, error
+
+    @property
+    def goes_along(self) -> bool:
+        """Whether blocks of the prediction may do some of its blocks, too."""
+        return False
+
+    @property
+    def numbers(self) -> Mapping[int, int]:
+        """Which of its grids is that of an image, by the image's number."""
+        return {}
+
+    def fused(self, pacing: Pacing) -> Mapping[int, FusedLevel]:  # noqa: ARG002 (the interface)
+        """What blocks of the prediction write for it, by the number of the image."""
+        return {}
+
+    def show(self, images: Collection[int]) -> None:  # noqa: B027 (most show nothing)
+        """Tell viewers of what it writes of some images."""
+
+    def with_further(self: PassT, further: Sequence[Pass]) -> PassT:  # noqa: ARG002 (the interface)
+        """The pass whose blocks also do those of others that go along, which have begun.
+
+        Its job gives receipts of all: one per pass, in this order, as far as a block does them.
+        """
+        return self
 
     def below(self, index: int) -> Iterable[int] | None:  # noqa: ARG002 (the interface)
         """The blocks of the pass before that a block needs; None where it needs them all."""

@@ -55,7 +55,7 @@ from ..receipts import (
 from ..store import ChangedError, Location, existing_array
 from ..support import DEFAULT_PACING, Pacing, recorded, without_secrets
 from ..values import Statistics
-from .job import PredictionJob
+from .job import FusedLevel, PredictionJob
 from .passes import Ends, Pass
 from .provenance import provenance_of, tiling_of
 from .run import Run
@@ -93,6 +93,7 @@ class PredictionPass(Pass):
     side_by_side: bool
     statistics: tuple[Statistics, ...] | None = None
     sources: list[SourceRecord] = field(default_factory=list, repr=False, compare=False)
+    further: tuple[Pass, ...] = ()
 
     @property
     def target(self) -> Target:
@@ -295,6 +296,21 @@ class PredictionPass(Pass):
             self, decided=decided, statistics=statistics or None, sources=self.known_sources
         )
 
+    def with_further(self, further: Sequence[Pass]) -> PredictionPass:
+        return replace(self, further=tuple(further))
+
+    def _levels(self, pacing: Pacing) -> tuple[tuple[FusedLevel, ...], ...]:
+        """Of each image the levels that its blocks make; viewers are told of them."""
+        made: list[list[FusedLevel]] = [[] for _ in self.decided.recipe.images]
+        for number, each in enumerate(self.further):
+            fused = each.fused(pacing)
+            # One level after another: each is made of the one before.
+            along = {i: level for i, level in fused.items() if len(made[i]) == number}
+            for data_idx, level in along.items():
+                made[data_idx].append(level)
+            each.show(along.keys())
+        return tuple(map(tuple, made))
+
     def job(self, ends: Ends, pacing: Pacing) -> Job:  # noqa: ARG002 (its record has them)
         decided = self.decided
         recipe = decided.recipe
@@ -313,6 +329,8 @@ class PredictionPass(Pass):
             tuple(tuple(array.with_delays(pacing.delays) for array in each) for each in arrays),
             side_by_side=self.side_by_side,
             reads_back=any(map(is_lossy, chain.from_iterable(arrays))),
+            levels=self._levels(pacing) if self.further else (),
+            methods=decided.pyramid.methods,
         )
 
     def _ranges(self) -> dict[str, tuple[float, float]]:

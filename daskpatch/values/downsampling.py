@@ -21,6 +21,9 @@ DOWNSAMPLES: tuple[Downsample, ...] = get_args(Downsample)
 
 Values = NDArray[Any]
 
+_MOST_SMALL = 2**15
+"""Integers of 16 bits whose sum has 32."""
+
 _HALF_BITS = 32
 """Of a 64-bit integer: sums of halves do not overflow."""
 
@@ -90,7 +93,8 @@ def _mean(cells: list[Values]) -> Values:
         mean: Values = (_sum(cells, np.dtype("f8")) / len(cells)).astype(dtype)
         return mean
     if dtype.itemsize < 8:
-        return _divided(_sum(cells, np.dtype("i8")), len(cells))
+        is_small = dtype.itemsize <= 2 and len(cells) <= _MOST_SMALL
+        return _divided(_sum(cells, np.dtype("i4" if is_small else "i8")), len(cells))
     # The upper half of the sum is divided first; what remains of it goes on with the lower half.
     upper, rest = np.divmod(_sum([each >> _HALF_BITS for each in cells], dtype), len(cells))
     lower = _sum([each & (2**_HALF_BITS - 1) for each in cells], dtype)
@@ -150,7 +154,11 @@ _OF_CELLS: dict[str, Callable[[list[Values]], Values]] = {
 }
 
 
-def downsampling_bytes(shape: tuple[int, ...], factors: tuple[int, ...], itemsize: int) -> int:
+def downsampling_bytes(
+    shape: tuple[int, ...], factors: tuple[int, ...], itemsize: int, how: Downsample
+) -> int:
     """What `downsampled` holds beside its argument, at most: the result, sums, sorted cells."""
     cells = math.prod(-(-n // f) for n, f in zip(shape, factors, strict=True))
-    return cells * (itemsize + 3 * 8) + 2 * math.prod(shape) * itemsize
+    holds_halves = itemsize == 8  # of integers
+    held = 2 * math.prod(shape) * itemsize if how == "mode" or holds_halves else 0
+    return cells * (itemsize + 3 * 8) + held
