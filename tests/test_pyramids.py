@@ -335,6 +335,17 @@ def test_a_source_that_was_made_anew_takes_its_levels_along(tmp_path, source, va
     assert daskpatch.verify(out, progress=False).ok
 
 
+def test_what_a_resume_does_along_and_afterwards_is_recorded_together(tmp_path, source, values):
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(source, double, out, pyramid=2, **{**TILES, **FUSED})
+    plan.run(region=np.s_[:, :20, :20], progress=False)
+    for level in ("level-1", "level-2"):  # a driver that died before it stored these
+        shutil.rmtree(out / "0" / ".daskpatch" / "passes" / level / "receipts")
+    assert plan.run(resume=True, progress=False).done == plan.n_blocks + 1
+    assert daskpatch.verify(out, progress=False).ok
+    assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
+
+
 KILLED = """
 import sys
 import daskpatch

@@ -86,7 +86,7 @@ class _Driver:
         self._passes, self._run, self._crew, self._claim = passes, run, crew, claim
         self._ends: dict[str, object] = {}
         self._ended: list[str] = []
-        self._along: dict[str, int] = {}
+        self._along: dict[str, Ledger] = {}
         self._totals = Totals()
 
     def drive(self) -> Report:
@@ -127,14 +127,16 @@ class _Driver:
         begun, records = self._begin(each)
         further = self._begin_along(begun, later)
         job = begun.with_further([one for one, _ in further]).job(self._ends, self._run.pacing)
-        ledger = self._ledger(begun, records, _look_of(job))
+        # One ledger for all that a run does of a pass: another would write over its receipts.
+        ledger = self._along.get(begun.name) or self._ledger(begun, records)
+        ledger.look, n_along = _look_of(job), ledger.n_added
         for one, theirs in further:
             ledger.take_along(theirs, one.numbers)
         totals = self._totals if begun.arrays else None
-        waits, n_along = _waiting(begun, before), self._along.get(begun.name, 0)
+        waits = _waiting(begun, before)
         run = PassRun(begun, ledger, self._run, self._crew, self._claim, totals, waits, n_along)
         run.run(job)
-        self._along |= {one.name: theirs.n_added for one, theirs in further}
+        self._along |= {one.name: theirs for one, theirs in further}
         self._ended.append(begun.name)
         progress = _Progress(begun, ledger.receipts()["index"])
         if not progress.n_missing:
@@ -166,15 +168,12 @@ class _Driver:
             if not each.goes_along:
                 break
             before, records = self._begin(each)
-            along.append((before, self._ledger(before, records, lambda _: None)))
+            along.append((before, self._ledger(before, records)))
         return along
 
-    def _ledger(
-        self, begun: Pass, records: Sequence[Record], look: Callable[[Sequence[int]], None]
-    ) -> Ledger:
-        firsts, pacing = begun.blocks.firsts, self._run.pacing
-        permit = self._claim.permit
-        return Ledger(records, firsts, self._run.share, permit, pacing.flush, look)
+    def _ledger(self, begun: Pass, records: Sequence[Record]) -> Ledger:
+        share, permit = self._run.share, self._claim.permit
+        return Ledger(records, begun.blocks.firsts, share, permit, self._run.pacing.flush)
 
     def _conclude(self, each: Pass, ledger: Ledger, record: Record) -> None:
         """Let a pass whose blocks are all done find its end; what was recorded first counts."""

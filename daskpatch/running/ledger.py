@@ -28,6 +28,9 @@ class Ledger:
         Whose log is written, and under which claim.
     flush_seconds
         Between two times that receipts are stored.
+
+    Attributes
+    ----------
     look
         Called with blocks whose receipts are to be stored; raises `ChangedError` if what they
         were read from or written to is no longer there.
@@ -40,10 +43,10 @@ class Ledger:
         part: Part,
         permit: Permit,
         flush_seconds: float,
-        look: Callable[[Sequence[int]], None],
     ) -> None:
         self._records, self._firsts = records, firsts
-        self._flush_seconds, self.look = flush_seconds, look
+        self._flush_seconds = flush_seconds
+        self.look: Callable[[Sequence[int]], None] = lambda _: None
         self._journals = [Journal(record, part, permit.token) for record in records]
         self._further: list[tuple[Ledger, Mapping[int, int]]] = []
         self.announcements = Announcements(records[0], part, permit)
