@@ -35,6 +35,11 @@ FUSED = {"patch_size": 20, "block_shape": 64}
 CUTS = pytest.mark.parametrize("cut", [SEPARATE, FUSED], ids=["separate", "fused"])
 
 
+@pytest.fixture(params=[SEPARATE, FUSED], ids=["separate", "fused"])
+def cut(request):
+    return request.param
+
+
 # The voxels of a level
 
 
@@ -117,6 +122,7 @@ def along(axes, *scale, unit="micrometer"):
         ("TCZYX", (1,) * 5, (900, 3, 300, 300, 300), {}, [(1, 1, 2, 2, 2)]),
         ("ZYX", (1, 1, 1), (50, 600, 600), {"keeps_planes": True},
          [(1, 2, 2), (2, 1, 1), (2, 2, 2)]),
+        ("ZYX", (0.5, 1, 1), (50, 2000, 2000), {"keeps_planes": True, "n_levels": 1}, [(1, 2, 2)]),
         ("YX", (1, 1), (9, 9), {"n_levels": 2}, [(2, 2)] * 2),
         ("YX", (1, 1), (9, 2), {"n_levels": 3}, [(2, 2), (2, 1), (2, 1)]),
         ("YX", (1, 1), (900, 900), {"n_levels": 1}, [(2, 2)]),
@@ -272,7 +278,136 @@ def test_members_of_a_series_have_their_own_levels(tmp_path, rng):
     assert list(found.passes["level-1"].reasons.values()) == ["missing"]
 
 
+@pytest.mark.parametrize("cut", [{"chunks": (1, 16, 16), "block_shape": (1, 32, 32)}, {}])
+def test_blocks_of_some_channels(tmp_path, rng, cut):
+    values = rng.random((3, 64, 64)).astype("f4")
+    source = image(tmp_path / "in.zarr", values, "cyx")
+    out = tmp_path / "out.zarr"
+    daskpatch.predict(source, double, out, pyramid=1, progress=False, **TILES, **cut)
+    assert_pyramid(out, values * 2, [(1, 2, 2)])
+    assert daskpatch.verify(out, progress=False).ok
+
+
+def labels_and_scores(batch):
+    return {"labels": (batch * 5).astype("int32"), "scores": batch}
+
+
+def test_a_dtype_of_one_array_says_nothing_of_another(tmp_path, source, values):
+    out = tmp_path / "out.zarr"
+    words = {"dtype": {"scores": "float16"}, "progress": False, "pyramid": 1, **TILES}
+    daskpatch.predict(source, labels_and_scores, out, **words)
+    assert_pyramid(out / "labels", (values * 5).astype("int32"), [(1, 2, 2)], "mode")
+    assert_pyramid(out / "scores", values.astype("f2"), [(1, 2, 2)])
+
+
 # Ended, resumed, verified, repaired
+
+
+@pytest.mark.parametrize("damaged", ["0", "1"])
+def test_labels_are_repaired_as_labels(tmp_path, source, values, cut, damaged):
+    out = tmp_path / "out.zarr"
+    words = {"pyramid": 1, "progress": False, **TILES, **cut}
+    daskpatch.predict(source, labelled, out, **words)
+    min(p for p in (out / damaged / "c").rglob("*") if p.is_file()).unlink()
+    daskpatch.verify(out, repair=True, model=labelled, progress=False)
+    assert daskpatch.verify(out, progress=False).ok
+    assert_pyramid(out, labelled(values), [(1, 2, 2)], "mode")
+
+
+def rescaled(path, scale):
+    group = zarr.open_group(str(path), mode="r+")
+    told = group.attrs["ome"]
+    told["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"] = scale
+    group.attrs["ome"] = told
+
+
+@pytest.mark.parametrize("cut", [{"chunks": (32, 16, 16)}, {}])
+@pytest.mark.parametrize("then", [[8.0, 1.0, 1.0], [0.1, 1.0, 1.0]])
+def test_an_edited_scale_of_the_source_changes_no_run(tmp_path, rng, cut, then):
+    values = rng.random((600, 32, 40)).astype("f4")
+    source = image(tmp_path / "in.zarr", values)
+    rescaled(source, [1.0, 1.0, 1.0])
+    out, words = tmp_path / "out.zarr", {"patch_size": (32, 16, 16), "overlaps": 0, **cut}
+    daskpatch.plan(source, double, out, **words).run(region=np.s_[:64], progress=False)
+    rescaled(source, then)
+    report = daskpatch.predict(source, double, out, resume=True, progress=False, **words)
+    assert report.unfinished == ""
+    found, _ = levels_of(out)
+    assert [level.shape for level in found] == [(600, 32, 40), (300, 16, 20), (150, 8, 10)]
+    assert all(level.all() for level in found)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+@pytest.mark.parametrize("limits", [{"threads": 1, "memory_limit": "4GiB"}, {"threads": 8}])
+def test_other_threads_and_memory_go_on_with_levels(tmp_path, rng, limits):
+    values = rng.random((40, 200, 200)).astype("f4")
+    source = image(tmp_path / "in.zarr", values)
+    out, words = tmp_path / "out.zarr", {"pyramid": 2, "patch_size": 20, "overlaps": 4}
+    daskpatch.plan(source, double, out, **words).run(region=np.s_[:20, :20, :20], progress=False)
+    daskpatch.predict(source, double, out, resume=True, progress=False, **words, **limits)
+    assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+def failing(batch):
+    if batch.max() == 1:
+        raise RuntimeError("no")
+    return batch * 2
+
+
+def test_levels_that_were_not_begun_are_missed(tmp_path, values):
+    values[10, 40, 40] = 1
+    source, out = image(tmp_path / "in.zarr", values), tmp_path / "out.zarr"
+    plan = daskpatch.plan(source, failing, out, pyramid=2, model_id="m", **TILES, **SEPARATE)
+    with pytest.raises(daskpatch.RunFailed):
+        plan.run(progress=False, retries=0)
+    assert daskpatch.status(out).passes == {"level-1": (0, 1), "level-2": (0, 1)}
+    found = daskpatch.verify(out, progress=False)
+    assert set(found.passes) == {"level-1", "level-2"}
+    assert not any(one.ok for one in found.passes.values())
+    daskpatch.predict(
+        source,
+        double,
+        out,
+        pyramid=2,
+        model_id="m",
+        resume=True,
+        progress=False,
+        **TILES,
+        **SEPARATE,
+    )
+    assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
+
+
+def test_an_array_of_somebody_elses_is_no_level(tmp_path, source):
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(source, double, out, pyramid=2, **TILES, **SEPARATE)
+    plan.run(region=np.s_[:, :16, :16], progress=False)
+    shutil.rmtree(out / "2")
+    shutil.rmtree(out / "0" / ".daskpatch" / "passes" / "level-2")
+    theirs = zarr.create_array(str(out / "2"), shape=(20, 18, 23), chunks=(16, 16, 16), dtype="f4")
+    theirs[...] = 7
+    with pytest.raises(ValueError, match="is an array that daskpatch did not make"):
+        plan.run(resume=True, progress=False)
+    assert (read(out / "2") == 7).all()
+
+
+def test_what_was_computed_again_is_made_coarser_again(built, source, values, cut):
+    path = next((built / "0" / ".daskpatch" / "receipts").rglob("*0000"))
+    content = bytearray(path.read_bytes())
+    content[5] ^= 1
+    path.write_bytes(content)
+    words = {"pyramid": 3, **TILES, **cut}
+    report = daskpatch.predict(source, double, built, resume=True, progress=False, **words)
+    assert report.done >= (4 if cut is SEPARATE else 1)
+    assert daskpatch.verify(built, progress=False).ok
+
+
+def test_parts_of_a_series_count_what_was_done_before(tmp_path):
+    images = [np.ones((n, 40), "f4") for n in (40, 300, 600)]
+    plan = daskpatch.plan(images, double, tmp_path / "out.zarr", axes="YX", ome=True, **TILES)
+    reports = [plan.run(part=(part, 2), progress=False) for part in (1, 2)]
+    assert all(report.skipped >= 0 for report in reports)
 
 
 def test_levels_above_what_is_missing_are_not_begun(tmp_path, source, values):
@@ -388,11 +523,6 @@ def test_parts_build_their_share_and_a_resume_the_rest(tmp_path, source, values,
     plan.run(part=(2, 2), progress=False)
     plan.run(resume=True, progress=False)
     assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
-
-
-@pytest.fixture(params=[SEPARATE, FUSED], ids=["separate", "fused"])
-def cut(request):
-    return request.param
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from ..block import Recipe
-from ..geometry import Dimensions, Factors
+from ..geometry import Dimensions
 from ..image import ImageStack, back_end_of, dimensions_of, with_io
 from ..model import OutputArray, Signature
 from ..output import (
     BlockBudget,
     DTypes,
+    KnownLevels,
     Layout,
     Output,
     Target,
@@ -45,11 +46,11 @@ def decide(
     target: Target | None,
     choice: Choice | None,
     identity: Identity | None,
-    levels: Mapping[int, Sequence[Factors]] | None = None,
+    levels: KnownLevels | None = None,
 ) -> Decided:
     """Layout, cost and memory, from what the trial showed. Costs the same at any size.
 
-    `levels` are the factors of levels of some images, by their numbers; else they are chosen.
+    `levels` are those that a run began with; else they are chosen.
 
     Raises
     ------
@@ -107,12 +108,12 @@ def decide_anew(
     options: PlanOptions,
     target: Target | None,
     *,
-    levels: Mapping[int, Sequence[Factors]] | None = None,
+    levels: KnownLevels | None = None,
 ) -> Decided:
     """The same, for another output or other limits: the trial holds.
 
-    `levels` are the factors of levels of some images, by their numbers. Nothing is read, unless it
-    is the first output: then model and trial tile are looked at again.
+    `levels` are those that a run began with. Nothing is read, unless it is the first output: then
+    model and trial tile are looked at again.
     """
     images = decided.recipe.images
     if options.limits.io != decided.options.limits.io:

@@ -104,9 +104,8 @@ def _halvings(
     voxels = _comparable(coordinates)
     ever: set[str] = set()
     while True:
-        halved = _alike(sizes, voxels)
-        if keeps_planes and not ever:
-            halved -= {"Z"}
+        left_alone = "Z" if keeps_planes and not ever else ""
+        halved = _alike({a: n for a, n in sizes.items() if a not in left_alone}, voxels)
         ever |= halved
         is_enough = n_levels is None and all(sizes[axis] <= _SMALL for axis in ever)
         if is_enough or not halved:

@@ -5,5 +5,5 @@ from .creation import Shown, check_fits, check_own, create_arrays, create_level,
 from .layout import BlockBudget, Layout, choose_layout, per_axis
 from .ome import in_order, wanted_version
 from .output import DTypes, Output, OutputWords
-from .pyramid import Level, Pyramid, level_coordinates, pyramid_of, result_coordinates
+from .pyramid import KnownLevels, Level, Pyramid, level_coordinates, pyramid_of, result_coordinates
 from .target import Target, is_lossy

@@ -107,11 +107,10 @@ def create_level(
 ) -> tuple[StoredArray, ...]:
     """The arrays of a level of an image; those that are not there yet are created."""
     places = target.level_places(recipe, level.number)[data_idx]
-    named = zip(places, level.outputs, recipe.dtypes, strict=True)
+    named = zip(places, level.outputs, level.layouts, recipe.dtypes, strict=True)
     made = []
-    for place, dims, dtype in named:
-        layout = level.layout.counterpart(level.outputs[0], dims)
-        array = _existing(place, dims, dtype, layout) or _create(
+    for place, dims, layout, dtype in named:
+        array = _existing_level(place, dims, dtype) or _create(
             place,
             dims,
             dtype,
@@ -122,6 +121,24 @@ def create_level(
         )
         made.append(array.with_io(io))
     return tuple(made)
+
+
+def _existing_level(place: Location, dims: Dimensions, dtype: np.dtype[Any]) -> StoredArray | None:
+    """The array of a level that a run began, in whatever chunks; None where there is none.
+
+    Raises
+    ------
+    ValueError
+        If somebody else made it, or changed it since.
+    """
+    array = existing_array(place)
+    if array is not None:
+        check_own(array)
+        check_unedited(
+            place,
+            {"shape": (array.shape, dims.shape), "dtype": (array.dtype, np.dtype(dtype))},
+        )
+    return array
 
 
 def list_level(
@@ -218,13 +235,24 @@ def _existing(
         "chunks": (array.chunks, layout.chunks),
         "shards": (array.shards, layout.shards),
     }
+    check_unedited(place, facts)
+    return array
+
+
+def check_unedited(place: Location, facts: Mapping[str, tuple[object, object]]) -> None:
+    """Refuse an array of which something is no longer what it was begun with.
+
+    Raises
+    ------
+    ValueError
+        If there is such a thing; `facts` are what is and what was, by name.
+    """
     other = [f"{name} {now}, begun with {was}" for name, (now, was) in facts.items() if now != was]
     if other:
         raise ValueError(
             f"The output {place.name} was edited since it was begun: {'; '.join(other)}. Put its "
             "metadata right, or give overwrite=True to start anew."
         )
-    return array
 
 
 def _create(

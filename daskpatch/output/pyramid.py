@@ -25,7 +25,7 @@ from ..image import coordinates_of
 from ..model import OutputArray
 from ..values import Downsample, downsampling_bytes
 from .layout import BlockBudget, Layout, count_blocks, grown
-from .output import Output
+from .output import DTypes, Output
 
 _MOST_VOXELS = 2**23
 """Of the level before, which a block reads."""
@@ -63,6 +63,23 @@ class Level:
     grid: RegularGrid
     is_fused: bool
 
+    @property
+    def layouts(self) -> list[Layout]:
+        """Of each array."""
+        first, *others = self.outputs
+        return [self.layout, *(self.layout.counterpart(first, dims) for dims in others)]
+
+
+@dataclass(frozen=True)
+class KnownLevels:
+    """What a run began with: factors of each level of some images, by their numbers, and methods.
+
+    Methods are one per array, or none.
+    """
+
+    factors: Mapping[int, Sequence[Factors]]
+    methods: tuple[Downsample, ...]
+
 
 @dataclass(frozen=True)
 class Pyramid:
@@ -92,11 +109,11 @@ def pyramid_of(
     budget: BlockBudget,
     *,
     is_ome: bool,
-    known: Mapping[int, Sequence[Factors]] | None = None,
+    known: KnownLevels | None = None,
 ) -> Pyramid:
     """The levels that are built of an output: none where it is no OME-Zarr image.
 
-    `known` are the factors of some images, by their numbers, whatever was asked for.
+    `known` are those that a run began with, whatever would be chosen now.
 
     Raises
     ------
@@ -112,7 +129,7 @@ def pyramid_of(
                 "place for further levels; give ome=True, or leave it out."
             )
         return Pyramid(((),) * len(recipe.images), ())
-    chosen = known or {}
+    chosen = {} if known is None else known.factors
     factors = [
         _factors(output, recipe, data_idx) if data_idx not in chosen else chosen[data_idx]
         for data_idx in range(len(recipe.images))
@@ -121,7 +138,7 @@ def pyramid_of(
         _levels(data_idx, each, layout, recipe, budget, are_ours=output.chunks is None)
         for data_idx, each in enumerate(factors)
     )
-    methods = methods_of(output, recipe)
+    methods = methods_of(output, recipe) if known is None or not known.methods else known.methods
     separate = [each for levels in images for each in levels if not each.is_fused]
     needed = [_bytes_of(level, recipe, methods) for level in separate]
     # Of the first of them alone: the voxels that the next is made of are those of its result.
@@ -150,11 +167,12 @@ def methods_of(output: Output, recipe: Recipe) -> tuple[Downsample, ...]:
     if output.downsample is not None:
         return (output.downsample,) * len(recipe.stored)
     made: Sequence[OutputArray] = recipe.made or recipe.signature.outputs
-    are_quantities = output.dtype is not None
-    return tuple(
-        "mode" if np.dtype(each.dtype).kind in "biu" and not are_quantities else "mean"
-        for each in made
-    )
+    return tuple("mode" if _are_labels(each, output.dtype) else "mean" for each in made)
+
+
+def _are_labels(made: OutputArray, dtype: DTypes | None) -> bool:
+    asked = dtype.get(made.name) if isinstance(dtype, Mapping) else dtype
+    return np.dtype(made.dtype).kind in "biu" and asked is None
 
 
 def result_coordinates(recipe: Recipe, data_idx: int, output: int) -> Coordinates:
@@ -318,10 +336,9 @@ def _separate(
 def _bytes_of(level: Level, recipe: Recipe, methods: tuple[Downsample, ...]) -> int:
     """What a thread holds for a block: the result, and where it is read, what it is made of."""
     needed = []
-    for dims, factors, dtype, how in zip(
-        level.outputs, level.factors, recipe.dtypes, methods, strict=True
+    for dims, layout, factors, dtype, how in zip(
+        level.outputs, level.layouts, level.factors, recipe.dtypes, methods, strict=True
     ):
-        layout = level.layout.counterpart(level.outputs[0], dims)
         block = Region((0,) * len(dims.shape), tuple(map(min, layout.block_shape, dims.shape)))
         finer = tuple(n * f for n, f in zip(dims.shape, factors, strict=True))
         read = finer_region(block, factors, finer)

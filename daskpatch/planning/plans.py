@@ -166,7 +166,7 @@ class Plan(Figures):
         crew = crew_of(how, threads, self.threads, images=self.images)
         if how.region is not None:
             decided.selection.within(how.region)  # refused before anything is written
-        passes = self._passes(crew.n_threads)
+        passes = self._passes(crew.n_threads, resumes=how.resumes)
         check_crew(passes, crew, decided.options.limits, how.resources)
         if how.interruption is not None and how.interruption.is_requested:
             raise KeyboardInterrupt("Nothing was written.")
@@ -245,8 +245,8 @@ class Plan(Figures):
         """The recipe with all that it takes: statistics too."""
         return self._decided.recipe.prediction(self.statistics)
 
-    def _passes(self, n_threads: int) -> list[Pass]:
-        return passes_in_order(self._decided, self._measured, n_threads)
+    def _passes(self, n_threads: int, *, resumes: bool = False) -> list[Pass]:
+        return passes_in_order(self._decided, self._measured, n_threads, resumes=resumes)
 
     def _measure(self) -> tuple[Statistics, ...]:
         """Read the images, in threads of this process."""

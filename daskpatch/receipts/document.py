@@ -147,7 +147,8 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
     `run_id` names the folder of its receipts: those of another run never count. `arrays` says more
     of the arrays; runs that were begun before have none, and their arrays lie at their names.
     `levels` are the factors of each level of the image's pyramid, along the first array's axes;
-    None in runs that were begun before there were any.
+    None in runs that were begun before there were any; `downsample` says how each array is made
+    coarser.
     """
 
     run_id: str = ""
@@ -161,6 +162,7 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
     identity: IdentityRecord | None = None
     arrays: dict[OutputName, PlacedArray] = {}
     levels: tuple[Shape, ...] | None = None
+    downsample: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         outputs = list(self.fingerprint.output.values())

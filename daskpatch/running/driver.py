@@ -73,6 +73,7 @@ class _Progress:
 
     each: Pass
     done: NDArray[np.uint64]
+    finished: NDArray[np.float64]
 
     @property
     def n_missing(self) -> int:
@@ -130,6 +131,8 @@ class _Driver:
         # One ledger for all that a run does of a pass: another would write over its receipts.
         ledger = self._along.get(begun.name) or self._ledger(begun, records)
         ledger.look, n_along = _look_of(job), ledger.n_added
+        if before is not None and self._run.resumes and self._run.part is None:
+            _forget_stale(begun, ledger, before)
         for one, theirs in further:
             ledger.take_along(theirs, one.numbers)
         totals = self._totals if begun.arrays else None
@@ -138,7 +141,8 @@ class _Driver:
         run.run(job)
         self._along |= {one.name: theirs for one, theirs in further}
         self._ended.append(begun.name)
-        progress = _Progress(begun, ledger.receipts()["index"])
+        rows = ledger.receipts()
+        progress = _Progress(begun, rows["index"], rows["finished"])
         if not progress.n_missing:
             self._conclude(begun, ledger, records[0])
         return progress
@@ -184,6 +188,26 @@ class _Driver:
         # Parts may end it at the same time, from the same blocks: the first result is everybody's.
         recorded = record.conclude(msgspec.json.encode(end))
         self._ends[each.name] = msgspec.json.decode(recorded, type=each.end_type)
+
+
+def _forget_stale(each: Pass, ledger: Ledger, before: _Progress) -> None:
+    """Drop receipts of blocks that are older than one of the pass before that they were made of.
+
+    It was computed again since, and may have come out otherwise.
+    """
+    rows = ledger.receipts()
+    if not len(rows) or not len(before.done) or each.below(0) is None:
+        return
+    if before.finished.max() <= rows["finished"].min():
+        return
+    stale = []
+    for row in rows:
+        below = np.fromiter(each.below(int(row["index"])) or (), np.uint64)
+        at = np.minimum(np.searchsorted(before.done, below), len(before.done) - 1)
+        is_there = before.done[at] == below
+        if (before.finished[at][is_there] > row["finished"]).any():
+            stale.append(int(row["index"]))
+    ledger.drop(stale)
 
 
 def _look_of(job: Job) -> Callable[[Sequence[int]], None]:

@@ -166,6 +166,8 @@ class PredictionJob:
                 self.targets[data_idx][box.output].settle(box.values)
                 write_block(self.targets[data_idx][box.output], box.region, box.values)
             digest = digest_of(*(self._as_stored(data_idx, box) for box in boxes))
+            # Before its levels: what is made of a block is not older than it.
+            finished = time.time()
             if self.levels and self.levels[data_idx]:
                 values = [box.values for box in boxes]
                 at = index - self._ends[data_idx]
@@ -181,7 +183,7 @@ class PredictionJob:
             bytes_read=tally.bytes_read,
             bytes_written=sum(box.values.nbytes for box in boxes),
             seconds=time.perf_counter() - begin,
-            finished=time.time(),
+            finished=finished,
             absent=tally.absent,
         )
         return own, *further
@@ -253,6 +255,12 @@ class WrittenLevel:
         )
 
 
+def boxes_of(outputs: Sequence[Dimensions], region: Region) -> list[Region]:
+    """A region of the first array, and all channels of it in the others."""
+    first, *others = outputs
+    return [region, *(dims.counterpart(first, region) for dims in others)]
+
+
 def write_level(
     arrays: Sequence[StoredArray],
     outputs: Sequence[Dimensions],
@@ -266,9 +274,9 @@ def write_level(
     WriteError
         If it cannot be written, also after a while.
     """
-    for array, dims, each in zip(arrays, outputs, values, strict=True):
+    for array, box, each in zip(arrays, boxes_of(outputs, region), values, strict=True):
         array.settle(each)
-        write_block(array, dims.counterpart(outputs[0], region), each)
+        write_block(array, box, each)
     channels = outputs[0].channel_part(region)
     return WrittenLevel(
         digest_of(*values),

@@ -132,6 +132,13 @@ class Ledger:
         """Of all records, by ascending index."""
         return np.concatenate([record.receipts() for record in self._records])
 
+    def drop(self, indices: Sequence[int]) -> None:
+        """Forget stored receipts of blocks, which are to be computed again."""
+        for number, record in enumerate(self._records):
+            theirs = [index for index in indices if self._number(index) == number]
+            if theirs:
+                record.drop(theirs)
+
     def left(self, index: int) -> bytes | None:
         """What a block left beside its receipt."""
         return self._records[self._number(index)].left(index)

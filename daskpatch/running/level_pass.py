@@ -29,7 +29,7 @@ from ..receipts import (
 from ..store import Location, StoredArray, existing_array
 from ..support import Pacing
 from ..values import Downsample, downsampled
-from .job import FusedLevel, write_level
+from .job import FusedLevel, boxes_of, write_level
 from .passes import Ends, Leavings, Pass
 from .run import Run
 
@@ -104,6 +104,15 @@ class LevelPass(Pass):
     def _created(self, data_idx: int, level: Level, pacing: Pacing) -> tuple[StoredArray, ...]:
         recipe, io = self.decided.recipe, self.decided.options.limits.io
         arrays = create_level(self.target, recipe, data_idx, level, io=io)
+        grid = self.grids[self.members.index(data_idx)]
+        unit = arrays[0].shards or arrays[0].chunks
+        for cell, u, count in zip(grid.cell_shape, unit, grid.counts, strict=True):
+            if count > 1 and cell % u:
+                raise ValueError(
+                    f"Level {self.number} of the output, {arrays[0].location.name}, was edited "
+                    f"since it was begun: its blocks of {grid.cell_shape} are no whole {unit}. Put "
+                    "its metadata right, or give overwrite=True to start anew."
+                )
         return tuple(array.with_delays(pacing.delays) for array in arrays)
 
     @property
@@ -276,10 +285,10 @@ class LevelJob:
         begin = time.perf_counter()
         image, region = self.place(index)
         made, bytes_read = [], 0
-        for finer, dims, factors, how in zip(
-            image.finer, image.outputs, image.factors, self.methods, strict=True
+        boxes = boxes_of(image.outputs, region)
+        for finer, box, factors, how in zip(
+            image.finer, boxes, image.factors, self.methods, strict=True
         ):
-            box = dims.counterpart(image.outputs[0], region)
             values = finer.read(finer_region(box, factors, finer.shape).slices)
             bytes_read += values.nbytes
             made.append(downsampled(values, factors, how))

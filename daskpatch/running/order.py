@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from ..deciding import Decided
+from ..receipts import Record
 from .level_pass import level_passes
 from .passes import Pass
-from .prediction_pass import PredictionPass
+from .prediction_pass import PredictionPass, with_levels
 from .statistics_cache import StatisticsCache
 from .statistics_pass import StatisticsPass
 
 
-def passes_in_order(decided: Decided, measured: StatisticsCache, n_threads: int) -> list[Pass]:
-    """What a run does, with so many threads in a process."""
+def passes_in_order(
+    decided: Decided, measured: StatisticsCache, n_threads: int, *, resumes: bool = False
+) -> list[Pass]:
+    """What a run does, with so many threads in a process.
+
+    One that resumes has the levels that it began with.
+    """
+    if resumes and decided.target is not None:
+        places = [arrays[0] for arrays in decided.target.places(decided.recipe)]
+        decided = with_levels(decided, [Record(place).document() for place in places])
     prediction = PredictionPass(decided, measured, side_by_side=n_threads > 1)
     levels = level_passes(decided, prediction.grids) if decided.target is not None else ()
     if not decided.recipe.normalize.measures:

@@ -152,7 +152,7 @@ class PassRun:
             self._claim.works_on(self._pass.name, dict)
             self._interruption.is_heeded = False
         self._totals.seconds += time.perf_counter() - begin
-        self._totals.skipped += len(before) - self._n_along
+        self._totals.skipped += max(len(before) - self._n_along, 0)
         self._totals.retried += window.retried
         if interrupted is not None and not interrupted.args:
             # Python's own says nothing, and a notebook shows it as it is.

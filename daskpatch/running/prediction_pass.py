@@ -32,7 +32,7 @@ from ..image import (
     with_delays,
 )
 from ..model import ModelError, restore_threads
-from ..output import Layout, Shown, Target, check_own, create_arrays, is_lossy
+from ..output import KnownLevels, Layout, Shown, Target, check_own, create_arrays, is_lossy
 from ..patching import TileStrategy
 from ..receipts import (
     ArrayRecord,
@@ -272,6 +272,7 @@ class PredictionPass(Pass):
                 )
             },
             levels=tuple(level.factors[0] for level in self.decided.pyramid.images[number]),
+            downsample=self.decided.pyramid.methods,
         )
 
     def as_begun(self, documents: Sequence[Document]) -> PredictionPass:
@@ -285,7 +286,7 @@ class PredictionPass(Pass):
         decided = self.decided
         for number, document in enumerate(documents):
             decided = self._compared(number, document, decided)
-        decided = _with_levels(decided, documents)
+        decided = with_levels(decided, documents)
         found = [d.statistics for d in documents if isinstance(d, RunDocument)]
         statistics = tuple(one for one in found if one is not None)
         if len(statistics) == len(found) and decided.recipe.normalize.measures:
@@ -486,17 +487,23 @@ class PredictionPass(Pass):
         return decide_anew(decided, options, target)
 
 
-def _with_levels(decided: Decided, documents: Sequence[Document]) -> Decided:
+def with_levels(decided: Decided, documents: Sequence[Document | None]) -> Decided:
     """The same, with the recorded levels: what sources say of their scale may be edited."""
     recorded = {
-        number: document.levels
+        number: document
         for number, document in enumerate(documents)
         if isinstance(document, RunDocument) and document.levels is not None
     }
-    planned = decided.pyramid.images
-    if all(tuple(e.factors[0] for e in planned[n]) == levels for n, levels in recorded.items()):
+    factors = {number: tuple(document.levels or ()) for number, document in recorded.items()}
+    methods: Any = next((d.downsample for d in recorded.values() if d.downsample), ())
+    planned = decided.pyramid
+    if methods in ((), planned.methods) and all(
+        tuple(level.factors[0] for level in planned.images[number]) == levels
+        for number, levels in factors.items()
+    ):
         return decided
-    return decide_anew(decided, decided.options, decided.target, levels=recorded)
+    known = KnownLevels(factors, methods)
+    return decide_anew(decided, decided.options, decided.target, levels=known)
 
 
 def _with_name(told: object, name: str) -> object:

@@ -72,16 +72,20 @@ def mend(
     # Nobody may write receipts while some are taken back.
     with Claim(run.images[0].record, Part()):
         for image in run.images:
-            doubtful = {i for i in bad[PREDICTION] if i in image.blocks.indices}
-            image.record.drop(sorted(doubtful))
             finer = image.blocks
+            doubtful = {i for i in bad[PREDICTION] if i in finer.indices}
+            dropped = [(finer, doubtful)]
             for level in run.levels_of(image):
                 doubtful = {
                     *(i for i in bad.get(level.name, ()) if i in level.indices),
                     *_computed_of(finer, doubtful, level),
                 }
-                level.record.drop(sorted(doubtful))
+                dropped.append((level, doubtful))
                 finer = level
+            # The coarsest first: cut short in between, what is made of a bad block is bad, too.
+            for blocks, indices in reversed(dropped):
+                if blocks.record.document() is not None:
+                    blocks.record.drop(sorted(indices))
     return planned.run(resume=True, progress=progress)
 
 

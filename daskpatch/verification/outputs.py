@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from ..geometry import Dimensions, Factors, Region, RegularGrid
+from ..geometry import Dimensions, Factors, Region, RegularGrid, coarser_shape
 from ..receipts import ArrayRecord, PassDocument, Record, RunDocument, array_paths
 from ..running import LEVEL
 from ..store import (
@@ -215,7 +215,8 @@ def _dimensions(array: ArrayRecord) -> Dimensions:
 def _further(images: tuple[RecordedImage, ...]) -> Iterator[RecordedBlocks]:
     """The blocks of further passes, whose records lie beside those of the images."""
     for image in images:
-        for name in image.record.passes():
+        names = image.record.passes()
+        for name in names:
             record = Record(image.record.location, name)
             document = record.document()
             if isinstance(document, PassDocument):
@@ -234,6 +235,28 @@ def _further(images: tuple[RecordedImage, ...]) -> Iterator[RecordedBlocks]:
                     first=document.blocks.first,
                     factors=_factors(document),
                 )
+        yield from _unbegun_levels(image, names)
+
+
+def _unbegun_levels(image: RecordedImage, names: Collection[str]) -> Iterator[RecordedBlocks]:
+    """Levels that the run was to build, and of which there is no record yet: one block each."""
+    (dims, *_), blocks = image.blocks.dimensions, image.blocks
+    shape = dims.shape
+    for number, factors in enumerate(image.document.levels or (), 1):
+        shape, name = coarser_shape(shape, factors), f"{LEVEL}{number}"
+        if name not in names:
+            yield RecordedBlocks(
+                name=name,
+                record=Record(image.record.location, name),
+                locations=(),
+                arrays=(),
+                dimensions=(),
+                dtypes=(),
+                fill_values=(),
+                grid=RegularGrid.clipped(shape, shape),
+                first=blocks.first,
+                factors=factors,
+            )
 
 
 def _places(location: Location) -> Iterator[Location]:
