@@ -338,7 +338,7 @@ def test_an_edited_scale_of_the_source_changes_no_run(tmp_path, rng, cut, then):
     assert daskpatch.verify(out, progress=False).ok
 
 
-@pytest.mark.parametrize("limits", [{"threads": 1, "memory_limit": "4GiB"}, {"threads": 8}])
+@pytest.mark.parametrize("limits", [{"threads": 1, "memory_limit": "4GiB"}])
 def test_other_threads_and_memory_go_on_with_levels(tmp_path, rng, limits):
     values = rng.random((40, 200, 200)).astype("f4")
     source = image(tmp_path / "in.zarr", values)
@@ -487,7 +487,7 @@ import daskpatch
 from example_models import double
 
 source, out, *sizes = sys.argv[1:]
-sizes = {"patch_size": 20, "block_shape": 64} if sizes else {"chunks": 4, "block_shape": 4}
+sizes = {"patch_size": 20, "block_shape": 64} if sizes else {"chunks": 8, "block_shape": 8}
 daskpatch.predict(
     source, double, out, pyramid=2, overlaps=4, threads=1, progress=False,
     pacing=daskpatch.Pacing(flush=0.0), **{"patch_size": 16, **sizes},
@@ -507,7 +507,7 @@ def test_levels_go_on_after_a_kill(tmp_path, source, values, level, cut):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    words = FUSED if cut is FUSED else {"chunks": 4}
+    words = FUSED if cut is FUSED else {"chunks": 8}
     plan = daskpatch.plan(source, double, out, pyramid=2, **{**TILES, **words})
     report = plan.run(resume=True, progress=False)
     assert report.skipped > 0
