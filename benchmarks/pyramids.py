@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import PeakMemory, alternated, ratio, seconds
+from measuring import alternated, ratio, seconds
 from volumes import microscopy
 
 import daskpatch
@@ -33,18 +33,13 @@ def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
         return seconds(lambda: planned[kind].run(progress=False))
 
     figures = alternated({kind: partial(taken, kind) for kind in PYRAMIDS}, 1 if smoke else 5)
-    rows = []
-    for kind, plan in planned.items():
-        with PeakMemory() as memory:
-            plan.run(progress=False)
-        rows.append(
-            {
-                "pyramid": kind,
-                "levels": len(plan.to_dict()["levels"][0]),
-                "s": float(np.median(figures[kind])),
-                "of none": ratio(figures, kind, "none"),
-                "peak MB": memory.peak / 1e6,
-                "plan MB": plan.peak_memory / 1e6,
-            }
-        )
-    return rows
+    return [
+        {
+            "pyramid": kind,
+            "levels": len(plan.to_dict()["levels"][0]),
+            "s": float(np.median(figures[kind])),
+            "of none": ratio(figures, kind, "none"),
+            "plan MB": plan.peak_memory / 1e6,
+        }
+        for kind, plan in planned.items()
+    ]
