@@ -10,7 +10,7 @@ from .axis import (
     representatives,
 )
 from .coordinates import Coordinates
-from .dimensions import Dimensions, check_axes, check_count, example_axes
+from .dimensions import Dimensions, check_axes, check_count, counterparts, example_axes
 from .levels import (
     Factors,
     FactorsLike,

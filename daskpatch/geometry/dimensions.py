@@ -7,7 +7,7 @@ slowest, then T, then Z where the model is 2-D and Z is folded in.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -143,6 +143,17 @@ class Dimensions:
 
     def _select(self, values: tuple[int, ...], axes: str) -> tuple[int, ...]:
         return tuple(values[self.axes.index(a)] for a in axes)
+
+
+def counterparts(outputs: Sequence[Dimensions], region: Region) -> list[Region]:
+    """A box of the first of several arrays that differ in channels, and what it is in each.
+
+    >>> one, many = Dimensions("CYX", (2, 8, 8), 2), Dimensions("CYX", (3, 8, 8), 2)
+    >>> [box.shape for box in counterparts([one, many], Region((0, 0, 4), (1, 4, 8)))]
+    [(1, 4, 4), (3, 4, 4)]
+    """
+    first, *others = outputs
+    return [region, *(dims.counterpart(first, region) for dims in others)]
 
 
 def check_axes(axes: str, shape: tuple[int, ...]) -> str:

@@ -21,13 +21,11 @@ def set_at_run_time(module: ModuleType, file: Path) -> dict[str, object]:
         for name, value in vars(module).items()
         if not name.startswith("__")
         and not isinstance(value, ModuleType | type | FunctionType)
-        and _is_other(literals.get(name), value, is_named=name in literals)
+        and (name not in literals or _is_other(literals[name], value))
     }
 
 
-def _is_other(literal: object, value: object, *, is_named: bool) -> bool:
-    if not is_named:
-        return True
+def _is_other(literal: object, value: object) -> bool:
     if literal is _NOT_LITERAL:
         return False
     return type(literal) is not type(value) or repr(literal) != repr(value)

@@ -69,7 +69,7 @@ def create_arrays(
         own = {KEY: {**told, **_of_image(provenance, data_idx)}}
         for group in _groups(target, image, places):
             ensure_group(group, attributes=own, zarr_format=version)
-        primary, *_ = outputs = recipe.outputs[data_idx]
+        outputs = recipe.outputs[data_idx]
         arrays = [
             _existing(place, dims, dtype, layout_of)
             or _create(
@@ -85,7 +85,7 @@ def create_arrays(
                 places,
                 outputs,
                 recipe.dtypes,
-                [layout, *(layout.counterpart(primary, dims) for dims in outputs[1:])],
+                layout.of_each(outputs),
                 strict=True,
             )
         ]
@@ -107,7 +107,8 @@ def create_level(
 ) -> tuple[StoredArray, ...]:
     """The arrays of a level of an image; those that are not there yet are created."""
     places = target.level_places(recipe, level.number)[data_idx]
-    named = zip(places, level.outputs, level.layouts, recipe.dtypes, strict=True)
+    layouts = level.layout.of_each(level.outputs)
+    named = zip(places, level.outputs, layouts, recipe.dtypes, strict=True)
     made = []
     for place, dims, layout, dtype in named:
         array = _existing_level(place, dims, dtype) or _create(

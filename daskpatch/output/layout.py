@@ -46,6 +46,11 @@ class Layout:
         shards = None if self.shards is None else converted(self.shards)
         return Layout(converted(self.chunks), shards, converted(self.block_shape))
 
+    def of_each(self, outputs: Sequence[Dimensions]) -> list[Layout]:
+        """Of each of several arrays; this one is the first's."""
+        first, *others = outputs
+        return [self, *(self.counterpart(first, dims) for dims in others)]
+
 
 @dataclass(frozen=True, slots=True)
 class BlockBudget:

@@ -63,12 +63,6 @@ class Level:
     grid: RegularGrid
     is_fused: bool
 
-    @property
-    def layouts(self) -> list[Layout]:
-        """Of each array."""
-        first, *others = self.outputs
-        return [self.layout, *(self.layout.counterpart(first, dims) for dims in others)]
-
 
 @dataclass(frozen=True)
 class KnownLevels:
@@ -336,8 +330,9 @@ def _separate(
 def _bytes_of(level: Level, recipe: Recipe, methods: tuple[Downsample, ...]) -> int:
     """What a thread holds for a block: the result, and where it is read, what it is made of."""
     needed = []
+    layouts = level.layout.of_each(level.outputs)
     for dims, layout, factors, dtype, how in zip(
-        level.outputs, level.layouts, level.factors, recipe.dtypes, methods, strict=True
+        level.outputs, layouts, level.factors, recipe.dtypes, methods, strict=True
     ):
         block = Region((0,) * len(dims.shape), tuple(map(min, layout.block_shape, dims.shape)))
         finer = tuple(n * f for n, f in zip(dims.shape, factors, strict=True))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..block import OutputBox, Prediction, Tally, Workspace, block_grid, block_grids, fill_region
 from ..engine import Job, is_written_off
-from ..geometry import Dimensions, Factors, Region, RegularGrid
+from ..geometry import Dimensions, Factors, Region, RegularGrid, counterparts
 from ..image import look_at_all
 from ..model import single_threaded
 from ..receipts import ClaimedError, Permit, Receipt, digest_of
@@ -205,9 +205,8 @@ class PredictionJob:
 
     def _boxes(self, data_idx: int, region: Region) -> Iterator[AbstractContextManager[OutputBox]]:
         """The block's box of each array, with room for its voxels."""
-        first, *_ = self.prediction.outputs[data_idx]
-        for output, dims in enumerate(self.prediction.outputs[data_idx]):
-            place = region if output == 0 else dims.counterpart(first, region)
+        places = counterparts(self.prediction.outputs[data_idx], region)
+        for output, place in enumerate(places):
             yield self._box(output, place)
 
     @contextmanager
@@ -255,12 +254,6 @@ class WrittenLevel:
         )
 
 
-def boxes_of(outputs: Sequence[Dimensions], region: Region) -> list[Region]:
-    """A region of the first array, and all channels of it in the others."""
-    first, *others = outputs
-    return [region, *(dims.counterpart(first, region) for dims in others)]
-
-
 def write_level(
     arrays: Sequence[StoredArray],
     outputs: Sequence[Dimensions],
@@ -274,7 +267,7 @@ def write_level(
     WriteError
         If it cannot be written, also after a while.
     """
-    for array, box, each in zip(arrays, boxes_of(outputs, region), values, strict=True):
+    for array, box, each in zip(arrays, counterparts(outputs, region), values, strict=True):
         array.settle(each)
         write_block(array, box, each)
     channels = outputs[0].channel_part(region)

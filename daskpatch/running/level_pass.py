@@ -14,7 +14,7 @@ import numpy as np
 
 from ..deciding import Decided, Memory
 from ..engine import Job
-from ..geometry import Dimensions, Factors, Region, RegularGrid, finer_region
+from ..geometry import Dimensions, Factors, Region, RegularGrid, counterparts, finer_region
 from ..image import look_at_all
 from ..output import Level, Target, create_level, list_level
 from ..receipts import (
@@ -29,7 +29,7 @@ from ..receipts import (
 from ..store import Location, StoredArray, existing_array
 from ..support import Pacing
 from ..values import Downsample, downsampled
-from .job import FusedLevel, boxes_of, write_level
+from .job import FusedLevel, write_level
 from .passes import Ends, Leavings, Pass
 from .run import Run
 
@@ -285,7 +285,7 @@ class LevelJob:
         begin = time.perf_counter()
         image, region = self.place(index)
         made, bytes_read = [], 0
-        boxes = boxes_of(image.outputs, region)
+        boxes = counterparts(image.outputs, region)
         for finer, box, factors, how in zip(
             image.finer, boxes, image.factors, self.methods, strict=True
         ):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry import Dimensions, Factors, Region, RegularGrid, coarser_shape
+from ..geometry import Dimensions, Factors, Region, RegularGrid, coarser_shape, counterparts
 from ..receipts import ArrayRecord, PassDocument, Record, RunDocument, array_paths
 from ..running import LEVEL
 from ..store import (
@@ -70,8 +70,7 @@ class RecordedBlocks:
         region = self.grid.cell(index - self.first)
         if not self.dimensions:
             return [region] * len(self.arrays)
-        primary, *others = self.dimensions
-        return [region, *(dims.counterpart(primary, region) for dims in others)]
+        return counterparts(self.dimensions, region)
 
 
 @dataclass(frozen=True)
