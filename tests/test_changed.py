@@ -407,6 +407,10 @@ def test_an_image_that_grew_or_shrank_after_it_was_consolidated(tmp_path, image,
     kept = min(planes, len(image))
     np.testing.assert_array_equal(plan.view[:kept], image[:kept] * 2)
     assert daskpatch.open_image(zarr.open_group(path)).data_shape == (1, 1, planes, 40, 40)
+    member = zarr.open_group(path)["0"]
+    assert member.shape == image.shape
+    with pytest.warns(UserWarning, match=f"was opened as .*, and is .{planes}, 40, 40"):
+        assert daskpatch.open_image(member, axes="ZYX").data_shape == (1, 1, planes, 40, 40)
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -101,6 +101,7 @@ def test_predict_writes_several_arrays(run, stored, volume):
         (["--scale", "0"], "scale is '0'"),
         (["--probe", "none.json"], "no probe at none.json"),
         (["--patch-size", "automatic"], "no integer"),
+        (["--timeout", "soon"], "no number of seconds such as 60"),
         (["--stitch", "mean"], "mean"),
     ],
     ids=str,

@@ -81,6 +81,8 @@ def test_an_image_of_an_image(tmp_path, source, values, version):
     for place in (out, out / "0"):
         assert daskpatch.verify(place, progress=False).ok
         assert daskpatch.status(place).done == report.done
+    with pytest.raises(FileExistsError, match=r"an array of an OME-Zarr image .* name the image"):
+        daskpatch.predict(source, double, out / "0", resume=True, **TILES)
 
 
 @pytest.mark.parametrize("ome", [None, True, False, "0.4", "0.5"])

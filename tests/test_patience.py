@@ -237,7 +237,7 @@ def test_objects_of_one_file_system_share_its_sessions(tmp_path):
     import fsspec
 
     fs = fsspec.filesystem("http", asynchronous=True, skip_instance_cache=True)
-    stores = [Objects(locate(FsspecStore(fs, path="http://h/a")))._store.fs for _ in range(3)]
+    stores = [Objects(locate(FsspecStore(fs, path="h/a")))._store._store.fs for _ in range(3)]
     assert stores[0] is stores[1] is stores[2]
     assert stores[0] is not fs
 
@@ -249,3 +249,48 @@ def test_an_output_in_a_folder_that_is_not_there_yet_waits_for_nothing(rng, tmp_
         daskpatch.predict(image, np.negative, out, axes="YX", patch_size=16, progress=False)
     assert "again in" not in caplog.text
     np.testing.assert_array_equal(zarr.open_array(out, mode="r")[...], -image)
+
+
+# What was allowed before
+
+
+class Denying(WrapperStore):
+    """Denies calls of a kind for a while, from the n-th on."""
+
+    denied = ""
+    first, tries = 8, 3
+    calls = 0
+
+    def _with_store(self, store):
+        return type(self)(store)
+
+    def _deny(self, kind, key):
+        if kind != Denying.denied or not key.startswith("c/"):
+            return
+        Denying.calls += 1
+        if self.first <= Denying.calls < self.first + self.tries:
+            raise OSError(30, "Read-only file system") if kind == "set" else PermissionError("403")
+
+    async def get(self, key, prototype, byte_range=None):
+        self._deny("get", key)
+        return await self._store.get(key, prototype, byte_range)
+
+    async def set(self, key, value):
+        self._deny("set", key)
+        await self._store.set(key, value)
+
+
+@pytest.mark.parametrize("kind", ["get", "set"])
+def test_a_store_that_denies_for_a_while_what_it_allowed_is_waited_for(
+    image, tmp_path, monkeypatch, kind
+):
+    monkeypatch.setattr(Denying, "calls", 0)
+    save(tmp_path / "in.zarr", image, chunks=(16, 16))
+    source = Denying(LocalStore(tmp_path / "in.zarr", read_only=True))
+    output = Denying(LocalStore(tmp_path / "out.zarr"))
+    tiles = {word: value for word, value in TILES.items() if word != "progress"}
+    plan = daskpatch.plan(source, np.negative, output, threads=1, **tiles)
+    monkeypatch.setattr(Denying, "denied", kind)
+    plan.run(progress=False, pacing=QUICK, retries=0)
+    assert Denying.calls > Denying.first + Denying.tries
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), -image)

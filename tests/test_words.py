@@ -221,6 +221,15 @@ def test_axes_in_another_order_are_told_of(here):
         daskpatch.plan("in.zarr", double, axes="XY", **TILES)
 
 
+def test_axes_against_names_of_which_some_are_not_understood_are_told_of(here, rng):
+    named = zarr.create_array(
+        "named.zarr", data=rng.random((32, 32)), chunks=(16, 16), dimension_names=["x", "other"]
+    )
+    with pytest.warns(UserWarning, match="says of itself that it is 'x, other'"):
+        daskpatch.open_image(named, axes="YX")
+    assert daskpatch.open_image(named, axes="XY").data_shape == (1, 1, 32, 32)
+
+
 def test_an_output_with_a_run_names_resume(here):
     daskpatch.predict("in.zarr", double, "out.zarr", progress=False, **TILES)
     with pytest.raises(FileExistsError, match="exists; give resume=True to go on with its run"):

@@ -127,7 +127,7 @@ def open_stack(
         if axes is not None:
             raise
         raise ValueError(f"What {name} says of its axes does not fit it: {error}") from None
-    _warn_of_axes(checked, known, shape, name)
+    _warn_of_axes(checked, found, shape)
     if 0 in shape:
         raise ValueError(f"{name} is empty: its shape is {shape}.")
     if max(shape) > _LONGEST:
@@ -183,9 +183,12 @@ def as_image(name: str, image: object) -> int | str | None:
     return operator.index(image)
 
 
-def _warn_of_axes(axes: str, known: str | None, shape: tuple[int, ...], name: str) -> None:
-    colours = known is not None and known.endswith("S") and axes == f"{known[:-1]}C"
-    if known is not None and axes != known and not colours:
+def _warn_of_axes(axes: str, found: Found, shape: tuple[int, ...]) -> None:
+    name, letters = found.name, found.letters
+    is_colours = letters[-1:] == ("S",) and axes.endswith("C")
+    said = letters[:-1] if is_colours else letters
+    if any(said_one not in (None, axis) for said_one, axis in zip(said, axes, strict=False)):
+        known = found.axes or ", ".join(map(str, found.axis_names or ()))
         warnings.warn(
             f"axes is {axes!r}, and {name} says of itself that it is {known!r}; axes counts. Leave "
             "it out if that is right.",
@@ -211,9 +214,14 @@ class Found:
     ome: OmeImage | None = None
 
     @property
+    def letters(self) -> tuple[str | None, ...]:
+        """A letter for each axis that has a name which is understood, None for the others."""
+        return tuple(_NAMES.get(name.lower()) for name in self.axis_names or ())
+
+    @property
     def axes(self) -> str | None:
         """Letters for the names of axes, if all of them are understood."""
-        letters = [_NAMES.get(name.lower()) for name in self.axis_names or ()]
+        letters = self.letters
         if not letters or None in letters or len(set(letters)) != len(letters):
             return None
         return "".join(map(str, letters))

@@ -99,7 +99,7 @@ class TorchModel:
             getattr(getattr(state, "device", None), "type", "cpu") != "cpu"
             for state in module.state_dict().values()
         ):
-            state["module_or_path"] = copy.deepcopy(module).cpu()
+            state["module_or_path"] = _copied(module).cpu()
         return state
 
 
@@ -239,5 +239,18 @@ def _on_device(module: Any, device: Any) -> Any:
     )
     if moves or any(part.training for part in module.modules()):
         # The user may go on training theirs.
-        module = copy.deepcopy(module).eval().to(device)
+        module = _copied(module).eval().to(device)
     return module
+
+
+def _copied(module: Any) -> Any:
+    """A module of its own; what it holds may be of kinds that have no copies."""
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:  # copying runs code of any class
+        needed = "needed is one that can, to be put into evaluation mode on its device"
+        raise ValueError(
+            f"The module {type(module).__name__} cannot be copied ({type(error).__name__}: "
+            f"{said_by(error)}); {needed}. Make what it holds when it is used, or pass "
+            "module.eval(), on that device."
+        ) from error

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
+from pathlib import PurePath
 from typing import Any, ClassVar, NoReturn
 from uuid import uuid4
 
@@ -161,6 +162,12 @@ class PredictionPass(Pass):
         begun = [Record(place).document() for place in self.places]
         # Of a series that lost members the others go on, and those are computed again.
         if is_taken and not any(begun):
+            if Record(self.target.location).document() is not None:
+                image = PurePath(self.target.name).parent
+                raise FileExistsError(
+                    f"{self.target.name} is an array of an OME-Zarr image that daskpatch wrote; "
+                    f"name the image, {image}."
+                )
             raise FileExistsError(
                 f"{self.target.name} exists and has no record of a run that could be resumed; give "
                 "another output, or overwrite=True to delete it first."

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeGuard
 
 import zarr
@@ -15,10 +16,12 @@ from zarr.types import AnyArray
 
 from ..support import counted, shown
 from .arrays import StoredArray
+from .backoff import at_first
 from .location import Location, locate
 from .nodes import existing_node, members_of_group, open_node, without_consolidated
 from .ome import OmeImage, OmeLevel, is_ome, ome_images
 from .plates import Collection, collection_of
+from .reopening import reopened
 
 _LISTED = 200
 """Letters of names that are told."""
@@ -125,10 +128,27 @@ def _level(image: OmeImage, level: int, name: str) -> OmeLevel:
 def _opened(source: StoreLike, location: Location) -> AnyArray | zarr.Group:
     """What a source stands for; what is open is not looked for again, where it would be missed."""
     if isinstance(source, zarr.Array):
-        return source
+        return _as_stored(source, location)
     if isinstance(source, zarr.Group):
         return without_consolidated(source)
     return open_node(location)
+
+
+def _as_stored(array: AnyArray, location: Location) -> AnyArray:
+    """The array as its store has it: of a consolidated group it may have been another once."""
+    try:
+        stored = at_first(partial(reopened, array), f"Opening {location.name}")
+    except Exception:  # noqa: BLE001 (what cannot be opened again is told of when it is read)
+        return array
+    if stored.shape == array.shape:
+        return array
+    warnings.warn(
+        f"{location.name} was opened as {array.shape}, and is {stored.shape}, which is what is "
+        "used; was it opened long ago, or through a group with consolidated metadata that are "
+        "older? Write these again: zarr.consolidate_metadata(store).",
+        stacklevel=5,
+    )
+    return stored
 
 
 def _members_in_words(group: zarr.Group, name: str) -> str:

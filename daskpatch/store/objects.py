@@ -19,6 +19,7 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, Wrap
 
 from .backoff import CHECK_REMOTE, DELAYS, with_backoff, with_backoff_async
 from .location import Location
+from .withdrawal import RememberingStore
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ class Objects:
         self.location = location
         self.delays = delays
         location.check_process()
-        self._store = _own(location.store)
+        self._store: Store = RememberingStore(_own(location.store))
         self._prefix = f"{location.path}/" if location.path else ""
 
     @property

@@ -11,6 +11,7 @@ from zarr.storage import WrapperStore
 
 from .absence import notice
 from .backoff import DELAYS, with_backoff_async
+from .withdrawal import kind_of
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ class PatientStore(WrapperStore[Store]):
         await self._insist("Deleting", key, lambda: self._store.delete(key))
 
     async def _insist(self, what: str, key: str, call: Callable[[], Awaitable[T]]) -> T:
-        where = f"{what} {key} in {type(self._store).__name__}"
+        where = f"{what} {key} in {kind_of(self._store)}"
         # On zarr's event loop: others' requests go on while this one waits.
         return await with_backoff_async(call, where, self._delays)
 

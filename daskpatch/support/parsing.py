@@ -119,7 +119,7 @@ CHANNELS = Parser("i[,i…]", _indices_or_names, "holds an empty entry; needed i
 INTEGER = Parser("n", int, "is no integer")
 NUMBER = Parser("x", float, "is no number")
 # 60, 0.5 or inf
-SECONDS = Parser("seconds", _seconds, "is no number of seconds, 0 or more")
+SECONDS = Parser("seconds", _seconds, "is no number of seconds such as 60")
 # flips, or flips,rot90
 KINDS = Parser("kind[,kind]", _names)
 # 2, or 1,1/4,1/4

@@ -1,6 +1,7 @@
 """PyTorch modules: equal to the whole image, on every way there is to name one."""
 
 import io
+import math
 import os
 import pickle
 import re
@@ -520,3 +521,12 @@ def test_a_network_of_three_axes_is_not_given_tiles_of_two():
             return self.layer(x[:, :, None])[:, :, 0]
 
     assert daskpatch.plan(colours, OfPlanes(), axes="CYX", patch_size=16).array.shape == (1, 32, 32)
+
+
+def test_a_module_that_has_no_copies_is_evaluated_by_its_owner():
+    module = torch.nn.Conv2d(1, 1, 1)
+    module.library = math
+    options = {"axes": "YX", "patch_size": 16}
+    with pytest.raises(ValueError, match=r"Conv2d cannot be copied .*pass module\.eval\(\)"):
+        daskpatch.plan(np.zeros((32, 32), "f4"), module, **options)
+    daskpatch.plan(np.zeros((32, 32), "f4"), module.eval(), **options)

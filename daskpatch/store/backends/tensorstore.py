@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
 from itertools import islice, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from ..absence import notice
 from ..backoff import Lasts, lasts_anywhere, with_backoff
 from ..forked import is_inherited, refuse_inherited
 from ..location import Location, locate
+from ..withdrawal import is_denial, withdrawn
 from .protocol import Box, Handle
+
+T = TypeVar("T")
 
 _PURPOSE = "io='tensorstore'"
 
@@ -72,6 +75,7 @@ class _TensorStoreHandle:
         lasts: Lasts,
     ) -> None:
         self._folder, self._delays, self._lasts = folder, delays, lasts
+        self._worked: set[str] = set()
         self._spec = {
             "driver": "zarr3" if array.metadata.zarr_format == 3 else "zarr",
             "kvstore": {"driver": "file", "path": f"{folder}/"},
@@ -94,7 +98,7 @@ class _TensorStoreHandle:
             values = self._read(box)
             return self._read_by_chunk(box) if values is None else values
 
-        return with_backoff(attempt, f"Reading {self._folder}", self._delays, self._lasts)
+        return self._insist("Reading", attempt)
 
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
         # Instead of copying the values tensorstore may refer to them, even after the commit that
@@ -106,7 +110,20 @@ class _TensorStoreHandle:
         def attempt() -> None:
             self._writer[box].write(values, can_reference_source_data_indefinitely=refers).result()
 
-        with_backoff(attempt, f"Writing {self._folder}", self._delays, self._lasts)
+        self._insist("Writing", attempt)
+
+    def _insist(self, what: str, call: Callable[[], T]) -> T:
+        def attempt() -> T:
+            try:
+                result = call()
+            except Exception as error:
+                if what in self._worked and is_denial(error):
+                    raise withdrawn(error) from None
+                raise
+            self._worked.add(what)
+            return result
+
+        return with_backoff(attempt, f"{what} {self._folder}", self._delays, self._lasts)
 
     def _read(self, box: Box) -> NDArray[np.generic] | None:
         """The values of a box; None where a chunk is absent."""

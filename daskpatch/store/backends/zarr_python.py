@@ -10,6 +10,7 @@ from ..backoff import lasts_anywhere
 from ..location import Location, locate
 from ..patience import PatientStore
 from ..reopening import reopened
+from ..withdrawal import RememberingStore
 from .protocol import Box, Handle
 
 
@@ -36,7 +37,7 @@ class ZarrPython:
 class _ZarrHandle:
     def __init__(self, array: AnyArray, delays: tuple[float, ...]) -> None:
         # Each object on its own: a box has many, and few boxes would ever be read at once.
-        store = PatientStore(array.store, delays=delays)
+        store = PatientStore(RememberingStore(array.store), delays=delays)
         self._array = reopened(array, store)
         # A store in memory may keep the very array that it is given.
         self._keeps_values = locate(array).lives_in_this_process
