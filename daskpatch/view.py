@@ -172,14 +172,15 @@ class View:
         signature = self.prediction.signature
         grid = self.prediction.grids[self.data_idx]
         place = dims.spatial_axes.index(name)
+        origin = dims.spatial_origin[place]
         low = [0] * dims.ndim
         high = [1] * dims.ndim
-        low[place], high[place] = start, stop
+        low[place], high[place] = origin + start, origin + stop
         region = signature.input_region(Region(tuple(low), tuple(high)))
         for index in touching(grid, region)[place]:
             tile = [a.tile(0) for a in grid.axes]
             tile[place] = grid.axes[place].tile(index)
-            edge = signature.kept(tuple(tile)).start[place]
+            edge = signature.kept(tuple(tile)).start[place] - origin
             if start < edge < stop:
                 yield edge
 

@@ -6,6 +6,7 @@ from .coverage import (
     Tile,
     bounding_box,
     bytes_decoded,
+    count_tiles,
     needed_along,
     needed_tiles,
     reaching,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +24,15 @@ def needed_tiles(recipe: Recipe, data_idx: int, region: Region) -> tuple[range, 
         needed_along(recipe, data_idx, axis, start, stop)
         for axis, (start, stop) in enumerate(zip(inside.start, inside.stop, strict=True))
     )
+
+
+def count_tiles(recipe: Recipe, data_idx: int) -> int:
+    """The tiles that the prediction of an image is made of, samples included."""
+    dims, grid = recipe.primary[data_idx], recipe.grids[data_idx]
+    if not dims.is_part:
+        return grid.n_tiles
+    needed = needed_tiles(recipe, data_idx, dims.spatial_part(Region.whole(dims.shape)))
+    return dims.n_samples * math.prod(map(len, needed))
 
 
 def needed_along(recipe: Recipe, data_idx: int, axis: int, start: int, stop: int) -> range:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from operator import sub
 from typing import Any
 
 import numpy as np
 
-from ..geometry import Dimensions, RegularGrid
+from ..geometry import Dimensions, Region, RegularGrid
 from ..image import ImageStack
 from ..model import OutputArray, Position, SharedModel, Signature
 from ..patching import TileGrid
@@ -77,6 +78,14 @@ class Recipe:
         """Whether a voxel comes from all tiles that reach it, not from one."""
         return self.stitch != "crop"
 
+    def covered(self, data_idx: int) -> tuple[int, ...]:
+        """Samples and (Z)YX size of what is predicted of an image, in its voxels."""
+        dims, image = self.primary[data_idx], self.images[data_idx]
+        if not dims.is_part:
+            return (image.data_shape[0], *image.data_shape[2:])
+        inside = self.signature.input_region(dims.spatial_part(Region.whole(dims.shape)))
+        return (dims.n_samples, *inside.shape)
+
     def prediction(self, statistics: Sequence[Statistics] | None = None) -> Prediction:
         """The prediction, once there is all that it takes.
 
@@ -131,7 +140,8 @@ def block_grid(recipe: Recipe, data_idx: int, block_shape: tuple[int, ...]) -> R
     come out of a tile that is computed there anyway.
     """
     dims, grid = recipe.outputs[data_idx][0], recipe.grids[data_idx]
-    starts = dims.spread(-1, -1, kept_of_last(recipe.signature, grid))
+    last = map(sub, kept_of_last(recipe.signature, grid), dims.spatial_origin)
+    starts = dims.spread(-1, -1, tuple(last))
     merge = tuple(
         # The end of the last tile would be a block of its own, for which the whole tile is
         # computed.

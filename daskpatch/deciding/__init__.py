@@ -9,7 +9,7 @@ from .identity import Code, Identity, code_identity, contents_before, identify
 from .limits import Limits, LimitsWords, available_memory
 from .memory import Memory, check_chunks, check_memory
 from .plan_options import KINDS, PlanOptions, PlanWords
-from .selection import RegionLike, Selection
+from .selection import Selection
 from .strategy import Tiling, bind_tiles
 from .tiles import Tiles, TilesLike, TilesWords, is_auto
 from .trial import Trial

@@ -39,7 +39,8 @@ def cost_of(recipe: Recipe, block_shape: tuple[int, ...]) -> Cost:
     kept = computed = read = bytes_in = bytes_out = 0.0
     for data_idx, image in enumerate(recipe.images):
         dims = recipe.primary[data_idx]
-        samples, channels, *spatial = image.data_shape
+        channels = image.data_shape[1]
+        samples, *spatial = recipe.covered(data_idx)
         voxels = float(samples)
         # Blocks that share out the channels each compute them all.
         tile_voxels = chunk_voxels = float(samples * _blocks_of_channels(dims, block_shape))
@@ -69,7 +70,7 @@ def visiting_order(recipe: Recipe, block_shape: tuple[int, ...]) -> tuple[int, .
     shared = dict.fromkeys(dims.axes, 0.0) | {"C": float("inf")}
     for axis, name in enumerate(dims.spatial_axes):
         _, read = _along_axis(recipe, 0, axis, block_shape)
-        shared[name] = read / recipe.images[0].data_shape[2 + axis]
+        shared[name] = read / recipe.covered(0)[1 + axis]
     return tuple(sorted(range(len(dims.axes)), key=lambda i: shared[dims.axes[i]]))
 
 
@@ -97,7 +98,7 @@ def _along_axis(
     block = blocks.cell_shape[place]
     period = math.lcm(block * scale.denominator, tiling.step * scale.numerator, chunk) // block
     for index, weight in _counted(count, period):
-        first, end = blocks.along(place, index)
+        first, end = (n + dims.spatial_origin[axis] for n in blocks.along(place, index))
         start = first * scale.denominator // scale.numerator
         stop = (end - 1) * scale.denominator // scale.numerator + 1
         indices = needed_along(recipe, data_idx, axis, start, stop)

@@ -28,6 +28,7 @@ from ..statistics import box_voxels, bytes_needed
 from ..store import BackEnd, back_end_at
 from ..support import as_dtype, counted, shown
 from .agreement import check_averaged, check_channels
+from .box import part_of, with_plain_box
 from .choice import Choice
 from .cost import cost_of
 from .decided import Decided
@@ -60,6 +61,7 @@ def decide(
         If the peak is above the limit; the knob to turn is named.
     """
     trial = tiling.trial
+    options = replace(options, output=with_plain_box(options.output, images))
     recipe = _recipe(options, images, tiling, target)
     check_averaged(options.model, options.output, trial.given, recipe.stored)
     is_ome = makes_ome(options.output, images, target)
@@ -154,7 +156,11 @@ def _recipe(
         signature=trial.signature,
         stored=stored,
         outputs=_outputs(
-            images, trial.signature, stored, is_ome=makes_ome(options.output, images, target)
+            images,
+            trial.signature,
+            stored,
+            options.output,
+            is_ome=makes_ome(options.output, images, target),
         ),
         input_dtype=options.model.dtype,
         batch_size=batch_size,
@@ -199,15 +205,17 @@ def _outputs(
     images: tuple[ImageStack, ...],
     signature: Signature,
     stored: tuple[OutputArray, ...],
+    written: Output,
     *,
     is_ome: bool,
 ) -> tuple[tuple[Dimensions, ...], ...]:
-    """Per image, the dimensions of each array that is stored."""
+    """Per image, the dimensions of each array that is stored: of the box, where one is given."""
 
     def of(image: ImageStack, output: OutputArray) -> Dimensions:
         size = signature.output_shape(tuple(image.data_shape[2:]))
-        made = dimensions_of(image).predicted(output.channels, size)
-        return in_order(made) if is_ome else made
+        source = dimensions_of(image)
+        made = source.predicted(output.channels, size)
+        return part_of(in_order(made) if is_ome else made, written, source, signature)
 
     return tuple(tuple(of(image, output) for output in stored) for image in images)
 

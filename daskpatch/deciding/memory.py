@@ -187,11 +187,12 @@ def block_box(recipe: Recipe, data_idx: int, block: tuple[int, ...]) -> Region:
     dims = recipe.primary[data_idx]
     grid = recipe.grids[data_idx]
     start, stop = [], []
-    for size, length in zip(dims.spatial_shape, dims.spatial_entries(block), strict=True):
+    along = zip(dims.spatial_shape, dims.spatial_entries(block), dims.spatial_origin, strict=True)
+    for size, length, origin in along:
         begin = size // 2 // length * length
         begin = begin if begin + length <= size else 0
-        start.append(begin)
-        stop.append(min(begin + length, size))
+        start.append(origin + begin)
+        stop.append(origin + min(begin + length, size))
     return bounding_box(grid, needed_tiles(recipe, data_idx, Region(tuple(start), tuple(stop))))
 
 

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from types import EllipsisType
-from typing import Any
 
 from ..block import Recipe, block_grids
-from ..geometry import Region, RegularGrid
+from ..geometry import Region, RegionLike, RegularGrid, ranges_of
 from ..receipts import Part
 from .cost import visiting_order
-
-Index = int | slice
-"""Of one axis of the output."""
-
-RegionLike = Index | EllipsisType | tuple[Index | EllipsisType, ...]
-"""Slices without steps, and integers; missing axes are whole."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +69,7 @@ class Selection:
         if len(self.grids) != 1:
             raise ValueError("region selects blocks of one image; the source is a series.")
         grid = self.grids[0]
-        limits = _as_ranges(region, grid.shape)
+        limits = ranges_of(region, grid.shape)
         touched = Region(tuple(r.start for r in limits), tuple(r.stop for r in limits))
         blocks = grid.ranges(touched)
         return replace(self, ranges=(blocks,))
@@ -136,36 +127,3 @@ class Selection:
             for index in grid.indices(ranges, self.order):
                 yield first + index
             first += grid.n_cells
-
-
-def _as_ranges(region: RegionLike, shape: tuple[int, ...]) -> list[range]:
-    entries: list[Any] = list(region) if isinstance(region, tuple) else [region]
-    if Ellipsis in entries:
-        at = entries.index(Ellipsis)
-        entries[at : at + 1] = [slice(None)] * (len(shape) - len(entries) + 1)
-    entries += [slice(None)] * (len(shape) - len(entries))
-    if len(entries) > len(shape):
-        raise ValueError(
-            f"region has {len(entries)} parts, the output has {len(shape)} axes: its shape is "
-            f"{shape}. Give one slice per axis, or fewer for the first ones."
-        )
-    ranges = [_as_range(entry, size) for entry, size in zip(entries, shape, strict=True)]
-    if not all(map(len, ranges)):
-        raise ValueError(f"region {region!r} selects nothing of the output's shape {shape}.")
-    return ranges
-
-
-def _as_range(entry: Index, size: int) -> range:
-    try:
-        if isinstance(entry, slice):
-            indices = range(*entry.indices(size))
-        else:
-            index = operator.index(entry)
-            if not -size <= index < size:
-                raise ValueError(f"region holds {index}, out of range for an axis of {size}.")
-            indices = range(index % size, index % size + 1)
-    except TypeError:
-        indices = range(0, 0, 2)
-    if indices.step != 1:
-        raise ValueError(f"region holds {entry!r}; needed are slices without steps, or integers.")
-    return indices

@@ -7,9 +7,10 @@ slowest, then T, then Z where the model is 2-D and Z is folded in.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,44 @@ _CANONICAL = "STCZYX"
 class Dimensions:
     """Axes and shape of an array whose spatial axes are (Z)YX.
 
+    Of a part of another array `origin` is where it begins in it, and `whole` that one's shape;
+    samples and places in space are counted in the whole.
+
     >>> dims = Dimensions("TYXC", (5, 64, 48, 3), ndim=2)
     >>> dims.data_shape
     (5, 3, 64, 48)
+    >>> dims.part({"T": range(2, 4), "Y": range(16, 64)}).spatial_part(Region.whole((2, 48, 48, 3)))
+    Region(start=(16, 0), stop=(64, 48))
     """
 
     axes: str
     shape: tuple[int, ...]
     ndim: int
+    origin: tuple[int, ...] = ()
+    whole: tuple[int, ...] = ()
+
+    def part(self, ranges: Mapping[str, range]) -> Dimensions:
+        """Those of a part of the array, by axis; axes that are not named are whole."""
+        along = [ranges.get(axis, range(n)) for axis, n in zip(self.axes, self.shape, strict=True)]
+        return replace(
+            self,
+            shape=tuple(map(len, along)),
+            origin=tuple(each.start for each in along),
+            whole=self.shape,
+        )
+
+    def coarser(self, shape: tuple[int, ...]) -> Dimensions:
+        """Those of a level of the array, which is counted from its own corner."""
+        return Dimensions(self.axes, shape, self.ndim)
+
+    @property
+    def is_part(self) -> bool:
+        return bool(self.origin)
+
+    @property
+    def spatial_origin(self) -> tuple[int, ...]:
+        """Where it begins, (Z)YX; 0 of a whole array."""
+        return self._select(self.origin, self.spatial_axes) if self.origin else (0,) * self.ndim
 
     @property
     def spatial_axes(self) -> str:
@@ -86,19 +117,20 @@ class Dimensions:
 
     def samples_of(self, region: Region) -> Iterator[tuple[int, tuple[int, ...]]]:
         """The samples in a box of the array: index in the image, position in the box."""
-        starts = self._select(region.start, self.sample_axes)
+        starts = self._select(self._in_whole(region.start), self.sample_axes)
         counts = self._select(region.shape, self.sample_axes)
+        sizes = self._select(self.whole or self.shape, self.sample_axes)
         for position in product(*map(range, counts)):
             sample_idx = 0
-            for i, start, size in zip(position, starts, self.sample_shape, strict=True):
+            for i, start, size in zip(position, starts, sizes, strict=True):
                 sample_idx = sample_idx * size + start + i
             yield sample_idx, position
 
     def spatial_part(self, region: Region) -> Region:
         """The (Z)YX part of a box of the array."""
         return Region(
-            self._select(region.start, self.spatial_axes),
-            self._select(region.stop, self.spatial_axes),
+            self._select(self._in_whole(region.start), self.spatial_axes),
+            self._select(self._in_whole(region.stop), self.spatial_axes),
         )
 
     def channel_part(self, region: Region) -> slice:
@@ -137,6 +169,9 @@ class Dimensions:
         sizes = dict(zip(self.axes, self.shape, strict=True)) | {"C": channels}
         sizes |= dict(zip(self.spatial_axes, spatial_shape, strict=True))
         return Dimensions(axes, tuple(sizes[a] for a in axes), self.ndim)
+
+    def _in_whole(self, place: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(map(add, self.origin, place)) if self.origin else place
 
     def _sizes(self, axes: str) -> tuple[int, ...]:
         return self._select(self.shape, axes)

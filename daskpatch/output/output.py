@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..geometry import FactorsLike, Sizes, as_factors, plain_sizes
+from ..geometry import FactorsLike, RegionLike, Sizes, as_factors, plain_sizes
 from ..model import ModelLike, SharedModel, shared_model
 from ..store import StoreLike
 from ..support import (
@@ -19,6 +19,7 @@ from ..support import (
     NAMES,
     OME,
     PYRAMID,
+    REGION,
     SIZES,
     Options,
     as_dtype,
@@ -137,6 +138,10 @@ class Output(Options):
     factors
         Instead of halvings: per level, voxels of the level before per voxel. A number for all axes
         of space, or one for each, or for each axis of the output: `[(1, 2, 2), (2, 2, 2)]`.
+    box
+        Only this box of the source is predicted and written, as an output of its own: slices in
+        voxels of the source, in its axes. Its voxels are those of the whole prediction: what tiles
+        need around it is read. Chunks and blocks are counted from its corner.
 
     Raises
     ------
@@ -263,6 +268,16 @@ class Output(Options):
         example=(2,),
     )
 
+    box: RegionLike | None = option(
+        None,
+        parser=REGION,
+        guard="treatment.box",
+        record=lambda output: output.box_ends,
+        restore=lambda recorded: tuple(slice(*ends) for ends in recorded),
+        help="Write only this box of the source: 0:64,:,:.",
+        example=(..., slice(0, 12)),
+    )
+
     def _check(self) -> None:
         if self.factors is not None and self.pyramid is None:
             raise ValueError("factors= are those of levels, and pyramid is None; leave one out.")
@@ -273,6 +288,12 @@ class Output(Options):
     def function(self) -> SharedModel | None:
         """`post`, as it travels."""
         return None if self.post is None else shared_model(self.post)
+
+    @property
+    def box_ends(self) -> list[list[int]] | None:
+        """Start and stop along each axis of the source, of a box that a plan made plain."""
+        box: Any = self.box
+        return None if box is None else [[each.start, each.stop] for each in box]
 
     @property
     def blends(self) -> bool:
@@ -296,3 +317,4 @@ class OutputWords(TypedDict, total=False):
     pyramid: int | Literal["auto"] | None
     downsample: Downsample | None
     factors: Sequence[FactorsLike] | None
+    box: RegionLike | None

@@ -176,7 +176,8 @@ def result_coordinates(recipe: Recipe, data_idx: int, output: int) -> Coordinate
         axis: 1 / scale
         for axis, scale in zip(dims.spatial_axes, recipe.signature.scale, strict=True)
     }
-    return coordinates_of(recipe.images[data_idx]).on(dims.axes).of_cells(cells)
+    places = coordinates_of(recipe.images[data_idx]).on(dims.axes).of_cells(cells)
+    return places.from_voxel(dict(zip(dims.axes, dims.origin, strict=False)))
 
 
 def level_coordinates(finer: Coordinates, factors: Factors, how: Downsample) -> Coordinates:
@@ -199,10 +200,10 @@ def _levels(
     levels: list[Level] = []
     for factors in each:
         finer = dims
-        dims = replace(dims, shape=coarser_shape(dims.shape, factors))
+        dims = dims.coarser(coarser_shape(dims.shape, factors))
         along = [factors, *(_counterpart(factors, finer, other) for other in others)]
         others = [
-            replace(other, shape=coarser_shape(other.shape, f))
+            other.coarser(coarser_shape(other.shape, f))
             for other, f in zip(others, along[1:], strict=True)
         ]
         cells = None if grid is None else _fused_cells(grid, factors, dims.shape)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..block import count_tiles
 from ..deciding import Choice, Decided, Memory
 from ..geometry import Dimensions
 from ..image import ImageStack
@@ -89,7 +90,8 @@ class Figures:
 
     @property
     def n_tiles(self) -> int:
-        return sum(grid.n_tiles for grid in self._decided.recipe.grids)
+        recipe = self._decided.recipe
+        return sum(count_tiles(recipe, data_idx) for data_idx in range(len(recipe.images)))
 
     @property
     def n_blocks(self) -> int:
@@ -118,12 +120,13 @@ class Figures:
 
     @property
     def tile_ratio(self) -> float:
-        """Voxels of all tiles per voxel of the images: what would be computed in one block."""
+        """Voxels of all tiles per voxel predicted: what would be computed in one block."""
+        recipe = self._decided.recipe
         tiles = kept = 0.0
-        for image, grid in zip(self.images, self._decided.recipe.grids, strict=True):
+        for data_idx, grid in enumerate(recipe.grids):
             tile = math.prod(axis.tile(axis.n_tiles // 2).size for axis in grid.axes)
-            tiles += float(tile * grid.n_tiles)
-            kept += float(image.data_shape[0] * math.prod(image.data_shape[2:]))
+            tiles += float(tile * count_tiles(recipe, data_idx))
+            kept += float(math.prod(recipe.covered(data_idx)))
         return tiles / kept
 
     @property
@@ -153,9 +156,8 @@ class Figures:
     def model_seconds(self) -> float:
         """Time in the model for the whole run, from the trial tile and the plan's threads."""
         tile_voxels = math.prod(self.tile_shape)
-        voxels = sum(
-            float(image.data_shape[0] * math.prod(image.data_shape[2:])) for image in self.images
-        )
+        recipe = self._decided.recipe
+        voxels = sum(float(math.prod(recipe.covered(i))) for i in range(len(recipe.images)))
         trial = self._decided.tiling.trial
         return trial.seconds / tile_voxels * voxels * self.compute_ratio / self.threads
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..block import block_grid
 from ..deciding import Decided
-from ..geometry import AxisTile, AxisTiling, Dimensions
+from ..geometry import AxisTile, AxisTiling, Dimensions, Region
 from ..support import is_integer, load_extra, shown
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ def picture_of(decided: Decided, data_idx: int) -> Any:
             f"{len(recipe.images) - 1}."
         )
     image, grid, dims = recipe.images[data_idx], recipe.grids[data_idx], recipe.primary[data_idx]
-    shape = image.data_shape[2:]
+    _, *shape = recipe.covered(data_idx)
+    corner = [
+        _to_input(n, s) for n, s in zip(dims.spatial_origin, recipe.signature.scale, strict=True)
+    ]
     blocks = dims.spatial_entries(decided.layout.block_shape)
     window = [
         _middle(n, min(max(2 * _to_input(block, scale), _TILES * along.step), _MOST * along.step))
@@ -50,8 +53,9 @@ def picture_of(decided: Decided, data_idx: int) -> Any:
         )
     ]
     window[:-2] = [(n // 2, n // 2 + 1) for n in shape[:-2]]
+    window = [(a + at, b + at) for (a, b), at in zip(window, corner, strict=True)]
     voxels = image.extract_patch(
-        image.data_shape[0] // 2, [0], [a for a, _ in window], [b - a for a, b in window]
+        _middle_sample(dims), [0], [a for a, _ in window], [b - a for a, b in window]
     )
     figure = load_extra("matplotlib.figure", "Plan.plot").Figure(
         figsize=(8, 7), layout="constrained"
@@ -83,6 +87,13 @@ def _middle(size: int, wanted: int) -> Interval:
     length = min(size, wanted, _LARGEST)
     start = (size - length) // 2
     return start, start + length
+
+
+def _middle_sample(dims: Dimensions) -> int:
+    """The sample in the middle of what is predicted, counted in the image."""
+    middle = tuple(n // 2 for n in dims.shape)
+    ((sample_idx, _),) = dims.samples_of(Region(middle, tuple(n + 1 for n in middle)))
+    return sample_idx
 
 
 def _to_input(n: int, scale: Fraction) -> int:
@@ -128,8 +139,8 @@ def _block_edges(decided: Decided, data_idx: int) -> tuple[list[int], list[int]]
     grid = block_grid(decided.recipe, data_idx, decided.layout.block_shape)
     down, across = (dims.axes.index(name) for name in "YX")
     rows, columns = (
-        [_to_input(grid.along(axis, i)[0], s) for i in range(grid.counts[axis])]
-        for axis, s in zip((down, across), scale[-2:], strict=True)
+        [_to_input(at + grid.along(axis, i)[0], s) for i in range(grid.counts[axis])]
+        for axis, s, at in zip((down, across), scale[-2:], dims.spatial_origin[-2:], strict=True)
     )
     return rows, columns
 
@@ -139,8 +150,10 @@ def _edges(decided: Decided, data_idx: int, sizes: tuple[int, ...]) -> tuple[lis
     dims: Dimensions = decided.recipe.primary[data_idx]
     scale = decided.recipe.signature.scale
     rows, columns = (
-        [_to_input(i, s) for i in range(0, dims.shape[axis], sizes[axis])]
-        for axis, s in zip(map(dims.axes.index, "YX"), scale[-2:], strict=True)
+        [_to_input(at + i, s) for i in range(0, dims.shape[axis], sizes[axis])]
+        for axis, s, at in zip(
+            map(dims.axes.index, "YX"), scale[-2:], dims.spatial_origin[-2:], strict=True
+        )
     )
     return rows, columns
 

@@ -21,6 +21,7 @@ def as_dict(plan: Figures, decided: Decided) -> dict[str, Any]:
     recipe, target = decided.recipe, decided.target
     return {
         "source": [without_secrets(image.source) for image in plan.images],
+        "box": decided.options.output.box_ends,
         "output": None if target is None else target.name,
         "shape": [list(dims.shape) for dims in plan.outputs],
         "axes": plan.outputs[0].axes,
@@ -60,7 +61,7 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
     """What a plan says, line by line."""
     target, threads = decided.target, counted(plan.threads, "thread")
     return [
-        *_source(plan),
+        *_source(plan, decided),
         ("output", _place(target) if target else "none: the lazy array alone"),
         *_arrays(plan, decided.recipe),
         *_levels(decided),
@@ -83,12 +84,13 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
     ]
 
 
-def _source(plan: Figures) -> Rows:
-    first = plan.images[0]
+def _source(plan: Figures, decided: Decided) -> Rows:
+    first, box = plan.images[0], decided.options.output.box_ends
     more = f" and {len(plan.images) - 1} more" if len(plan.images) > 1 else ""
     return [
         ("source", f"{without_secrets(first.source)}{more}"),
         ("", f"{first.original_axes} {first.original_data_shape}, {first.data_dtype}"),
+        *([] if box is None else [("", f"of which {', '.join(f'{a}:{b}' for a, b in box)}")]),
     ]
 
 

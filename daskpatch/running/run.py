@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from ..deciding import RegionLike
 from ..engine import Client, Interruption, is_asynchronous
+from ..geometry import RegionLike
 from ..receipts import Part
 from ..support import (
     DEFAULT_PACING,
