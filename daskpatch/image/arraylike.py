@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -59,20 +60,20 @@ class ArrayLike:
     @property
     def channel_names(self) -> tuple[str, ...]:
         """What the array calls its channels: the coordinate of xarray's axis C; else nothing."""
-        coordinates = getattr(self.array, "coords", None)
-        axis = next((n for n in self.axis_names or () if n.lower() in _CHANNEL), "")
-        # Sparse arrays call their indices coords, too.
-        if not axis or coordinates is None or axis not in coordinates:
-            return ()
-        return tuple(map(str, np.asarray(coordinates[axis])))
+        axis = next((n for n in self.axis_names or () if n.lower() in _CHANNEL), None)
+        labels = None if axis is None else self.labels(axis)
+        return () if labels is None else tuple(map(str, np.asarray(labels)))
+
+    def labels(self, axis_name: str) -> Any | None:
+        """The coordinate of xarray along an axis; None where there is none."""
+        known = getattr(self.array, "coords", None)
+        return known[axis_name] if isinstance(known, Mapping) and axis_name in known else None
 
     @property
     def places(self) -> Places | None:
         """Where voxels lie, by xarray's coordinates that are evenly spaced; None without any."""
-        known = getattr(self.array, "coords", None)
-        if known is None or self.axis_names is None:
-            return None
-        found = [_spaced(known[name]) if name in known else None for name in self.axis_names]
+        along = [self.labels(name) for name in self.axis_names or ()]
+        found = [None if labels is None else _spaced(labels) for labels in along]
         return tuple(each or (1.0, 0.0, None) for each in found) if any(found) else None
 
     @property

@@ -28,10 +28,11 @@ from ..running import (
 )
 from ..statistics import measure
 from ..store import StoreLike
-from ..support import refuse_unknown, taken, with_signature, with_words
+from ..support import is_integer, refuse_unknown, shown, taken, with_signature, with_words
 from ..values import Statistics
 from ..view import View, as_dask
 from .figures import Figures
+from .labelled import as_xarray
 from .naming import name_of
 from .picture import picture_of
 from .summary import as_dict, as_html, as_text
@@ -115,6 +116,42 @@ class Plan(Figures):
         """The prediction as a lazy `dask.array.Array`: one task per block."""
         self._check_single("arrays")
         return self.arrays[0]
+
+    def to_xarray(self, number: int | None = None) -> Any:
+        """The prediction as a lazy `xarray.DataArray`, with dims, coordinates and units.
+
+        Dims are called as the source's array calls its axes, else "t", "c", "z", "y", "x".
+        Coordinates are those of the source, where it has some; names of channels where there are
+        as many.
+
+        Parameters
+        ----------
+        number
+            Of the array among `arrays`, for a series or a model that gives several.
+
+        Raises
+        ------
+        ImportError
+            If xarray is missing.
+        ValueError
+            If there are several arrays, or there is no such one.
+
+        Examples
+        --------
+        >>> import numpy as np, daskpatch
+        >>> tiled = daskpatch.plan(np.zeros((64, 64)), np.negative, axes="YX", patch_size=32)
+        >>> tiled.to_xarray().dims
+        ('y', 'x')
+        """
+        if number is None:
+            self._check_single("to_xarray(number)")
+        elif not (is_integer(number) and 0 <= number < len(self.views)):
+            raise ValueError(
+                f"number is {shown(number)}; needed is that of an array, from 0 to "
+                f"{len(self.views) - 1}."
+            )
+        index = number or 0
+        return as_xarray(self._decided, self.views[index], self.arrays[index])
 
     @with_signature(Run)
     def run(

@@ -13,6 +13,7 @@ _EXTRAS = {
     "obstore": "s3",
     "skimage": "demo",
     "matplotlib": "demo",
+    "xarray": "xarray",
 }
 
 
