@@ -4,7 +4,7 @@ from .agreement import check_geometry
 from .choice import Candidate, Choice
 from .cost import Cost, cost_of
 from .decided import Decided
-from .decision import decide, decide_anew, makes_ome
+from .decision import as_stored, decide, decide_anew
 from .identity import Code, Identity, code_identity, contents_before, identify
 from .limits import Limits, LimitsWords, available_memory
 from .memory import Memory, check_chunks, check_memory

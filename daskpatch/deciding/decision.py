@@ -19,6 +19,7 @@ from ..output import (
     Output,
     Target,
     check_fits,
+    check_labels_made,
     choose_layout,
     in_order,
     pyramid_of,
@@ -71,7 +72,15 @@ def decide(
     while True:
         budget = _budget(recipe, trial, limit, threads, has_cache=back_end.cache_bytes > 0)
         layout = _layout(recipe, target, options.output, budget)
-        pyramid = pyramid_of(options.output, recipe, layout, budget, is_ome=is_ome, known=levels)
+        pyramid = pyramid_of(
+            options.output,
+            recipe,
+            layout,
+            budget,
+            is_ome=is_ome,
+            around=() if target is None else target.n_levels,
+            known=levels,
+        )
         memory = memory_of(
             recipe,
             layout,
@@ -147,6 +156,8 @@ def _recipe(
 ) -> Recipe:
     trial = tiling.trial
     stored = _stored(options.output.dtype, target, trial)
+    if options.output.label_image is not None:
+        check_labels_made(stored, options.output.label_image)
     batch_size = options.tiles.batch_size
     assert not isinstance(batch_size, str), "chosen by now"
     return Recipe(
@@ -155,13 +166,7 @@ def _recipe(
         model=options.model.shared,
         signature=trial.signature,
         stored=stored,
-        outputs=_outputs(
-            images,
-            trial.signature,
-            stored,
-            options.output,
-            is_ome=makes_ome(options.output, images, target),
-        ),
+        outputs=_outputs(options.output, images, trial.signature, stored, target),
         input_dtype=options.model.dtype,
         batch_size=batch_size,
         stitch=options.output.stitch,
@@ -176,6 +181,15 @@ def makes_ome(output: Output, images: Sequence[ImageStack], target: Target | Non
     """Whether an image of OME-Zarr is made, whose axes are in its own order."""
     version = wanted_version(output, images, None) if target is None else target.ome
     return version is not None
+
+
+def as_stored(
+    dims: Dimensions, output: Output, images: Sequence[ImageStack], target: Target | None
+) -> Dimensions:
+    """The dimensions of a prediction as they are stored."""
+    if not makes_ome(output, images, target):
+        return dims
+    return in_order(dims, is_label=output.label_image is not None)
 
 
 def _check_names(output: Output, recipe: Recipe, *, is_ome: bool) -> None:
@@ -202,22 +216,21 @@ def _check_names(output: Output, recipe: Recipe, *, is_ome: bool) -> None:
 
 
 def _outputs(
+    output: Output,
     images: tuple[ImageStack, ...],
     signature: Signature,
     stored: tuple[OutputArray, ...],
-    written: Output,
-    *,
-    is_ome: bool,
+    target: Target | None,
 ) -> tuple[tuple[Dimensions, ...], ...]:
     """Per image, the dimensions of each array that is stored: of the box, where one is given."""
 
-    def of(image: ImageStack, output: OutputArray) -> Dimensions:
+    def of(image: ImageStack, array: OutputArray) -> Dimensions:
         size = signature.output_shape(tuple(image.data_shape[2:]))
         source = dimensions_of(image)
-        made = source.predicted(output.channels, size)
-        return part_of(in_order(made) if is_ome else made, written, source, signature)
+        made = source.predicted(array.channels, size)
+        return part_of(as_stored(made, output, images, target), output, source, signature)
 
-    return tuple(tuple(of(image, output) for output in stored) for image in images)
+    return tuple(tuple(of(image, array) for array in stored) for image in images)
 
 
 def _statistics_bytes(recipe: Recipe, limit: int, threads: int) -> int:

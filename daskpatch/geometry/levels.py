@@ -60,6 +60,7 @@ def halvings(
     *,
     n_levels: int | None = None,
     keeps_planes: bool = False,
+    is_strict: bool = True,
 ) -> tuple[Factors, ...]:
     """The factors of each level beside the first, where an axis is halved or left alone.
 
@@ -75,6 +76,8 @@ def halvings(
         So many levels, however large the last is.
     keeps_planes
         Whether the first of them leaves Z alone, whatever its voxels.
+    is_strict
+        Whether fewer than `n_levels` are refused; else they end where all axes are of one voxel.
 
     Raises
     ------
@@ -88,7 +91,7 @@ def halvings(
     ((1, 2, 2), (1, 2, 2), (2, 2, 2))
     """
     found = tuple(islice(_halvings(coordinates, shape, n_levels, keeps_planes), n_levels))
-    if n_levels is not None and len(found) < n_levels:
+    if is_strict and n_levels is not None and len(found) < n_levels:
         raise ValueError(
             f"pyramid is {n_levels}, and an image of shape {shape} ({coordinates.axes}) is of one "
             f"voxel after {len(found)} levels; give a smaller number, or 'auto'."

@@ -1,7 +1,16 @@
 """Where results go: targets, layouts, the arrays that are made."""
 
 from .admission import as_target
-from .creation import Shown, check_fits, check_own, create_arrays, create_level, list_level
+from .creation import (
+    Shown,
+    check_fits,
+    check_own,
+    create_arrays,
+    create_level,
+    list_labels,
+    list_level,
+)
+from .label_images import check_labels_made
 from .layout import BlockBudget, Layout, choose_layout, per_axis
 from .ome import in_order, wanted_version
 from .output import DTypes, Output, OutputWords

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePath
 
 from ..image import ImageStack
 from ..receipts import Record
 from ..store import (
     Location,
+    StoredArray,
     StoreLike,
     check_io_at,
+    count_levels_at,
     find_array,
     format_named,
     is_stored,
@@ -20,6 +23,13 @@ from ..store import (
 )
 from .clearing import KEY
 from .harm import check_apart, check_around, endangered
+from .label_images import (
+    check_label_place,
+    image_around,
+    is_named,
+    label_location,
+    warn_of_labels_place,
+)
 from .ome import OmeVersion, wanted_version
 from .output import Output
 from .target import Target
@@ -37,9 +47,61 @@ def as_target(
     """
     if output.place is None:
         return None
-    location = locate(_as_place(output.place))
+    label = output.label_image
+    place = _as_place(output.place)
+    location = _location(place, label, is_series=is_series)
     # An array that was given is written into; a path to one is a place that is taken.
-    array = find_array(output.place).array if hasattr(output.place, "shape") else None
+    array = find_array(place).array if hasattr(place, "shape") else None
+    is_inside = label is not None and array is None and not is_series
+    _check_kind(image_around(location) if is_inside else location, array, is_series=is_series)
+    check_io_at(io, location)
+    for image in images:
+        check_apart(location, image, replaces=output.overwrite or array is not None)
+    target = Target(location, array, output.overwrite, is_series, images, label_image=label)
+    if array is None:
+        check_around(target.roots[0])
+        if label is None:
+            warn_of_labels_place(location)
+    danger = "" if array is None else endangered(images, location)
+    if danger:
+        raise ValueError(
+            f"The output {location.name} is an array, and {danger}. Give a free path as "
+            "output, or store the source first."
+        )
+    ome = _ome_version(output, images, target.roots[0])
+    if label is not None and ome is not None:
+        is_own = is_named(place, label)
+        for each in target.roots:
+            check_label_place(each, images, ome, is_named=is_own)
+    return replace(target, ome=ome, n_levels=() if label is None else _levels_around(target))
+
+
+def _levels_around(target: Target) -> tuple[int | None, ...]:
+    """Of each image that gets a label image, how many levels it has beside the first."""
+    counts = (count_levels_at(image_around(label)) for label in target.image_places)
+    return tuple(count and count - 1 for count in counts)
+
+
+def _location(place: StoreLike, label: str | None, *, is_series: bool) -> Location:
+    """Where an output lies: a label image inside the image that is named, or where it is."""
+    if label is None or hasattr(place, "shape"):
+        return locate(place)
+    if is_series and is_named(place, label):
+        raise ValueError(
+            f"The output {locate(place).name} is the place of one label image, and the source is a "
+            "series; give the group of the images that they are of."
+        )
+    return locate(place) if is_series else label_location(place, label)
+
+
+def _check_kind(location: Location, array: StoredArray | None, *, is_series: bool) -> None:
+    """Refuse a place that cannot be written block by block.
+
+    Raises
+    ------
+    ValueError, FileExistsError
+        If it is read-only, a file, or named like one of another format.
+    """
     if array is not None and is_series:
         raise ValueError(
             "A series is written to a group with one array per image; give a path, a URL or a "
@@ -68,19 +130,6 @@ def as_target(
             f"The output {location.name} is named like {format_.name}, and what is written is a "
             f"Zarr folder: name it {stem}.zarr{made}."
         )
-    check_io_at(io, location)
-    for image in images:
-        check_apart(location, image, replaces=output.overwrite or array is not None)
-    if array is None:
-        check_around(location)
-    danger = "" if array is None else endangered(images, location)
-    if danger:
-        raise ValueError(
-            f"The output {location.name} is an array, and {danger}. Give a free path as "
-            "output, or store the source first."
-        )
-    ome = _ome_version(output, images, location)
-    return Target(location, array, output.overwrite, is_series, images, ome)
 
 
 def _ome_version(
@@ -94,6 +143,11 @@ def _ome_version(
         If it cannot be written there.
     """
     if hasattr(output.place, "shape"):
+        if output.label_image is not None:
+            raise ValueError(
+                f"label_image is {output.label_image!r}, and the output {location.name} is an "
+                "array that is written into; give the place of an image, or leave label_image out."
+            )
         if output.ome:
             raise ValueError(
                 f"ome is {output.ome!r}, and the output {location.name} is an array that is "
@@ -114,7 +168,7 @@ def _ome_version(
                 f"{output.ome!r} asks for; leave ome= out to go on with it, or give overwrite=True."
             )
         return version
-    if output.ome is not None:
+    if output.ome is not None or output.label_image is not None:
         return wanted
     # An array of before, of which there is nothing but the record yet.
     # Asked for in a folder that is not there, the store would make it.

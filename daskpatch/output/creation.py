@@ -21,10 +21,14 @@ from ..store import (
     create_array,
     ensure_group,
     existing_array,
+    image_version_at,
+    list_label,
+    node_at,
     own_attributes,
 )
 from ..values import Downsample
 from .clearing import CLEARED, KEY
+from .label_images import image_around
 from .layout import Layout
 from .ome import Range, image_attributes, window_of, with_level
 from .pyramid import Level, level_coordinates, result_coordinates
@@ -61,10 +65,12 @@ def create_arrays(
         return ((target.array.with_io(io),),)
     version = target.zarr_format
     told = {**provenance, "arrays": target.array_paths(recipe), "ome": target.ome}
-    if target.is_series:
+    if target.label_image is not None:
+        _ensure_images(target)
+    elif target.is_series:
         ensure_group(target.location, attributes={KEY: told}, zarr_format=version)
     created = []
-    placed = zip(target.image_places(recipe), target.places(recipe), strict=True)
+    placed = zip(target.image_places, target.places(recipe), strict=True)
     for data_idx, (image, places) in enumerate(placed):
         own = {KEY: {**told, **_of_image(provenance, data_idx)}}
         for group in _groups(target, image, places):
@@ -96,10 +102,35 @@ def create_arrays(
                 attributes = _image_attributes(target, recipe, data_idx, number, place, shown)
                 ensure_group(_parent(place), attributes=attributes, zarr_format=version)
         created.append(tuple(array.with_io(io) for array in arrays))
-    objects = Objects(target.location)
-    if target.overwrite or objects.exists(CLEARED):  # an interrupted run's, that is gone on with
-        objects.delete_many([CLEARED])
+    for root in target.roots:
+        objects = Objects(root)
+        if target.overwrite or objects.exists(
+            CLEARED
+        ):  # an interrupted run's, that is gone on with
+            objects.delete_many([CLEARED])
+    list_labels(target)  # last: readers find what is listed
     return tuple(created)
+
+
+def _ensure_images(target: Target) -> None:
+    """The groups that label images lie in; those that are there are left as they are."""
+    images = [image_around(label) for label in target.image_places]
+    for group in [target.location, *images] if target.is_series else images:
+        if node_at(group) is None:
+            ensure_group(group, attributes={}, zarr_format=target.zarr_format)
+
+
+def list_labels(target: Target) -> None:
+    """Name label images in the lists of their images, where they are missing there.
+
+    Raises
+    ------
+    OSError
+        If a list cannot be written.
+    """
+    if target.label_image is not None and target.ome is not None:
+        images = [image_around(label) for label in target.image_places]
+        list_label(images, target.label_image, target.ome)
 
 
 def create_level(
@@ -199,7 +230,14 @@ def _image_attributes(
         {"0": result_coordinates(recipe, data_idx, number)},
         channels=names if is_shown else (),
         window=window_of(recipe.dtypes[number], shown.ranges.get(recipe.stored[number].name)),
+        label=None if target.label_image is None else _of_label(_parent(place)),
     )
+
+
+def _of_label(label: Location) -> Mapping[str, Any]:
+    """What a label image says of the image that it is of; nothing where there is none around it."""
+    is_there = image_version_at(image_around(label)) is not None
+    return {"source": {"image": "../../"}} if is_there else {}
 
 
 def _parent(place: Location) -> Location:

@@ -61,6 +61,8 @@ def wanted_version(
         If it cannot be: samples have no place in it, nor has one version in a group of the other.
     """
     asked = output.ome
+    if asked is None and output.label_image is not None:
+        asked = True
     if asked is None:
         asked = any(ome_version_of(image) is not None for image in images)
         asked = asked and all("S" not in image.original_axes for image in images)
@@ -70,9 +72,11 @@ def wanted_version(
     if axes is not None:
         raise ValueError(
             f"The source's axes are {axes}, and OME-Zarr has no samples (S); open it with other "
-            "axes (T for times, C for colours), or give ome=False."
+            f"axes (T for times, C for colours), or {_bare(output)}."
         )
-    around = 3 if location is None else format_at(location)
+    # Of a label image the group of labels, and that of the image, may be still to be made.
+    reach = 1 if output.label_image is None else 3
+    around = 3 if location is None else format_at(location, reach=reach)
     if asked == "0.5" and around == 2:
         raise ValueError(
             f"ome is '0.5', and the output {'' if location is None else location.name} lies in a "
@@ -83,10 +87,18 @@ def wanted_version(
     return "0.4" if around == 2 else "0.5"
 
 
-def in_order(dims: Dimensions) -> Dimensions:
-    """The same dimensions in OME-Zarr's order of axes: time, channel, space."""
+def _bare(output: Output) -> str:
+    """What to give for a bare array."""
+    return "give ome=False" if output.label_image is None else "leave label_image out"
+
+
+def in_order(dims: Dimensions, *, is_label: bool = False) -> Dimensions:
+    """The same dimensions in OME-Zarr's order of axes: time, channel, space.
+
+    Of a label image without channels, of which it has one.
+    """
     sizes = dict(zip(dims.axes, dims.shape, strict=True))
-    axes = "".join(axis for axis in _ORDER if axis in sizes)
+    axes = "".join(axis for axis in _ORDER if axis in sizes and not (is_label and axis == "C"))
     return Dimensions(axes, tuple(sizes[axis] for axis in axes), dims.ndim)
 
 
@@ -97,6 +109,7 @@ def image_attributes(
     *,
     channels: Sequence[str] = (),
     window: Range | None = None,
+    label: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The attributes of an image's group.
 
@@ -109,6 +122,8 @@ def image_attributes(
     channels, window
         Names of channels, and the range in which they are shown; without either nothing is said of
         how the image is shown.
+    label
+        Of a label image: what is said of its labels.
     """
     first = next(iter(levels.values()))
     image = {
@@ -119,6 +134,8 @@ def image_attributes(
     told: dict[str, Any] = {"multiscales": [image]}
     if channels and window is not None:
         told["omero"] = {"channels": list(_shown(channels, window))}
+    if label is not None:
+        told["image-label"] = {**({"version": version} if version == "0.4" else {}), **label}
     if version == "0.4":
         image["version"] = version
         return told

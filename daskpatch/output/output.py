@@ -28,8 +28,10 @@ from ..support import (
     is_integer,
     need,
     option,
+    shown,
 )
 from ..values import DOWNSAMPLES, STITCHES, Downsample, check_stitch
+from .label_images import check_label_name
 
 Stitch = Literal["crop", "gaussian", "linear"]
 
@@ -126,14 +128,20 @@ class Output(Options):
     channel_names
         Of an OME-Zarr image, in which viewers show them: one per channel of the output. By default
         the source's, where there are as many.
+    label_image
+        The name of a label image that it is, in the image at `place`: `"nuclei"` is written to
+        `place/labels/nuclei`, and named in the list of `place/labels`. An image that is there
+        stays as it is, the source too, if the place of the label image is named itself:
+        `"image.zarr/labels/nuclei"`. It has integers and no channels. `overwrite` deletes it alone.
     pyramid
         How many levels beside full resolution an OME-Zarr image has. By default axes of space are
         halved until none of them is longer than 256, those of longer voxels later; of a 2-D model
-        the first level leaves Z alone. None builds none. A bare array has none.
+        the first level leaves Z alone. A label image in an image has as many levels as that. None
+        builds none. A bare array has none.
     downsample
         How a voxel is made of its cell of the level before: `"mean"` (integers rounded half to
         even), `"mode"` (the most frequent, the smallest of equals), `"max"`, `"stride"` (the
-        first). By default integers of the model's own, without a `dtype`, are labels and take
+        first). By default label images, and integers of the model's own without a `dtype`, take
         the mode; all else the mean.
     factors
         Instead of halvings: per level, voxels of the level before per voxel. A number for all axes
@@ -241,6 +249,15 @@ class Output(Options):
         example=("membrane", "nuclei"),
     )
 
+    label_image: str | None = option(
+        None,
+        parser=NAME,
+        check=check_label_name,
+        guard="treatment.label_image",
+        help="The label image of this name in the image at OUTPUT: OUTPUT/labels/NAME.",
+        example="nuclei",
+    )
+
     pyramid: int | Literal["auto"] | None = option(
         "auto",
         parser=PYRAMID,
@@ -279,10 +296,25 @@ class Output(Options):
     )
 
     def _check(self) -> None:
+        if self.label_image is not None:
+            self._check_label_image()
         if self.factors is not None and self.pyramid is None:
             raise ValueError("factors= are those of levels, and pyramid is None; leave one out.")
         if self.post_id is not None and self.post is None:
             raise ValueError("post_id stands for what post= does; give post= too.")
+
+    def _check_label_image(self) -> None:
+        name = self.label_image
+        if self.ome is False:
+            raise ValueError(
+                f"label_image is {name!r}, and ome is False; label images are those of OME-Zarr: "
+                "leave one out."
+            )
+        if self.channel_names is not None:
+            raise ValueError(
+                f"channel_names is {shown(self.channel_names)}, and the label image {name} has no "
+                "channels; leave them out."
+            )
 
     @property
     def function(self) -> SharedModel | None:
@@ -314,6 +346,7 @@ class OutputWords(TypedDict, total=False):
     overwrite: bool
     ome: bool | Ome | None
     channel_names: Sequence[str] | None
+    label_image: str | None
     pyramid: int | Literal["auto"] | None
     downsample: Downsample | None
     factors: Sequence[FactorsLike] | None

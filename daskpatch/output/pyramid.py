@@ -103,10 +103,12 @@ def pyramid_of(
     budget: BlockBudget,
     *,
     is_ome: bool,
+    around: Sequence[int | None] = (),
     known: KnownLevels | None = None,
 ) -> Pyramid:
     """The levels that are built of an output: none where it is no OME-Zarr image.
 
+    `around` says how many the images have that get label images, which by default have as many;
     `known` are those that a run began with, whatever would be chosen now.
 
     Raises
@@ -125,8 +127,8 @@ def pyramid_of(
         return Pyramid(((),) * len(recipe.images), ())
     chosen = {} if known is None else known.factors
     factors = [
-        _factors(output, recipe, data_idx) if data_idx not in chosen else chosen[data_idx]
-        for data_idx in range(len(recipe.images))
+        chosen[data_idx] if data_idx in chosen else _factors(output, recipe, data_idx, count)
+        for data_idx, count in enumerate(around or [None] * len(recipe.images))
     ]
     images = tuple(
         _levels(data_idx, each, layout, recipe, budget, are_ours=output.chunks is None)
@@ -155,11 +157,12 @@ def pyramid_of(
 def methods_of(output: Output, recipe: Recipe) -> tuple[Downsample, ...]:
     """How each array is made coarser: labels by their mode, all else by the mean.
 
-    Labels are integers of the model's own (or of `post`) that were not called quantities by a
-    `dtype`.
+    Labels are those of a label image, and integers of the model's own (or of `post`) that were not
+    called quantities by a `dtype`.
     """
-    if output.downsample is not None:
-        return (output.downsample,) * len(recipe.stored)
+    asked = output.downsample or (None if output.label_image is None else "mode")
+    if asked is not None:
+        return (asked,) * len(recipe.stored)
     made: Sequence[OutputArray] = recipe.made or recipe.signature.outputs
     return tuple("mode" if _are_labels(each, output.dtype) else "mean" for each in made)
 
@@ -264,7 +267,9 @@ def _halved(layout: Layout, cells: tuple[int, ...], dims: Dimensions) -> Layout:
     )
 
 
-def _factors(output: Output, recipe: Recipe, data_idx: int) -> tuple[Factors, ...]:
+def _factors(
+    output: Output, recipe: Recipe, data_idx: int, around: int | None
+) -> tuple[Factors, ...]:
     dims = recipe.outputs[data_idx][0]
     n_levels = output.pyramid if isinstance(output.pyramid, int) else None
     if output.pyramid is None:
@@ -273,8 +278,10 @@ def _factors(output: Output, recipe: Recipe, data_idx: int) -> tuple[Factors, ..
         return halvings(
             result_coordinates(recipe, data_idx, 0),
             dims.shape,
-            n_levels=n_levels,
+            # A label image is to have as many levels as the image that it is of.
+            n_levels=around if n_levels is None else n_levels,
             keeps_planes=dims.ndim == 2,
+            is_strict=n_levels is not None,
         )
     given = factors_along(dims.axes, output.factors)
     if n_levels not in (None, len(given)):

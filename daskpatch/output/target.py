@@ -11,7 +11,16 @@ from typing import Literal
 from ..block import Recipe
 from ..image import ImageStack
 from ..receipts import FOLDER, Record, array_paths
-from ..store import Location, Node, Objects, StoredArray, format_at, node_at, own_attributes
+from ..store import (
+    LABELS,
+    Location,
+    Node,
+    Objects,
+    StoredArray,
+    format_at,
+    node_at,
+    own_attributes,
+)
 from ..support import Pacing, counted
 from .clearing import CLEARED, KEY, claimed_folders, clearance_of, is_recorded
 from .harm import endangered
@@ -23,7 +32,12 @@ _READERS = 16
 
 @dataclass(frozen=True)
 class Target:
-    """Where the prediction is written: an array to create, or one that the user has."""
+    """Where the prediction is written: an array to create, or one that the user has.
+
+    `location` is the place of all that a run writes; of a label image its own, inside the image
+    that it is of. Of a series it is the group of images, and each of these gets the label image.
+    `n_levels` are those that the images have which get one, beside the first.
+    """
 
     location: Location
     array: StoredArray | None
@@ -31,6 +45,8 @@ class Target:
     is_series: bool
     images: tuple[ImageStack, ...]
     ome: OmeVersion | None = None
+    label_image: str | None = None
+    n_levels: tuple[int | None, ...] = ()
 
     @property
     def name(self) -> str:
@@ -44,11 +60,12 @@ class Target:
     @property
     def is_taken(self) -> bool:
         """Whether a new array or group would meet something, other than a run's first traces."""
-        if self.array is not None:
-            return False
-        if node_at(self.location) is not None:
-            return True
-        return self.location.is_occupied and not self._is_begun
+        return self.array is None and any(map(_is_taken, self.roots))
+
+    @property
+    def roots(self) -> list[Location]:
+        """What is made anew, and deleted by an overwrite: not the images that get label images."""
+        return [self.location] if self.label_image is None else self.image_places
 
     def places(self, recipe: Recipe) -> list[list[Location]]:
         """Where the arrays of each image lie.
@@ -57,12 +74,15 @@ class Target:
         of OME-Zarr each array has a group of its own, too, where further levels have a place.
         """
         paths = self.array_paths(recipe)
-        return [[image.at(path) for path in paths] for image in self.image_places(recipe)]
+        return [[image.at(path) for path in paths] for image in self.image_places]
 
-    def image_places(self, recipe: Recipe) -> list[Location]:
+    @property
+    def image_places(self) -> list[Location]:
+        """Where what belongs to each image lies."""
         if not self.is_series:
             return [self.location]
-        return [self.location.child(str(i)) for i in range(len(recipe.images))]
+        inside = "" if self.label_image is None else f"{LABELS}/{self.label_image}"
+        return [self.location.child(str(i)).at(inside) for i in range(len(self.images))]
 
     def array_paths(self, recipe: Recipe) -> list[str]:
         """Where the arrays of an image lie, from its own place."""
@@ -89,35 +109,39 @@ class Target:
         OSError
             If it cannot be read.
         """
-        if self.array is not None:
-            return
-        there = node_at(self.location)
-        if there is None and not self.location.is_occupied:
+        if self.array is None:
+            for root in self.roots:
+                self._check(root)
+
+    def _check(self, root: Location) -> None:
+        there = node_at(root)
+        if there is None and not root.is_occupied:
             return
         if not self.overwrite:
-            raise FileExistsError(f"{self.name} exists; give {self._ways_on(there)}.")
-        if there is None and self._is_begun:
+            raise FileExistsError(f"{root.name} exists; give {self._ways_on(there)}.")
+        if there is None and _is_begun(root):
             return
-        danger = endangered(self.images, self.location)
+        danger = endangered(self.images, root)
         if danger:
             raise FileExistsError(
-                f"{self.name} exists, and {danger}. Give another output, or delete it yourself."
+                f"{root.name} exists, and {danger}. Give another output, or delete it yourself."
             )
-        objection = clearance_of(self.location).objection
+        objection = clearance_of(root).objection
         if objection:
             raise FileExistsError(
-                f"{self.name} {objection}; overwrite deletes an array or a group that daskpatch "
+                f"{root.name} {objection}; overwrite deletes an array or a group that daskpatch "
                 "made, nothing else. Give another output, or delete it yourself."
             )
 
     def _ways_on(self, there: Node | None) -> str:
         """What can be given instead of a place where something is."""
-        goes_on = "resume=True to go on with its run, " if self._has_run else ""
+        has_run = there is not None and KEY in there.attributes
+        goes_on = "resume=True to go on with its run, " if has_run else ""
         if there is None or there.array is None:
             into = ""
         else:
             into = ", or (in Python) the array itself, zarr.open(…, mode='r+'), to write into it"
-        if there is None or KEY not in there.attributes:
+        if not has_run:
             return f"another output{into}"
         return f"{goes_on}another output, overwrite=True to delete it first{into}"
 
@@ -126,10 +150,14 @@ class Target:
 
         Lists all of it: for what is to be overwritten.
         """
-        if self.array is not None or node_at(self.location) is None:
+        if self.array is not None:
             return []
-        folders = claimed_folders(self.location)
-        return [Record(self.location.at(folder), pacing=pacing) for folder in folders]
+        return [
+            Record(root.at(folder), pacing=pacing)
+            for root in self.roots
+            if node_at(root) is not None
+            for folder in claimed_folders(root)
+        ]
 
     def records_beside(self, recipe: Recipe, pacing: Pacing) -> list[Record]:
         """Where others may have a claim whose blocks are ours, too.
@@ -179,17 +207,22 @@ class Target:
         FileExistsError
             If somebody put something there since.
         """
-        if self.array is not None or node_at(self.location) is None:
+        if self.array is None:
+            for root in self.roots:
+                self._clear(root, recipe)
+
+    def _clear(self, root: Location, recipe: Recipe) -> None:
+        if node_at(root) is None:
             return
-        clearance = clearance_of(self.location)
+        clearance = clearance_of(root)
         if clearance.objection:
-            raise FileExistsError(f"{self.name} {clearance.objection}.")
-        objects = Objects(self.location)
+            raise FileExistsError(f"{root.name} {clearance.objection}.")
+        objects = Objects(root)
         objects.write(CLEARED, b"")
         # Under these lies the claim under which this happens.
         records = tuple(
-            f"{place.child(FOLDER).path_from(self.location)}/"
-            for place in (self.location, *chain.from_iterable(self.places(recipe)))
+            f"{place.child(FOLDER).path_from(root)}/"
+            for place in (root, *chain.from_iterable(self.places(recipe)))
         )
         objects.delete_many([name for name in clearance.own if not name.startswith(records)])
         others = [n for n in clearance.others if not (n.startswith(records) and is_recorded(n))]
@@ -197,25 +230,23 @@ class Target:
             shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
             are = "is" if len(others) == 1 else "are"
             warnings.warn(
-                f"{counted(len(others), 'file')} in {self.name} {are} not daskpatch's and "
+                f"{counted(len(others), 'file')} in {root.name} {are} not daskpatch's and "
                 f"{'stays' if are == 'is' else 'stay'} there: {shown}.",
                 stacklevel=2,
             )
 
-    @property
-    def _has_run(self) -> bool:
-        """Whether there is what daskpatch made, which a run may go on with."""
-        node = node_at(self.location)
-        return node is not None and KEY in node.attributes
 
-    @property
-    def _is_begun(self) -> bool:
-        """Whether there is nothing but the record of a run that had no time for more.
+def _is_taken(root: Location) -> bool:
+    return node_at(root) is not None or (root.is_occupied and not _is_begun(root))
 
-        Or what an overwrite left alone that ended between deletion and creation.
-        """
-        names = Objects(self.location).names()
-        return CLEARED in names or all(f"{FOLDER}/" in name for name in names)
+
+def _is_begun(root: Location) -> bool:
+    """Whether there is nothing but the record of a run that had no time for more.
+
+    Or what an overwrite left alone that ended between deletion and creation.
+    """
+    names = Objects(root).names()
+    return CLEARED in names or all(f"{FOLDER}/" in name for name in names)
 
 
 def _first_places(group: Location, provenance: object) -> list[Location]:

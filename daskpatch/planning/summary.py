@@ -192,7 +192,8 @@ def as_text(plan: Figures, decided: Decided) -> str:
 
 
 def _place(target: Target) -> str:
-    return target.name if target.ome is None else f"{target.name} (OME-Zarr {target.ome})"
+    what = "" if target.label_image is None else ", a label image"
+    return target.name if target.ome is None else f"{target.name} (OME-Zarr {target.ome}{what})"
 
 
 def as_html(plan: Figures, decided: Decided) -> str:

@@ -33,7 +33,16 @@ from ..image import (
     with_delays,
 )
 from ..model import ModelError, restore_threads
-from ..output import KnownLevels, Layout, Shown, Target, check_own, create_arrays, is_lossy
+from ..output import (
+    KnownLevels,
+    Layout,
+    Shown,
+    Target,
+    check_own,
+    create_arrays,
+    is_lossy,
+    list_labels,
+)
 from ..patching import TileStrategy
 from ..receipts import (
     ArrayRecord,
@@ -57,7 +66,7 @@ from ..store import ChangedError, Location, existing_array
 from ..support import DEFAULT_PACING, Pacing, recorded, without_secrets
 from ..values import Statistics
 from .job import FusedLevel, PredictionJob
-from .passes import Ends, Pass
+from .passes import Ends, Leavings, Pass
 from .provenance import provenance_of, tiling_of
 from .run import Run
 from .same_model import check_results, check_unchanged, compared
@@ -348,6 +357,10 @@ class PredictionPass(Pass):
             return {}
         found = {name: one.range for name, one in decided.tiling.trial.samples.items()}
         return {name: each for name, each in found.items() if each is not None}
+
+    def end(self, leavings: Leavings) -> None:  # noqa: ARG002 (its blocks leave nothing)
+        # Again: somebody who knew a list from before may have written it since.
+        list_labels(self.target)
 
     @contextmanager
     def computing(self) -> Iterator[None]:

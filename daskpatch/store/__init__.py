@@ -15,6 +15,7 @@ from .finding import (
 )
 from .foreign_files import format_named
 from .guard import guarded_by, writing
+from .labels import LABELS, check_labels, label_names, list_label
 from .location import Location, locate
 from .nodes import (
     Node,
@@ -29,6 +30,6 @@ from .nodes import (
     surroundings,
 )
 from .objects import Objects, plain_name
-from .ome import OmeImage, Places, label_names
+from .ome import OmeImage, Places, count_levels_at, image_version_at
 from .plates import Collection
 from .sight import ChangedError

@@ -17,6 +17,7 @@ from zarr.types import AnyArray
 from ..support import counted, shown
 from .arrays import StoredArray
 from .backoff import at_first
+from .labels import LABELS, label_names
 from .location import Location, locate
 from .nodes import existing_node, members_of_group, open_node, without_consolidated
 from .ome import OmeImage, OmeLevel, is_ome, ome_images
@@ -155,6 +156,10 @@ def _members_in_words(group: zarr.Group, name: str) -> str:
     collection = collection_of(group)
     if collection is not None:
         return f"it is {collection.in_words(name)}"
+    labels = label_names(locate(group))
+    if labels:
+        held = f"the label {'image' if len(labels) == 1 else 'images'} {', '.join(labels)}"
+        return f"it holds {held[:_LISTED]}. Name one, for example {name}/{LABELS}/{labels[0]}"
     try:
         members = dict(members_of_group(group))
     except OSError:

@@ -80,6 +80,11 @@ class Location:
         return None
 
     @property
+    def given(self) -> Path | StorePath:
+        """What a user could give for it."""
+        return self.local_path or StorePath(self.store, self.path)
+
+    @property
     def folders(self) -> list[Folder]:
         """The folder of a local place and those around it, where they exist; else none.
 

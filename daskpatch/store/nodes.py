@@ -316,11 +316,18 @@ def is_zip(location: Location) -> bool:
     return isinstance(location.store, zarr.storage.ZipStore)
 
 
-def format_at(location: Location) -> Literal[2, 3]:
-    """The Zarr format of new nodes at a place: that of the group around it, else 3."""
-    parent = location.parent
-    node = None if parent is None else existing_node(parent)
-    return 3 if node is None else node.metadata.zarr_format
+def format_at(location: Location, *, reach: int = 1) -> Literal[2, 3]:
+    """The Zarr format of new nodes at a place: that of the group around it, else 3.
+
+    The group may be so many levels away: those between them are to be made, too.
+    """
+    around = location.parent
+    for _ in range(reach):
+        node = None if around is None else existing_node(around)
+        if node is not None:
+            return node.metadata.zarr_format
+        around = None if around is None else around.parent
+    return 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,12 +246,17 @@ def _version(attributes: Mapping[str, Any], multiscales: Any) -> Any:
     return first.get("version", "unknown" if are_old else "0.4")
 
 
-def label_names(image: Location) -> list[str]:
-    """The label images of an image, by name; none where what it says cannot be understood."""
-    attributes = own_attributes(image.child("labels"))
-    inner = attributes.get("ome", attributes)
-    said = inner.get("labels") if isinstance(inner, Mapping) else None
+def count_levels_at(place: Location) -> int | None:
+    """How many levels the OME-Zarr image at a place has; None where there is none that says so."""
     try:
-        return sorted(msgspec.convert(said, list[str]))
+        first, *_ = msgspec.convert(_multiscales(own_attributes(place)), list[_Multiscale])
     except ValueError:  # msgspec's is one
-        return []
+        return None
+    return len(first.datasets)
+
+
+def image_version_at(place: Location) -> str | None:
+    """The version of the OME-Zarr image at a place; None where there is none."""
+    attributes = own_attributes(place)
+    found = _multiscales(attributes)
+    return str(_version(attributes, found)) if found else None

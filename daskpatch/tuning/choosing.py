@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..deciding import Candidate, Choice, PlanOptions, makes_ome
+from ..deciding import Candidate, Choice, PlanOptions, as_stored
 from ..image import ImageStack, dimensions_of
-from ..output import Target, in_order, per_axis
+from ..output import Target, per_axis
 from ..probing import Probe, description_beside, probe, read_description, with_costs
 from ..statistics import statistics_of
 from ..values import finite_mean_and_deviation
@@ -139,7 +139,7 @@ def _write_units(
     image, shape = images[0], images[0].data_shape[2:]
     made = tuple(math.ceil(n * scale) for n, scale in zip(shape, known.scale, strict=True))
     output = dimensions_of(image).predicted(known.out_channels, made)
-    output = in_order(output) if makes_ome(options.output, images, target) else output
+    output = as_stored(output, options.output, images, target)
     has_post = options.output.post is not None
     if has_post and not isinstance(sizes, int) and len(sizes) != len(output.axes):
         return None  # post may add or drop channels; what does not fit is refused later

@@ -13,6 +13,7 @@ from ..geometry import Dimensions, Factors, Region, RegularGrid, coarser_shape, 
 from ..receipts import ArrayRecord, PassDocument, Record, RunDocument, array_paths
 from ..running import LEVEL
 from ..store import (
+    LABELS,
     Location,
     Objects,
     StoredArray,
@@ -20,6 +21,7 @@ from ..store import (
     at_first,
     attributes_at,
     existing_array,
+    label_names,
     locate,
     own_attributes,
 )
@@ -75,10 +77,14 @@ class RecordedBlocks:
 
 @dataclass(frozen=True)
 class RecordedImage:
-    """One image's output of a run, and what it was begun with."""
+    """One image's output of a run, and what it was begun with.
+
+    `place` is the array, or the group that its arrays lie in.
+    """
 
     document: RunDocument
     blocks: RecordedBlocks
+    place: Location
 
     @property
     def record(self) -> Record:
@@ -169,7 +175,28 @@ def _lost(location: Location) -> str:
 
 
 def _recorded(location: Location) -> RecordedImage | None:
-    """What is at the place of an image: an array with a record, or a group of several."""
+    """What is at the place of an image: an array with a record, a group of several, or labels.
+
+    Raises
+    ------
+    ValueError
+        If there are several label images, and no record of another image.
+    """
+    alone = _recorded_itself(location)
+    if alone is not None:
+        return alone
+    names = label_names(location)
+    labels = {name: _recorded_itself(location.at(f"{LABELS}/{name}")) for name in names}
+    there = {name: image for name, image in labels.items() if image is not None}
+    if len(there) > 1:
+        raise ValueError(
+            f"{location.name} has the label images {', '.join(there)}, each of a run of its own; "
+            f"name one, for example {location.name}/{LABELS}/{next(iter(there))}."
+        )
+    return next(iter(there.values()), None)
+
+
+def _recorded_itself(location: Location) -> RecordedImage | None:
     for place in _places(location):
         record = Record(place)
         document = record.document()
@@ -196,7 +223,7 @@ def _of_document(record: Record, document: RunDocument) -> RecordedImage:
         grid=document.blocks.grid(dimensions[0].shape),
         first=document.blocks.first,
     )
-    return RecordedImage(document, blocks)
+    return RecordedImage(document, blocks, root)
 
 
 def _factors(document: PassDocument) -> Factors | None:

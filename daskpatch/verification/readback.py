@@ -19,7 +19,7 @@ from ..image import SourceLike
 from ..model import Model, ModelLike
 from ..output import Output
 from ..receipts import Receipts, Report, digest_of, digest_of_bytes
-from ..store import Objects, StoreLike
+from ..store import Objects, StoreLike, locate
 from ..support import as_count, counted, html_table
 from .mending import mend, repair_plan
 from .outputs import PREDICTION, RecordedBlocks, recorded_run
@@ -165,7 +165,7 @@ def verify(
         planned = repair_plan(
             run,
             Model(model, id=model_id),
-            Output(output, post=post, post_id=post_id),
+            Output(_place(output), post=post, post_id=post_id),
             source=source,
             patching=patching,
         )
@@ -180,6 +180,15 @@ def verify(
         repaired = mend(planned, output, bad, progress=progress)
     ok = found.ok and all(one.ok for one in passes.values())
     return replace(found, ok=ok, passes=passes, repaired=repaired)
+
+
+def _place(output: StoreLike) -> StoreLike:
+    """The output that a run wrote, by whichever of its places it is named: array, image, labels."""
+    run = recorded_run(output, read_only=False)
+    (image, *_), named = run.images, locate(output)
+    if image.document.is_series or image.place.parts == named.parts:
+        return output
+    return image.place.given
 
 
 def _check(recorded: Sequence[RecordedBlocks], threads: int, *, progress: bool) -> Verification:
