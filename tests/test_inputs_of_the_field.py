@@ -487,7 +487,7 @@ def test_other_ways_to_the_output_are_found(image, tmp_path, made, name):
     images = (daskpatch.open_image(made(out), axes="YX"),)
     output = daskpatch.Output(out, overwrite=True)
     with pytest.raises((FileExistsError, ValueError), match=r"may read from it: |has links to"):
-        as_target(output, images, is_series=False, io="auto").check()
+        as_target(output, images, source=daskpatch.Source(out), io="auto").check()
     np.testing.assert_array_equal(read(out), 2 * image)
 
 

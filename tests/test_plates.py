@@ -1,5 +1,7 @@
 """Plates, wells and what bioformats2raw writes: a series of all images in them."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 import zarr
@@ -14,6 +16,11 @@ TILES = {"patch_size": 16, "overlaps": 4, "progress": False}
 
 def said(version, what, value):
     return {"ome": {"version": version, what: value}} if version == "0.5" else {what: value}
+
+
+def attributes(path):
+    told = zarr.open_group(str(path), mode="r").attrs.asdict()
+    return told.get("ome", told)
 
 
 def group(path, version, attributes):
@@ -63,12 +70,22 @@ def test_a_plate_is_predicted_in_one_call(tmp_path, rng, version):
     out = tmp_path / "out.zarr"
     with pytest.warns(UserWarning, match=r"1 well of .* is listed and not there: C/3"):
         daskpatch.predict(tmp_path / "p.zarr", double, out, **TILES)
-    for number, name in enumerate(["A/1/0", "A/1/1", "B/2/0", "B/2/1"]):
-        np.testing.assert_array_equal(read(out / str(number) / "0"), fields[name] * 2)
-        source = zarr.open_group(str(out / str(number))).attrs["daskpatch"]["source"]
+    for name in ["A/1/0", "A/1/1", "B/2/0", "B/2/1"]:
+        np.testing.assert_array_equal(read(out / name / "0"), fields[name] * 2)
+        source = zarr.open_group(str(out / name)).attrs["daskpatch"]["source"]
         assert source.endswith(f"p.zarr/{name}/0")
     assert daskpatch.verify(out, progress=False).ok
     assert daskpatch.status(out).done == daskpatch.status(out).total
+    # It is a plate again, with the rows and columns that the source has.
+    again = daskpatch.plan(out, double, patch_size=16, overlaps=4)
+    for view, name in zip(again.views, sorted(fields), strict=True):
+        np.testing.assert_array_equal(view[...], fields[name] * 4)
+    told, source = (attributes(path)["plate"] for path in (out, tmp_path / "p.zarr"))
+    assert [told[word] for word in ("rows", "columns")] == [
+        source[word] for word in ("rows", "columns")
+    ]
+    assert sorted(told["wells"], key=str) == sorted(source["wells"][:2], key=str)
+    assert told["field_count"] == 2
 
 
 @pytest.mark.filterwarnings("ignore:1 well")
@@ -165,3 +182,99 @@ def test_fields_that_are_none(tmp_path, rng):
     for fields in ("", 3, ["A"]):
         with pytest.raises(ValueError, match=r"fields is .*; needed is a path in the plate"):
             daskpatch.plan(tmp_path / "p.zarr", double, patch_size=16, fields=fields)
+
+
+# What is written of them
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+def test_chosen_fields_are_a_plate_of_their_wells(tmp_path, rng):
+    fields = plate(tmp_path / "p.zarr", rng, "0.5")
+    daskpatch.predict(tmp_path / "p.zarr", double, tmp_path / "o.zarr", fields="B/2/1", **TILES)
+    np.testing.assert_array_equal(read(tmp_path / "o.zarr/B/2/1/0"), fields["B/2/1"] * 2)
+    told = attributes(tmp_path / "o.zarr")["plate"]
+    assert told["wells"] == [{"path": "B/2", "rowIndex": 1, "columnIndex": 1}]
+    assert attributes(tmp_path / "o.zarr/B/2")["well"] == {"images": [{"path": "1"}]}
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+def test_a_plate_is_written_in_parts_repaired_and_overwritten(tmp_path, rng):
+    fields = plate(tmp_path / "p.zarr", rng, "0.5")
+    out = tmp_path / "o.zarr"
+    for i in (2, 1):
+        daskpatch.predict(tmp_path / "p.zarr", double, out, part=(i, 2), **TILES)
+    assert daskpatch.status(out).remaining == 0
+    (chunk,) = (out / "B/2/1/0").glob("c/0/0/0")
+    chunk.unlink()
+    assert not daskpatch.verify(out, progress=False).ok
+    daskpatch.verify(out, repair=True, model=double, progress=False)
+    np.testing.assert_array_equal(read(out / "B/2/1/0"), fields["B/2/1"] * 2)
+    daskpatch.predict(tmp_path / "p.zarr", double, out, overwrite=True, fields="A/1/0", **TILES)
+    assert sorted(path.parent.name for path in out.glob("*/*/*/0/zarr.json")) == ["0"]
+    assert not (out / "B").exists()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_converted_file_is_written_as_one(tmp_path, rng, version):
+    path, out = tmp_path / "file.zarr", tmp_path / "out.zarr"
+    group(path, version, said(version, "bioformats2raw.layout", 3))
+    values = {name: rng.random((2, 30, 40)).astype("f4") for name in "01"}
+    for name, voxels in values.items():
+        image(path / name, voxels, version)
+    for _ in range(2):
+        daskpatch.predict(path, double, out, overwrite=True, **TILES)
+    assert attributes(out)["bioformats2raw.layout"] == 3
+    assert attributes(out / "OME")["series"] == ["0", "1"]
+    names = {"": "http://www.openmicroscopy.org/Schemas/OME/2016-06"}
+    images = ElementTree.parse(out / "OME" / "METADATA.ome.xml").findall("Image/Pixels", names)
+    assert [each.get("SizeX") for each in images] == ["40", "40"]
+    assert images[0].get("Type") == "float"
+    assert len(images[0].findall("Channel", names)) == 2
+    again = daskpatch.plan(out, double, patch_size=16, overlaps=4)
+    for view, name in zip(again.views, values, strict=True):
+        np.testing.assert_array_equal(view[...], values[name] * 4)
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+def test_a_run_that_was_begun_as_a_series_is_gone_on_with_as_one(tmp_path, rng):
+    fields = plate(tmp_path / "p.zarr", rng, "0.5")
+    out = tmp_path / "o.zarr"
+    listed = [daskpatch.open_image(tmp_path / "p.zarr" / name) for name in sorted(fields)]
+    daskpatch.predict(listed, double, out, part=(1, 2), **TILES)
+    daskpatch.predict(tmp_path / "p.zarr", double, out, resume=True, **TILES)
+    assert daskpatch.status(out).remaining == 0
+    assert not (out / "B").exists()
+    np.testing.assert_array_equal(read(out / "3" / "0"), fields["B/2/1"] * 2)
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+@pytest.mark.parametrize("lost", ["rows", "columns"])
+def test_a_plate_that_does_not_name_its_rows_is_written_as_a_series(tmp_path, rng, lost):
+    fields = plate(tmp_path / "p.zarr", rng, "0.5")
+    node = zarr.open_group(str(tmp_path / "p.zarr"))
+    told = node.attrs["ome"]
+    told["plate"][lost] = told["plate"][lost][:1]
+    node.attrs["ome"] = told
+    daskpatch.predict(tmp_path / "p.zarr", double, tmp_path / "o.zarr", **TILES)
+    np.testing.assert_array_equal(read(tmp_path / "o.zarr" / "3" / "0"), fields["B/2/1"] * 2)
+    assert "plate" not in attributes(tmp_path / "o.zarr")
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+def test_bare_arrays_of_a_plate_are_a_series(tmp_path, rng):
+    plate(tmp_path / "p.zarr", rng, "0.5")
+    daskpatch.predict(tmp_path / "p.zarr", double, tmp_path / "o.zarr", ome=False, **TILES)
+    assert daskpatch.status(tmp_path / "o.zarr").remaining == 0
+    assert read(tmp_path / "o.zarr" / "0").shape == (2, 30, 40)
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+def test_several_arrays_of_a_plate_are_images_in_its_fields(tmp_path, rng):
+    def both(batch):
+        return {"one": batch, "two": batch * 2}
+
+    fields = plate(tmp_path / "p.zarr", rng, "0.5")
+    daskpatch.predict(tmp_path / "p.zarr", both, tmp_path / "o.zarr", **TILES)
+    np.testing.assert_array_equal(read(tmp_path / "o.zarr/B/2/1/two/0"), fields["B/2/1"] * 2)
+    assert "plate" not in attributes(tmp_path / "o.zarr")
+    assert daskpatch.verify(tmp_path / "o.zarr", progress=False).ok

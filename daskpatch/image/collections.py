@@ -67,9 +67,17 @@ def path_of(collection: Collection, image: int | str, name: str) -> str:
     )
 
 
+class CollectedImages(list[ArrayImage]):
+    """The images of a plate, a well or a series, with their paths in it."""
+
+    def __init__(self, images: Mapping[str, ArrayImage], collection: Collection) -> None:
+        super().__init__(images.values())
+        self.paths, self.collection = tuple(images), collection
+
+
 def opened_together(
     places: Mapping[str, StoreLike], open_one: Callable[[StoreLike], ArrayImage], name: str
-) -> list[ArrayImage]:
+) -> dict[str, ArrayImage]:
     """The images that can be opened and go together; the others are named in warnings.
 
     Raises
@@ -116,7 +124,7 @@ def opened_together(
             f"{_listed(other)}.",
             stacklevel=4,
         )
-    return list(alike.values())
+    return alike
 
 
 def _those_like_most(

@@ -11,7 +11,7 @@ from ..support import CHANNELS, INTEGER, Options, declarations, need, option, re
 from ..values import check_padding
 from .arraylike import IndexedArray
 from .channels import Channels, as_channels
-from .collections import chosen_paths, opened_together, path_of
+from .collections import CollectedImages, chosen_paths, opened_together, path_of
 from .opening import as_image, as_level, open_stack
 from .stack import ArrayImage, ImageStack, is_image, is_located, with_io
 
@@ -120,11 +120,16 @@ class Source(Options):
             path = path_of(collection, self.image, name)
             return replace(alone, place=places[path], image=None)
         chosen = {path: places[path] for path in chosen_paths(collection, self.fields, name)}
-        return Source(opened_together(chosen, alone.open_one, name))
+        return Source(CollectedImages(opened_together(chosen, alone.open_one, name), collection))
 
     @property
     def is_series(self) -> bool:
         return isinstance(self.place, list | tuple)
+
+    @property
+    def collected(self) -> CollectedImages | None:
+        """The images of a plate, a well or a series, where the source is resolved from one."""
+        return self.place if isinstance(self.place, CollectedImages) else None
 
     def open(self, *, ndim: int | None = None, io: str = "auto") -> tuple[ImageStack, ...]:
         """The images, for a model of `ndim` spatial axes, read through a back end.

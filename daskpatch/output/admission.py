@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePath
 
-from ..image import ImageStack
-from ..receipts import Record
+from ..image import ImageStack, Source
+from ..receipts import Record, image_paths
 from ..store import (
     Location,
     StoredArray,
@@ -36,7 +36,7 @@ from .target import Target
 
 
 def as_target(
-    output: Output, images: tuple[ImageStack, ...], *, is_series: bool, io: str
+    output: Output, images: tuple[ImageStack, ...], *, source: Source, io: str
 ) -> Target | None:
     """The output that was asked for, if it can be written without harm to the input; or none.
 
@@ -47,7 +47,7 @@ def as_target(
     """
     if output.place is None:
         return None
-    label = output.label_image
+    label, is_series = output.label_image, source.is_series
     place = _as_place(output.place)
     location = _location(place, label, is_series=is_series)
     # An array that was given is written into; a path to one is a place that is taken.
@@ -57,7 +57,10 @@ def as_target(
     check_io_at(io, location)
     for image in images:
         check_apart(location, image, replaces=output.overwrite or array is not None)
-    target = Target(location, array, output.overwrite, is_series, images, label_image=label)
+    members = _members(output, location, len(images)) if is_series else ()
+    target = Target(
+        location, array, output.overwrite, is_series, images, label_image=label, members=members
+    )
     if array is None:
         check_around(target.roots[0])
         if label is None:
@@ -73,7 +76,28 @@ def as_target(
         is_own = is_named(place, label)
         for each in target.roots:
             check_label_place(each, images, ome, is_named=is_own)
-    return replace(target, ome=ome, n_levels=() if label is None else _levels_around(target))
+    target = replace(target, ome=ome, n_levels=() if label is None else _levels_around(target))
+    return target if label is not None or ome is None else _collected(target, source)
+
+
+def _members(output: Output, location: Location, n_images: int) -> tuple[str, ...]:
+    """The paths of a series' images in its group: those of a run that is there, or numbers."""
+    begun = () if output.overwrite else image_paths(own_attributes(location).get(KEY))
+    return tuple(begun) if len(begun) == n_images else tuple(map(str, range(n_images)))
+
+
+def _collected(target: Target, source: Source) -> Target:
+    """With images where the source has them, as a plate or a series of bioformats2raw.
+
+    A run that an earlier version began with numbers is gone on with as it is.
+    """
+    found = source.collected
+    if found is None or not (found.collection.plate or found.collection.kind == "series"):
+        return target
+    is_begun = not target.overwrite and KEY in own_attributes(target.location)
+    if is_begun and target.members != found.paths:
+        return target
+    return replace(target, members=found.paths, collection=found.collection)
 
 
 def _levels_around(target: Target) -> tuple[int | None, ...]:

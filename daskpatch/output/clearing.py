@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..receipts import CLAIMS, FOLDER, is_entry
-from ..store import Location, Node, Objects, node_at, plain_name
+from ..store import OME_XML, Location, Node, Objects, node_at, plain_name
 
 KEY = "daskpatch"
 """The attribute that holds provenance, and marks arrays and groups as daskpatch's own."""
@@ -120,7 +120,7 @@ def _is_own(name: str, ours: dict[str, Node | None]) -> bool:
         return False
     inside = posixpath.relpath(name, around) if around else name
     plain = plain_name(inside)
-    is_metadata = plain in _METADATA
+    is_metadata = plain in (*_METADATA, OME_XML)
     is_temporary = plain != inside and node.array is not None
     is_chunk = node.array is not None and node.array.has_key(plain)
     is_of_record = inside.startswith(f"{FOLDER}/") and is_recorded(inside)

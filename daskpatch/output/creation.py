@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..geometry import Dimensions
 from ..image import channel_names_of
 from ..receipts import Record
 from ..store import (
+    OME_XML,
     Location,
     Objects,
     StoredArray,
@@ -28,9 +30,11 @@ from ..store import (
 )
 from ..values import Downsample
 from .clearing import CLEARED, KEY
+from .collections import groups_around
 from .label_images import image_around
 from .layout import Layout
 from .ome import Range, image_attributes, window_of, with_level
+from .ome_xml import ome_xml
 from .pyramid import Level, level_coordinates, result_coordinates
 from .target import Target
 
@@ -68,7 +72,10 @@ def create_arrays(
     if target.label_image is not None:
         _ensure_images(target)
     elif target.is_series:
-        ensure_group(target.location, attributes={KEY: told}, zarr_format=version)
+        of_series = {KEY: {**told, "images": list(target.members)}}
+        ensure_group(target.location, attributes=of_series, zarr_format=version)
+        for path in _around_members(target):
+            ensure_group(target.location.at(path), attributes={KEY: {}}, zarr_format=version)
     created = []
     placed = zip(target.image_places, target.places(recipe), strict=True)
     for data_idx, (image, places) in enumerate(placed):
@@ -102,6 +109,7 @@ def create_arrays(
                 attributes = _image_attributes(target, recipe, data_idx, number, place, shown)
                 ensure_group(_parent(place), attributes=attributes, zarr_format=version)
         created.append(tuple(array.with_io(io) for array in arrays))
+    _tell_collection(target, recipe)
     for root in target.roots:
         objects = Objects(root)
         if target.overwrite or objects.exists(
@@ -110,6 +118,30 @@ def create_arrays(
             objects.delete_many([CLEARED])
     list_labels(target)  # last: readers find what is listed
     return tuple(created)
+
+
+def _around_members(target: Target) -> list[str]:
+    """The groups between a series' own and its images, the outer ones first: rows and wells."""
+    parents = {parent for path in target.members for parent in PurePosixPath(path).parents}
+    return sorted(str(parent) for parent in parents if parent.parts)
+
+
+def _tell_collection(target: Target, recipe: Recipe) -> None:
+    """Write what the groups around images say of them: that they are a plate, or a series."""
+    if target.collection is None or target.ome is None or len(recipe.stored) > 1:
+        return  # a field of several arrays is no image, but a group of some
+    location, name = target.location, PurePosixPath(target.location.parts[-1]).stem
+    around = groups_around(target.collection, target.members, name, target.ome)
+    for path, attributes in around.items():
+        if path:  # the group of all has its own
+            attributes[KEY] = {}
+        ensure_group(location.at(path), attributes=attributes, zarr_format=target.zarr_format)
+    if target.collection.plate is None:
+        document = ome_xml(
+            (path, recipe.primary[i], recipe.dtypes[0], result_coordinates(recipe, i, 0))
+            for i, path in enumerate(target.members)
+        )
+        Objects(location.child("OME")).write(OME_XML, document)
 
 
 def _ensure_images(target: Target) -> None:

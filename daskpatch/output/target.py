@@ -10,9 +10,10 @@ from typing import Literal
 
 from ..block import Recipe
 from ..image import ImageStack
-from ..receipts import FOLDER, Record, array_paths
+from ..receipts import FOLDER, Record, array_paths, image_paths
 from ..store import (
     LABELS,
+    Collection,
     Location,
     Node,
     Objects,
@@ -36,7 +37,9 @@ class Target:
 
     `location` is the place of all that a run writes; of a label image its own, inside the image
     that it is of. Of a series it is the group of images, and each of these gets the label image.
-    `n_levels` are those that the images have which get one, beside the first.
+    `n_levels` are those that the images have which get one, beside the first. `members` are the
+    paths of images in a series' group, `collection` is what it is written as: a plate, or a series
+    as bioformats2raw has them; a plain group without one.
     """
 
     location: Location
@@ -47,6 +50,8 @@ class Target:
     ome: OmeVersion | None = None
     label_image: str | None = None
     n_levels: tuple[int | None, ...] = ()
+    members: tuple[str, ...] = ()
+    collection: Collection | None = None
 
     @property
     def name(self) -> str:
@@ -82,7 +87,7 @@ class Target:
         if not self.is_series:
             return [self.location]
         inside = "" if self.label_image is None else f"{LABELS}/{self.label_image}"
-        return [self.location.child(str(i)).at(inside) for i in range(len(self.images))]
+        return [self.location.at(path).at(inside) for path in self.members]
 
     def array_paths(self, recipe: Recipe) -> list[str]:
         """Where the arrays of an image lie, from its own place."""
@@ -251,7 +256,8 @@ def _is_begun(root: Location) -> bool:
 
 def _first_places(group: Location, provenance: object) -> list[Location]:
     """Where the record of a run lies that made a group: of several arrays, a series, or both."""
-    image, paths = group.child("0"), array_paths(provenance)
+    first = next(iter(image_paths(provenance)), "0")
+    image, paths = group.at(first), array_paths(provenance)
     return [group.at(paths[0]), image.at(paths[0])] if paths else [image]
 
 

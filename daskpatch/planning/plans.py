@@ -247,8 +247,8 @@ class Plan(Figures):
             output=asked if output is None else replace(asked, place=output),
             limits=with_words(options.limits, words),
         )
-        is_series, io = options.source.is_series, options.limits.io
-        target = as_target(options.output, self.images, is_series=is_series, io=io)
+        io = options.limits.io
+        target = as_target(options.output, self.images, source=options.source, io=io)
         return Plan(decide_anew(self._decided, options, target), self._measured)
 
     def plot(self, data_idx: int = 0) -> Any:

@@ -116,9 +116,7 @@ def plan(
     options = replace(options, source=options.source.resolved())
     images = options.source.open(ndim=options.tiles.ndim, io=options.limits.io)
     check_chunks(images, options.limits)
-    target = as_target(
-        options.output, images, is_series=options.source.is_series, io=options.limits.io
-    )
+    target = as_target(options.output, images, source=options.source, io=options.limits.io)
     before = {} if target is None else contents_before(options)
     known, choice = options.tiles.known, None
     if options.tiles.is_auto or is_auto(options.tiles.batch_size):

@@ -17,6 +17,7 @@ from .document import (
     SourceRecord,
     array_paths,
     as_json,
+    image_paths,
 )
 from .fingerprint import check_same
 from .holder import Holder, is_alive

@@ -51,6 +51,21 @@ def array_paths(attribute: object) -> list[str]:
     return [path for path in paths if path]
 
 
+def image_paths(attribute: object) -> list[str]:
+    """Where the images of a series lie, as the attribute of their group says; none if it is odd.
+
+    >>> image_paths({"images": ["B/03/0"]}), image_paths({"source": ["a", "b"]})
+    (['B/03/0'], ['0', '1'])
+    """
+    told = attribute if isinstance(attribute, Mapping) else {}
+    sources = told.get("source")
+    numbers = list(map(str, range(len(sources)))) if isinstance(sources, list) else []
+    try:
+        return msgspec.convert(told.get("images", numbers), list[ArrayPath])
+    except msgspec.ValidationError:
+        return []
+
+
 class SourceRecord(Struct, frozen=True):
     """An image: where it is, what it is, a digest of a sample of its voxels; its place in a series.
 

@@ -31,5 +31,5 @@ from .nodes import (
 )
 from .objects import Objects, plain_name
 from .ome import OmeImage, Places, count_levels_at, image_version_at
-from .plates import Collection
+from .plates import OME_XML, Collection, Plate
 from .sight import ChangedError

@@ -31,8 +31,14 @@ class _Well(Struct, rename="camel"):
     column_index: int = 0
 
 
+class _Named(Struct):
+    name: str
+
+
 class _Plate(Struct):
     wells: list[_Well] = []
+    rows: Any = None
+    columns: Any = None
 
 
 class _Field(Struct):
@@ -41,6 +47,19 @@ class _Field(Struct):
 
 class _Fields(Struct):
     images: list[_Field] = []
+
+
+OME_XML = "METADATA.ome.xml"
+"""What bioformats2raw says of a file's images, in the group `OME` beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plate:
+    """The names of a plate's rows and columns, and the indices of these for each of its wells."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    wells: Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +74,14 @@ class Collection:
         Of the images, in the group; of a plate by row, column and field.
     missing
         Wells of a plate that are listed and not there.
+    plate
+        Of a plate: its rows, columns and wells; None where it does not say them as it should.
     """
 
     kind: str
     paths: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    plate: Plate | None = None
 
     def in_words(self, name: str) -> str:
         """What it is, and how one of its images is named."""
@@ -84,7 +106,8 @@ def collection_of(group: zarr.Group) -> Collection | None:
 
 
 def _plate(place: Location, said: object) -> Collection:
-    wells = sorted(_wells(said), key=lambda well: (well.row_index, well.column_index))
+    listed = _listed(said)
+    wells = sorted(listed.wells, key=lambda well: (well.row_index, well.column_index))
 
     def fields(well: _Well) -> list[str] | None:
         inner = _inner(own_attributes(place.child(well.path)))
@@ -100,18 +123,36 @@ def _plate(place: Location, said: object) -> Collection:
             for path in paths or ()
         ),
         tuple(well.path for well, paths in zip(wells, found, strict=True) if paths is None),
+        _grid(listed),
     )
 
 
-def _wells(said: object) -> list[_Well]:
-    """Those that a plate lists; none where that cannot be understood."""
+def _grid(listed: _Plate) -> Plate | None:
+    """The rows and columns of a plate; None where its wells are not named by them."""
     try:
-        wells = msgspec.convert(said, _Plate).wells
-        for well in wells:
-            check_inside(well.path, "path")
-        return wells
+        rows, columns = (
+            tuple(each.name for each in msgspec.convert(names, list[_Named]))
+            for names in (listed.rows, listed.columns)
+        )
     except ValueError:  # msgspec's is one
-        return []
+        return None
+    places = {
+        f"{row}/{column}": (i, j) for i, row in enumerate(rows) for j, column in enumerate(columns)
+    }
+    wells = {well.path: (well.row_index, well.column_index) for well in listed.wells}
+    is_named = all(places.get(well) == place for well, place in wells.items())
+    return Plate(rows, columns, wells) if is_named else None
+
+
+def _listed(said: object) -> _Plate:
+    """What a plate lists; nothing where that cannot be understood."""
+    try:
+        plate = msgspec.convert(said, _Plate)
+        for well in plate.wells:
+            check_inside(well.path, "path")
+        return plate
+    except ValueError:  # msgspec's is one
+        return _Plate()
 
 
 def _fields(said: object) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry import Dimensions, Factors, Region, RegularGrid, coarser_shape, counterparts
-from ..receipts import ArrayRecord, PassDocument, Record, RunDocument, array_paths
+from ..receipts import ArrayRecord, PassDocument, Record, RunDocument, array_paths, image_paths
 from ..running import LEVEL
 from ..store import (
     LABELS,
@@ -141,8 +141,8 @@ def _images(location: Location) -> tuple[RecordedImage, ...]:
     alone = _recorded(location)
     if alone is not None:
         return (alone,)
-    count = _count_told(location)
-    images = [_recorded(location.child(str(number))) for number in range(count)]
+    paths = image_paths(own_attributes(location).get("daskpatch")) or ["0"]
+    images = [_recorded(location.at(path)) for path in paths]
     there = [image for image in images if image is not None]
     if not there:
         raise FileNotFoundError(
@@ -150,8 +150,10 @@ def _images(location: Location) -> tuple[RecordedImage, ...]:
             f"or the group of a series or of several arrays{_lost(location)}."
         )
     count = there[0].document.fingerprint.source.of
-    images += [_recorded(location.child(str(number))) for number in range(len(images), count)]
-    missing = [str(number) for number, image in enumerate(images) if image is None]
+    # The attribute may be lost, with which numbers go that it would have told.
+    paths += map(str, range(len(paths), count))
+    images += [_recorded(location.at(path)) for path in paths[len(images) :]]
+    missing = [path for path, image in zip(paths, images, strict=True) if image is None]
     if missing:
         raise FileNotFoundError(
             f"{location.name} is a series of {count} images, and these have no record: "
@@ -159,13 +161,6 @@ def _images(location: Location) -> tuple[RecordedImage, ...]:
             "them."
         )
     return tuple(image for image in images if image is not None)
-
-
-def _count_told(location: Location) -> int:
-    """How many images a group says that it holds; 1 where it does not say."""
-    told = own_attributes(location).get("daskpatch")
-    sources = told.get("source") if isinstance(told, dict) else None
-    return max(len(sources), 1) if isinstance(sources, list) else 1
 
 
 def _lost(location: Location) -> str:
