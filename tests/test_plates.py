@@ -1,5 +1,6 @@
 """Plates, wells and what bioformats2raw writes: a series of all images in them."""
 
+import json
 from xml.etree import ElementTree
 
 import numpy as np
@@ -9,6 +10,7 @@ from example_models import double
 from volumes import read
 
 import daskpatch
+from daskpatch.cli import main
 
 VERSIONS = ["0.4", "0.5"]
 TILES = {"patch_size": 16, "overlaps": 4, "progress": False}
@@ -278,3 +280,20 @@ def test_several_arrays_of_a_plate_are_images_in_its_fields(tmp_path, rng):
     np.testing.assert_array_equal(read(tmp_path / "o.zarr/B/2/1/two/0"), fields["B/2/1"] * 2)
     assert "plate" not in attributes(tmp_path / "o.zarr")
     assert daskpatch.verify(tmp_path / "o.zarr", progress=False).ok
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_info_says_what_a_plate_holds(tmp_path, rng, version, capsys):
+    plate(tmp_path / "p.zarr", rng, version)
+    for as_json in (["--json"], []):
+        with pytest.raises(SystemExit):
+            main(["info", str(tmp_path / "p.zarr"), *as_json])
+    document, *lines = capsys.readouterr().out.splitlines()
+    told = json.loads(document)
+    assert told["kind"] == "plate"
+    assert told["images"] == ["A/1/0", "A/1/1", "B/2/0", "B/2/1"]
+    assert told["missing"] == ["C/3"]
+    assert told["rows"] == ["A", "B", "C"]
+    assert told["first"]["shape"] == [2, 30, 40]
+    assert told["first"]["ome"] == version
+    assert "images      4: A/1/0, A/1/1, B/2/0, B/2/1" in lines

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -71,8 +71,18 @@ def info(source: str, axes: str | None, as_json: bool, debug: bool) -> None:  # 
     if as_json:
         click.echo(json.dumps(found))
         return
+    _show_facts(found)
+
+
+def _show_facts(found: Mapping[str, Any]) -> None:
     for name, value in found.items():
-        if name == "members":
+        if name == "first":
+            click.echo("The first of them:")
+            _show_facts(value)
+        elif name in ("images", "missing"):
+            shown = ", ".join(value[:_LISTED]) + (", …" if len(value) > _LISTED else "")
+            click.echo(f"{name:<12}{len(value)}: {shown}")
+        elif name == "members":
             for member, facts in value.items():
                 array = f"{tuple(facts['shape'])} {facts['dtype']}" if facts else "group"
                 click.echo(f"{member:<12}{array}")

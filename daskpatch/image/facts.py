@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from ..geometry import Coordinates, check_axes
-from ..store import OmeImage, StoredArray, label_names, locate, members_of
-from ..support import without_secrets
+from ..store import (
+    Collection,
+    OmeImage,
+    StoredArray,
+    StoreLike,
+    find_collection,
+    label_names,
+    locate,
+    members_of,
+)
 from .opening import find
 
 
-def information(source: str, axes: str | None = None) -> dict[str, Any]:
+def information(source: StoreLike, axes: str | None = None) -> dict[str, Any]:
     """Shape, dtype, axes, chunks and scale of an array, or the members of a group.
+
+    Of a plate, a well or a series the paths of its images, and the facts of the first.
 
     Raises
     ------
@@ -21,13 +32,17 @@ def information(source: str, axes: str | None = None) -> dict[str, Any]:
     ValueError
         If the axes don't fit the array.
     """
+    collected = find_collection(source)
+    if collected is not None:
+        return _of_collection(*collected, axes)
     members = members_of(source)
     if members is not None:
         facts = {
             name: None if array is None else {"shape": list(array.shape), "dtype": str(array.dtype)}
             for name, array in members.items()
         }
-        return {"source": without_secrets(source), "members": dict(sorted(facts.items()))}
+        name = locate(source, read_only=True).name
+        return {"source": name, "members": dict(sorted(facts.items()))}
     found = find(source)
     array = found.array
     named = axes or found.axes
@@ -48,6 +63,20 @@ def information(source: str, axes: str | None = None) -> dict[str, Any]:
     }
 
 
+def _of_collection(
+    collection: Collection, places: Mapping[str, StoreLike], name: str, axes: str | None
+) -> dict[str, Any]:
+    plate, first = collection.plate, next(iter(places.values()), None)
+    return {
+        "source": name,
+        "kind": collection.kind,
+        **({} if plate is None else {"rows": list(plate.rows), "columns": list(plate.columns)}),
+        "images": list(places),
+        **({"missing": list(collection.missing)} if collection.missing else {}),
+        **({} if first is None else {"first": information(first, axes)}),
+    }
+
+
 def _placed(places: Coordinates) -> dict[str, Any]:
     return {
         "scale": list(places.scale),
@@ -56,7 +85,7 @@ def _placed(places: Coordinates) -> dict[str, Any]:
     }
 
 
-def _of_ome(source: str, image: OmeImage) -> dict[str, Any]:
+def _of_ome(source: StoreLike, image: OmeImage) -> dict[str, Any]:
     labels = label_names(locate(source, read_only=True))
     levels = [{"path": level.path, "scale": level.scale} for level in image.levels]
     return {"ome": image.version, "levels": levels, **({"labels": labels} if labels else {})}
