@@ -27,6 +27,7 @@ NAMES = (
     "blending",
     "normalising",
     "pyramids",
+    "plates",
     "memory",
     "many_blocks",
     "processes",
