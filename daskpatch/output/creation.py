@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
@@ -38,6 +39,9 @@ from .ome_xml import ome_xml
 from .pyramid import Level, level_coordinates, result_coordinates
 from .target import Target
 
+_AT_ONCE = 16
+"""Images whose arrays are made at a time: far away each takes several requests."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -67,57 +71,89 @@ def create_arrays(
     """The arrays of each image; those that are not there yet are created."""
     if target.array is not None:
         return ((target.array.with_io(io),),)
-    version = target.zarr_format
     told = {**provenance, "arrays": target.array_paths(recipe), "ome": target.ome}
+    _ensure_around(target, told)
+    image_places, array_places = target.image_places, target.places(recipe)
+
+    def of_image(data_idx: int) -> tuple[StoredArray, ...]:
+        own = {KEY: {**told, **_of_image(provenance, data_idx)}}
+        places = array_places[data_idx]
+        for group in _groups(target, image_places[data_idx], places):
+            ensure_group(group, attributes=own, zarr_format=target.zarr_format)
+        arrays = _arrays_of(target, recipe, layout, data_idx, places, own)
+        _tell_image(target, recipe, data_idx, places, shown)  # after what it speaks of
+        return tuple(array.with_io(io) for array in arrays)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        created = tuple(pool.map(of_image, range(len(recipe.images))))
+    _tell_collection(target, recipe)
+    for root in target.roots:
+        objects = Objects(root)
+        # An overwrite's, or an interrupted one's that is gone on with.
+        if target.overwrite or objects.exists(CLEARED):
+            objects.delete_many([CLEARED])
+    list_labels(target)  # last: readers find what is listed
+    return created
+
+
+def _arrays_of(
+    target: Target,
+    recipe: Recipe,
+    layout: Layout,
+    data_idx: int,
+    places: Sequence[Location],
+    own: Mapping[str, Any],
+) -> list[StoredArray]:
+    """The arrays of one image."""
+    outputs = recipe.outputs[data_idx]
+    each = zip(places, outputs, recipe.dtypes, layout.of_each(outputs), strict=True)
+    return [
+        _existing(place, dims, dtype, layout_of)
+        or _create(
+            place,
+            dims,
+            dtype,
+            layout_of,
+            own,
+            zarr_format=target.zarr_format,
+            is_nested=target.ome is not None,
+        )
+        for place, dims, dtype, layout_of in each
+    ]
+
+
+def _tell_image(
+    target: Target, recipe: Recipe, data_idx: int, places: Sequence[Location], shown: Shown
+) -> None:
+    """Write what the groups of an image's arrays say of them, of OME-Zarr."""
+    if target.ome is None:
+        return
+    for number, place in enumerate(places):
+        if _is_told(_parent(place)):  # levels that are done are listed there
+            continue
+        attributes = _image_attributes(target, recipe, data_idx, number, place, shown)
+        ensure_group(_parent(place), attributes=attributes, zarr_format=target.zarr_format)
+
+
+def _ensure_around(target: Target, told: Mapping[str, Any]) -> None:
+    """The groups around images: a series' own, a plate's rows and wells, those of label images."""
     if target.label_image is not None:
         _ensure_images(target)
     elif target.is_series:
         of_series = {KEY: {**told, "images": list(target.members)}}
-        ensure_group(target.location, attributes=of_series, zarr_format=version)
-        for path in _around_members(target):
-            ensure_group(target.location.at(path), attributes={KEY: {}}, zarr_format=version)
-    created = []
-    placed = zip(target.image_places, target.places(recipe), strict=True)
-    for data_idx, (image, places) in enumerate(placed):
-        own = {KEY: {**told, **_of_image(provenance, data_idx)}}
-        for group in _groups(target, image, places):
-            ensure_group(group, attributes=own, zarr_format=version)
-        outputs = recipe.outputs[data_idx]
-        arrays = [
-            _existing(place, dims, dtype, layout_of)
-            or _create(
-                place,
-                dims,
-                dtype,
-                layout_of,
-                own,
-                zarr_format=version,
-                is_nested=target.ome is not None,
-            )
-            for place, dims, dtype, layout_of in zip(
-                places,
-                outputs,
-                recipe.dtypes,
-                layout.of_each(outputs),
-                strict=True,
-            )
-        ]
-        if target.ome is not None:  # after the arrays that it speaks of
-            for number, place in enumerate(places):
-                if _is_told(_parent(place)):  # levels that are done are listed there
-                    continue
-                attributes = _image_attributes(target, recipe, data_idx, number, place, shown)
-                ensure_group(_parent(place), attributes=attributes, zarr_format=version)
-        created.append(tuple(array.with_io(io) for array in arrays))
-    _tell_collection(target, recipe)
-    for root in target.roots:
-        objects = Objects(root)
-        if target.overwrite or objects.exists(
-            CLEARED
-        ):  # an interrupted run's, that is gone on with
-            objects.delete_many([CLEARED])
-    list_labels(target)  # last: readers find what is listed
-    return tuple(created)
+        ensure_group(target.location, attributes=of_series, zarr_format=target.zarr_format)
+        _ensure_groups(target, {path: {KEY: {}} for path in _around_members(target)})
+
+
+def _ensure_groups(target: Target, groups: Mapping[str, Mapping[str, Any]]) -> None:
+    """Groups in the output with some attributes, by their paths; several at a time."""
+
+    def ensure(path: str) -> None:
+        place = target.location.at(path)
+        ensure_group(place, attributes=groups[path], zarr_format=target.zarr_format)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(ensure, groups))
 
 
 def _around_members(target: Target) -> list[str]:
@@ -132,10 +168,9 @@ def _tell_collection(target: Target, recipe: Recipe) -> None:
         return  # a field of several arrays is no image, but a group of some
     location, name = target.location, PurePosixPath(target.location.parts[-1]).stem
     around = groups_around(target.collection, target.members, name, target.ome)
-    for path, attributes in around.items():
-        if path:  # the group of all has its own
-            attributes[KEY] = {}
-        ensure_group(location.at(path), attributes=attributes, zarr_format=target.zarr_format)
+    whole = around.pop("")
+    _ensure_groups(target, {path: {**told, KEY: {}} for path, told in around.items()})
+    ensure_group(location, attributes=whole, zarr_format=target.zarr_format)
     if target.collection.plate is None:
         document = ome_xml(
             (path, recipe.primary[i], recipe.dtypes[0], result_coordinates(recipe, i, 0))

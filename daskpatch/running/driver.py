@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import Job
-from ..receipts import Claim, Part, Record, Report, Totals, refuse_claimed
+from ..receipts import Claim, Document, Part, Record, Report, Totals, refuse_claimed
 from .job import Watchful
 from .ledger import Ledger, are_among
 from .pass_run import Crew, PassRun
 from .passes import Pass, check_exclusive
 from .run import Run
 
-_READERS = 16
+_AT_ONCE = 16
+"""Records that are read, or begun, at a time."""
 
 
 def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
@@ -62,7 +63,7 @@ def _refuse_claimed_beside(passes: Sequence[Pass], run: Run) -> None:
         If somebody does.
     """
     records = [record for each in passes for record in each.beside(run.pacing)]
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         for _ in pool.map(lambda record: refuse_claimed(record, Part()), records):
             pass
 
@@ -154,11 +155,15 @@ class _Driver:
         self._claim.check()
         if not self._run.resumes and each.name not in self._along:
             each.clear(records, keep=self._ended)
-        documents = [
+
+        def begun(number: int) -> Document:
             # What is recorded counts, also what another part began with just now.
-            record.document() or record.begin(each.document(number, self._ends))
-            for number, record in enumerate(records)
-        ]
+            record = records[number]
+            return record.document() or record.begin(each.document(number, self._ends))
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            # The first by itself: what all have in common is found once.
+            documents = [begun(0), *pool.map(begun, range(1, len(records)))]
         return each.as_begun(documents), records
 
     def _begin_along(self, begun: Pass, later: Sequence[Pass]) -> list[tuple[Pass, Ledger]]:
