@@ -115,6 +115,31 @@ def test_a_pyramid_on_s3(s3, volume):
     assert daskpatch.verify(out, progress=False).ok
 
 
+def test_a_label_image_on_s3(s3, volume):
+    source, out = f"{s3}/in.zarr", f"{s3}/labelled.zarr"
+    put(source, volume)
+    words = {"patch_size": 20, "overlaps": 4, "chunks": 16, "progress": False}
+    daskpatch.predict(source, double, out, ome=True, pyramid=1, **words)
+    words["label_image"] = "nuclei"
+    label, model = f"{out}/labels/nuclei", bright
+    daskpatch.predict(source, model, label, part=(1, 2), **words)
+    daskpatch.predict(source, model, out, resume=True, **words)
+    for place in (f"{label}/0", f"{label}/1"):
+        assert set(np.unique(get(place)[...])) == {1, 2}
+    assert daskpatch.verify(label, progress=False).ok
+    with pytest.raises(ValueError, match="is the array 0 of an output; name the group"):
+        daskpatch.status(f"{label}/0")
+    assert daskpatch.verify(label, repair=True, model=model, progress=False).repaired is None
+    with pytest.raises(FileExistsError, match="labels/nuclei exists; give resume=True"):
+        daskpatch.predict(source, model, out, **words)
+    daskpatch.predict(source, model, label, overwrite=True, **words)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+def bright(batch):
+    return (batch > 30_000).astype("uint8") + 1
+
+
 def test_an_s3_output_that_exists_is_refused_and_overwritten(s3, volume):
     options = {"patch_size": 20, "progress": False}
     put(f"{s3}/in.zarr", volume)

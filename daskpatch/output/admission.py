@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 
 from ..image import ImageStack, Source
@@ -33,6 +35,8 @@ from .label_images import (
 from .ome import OmeVersion, wanted_version
 from .output import Output
 from .target import Target
+
+_READERS = 16
 
 
 def as_target(
@@ -74,9 +78,10 @@ def as_target(
     ome = _ome_version(output, images, target.roots[0])
     if label is not None and ome is not None:
         is_own = is_named(place, label)
-        for each in target.roots:
-            check_label_place(each, images, ome, is_named=is_own)
-    target = replace(target, ome=ome, n_levels=() if label is None else _levels_around(target))
+        looked = partial(_levels_around, images=images, version=ome, is_named=is_own)
+        with ThreadPoolExecutor(_READERS) as pool:
+            target = replace(target, n_levels=tuple(pool.map(looked, target.image_places)))
+    target = replace(target, ome=ome)
     return target if label is not None or ome is None else _collected(target, source)
 
 
@@ -100,10 +105,19 @@ def _collected(target: Target, source: Source) -> Target:
     return replace(target, members=found.paths, collection=found.collection)
 
 
-def _levels_around(target: Target) -> tuple[int | None, ...]:
-    """Of each image that gets a label image, how many levels it has beside the first."""
-    counts = (count_levels_at(image_around(label)) for label in target.image_places)
-    return tuple(count and count - 1 for count in counts)
+def _levels_around(
+    label: Location, images: tuple[ImageStack, ...], version: OmeVersion, *, is_named: bool
+) -> int | None:
+    """How many levels the image has beside the first that gets a label image; None for no image.
+
+    Raises
+    ------
+    ValueError, FileExistsError
+        If that has no room for one.
+    """
+    check_label_place(label, images, version, is_named=is_named)
+    count = count_levels_at(image_around(label))
+    return None if count is None else count - 1
 
 
 def _location(place: StoreLike, label: str | None, *, is_series: bool) -> Location:

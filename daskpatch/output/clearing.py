@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..receipts import CLAIMS, FOLDER, is_entry
-from ..store import OME_XML, Location, Node, Objects, node_at, plain_name
+from ..store import LABELS, OME_XML, Location, Node, Objects, node_at, plain_name
 
 KEY = "daskpatch"
 """The attribute that holds provenance, and marks arrays and groups as daskpatch's own."""
@@ -147,12 +147,21 @@ def _objection(place: Location, nodes: dict[str, Node | None], ours: Collection[
     if "" not in ours:
         return f"is {'a group' if _is_group(root) else 'an array'} that daskpatch did not make"
     foreign = [folder for folder in nodes if folder not in ours]
+    labels = [folder for folder in foreign if _is_label_image(folder, nodes[folder])]
+    if labels:
+        return f"also holds {', '.join(labels)}, made by a run of its own"
     if foreign:
         return f"also holds {', '.join(foreign)}, which daskpatch did not make"
     links = list(_linked_folders(place))
     if links:
         return f"holds links to folders elsewhere ({', '.join(links)})"
     return ""
+
+
+def _is_label_image(folder: str, node: Node | None) -> bool:
+    """Whether a node among an image's label images is one of ours."""
+    is_inside = posixpath.basename(posixpath.dirname(folder)) == LABELS
+    return is_inside and node is not None and isinstance(node.attributes.get(KEY), Mapping)
 
 
 def _linked_folders(place: Location) -> Iterator[str]:

@@ -24,6 +24,7 @@ from ..store import (
     LABELS,
     Location,
     Node,
+    Objects,
     StoreLike,
     check_labels,
     image_version_at,
@@ -147,14 +148,15 @@ def _check_not_among(place: Location, name: str) -> None:
 def _check_free(image: Location) -> None:
     """Refuse a folder of something else than Zarr, which would become a group."""
     folder = image.local_path
+    if folder is not None and not folder.is_dir():
+        return
     # What an interrupted run left is its record, inside the label image.
-    if folder is not None and folder.is_dir():
-        others = sorted(entry.name for entry in folder.iterdir() if entry.name != LABELS)
-        if others:
-            raise FileExistsError(
-                f"{image.name} is a folder of something else than Zarr ({others[0]}), and label "
-                "images lie in an image; give the place of one, or a new one."
-            )
+    others = [name for name in Objects(image).entries() if name != LABELS]
+    if others:
+        raise FileExistsError(
+            f"{image.name} is a folder of something else than a Zarr group ({others[0]}), and "
+            "label images lie in an image; give the place of one, or a new one."
+        )
 
 
 def _check_image(image: Location, there: Node, version: str) -> None:

@@ -176,7 +176,7 @@ class Target:
 
     def _written_around(self) -> list[Location]:
         """The first array of each run that may write a group around the place."""
-        around = [self.location]
+        around = self.roots[:1]
         while (parent := around[-1].parent) is not None:
             around.append(parent)
         # All at once: far away a request for each, one after the other, would take seconds.

@@ -63,6 +63,7 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
     return [
         *_source(plan, decided),
         ("output", _place(target) if target else "none: the lazy array alone"),
+        *_alone(target),
         *_arrays(plan, decided.recipe),
         *_levels(decided),
         *_read_back(plan, target),
@@ -194,6 +195,13 @@ def as_text(plan: Figures, decided: Decided) -> str:
 def _place(target: Target) -> str:
     what = "" if target.label_image is None else ", a label image"
     return target.name if target.ome is None else f"{target.name} (OME-Zarr {target.ome}{what})"
+
+
+def _alone(target: Target | None) -> Rows:
+    """Of a label image in no image, which viewers are told of by nothing."""
+    if target is None or None not in target.n_levels:
+        return []
+    return [("", "in a group that is no image: viewers open the label image itself")]
 
 
 def as_html(plan: Figures, decided: Decided) -> str:

@@ -9,11 +9,13 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 
 from ..support import shown
+from .backoff import with_backoff
 from .location import Location, check_inside
 from .nodes import attributes_at, own_attributes
 from .objects import Objects
@@ -28,6 +30,10 @@ _GAPS = 5
 """The same in times between reading the list and having written it: others may take longer."""
 
 _TRIES = 50
+
+_AT_ONCE = 16
+
+_DELAYS = (0.05, 0.1, 0.2, 0.5)
 
 
 def label_names(image: Location) -> list[str]:
@@ -76,10 +82,15 @@ def list_label(images: Sequence[Location], name: str, version: str) -> None:
     ------
     OSError
         If a list cannot be read or written, or others take the name from it again and again.
+    ValueError
+        If somebody made something else of it.
     """
     for _ in range(_TRIES):
         begin = time.monotonic()
-        images = [image for image in images if _add(image, name, version)]
+        # All at once: far away each takes some requests, one after the other.
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            added = list(pool.map(lambda image: _added(image, name, version), images))
+        images = [image for image, is_new in zip(images, added, strict=True) if is_new]
         if not images:
             return
         gap = time.monotonic() - begin
@@ -92,8 +103,29 @@ def list_label(images: Sequence[Location], name: str, version: str) -> None:
     )
 
 
+def _added(image: Location, name: str, version: str) -> bool:
+    """Whether a name was not in the list of an image; then it is added.
+
+    Others may write it in place: half of a document is waited for.
+    """
+    what = f"Reading the list of label images in {image.child(LABELS).name}"
+    try:
+        return with_backoff(
+            lambda: _add(image, name, version), what, _DELAYS, lambda e: not _is_half(e)
+        )
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"The list of label images in {image.child(LABELS).name} is no longer one, so that "
+            f"{name} cannot be added ({type(error).__name__}: {error}); put its metadata right, "
+            "and resume."
+        ) from error
+
+
+def _is_half(error: Exception) -> bool:
+    return isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+
+
 def _add(image: Location, name: str, version: str) -> bool:
-    """Whether a name was not in the list of an image; then it is added."""
     objects = Objects(image.child(LABELS))
     is_v2 = version == "0.4"
     document = ".zattrs" if is_v2 else "zarr.json"
@@ -103,10 +135,10 @@ def _add(image: Location, name: str, version: str) -> bool:
     empty: dict[str, Any] = {} if is_v2 else {"zarr_format": 3, "node_type": "group"}
     told = empty if content is None else json.loads(content)
     inner = told if is_v2 else _inner(told, version)
-    names = inner.setdefault(LABELS, [])
+    names = msgspec.convert(inner.get(LABELS, []), list[str])
     if name in names:
         return False
-    names.append(name)
+    inner[LABELS] = [*names, name]
     objects.write(document, json.dumps(told, indent=2).encode())
     return True
 

@@ -289,7 +289,11 @@ def _places(location: Location) -> Iterator[Location]:
 
 def _root(location: Location, path: str) -> Location:
     """The place from which an array lies at a path."""
+    around = location
     for _ in filter(None, path.split("/")):
-        assert location.parent is not None, "it was found there"
-        location = location.parent
-    return location
+        if around.parent is None:  # what lies around a URL cannot be told
+            raise ValueError(
+                f"{location.name} is the array {path} of an output; name the group that it lies in."
+            )
+        around = around.parent
+    return around

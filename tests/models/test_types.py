@@ -31,6 +31,8 @@ daskpatch.plan("in.zarr", np.negative, normalize={"mean": 3, "std": [2.0, 1.0]},
 daskpatch.plan("in.zarr", np.negative, augment=["flips", "rot90"], stitch="linear", scale="1/4")
 daskpatch.plan("in.zarr", np.negative, augment="flip")  # arg-type
 daskpatch.plan("in.zarr", np.negative, stitch="blend")  # arg-type
+daskpatch.plan("in.zarr", np.negative, "out.zarr", label_image="nuclei", downsample="mode")
+daskpatch.plan("in.zarr", np.negative, "out.zarr", label_image=True)  # arg-type
 daskpatch.plan("in.zarr", np.negative, threads="2")  # arg-type
 daskpatch.plan("in.zarr", np.negative, resume=True)  # call-arg
 daskpatch.plan("in.zarr")  # call-arg
