@@ -19,6 +19,7 @@ from .stack import (
     is_at_hand,
     is_held_by_cluster,
     location_of,
+    locations_of,
     look_at_all,
     ome_version_of,
     why_endangered,

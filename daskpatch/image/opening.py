@@ -11,11 +11,11 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from ..formats import FileArray, find_file
 from ..geometry import Coordinates, Dimensions, check_axes, check_count, example_axes
 from ..store import (
     OmeImage,
     Places,
-    StoredArray,
     StoreLike,
     check_single,
     find_array,
@@ -25,6 +25,7 @@ from ..support import is_integer, said_by, shown
 from ..values import check_padding
 from .arraylike import ArrayLike, IndexedArray, dtype_of
 from .channels import Channels, chosen_channels, named_channels
+from .readable import Readable
 from .stack import ArrayImage
 
 _NAMES = {
@@ -203,7 +204,7 @@ def _warn_of_axes(axes: str, known: str | None, shape: tuple[int, ...], name: st
 class Found:
     """The array behind a source, what it says of axes and channels, and what to call it."""
 
-    array: StoredArray | ArrayLike
+    array: Readable
     axis_names: tuple[str, ...] | None
     name: str
     channel_names: tuple[str, ...] = ()
@@ -241,6 +242,9 @@ def find(
     TypeError
         If the source is no array.
     """
+    file = find_file(source, level, image)
+    if file is not None:
+        return _of_file(file)
     if is_stored(source):
         found = find_array(source, level=level, image=image)
         if found.ome is None or found.level is None:
@@ -262,6 +266,11 @@ def find(
         f"The source is a {type(source).__name__}; needed is a path, a URL, a Zarr, NumPy or Dask "
         f"array, or an object with shape, dtype and __getitem__{_held_by(source)}."
     )
+
+
+def _of_file(array: FileArray) -> Found:
+    facts = array.facts
+    return Found(array, facts.axis_names, array.name, facts.channel_names, facts.places)
 
 
 def _is_array(source: object) -> TypeGuard[IndexedArray]:

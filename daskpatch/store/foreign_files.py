@@ -15,20 +15,21 @@ from .location import Location
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A file format: its suffixes, how its files begin, and a line that opens one as an array.
+    """A file format: its suffixes, how its files begin, and what opens one as an array.
 
-    `line` has the path as `{path}`; `made` makes such a file of an array.
+    `reader` names the adapter (in `formats/`) and the extra that it needs; where there is none,
+    `line` opens a file, with the path as `{path}`. `made` makes such a file of an array.
     """
 
     name: str
     suffixes: tuple[str, ...]
-    line: str
+    line: str = ""
     magic: tuple[bytes, ...] = ()
     at: int = 0
     made: str = ""
+    reader: str = ""
 
 
-_TIFF = "zarr.open(tifffile.imread({path!r}, aszarr=True, level=0), mode='r')"
 _BIOIO = "bioio.BioImage({path!r}).xarray_dask_data"
 _IMAGE = "skimage.io.imread({path!r})"
 _ITK = "SimpleITK.GetArrayFromImage(SimpleITK.ReadImage({path!r}))"
@@ -37,9 +38,9 @@ FORMATS = (
     Format(
         "a TIFF file",
         (".tif", ".tiff", ".btf", ".lsm"),
-        _TIFF,
-        (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        magic=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
         made="tifffile.imwrite",
+        reader="tiff",
     ),
     Format("a CZI file", (".czi",), _BIOIO, (b"ZISRAWFILE",)),
     Format("an ND2 file", (".nd2",), _BIOIO, (b"\xda\xce\xbe\x0a",)),
@@ -128,18 +129,33 @@ def neighbour_of(location: Location) -> str:
     return next(iter(get_close_matches(path.name, names, 1)), "")
 
 
+def format_at_path(path: Path) -> Format | None:
+    """The format of a file, by how it begins, then by its name; None where it is none of these."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_BYTES)
+    except OSError:
+        return None
+    named = format_named(path.name)
+    known = [f for f in FORMATS if any(head[f.at :].startswith(magic) for magic in f.magic)]
+    # An npz is a ZIP file, and what is compressed does not show how it begins.
+    is_hidden = path.name.lower().endswith(".gz")
+    if named is not None and (named in known or not named.magic or is_hidden):
+        return named
+    return known[0] if known else None
+
+
 def _of_file(path: Path, name: str) -> str:
     node = next(_nodes_around(path), None)
     if node is not None:
         return f"a file inside the Zarr array or group {node}: name that"
-    with open(path, "rb") as file:
-        head = file.read(_BYTES)
+    found = format_at_path(path)
+    if found is not None:
+        return _told(found, name)
     named = format_named(name)
-    known = [f for f in FORMATS if any(head[f.at :].startswith(magic) for magic in f.magic)]
-    # An npz is a ZIP file, and what is compressed does not show how it begins.
-    if named is not None and (named in known or not named.magic or name.lower().endswith(".gz")):
-        return _told(named, name)
-    return _told(known[0], name) if known else "a file, and no Zarr: a Zarr array is a folder"
+    if named is None:
+        return "a file, and no Zarr: a Zarr array is a folder"
+    return f"named like {named.name}, and does not begin like one: it is torn, or another file"
 
 
 def _of_folder(path: Path, name: str) -> str:
@@ -182,6 +198,8 @@ def _is_n5(folder: Path) -> bool:
 
 
 def _told(found: Format, name: str) -> str:
+    if found.reader:
+        return f"{found.name}, which is read, and no Zarr"
     return (
         f"{found.name}. Open it with {found.line.format(path=name)}, and pass that as the source, "
         "with axes="

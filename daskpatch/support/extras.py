@@ -13,6 +13,11 @@ _EXTRAS = {
     "obstore": "s3",
     "skimage": "demo",
     "matplotlib": "demo",
+    "tifffile": "tiff",
+    "imagecodecs": "tiff",
+    "h5py": "hdf5",
+    "nibabel": "nifti",
+    "pylibCZIrw": "czi",
 }
 
 
