@@ -2,4 +2,6 @@
 
 from .file_array import FileArray
 from .finding import find_file
-from .reader import Choice, Facts, Reader
+from .patterns import is_pattern, matching
+from .reader import Facts
+from .sequence import FileSequence

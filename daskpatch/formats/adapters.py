@@ -9,8 +9,11 @@ from .reader import Choice, Reader
 
 _ADAPTERS = {
     "tiff": (".tiff", "TiffReader"),
+    "hdf5": (".hdf5", "opened_hdf5"),
+    "nifti": (".nifti", "NiftiReader"),
+    "czi": (".czi", "CziReader"),
 }
-"""By the reader that `Format` names: a module here, and a class in it."""
+"""By the reader that `Format` names: a module here, and what opens a file in it."""
 
 
 def opened(path: str, reader: str, choice: Choice) -> Reader:
@@ -26,9 +29,9 @@ def opened(path: str, reader: str, choice: Choice) -> Reader:
         If it cannot be read.
     """
     module, name = _ADAPTERS[reader]
-    kind = getattr(import_module(module, __package__), name)
+    open_it = getattr(import_module(module, __package__), name)
     try:
-        found: Reader = kind(path, choice)
+        found: Reader = open_it(path, choice)
     except (ImportError, ValueError, OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 (each library raises its own of a broken file)

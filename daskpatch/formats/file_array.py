@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
+from copy import copy
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..store import BackEnd, Location, locate
+from ..store import BackEnd, Location, Places, locate
 from .adapters import opened
+from .handles import HANDLES
 from .reader import Box, Choice, Facts, Reader
 from .stamp import Stamp
 
@@ -31,8 +32,7 @@ class FileArray:
     def __init__(self, path: str, reader: str, choice: Choice, *, name: str = "") -> None:
         self.path, self.reader, self.choice = path, reader, choice
         self.name = name or path  # what the user calls it
-        self._stamp = Stamp.of(path)
-        self._opened: dict[int, Reader] = {}
+        self.stamp = Stamp.of(path)
         self._lock = threading.Lock()
         facts = self.facts
         self.shape, self.dtype, self.chunks = facts.shape, facts.dtype, facts.chunks
@@ -41,6 +41,14 @@ class FileArray:
     def facts(self) -> Facts:
         """All that the file says of it; the file is opened."""
         return self._open().facts
+
+    @property
+    def axis_names(self) -> tuple[str, ...] | None:
+        return self.facts.axis_names
+
+    @property
+    def places(self) -> Places | None:
+        return self.facts.places
 
     @cached_property
     def location(self) -> Location:
@@ -55,7 +63,7 @@ class FileArray:
         chosen = {key: value for key, value in asdict(self.choice).items() if value}
         if self.choice.image is not None:
             chosen["image"] = self.choice.image
-        return {**chosen, "bytes": self._stamp.size, "modified": self._stamp.modified}
+        return {**chosen, "bytes": self.stamp.size, "modified": self.stamp.modified}
 
     def read(self, box: Box) -> NDArray[np.generic]:
         """Read a box that lies inside.
@@ -77,7 +85,7 @@ class FileArray:
         ChangedError
             If it is gone, or another: its size, its time, or the file itself.
         """
-        self._stamp.check(self.path)
+        self.stamp.check(self.path)
 
     def with_io(self, io: str) -> FileArray:  # noqa: ARG002 (of Zarr)
         return self
@@ -91,25 +99,31 @@ class FileArray:
     def why_endangered(self, place: Location) -> str:  # noqa: ARG002 (its location says it)
         return ""
 
+    def beside(self, path: str, stamp: Stamp) -> FileArray:
+        """An array that is alike, in another file, as that was when it was opened."""
+        twin = copy(self)
+        twin.path = twin.name = path
+        twin.stamp = stamp
+        return twin
+
     def _open(self) -> Reader:
-        # By process: of what a fork inherits the libraries know nothing.
-        process = os.getpid()
-        found = self._opened.get(process)
-        if found is None:
-            with self._lock:
-                found = self._opened.get(process)
-                if found is None:
-                    self._stamp.check(self.path)
-                    found = opened(self.path, self.reader, self.choice)
-                    self._opened = {process: found}
-        return found
+        key = (self.path, self.reader, self.choice, self.stamp)
+        found = HANDLES.get(key)
+        if found is not None:
+            return found
+        with self._lock:  # else each thread would open it
+            return HANDLES.opened(key, self._opened)
+
+    def _opened(self) -> Reader:
+        self.stamp.check(self.path)
+        return opened(self.path, self.reader, self.choice)
 
     def __getstate__(self) -> dict[str, Any]:
-        private = ("_opened", "_lock", "location")
+        private = ("_lock", "location")
         return {name: value for name, value in self.__dict__.items() if name not in private}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _opened={}, _lock=threading.Lock())
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.shape} {self.dtype}>"

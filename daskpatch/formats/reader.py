@@ -41,6 +41,8 @@ class Facts:
         Scale, translation and unit, axis by axis; None where they are not told.
     levels
         Of a pyramid, the finest first: what each is called, and how far apart its voxels are.
+    note
+        What makes reading slow, after the name of the file; empty where nothing does.
     """
 
     shape: tuple[int, ...]
@@ -50,6 +52,7 @@ class Facts:
     channel_names: tuple[str, ...] = ()
     places: Places | None = None
     levels: Mapping[str, tuple[float, ...] | None] = field(default_factory=dict)
+    note: str = ""
 
 
 class Reader(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import product
@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Region, RegularGrid
-from ..support import load_extra, shown
+from ..support import load_extra
 from .alignment import aligned_box
+from .choosing import check_level, chosen_image
 from .descriptor import Descriptor
 from .places import coarser_places
 from .reader import Box, Choice, Facts
@@ -52,9 +53,11 @@ class TiffReader:
         with _complaints() as complaints:
             try:
                 self._tiff = tifffile.TiffFile(path)
-                series = _chosen(self._tiff.series, choice.image, path)
-                self._levels = series.levels
-                self._series = _level(self._levels, choice.level, path)
+                names = [each.name or str(each.shape) for each in self._tiff.series]
+                index = chosen_image(choice, names, path)
+                self._levels = self._tiff.series[index].levels
+                shapes = [each.shape for each in self._levels]
+                self._series = self._levels[check_level(choice, shapes, path)]
                 self._last = self._series[len(self._series) - 1]
             except (tifffile.TiffFileError, IndexError) as error:
                 raise ValueError(_torn(path, str(error))) from None
@@ -245,27 +248,6 @@ def _overlap(start: int, size: int, wanted: slice) -> tuple[slice, slice]:
     """The part of a run of voxels that is wanted: in the run, and in what is wanted."""
     first, last = max(start, wanted.start), min(start + size, wanted.stop)
     return slice(first - start, last - start), slice(first - wanted.start, last - wanted.start)
-
-
-def _chosen(images: Sequence[Any], image: int | str | None, path: str) -> Any:
-    """One of the images of a file; the first where none is chosen."""
-    if not images:
-        raise ValueError(f"{path} is a TIFF file without images.")
-    names = [each.name for each in images]
-    if isinstance(image, str) and names.count(image) == 1:
-        return images[names.index(image)]
-    index = int(image) if isinstance(image, str) and image.isdecimal() else image or 0
-    if isinstance(index, int) and index < len(images):
-        return images[index]
-    listed = ", ".join(f"{i} ({each.name}, {each.shape})" for i, each in enumerate(images))
-    raise ValueError(f"image is {shown(image)}, and {path} holds {listed:.200}. Give one of these.")
-
-
-def _level(levels: Sequence[Any], level: int, path: str) -> Any:
-    if level < len(levels):
-        return levels[level]
-    listed = ", ".join(f"{i} {each.shape}" for i, each in enumerate(levels))
-    raise ValueError(f"level is {level}, and {path} has {listed:.200}. Give one of these.")
 
 
 def _torn(path: str, why: str) -> str:

@@ -4,7 +4,7 @@ from .arraylike import IndexedArray
 from .content import SAMPLES, identity_of_image, token_of
 from .drawing import drawing_of
 from .facts import information
-from .opening import open_image, open_stack
+from .opening import open_image, open_sequence, open_stack
 from .source import Source, SourceLike, SourceWords
 from .stack import (
     ArrayImage,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..formats import Facts
 from ..geometry import Coordinates, check_axes
 from ..store import OmeImage, StoredArray, label_names, locate, members_of
 from ..support import without_secrets
@@ -45,6 +46,7 @@ def information(source: str, axes: str | None = None) -> dict[str, Any]:
         **({"channels": list(found.channel_names)} if found.channel_names else {}),
         **({} if places is None else _placed(places)),
         **({} if found.ome is None else _of_ome(source, found.ome)),
+        **({} if found.file is None else _of_file(found.file)),
     }
 
 
@@ -54,6 +56,11 @@ def _placed(places: Coordinates) -> dict[str, Any]:
         "translation": list(places.translation),
         "units": list(places.units),
     }
+
+
+def _of_file(facts: Facts) -> dict[str, Any]:
+    levels = [{"path": name, "scale": scale} for name, scale in facts.levels.items()]
+    return {"levels": levels} if levels else {}
 
 
 def _of_ome(source: str, image: OmeImage) -> dict[str, Any]:

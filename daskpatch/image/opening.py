@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import operator
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import getattr_static
 from typing import Any, TypeGuard
 
 import numpy as np
 
-from ..formats import FileArray, find_file
+from ..formats import Facts, FileArray, FileSequence, find_file, matching
 from ..geometry import Coordinates, Dimensions, check_axes, check_count, example_axes
 from ..store import (
     OmeImage,
@@ -98,8 +99,70 @@ def open_image(
     )
 
 
+def open_sequence(
+    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    axis: str,
+    axes: str | None = None,
+    channels: Channels | None = None,
+    padding: str | float = "reflect",
+    level: int = 0,
+    image: int | str | None = None,
+) -> ArrayImage:
+    """Open files that are planes, or times, as one `ImageStack`: stacked, and read as needed.
+
+    Parameters
+    ----------
+    files
+        A pattern (`"run/*.tif"`), whose matches are taken in the order of the numbers in their
+        names (`t2` before `t10`), or a list of paths, in its order. TIFF, HDF5, NIfTI and CZI, all
+        of one shape and dtype. What matches later is no part of it.
+    axis
+        What is stacked: `"T"` or `"Z"`. It comes first.
+    axes
+        The axes of each file; by default from its metadata.
+    channels, padding, level, image
+        As in `open_image`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing matches, or a file is gone.
+    ValueError
+        If the files are not alike, have the axis already, or do not say their axes.
+    ImportError
+        If the package that reads them is missing.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, tifffile
+    >>> folder = tempfile.mkdtemp()
+    >>> for t in range(3):
+    ...     tifffile.imwrite(f"{folder}/t{t}.tif", np.full((16, 24), t, "u1"))
+    >>> open_sequence(f"{folder}/*.tif", axis="T").data_shape
+    (3, 1, 16, 24)
+    """
+    if axis not in ("T", "Z"):
+        raise ValueError(f"axis is {shown(axis)}; needed is 'T' or 'Z', what the files are.")
+    paths = matching(files) if isinstance(files, str | os.PathLike) else list(files)
+    if not paths:
+        raise ValueError("The list of files is empty; give at least one.")
+    stacked = FileSequence(
+        paths, axis, level=as_level("level", level), image=as_image("image", image)
+    )
+    own = Found(stacked, stacked.axis_names and stacked.axis_names[1:], "").axes
+    inner = own if axes is None else axes
+    if inner is not None and axis in inner:
+        raise ValueError(
+            f"axis is {axis!r}, and the axes of each file are {inner!r}, with it; needed is one "
+            "that they lack, or other axes= for the files."
+        )
+    whole = None if axes is None else f"{axis}{axes}"
+    return open_stack(stacked, axes=whole, channels=channels, padding=padding)
+
+
 def open_stack(
-    source: StoreLike | IndexedArray,
+    source: StoreLike | IndexedArray | FileSequence,
     *,
     axes: str | None = None,
     channels: Channels | None = None,
@@ -210,6 +273,7 @@ class Found:
     channel_names: tuple[str, ...] = ()
     places: Places | None = None
     ome: OmeImage | None = None
+    file: Facts | None = None
 
     @property
     def axes(self) -> str | None:
@@ -233,7 +297,10 @@ class Found:
 
 
 def find(
-    source: StoreLike | IndexedArray, *, level: int = 0, image: int | str | None = None
+    source: StoreLike | IndexedArray | FileSequence,
+    *,
+    level: int = 0,
+    image: int | str | None = None,
 ) -> Found:
     """The array behind a source; metadata are read, nothing else.
 
@@ -242,7 +309,7 @@ def find(
     TypeError
         If the source is no array.
     """
-    file = find_file(source, level, image)
+    file = source if isinstance(source, FileSequence) else find_file(source, level, image)
     if file is not None:
         return _of_file(file)
     if is_stored(source):
@@ -268,9 +335,11 @@ def find(
     )
 
 
-def _of_file(array: FileArray) -> Found:
+def _of_file(array: FileArray | FileSequence) -> Found:
     facts = array.facts
-    return Found(array, facts.axis_names, array.name, facts.channel_names, facts.places)
+    if facts.note:
+        warnings.warn(f"{array.name} {facts.note}.", stacklevel=4)
+    return Found(array, array.axis_names, array.name, facts.channel_names, array.places, file=facts)
 
 
 def _is_array(source: object) -> TypeGuard[IndexedArray]:

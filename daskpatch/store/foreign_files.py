@@ -42,16 +42,16 @@ FORMATS = (
         made="tifffile.imwrite",
         reader="tiff",
     ),
-    Format("a CZI file", (".czi",), _BIOIO, (b"ZISRAWFILE",)),
+    Format("a CZI file", (".czi",), magic=(b"ZISRAWFILE",), reader="czi"),
     Format("an ND2 file", (".nd2",), _BIOIO, (b"\xda\xce\xbe\x0a",)),
     Format("a LIF file", (".lif",), _BIOIO),
     Format(
         "a NIfTI file",
         (".nii", ".nii.gz"),
-        "nibabel.load({path!r}).dataobj",
-        (b"n+1\0", b"ni1\0"),
+        magic=(b"n+1\0", b"ni1\0"),
         at=344,
         made="nibabel.save",
+        reader="nifti",
     ),
     Format(
         "an npy file",
@@ -64,9 +64,9 @@ FORMATS = (
     Format(
         "an HDF5 file",
         (".h5", ".hdf5", ".hdf", ".ims", ".nc"),
-        "h5py.File({path!r})['name']",
-        (b"\x89HDF\r\n\x1a\n",),
+        magic=(b"\x89HDF\r\n\x1a\n",),
         made="h5py",
+        reader="hdf5",
     ),
     Format("an MRC file", (".mrc", ".map", ".rec"), "mrcfile.mmap({path!r}).data", (b"MAP ",), 208),
     Format("a PNG file", (".png",), _IMAGE, (b"\x89PNG",), made="skimage.io.imsave"),
@@ -87,7 +87,7 @@ FORMATS = (
     ),
 )
 
-_READ_BY_DASK = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_READ_BY_DASK = (".png", ".jpg", ".jpeg")
 
 _BYTES = 512
 
@@ -170,7 +170,7 @@ def _of_folder(path: Path, name: str) -> str:
     zarrs = sorted(e.name for e in entries if e.suffix == ".zarr" or _is_node(e))
     if zarrs:
         return f"a folder that holds {zarrs[0]}: name {name.rstrip('/')}/{zarrs[0]}"
-    suffixes = Counter(entry.suffix for entry in entries if entry.suffix.lower() in _READ_BY_DASK)
+    suffixes = Counter(entry.suffix for entry in entries if _is_one_of_many(entry))
     if not suffixes:
         return "a folder without Zarr metadata"
     ((suffix, _),) = suffixes.most_common(1)
@@ -178,10 +178,21 @@ def _of_folder(path: Path, name: str) -> str:
     return f"a folder of {suffix} files. {_open_many(pattern)}"
 
 
+def _is_one_of_many(entry: Path) -> bool:
+    named = format_named(entry.name)
+    return (named is not None and bool(named.reader)) or entry.suffix.lower() in _READ_BY_DASK
+
+
 def _open_many(pattern: str) -> str:
     suffix = Path(pattern).suffix.lower()
-    if suffix == ".zarr":
-        return f"Give the list of them, a series: sorted(glob.glob({pattern!r}))"
+    named = format_named(pattern)
+    if suffix == ".zarr" or (named is not None and named.reader):
+        stacked = (
+            ""
+            if suffix == ".zarr"
+            else (f", or stack them with daskpatch.open_sequence({pattern!r}, axis='Z'), or 'T'")
+        )
+        return f"Give {pattern} to plan or predict, as a series of images{stacked}"
     if suffix not in _READ_BY_DASK:
         return "Name one of them, or give the list of their arrays, a series"
     return (
