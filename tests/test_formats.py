@@ -118,12 +118,11 @@ def predicted(source, out, **options):
     return read(out)
 
 
-def test_a_prediction_is_that_of_the_array(made, volume, tmp_path):
-    path, name, chosen, axes = made
-    expected = predicted(volume, tmp_path / "array.zarr", axes=axes)
+def test_a_prediction_is_that_of_the_array(made, volume):
+    path, name, chosen, _ = made
     # Beside the file, whose name is no folder that it could be in the way of.
     found = predicted(name, f"{path.parent}/out.zarr", threads=4, **chosen)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found, 2 * volume.astype("f4"))
 
 
 WORKED = ("tiles.tif", "strips.tif", "chunks.h5", "big.nii", "a.ims")
@@ -313,7 +312,7 @@ def test_a_file_that_changed_is_refused(tmp_path, volume, change):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, volume, metadata={"axes": "ZYX"})
     plan = planned(path, output=tmp_path / "out.zarr")
-    sent = pickle.dumps(plan.images[0] if hasattr(plan, "images") else daskpatch.open_image(path))
+    sent = pickle.dumps(daskpatch.open_image(path))
     if change == "gone":
         path.unlink()
     elif change == "grown":
@@ -441,6 +440,49 @@ def test_what_only_has_the_name_of_a_format_is_refused(tmp_path):
         (tmp_path / name).write_bytes(b"something else" * 50)
         with pytest.raises(ValueError, match=r"is named like .* does not begin like one"):
             daskpatch.open_image(tmp_path / name)
+
+
+def test_an_image_that_lacks_one_of_its_files_is_refused(tmp_path, volume):
+    files = ("a.ome.tif", "b.ome.tif")
+    planes = "".join(
+        f'<TiffData FirstZ="{z}" IFD="{z % 5}" PlaneCount="1"><UUID FileName="{files[z // 5]}">'
+        f"urn:uuid:0000000{z // 5}-0000-0000-0000-000000000000</UUID></TiffData>"
+        for z in range(10)
+    )
+    for i, name in enumerate(files):
+        told = (
+            '<?xml version="1.0" encoding="UTF-8"?>'
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:0000000{i}-0000-0000-0000-000000000000"><Image ID="Image:0">'
+            '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="101" SizeY="90" '
+            'SizeZ="10" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+            f"{planes}</Pixels></Image></OME>"
+        )
+        with tifffile.TiffWriter(tmp_path / name, ome=False) as file:
+            for z in range(5):
+                file.write(volume[5 * i + z], description=None if z else told, metadata=None)
+    np.testing.assert_array_equal(whole(daskpatch.open_image(tmp_path / "a.ome.tif")), volume)
+    (tmp_path / "b.ome.tif").unlink()
+    (tmp_path / "a.ome.tif").touch()
+    with pytest.raises(ValueError, match=r"a.ome.tif is an image of several files, .*b.ome.tif"):
+        daskpatch.open_image(tmp_path / "a.ome.tif")
+
+
+def test_a_file_that_is_still_written_is_told_of(tmp_path):
+    code = "import h5py, sys; f = h5py.File(sys.argv[1], 'w'); print(flush=True); input()"
+    command = [sys.executable, "-c", code, str(tmp_path / "a.h5")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as writer:
+        writer.stdout.readline()
+        with pytest.raises(OSError, match="a.h5 is locked by who writes it"):
+            daskpatch.open_image(tmp_path / "a.h5")
+        writer.communicate(b"\n")
+
+
+def test_what_is_not_there_is_a_file(tmp_path, volume):
+    imagej(tmp_path / "stack.tif", volume)
+    with pytest.raises(FileNotFoundError, match=r"No file at .*stak.tif; there is stack.tif besi"):
+        daskpatch.open_image(tmp_path / "stak.tif")
 
 
 # Series and sequences

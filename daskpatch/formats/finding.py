@@ -47,7 +47,9 @@ def _local(text: str | bytes) -> str | None:
 
 def _split(named: str | None) -> tuple[str | None, str | None]:
     """A file and, after a colon, the name of an array in it."""
-    if named is None or "\0" in named or os.path.isfile(named):
+    if named is None or "\0" in named:
+        return None, None
+    if os.path.isfile(named):
         return named, None
     path, colon, name = named.rpartition(":")
     if colon and os.path.isfile(path):

@@ -36,8 +36,12 @@ def opened_hdf5(path: str, choice: Choice) -> Reader:
     h5py = load_extra("h5py", f"Reading {path}")
     try:
         file = h5py.File(path, "r")
+    except BlockingIOError as error:
+        raise OSError(
+            f"{path} is locked by who writes it ({said_by(error)}); wait until it is closed."
+        ) from None
     except OSError as error:
-        if error.errno is not None:  # no permission, locked by who writes it
+        if error.errno is not None:  # no permission
             raise
         raise ValueError(
             f"{path} cannot be opened as HDF5 ({said_by(error)}); is it torn, or still written?"

@@ -33,6 +33,9 @@ _JPEG = (6, 7, 33007, 34892)
 _TORN = ("invalid page offset", "invalid value offset", "corrupted")
 """What tifffile logs, and goes on, of files that end too early."""
 
+_MISSING = "failed to read"
+"""The same of an OME-TIFF that lacks a file."""
+
 
 class TiffReader:
     """A level of one of the images (series) in a TIFF file.
@@ -61,9 +64,18 @@ class TiffReader:
                 self._last = self._series[len(self._series) - 1]
             except (tifffile.TiffFileError, IndexError) as error:
                 raise ValueError(_torn(path, str(error))) from None
-        torn = next((said for said in complaints if any(map(said.__contains__, _TORN))), None)
-        if torn is not None:
-            raise ValueError(_torn(path, torn))
+        for said in complaints:
+            if any(map(said.__contains__, _TORN)):
+                raise ValueError(_torn(path, said))
+            if _MISSING in said:  # and takes their planes for empty
+                raise ValueError(
+                    f"{path} is an image of several files, and one is not read: {said}."
+                )
+        if self._series.transform is not None:
+            raise ValueError(
+                f"{path} holds values that tifffile maps to others ({self._series.kind}); pass "
+                f"tifffile.imread({path!r}) as the source."
+            )
         self._check_codecs(tifffile.TIFF)
         self._check_end()
 
@@ -256,7 +268,7 @@ def _torn(path: str, why: str) -> str:
 
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
-    """What tifffile logs of errors in this thread, and then goes on."""
+    """What tifffile logs in this thread of what is wrong, and then goes on."""
     said: list[str] = []
     thread = threading.get_ident()
 
@@ -265,7 +277,7 @@ def _complaints() -> Iterator[list[str]]:
             if record.thread == thread:
                 said.append(record.getMessage())
 
-    listener = Listener(logging.ERROR)
+    listener = Listener(logging.WARNING)
     log = logging.getLogger("tifffile")
     log.addHandler(listener)
     try:

@@ -59,25 +59,30 @@ def open_image(
     ----------
     source
         Path or URL of a Zarr v2 or v3 array (`volume.zarr`, `volume.zarr/raw`,
-        `s3://bucket/volume.zarr`) or of an OME-Zarr image (0.4 to 0.6); a zarr array, group or
-        store; a NumPy, Dask, xarray or tensorstore array; any object with `shape`, `dtype`
-        and `__getitem__`. URLs take credentials and endpoint from the environment.
+        `s3://bucket/volume.zarr`) or of an OME-Zarr image (0.4 to 0.6); path of a TIFF, HDF5
+        (`volume.h5:/raw`), Imaris, NIfTI or CZI file; a zarr array, group or store; a NumPy, Dask,
+        xarray or tensorstore array; any object with `shape`, `dtype` and `__getitem__`. URLs take
+        credentials and endpoint from the environment.
     axes
         The array's axes in its own order, a subset of STCZYX that holds Y and X. By default from
         the array's dimension names (xarray's dims, tensorstore's labels) or OME metadata.
     channels
-        Indices along C, or names (of OME metadata, of xarray's coordinate); None takes all.
+        Indices along C, or names (of OME metadata, Imaris, CZI, of xarray's coordinate); None takes
+        all.
     padding
         What stands for voxels outside the image: `"reflect"`, `"edge"` or a number.
     level
-        Of an OME-Zarr image: 0 is the finest, the others follow by their scales.
+        Of a pyramid (OME-Zarr, TIFF, Imaris): 0 is the finest, the others follow by their scales.
     image
-        Of several images (multiscales) in one OME-Zarr group: index or name.
+        Of several images in one OME-Zarr group (multiscales), TIFF (series) or CZI (scenes): index
+        or name.
 
     Raises
     ------
     FileNotFoundError
         If there is no array.
+    ImportError
+        If the package that reads the file is missing; the extra to install is named.
     ValueError
         If axes, channels or padding don't fit the array, it does not say its axes, or there is no
         such level or image.

@@ -80,14 +80,14 @@ class Source(Options):
         parser=INTEGER,
         check=as_level,
         shows_in="source",
-        help="Level of an OME-Zarr image; 0 is the finest.",
+        help="Level of a pyramid (OME-Zarr, TIFF, Imaris); 0 is the finest.",
         example=1,
     )
     image: int | str | None = option(
         None,
         check=as_image,
         shows_in="source",
-        help="Of several images in one OME-Zarr group: index or name.",
+        help="Of several images in one group or file: index or name.",
         example="second",
     )
 

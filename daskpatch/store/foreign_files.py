@@ -130,12 +130,15 @@ def neighbour_of(location: Location) -> str:
 
 
 def format_at_path(path: Path) -> Format | None:
-    """The format of a file, by how it begins, then by its name; None where it is none of these."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_BYTES)
-    except OSError:
-        return None
+    """The format of a file, by how it begins and its name; None where it is none of these.
+
+    Raises
+    ------
+    OSError
+        If it may not be read.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_BYTES)
     named = format_named(path.name)
     known = [f for f in FORMATS if any(head[f.at :].startswith(magic) for magic in f.magic)]
     # An npz is a ZIP file, and what is compressed does not show how it begins.
