@@ -572,6 +572,17 @@ def test_an_axis_that_files_have_is_not_stacked_along(tmp_path, volume):
     assert image.coordinates.scale == (1, 3, 0.5, 0.25)
 
 
+def test_datasets_of_a_file_are_stacked(tmp_path, planes):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for i, plane in enumerate(planes):
+            file[f"t{i}"] = plane
+    names = [f"{tmp_path}/a.h5:/t{i}" for i in range(12)]
+    image = daskpatch.open_sequence(names, axis="T", axes="YX")
+    np.testing.assert_array_equal(whole(pickle.loads(pickle.dumps(image))), planes)
+    with pytest.raises(ValueError, match=r"do not say what their axes are; .* example 'YX'"):
+        daskpatch.open_sequence(names, axis="T")
+
+
 def test_a_pattern_and_a_list_are_series(tmp_path, planes):
     import zarr
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from copy import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -99,11 +99,11 @@ class FileArray:
     def why_endangered(self, place: Location) -> str:  # noqa: ARG002 (its location says it)
         return ""
 
-    def beside(self, path: str, stamp: Stamp) -> FileArray:
-        """An array that is alike, in another file, as that was when it was opened."""
+    def beside(self, path: str, name: str | None, stamp: Stamp) -> FileArray:
+        """An array that is alike, of a name in another file, as that was when it was opened."""
         twin = copy(self)
-        twin.path = twin.name = path
-        twin.stamp = stamp
+        twin.path, twin.choice, twin.stamp = path, replace(self.choice, name=name), stamp
+        twin.name = path if name is None else f"{path}:{name}"
         return twin
 
     def _open(self) -> Reader:

@@ -62,10 +62,7 @@ class ImarisReader:
             None if chunks is None else tuple(chunks[axis] for axis in kept),
             self._channel_names,
             places[self._number],
-            {
-                f"{_LEVEL} {i}": None if each is None else tuple(n for n, _, _ in each)
-                for i, each in enumerate(places)
-            },
+            {f"{_LEVEL} {i}": each for i, each in enumerate(places)},
         )
 
     def read(self, box: Box) -> NDArray[np.generic]:

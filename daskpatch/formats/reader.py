@@ -40,7 +40,7 @@ class Facts:
     places
         Scale, translation and unit, axis by axis; None where they are not told.
     levels
-        Of a pyramid, the finest first: what each is called, and how far apart its voxels are.
+        Of a pyramid, the finest first: what each is called, and where its voxels lie.
     note
         What makes reading slow, after the name of the file; empty where nothing does.
     """
@@ -51,7 +51,7 @@ class Facts:
     chunks: tuple[int, ...] | None = None
     channel_names: tuple[str, ...] = ()
     places: Places | None = None
-    levels: Mapping[str, tuple[float, ...] | None] = field(default_factory=dict)
+    levels: Mapping[str, Places | None] = field(default_factory=dict)
     note: str = ""
 
 

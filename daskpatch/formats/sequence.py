@@ -65,7 +65,7 @@ class FileSequence:
             self._members = list(pool.map(opened, paths))
         first = self._members[0]
         for each in self._members:
-            if (each.shape, each.dtype) != (first.shape, first.dtype):
+            if (each.shape, each.dtype, each.reader) != (first.shape, first.dtype, first.reader):
                 raise ValueError(
                     f"{each.name} is {each.shape} {each.dtype}, and {first.name} is {first.shape} "
                     f"{first.dtype}; files that are stacked must be alike."
@@ -112,7 +112,8 @@ class FileSequence:
         """What tells it from others: the first file's choice, all sizes, times and names."""
         stamps = [each.stamp for each in self._members]
         told = "\n".join(
-            f"{each.path} {each.stamp.size} {each.stamp.modified}" for each in self._members
+            f"{each.path}:{each.choice.name} {each.stamp.size} {each.stamp.modified}"
+            for each in self._members
         )
         return {
             **self._members[0].identity(),
@@ -151,7 +152,7 @@ class FileSequence:
         return ""
 
     def __getstate__(self) -> dict[str, Any]:
-        names = "\0".join(each.path for each in self._members)
+        names = "\0".join(f"{each.path}\0{each.choice.name or ''}" for each in self._members)
         stamps = chain.from_iterable((s.size, s.modified) for s in (m.stamp for m in self._members))
         # Differences of one after the other are small, and much alike.
         numbers = np.array([*stamps], np.int64).reshape(-1, 2)
@@ -165,13 +166,14 @@ class FileSequence:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.axis = state["axis"]
-        paths = os.fsdecode(zlib.decompress(state["names"])).split("\0")
+        texts = os.fsdecode(zlib.decompress(state["names"])).split("\0")
+        names = zip(texts[::2], texts[1::2], strict=True)
         numbers = np.frombuffer(zlib.decompress(state["stamps"]), np.int64).reshape(-1, 2)
         stamps = numbers.cumsum(axis=0).tolist()
         first: FileArray = state["first"]
         self._members = [
-            first.beside(path, Stamp(size, modified, None))
-            for path, (size, modified) in zip(paths, stamps, strict=True)
+            first.beside(path, name or None, Stamp(size, modified, None))
+            for (path, name), (size, modified) in zip(names, stamps, strict=True)
         ]
         self._set_shape()
 

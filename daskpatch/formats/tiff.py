@@ -25,6 +25,7 @@ from .choosing import check_level, chosen_image
 from .descriptor import Descriptor
 from .places import coarser_places
 from .reader import Box, Choice, Facts
+from .rows import Rows
 from .tiff_metadata import described
 
 _JPEG = (6, 7, 33007, 34892)
@@ -56,51 +57,36 @@ class TiffReader:
         with _complaints() as complaints:
             try:
                 self._tiff = tifffile.TiffFile(path)
-                names = [each.name or str(each.shape) for each in self._tiff.series]
-                index = chosen_image(choice, names, path)
-                self._levels = self._tiff.series[index].levels
-                shapes = [each.shape for each in self._levels]
-                self._series = self._levels[check_level(choice, shapes, path)]
-                self._last = self._series[len(self._series) - 1]
+                self._choose(choice)
             except (tifffile.TiffFileError, IndexError) as error:
                 raise ValueError(_torn(path, str(error))) from None
-        for said in complaints:
-            if any(map(said.__contains__, _TORN)):
-                raise ValueError(_torn(path, said))
-            if _MISSING in said:  # and takes their planes for empty
-                raise ValueError(
-                    f"{path} is an image of several files, and one is not read: {said}."
-                )
-        if self._series.transform is not None:
-            raise ValueError(
-                f"{path} holds values that tifffile maps to others ({self._series.kind}); pass "
-                f"tifffile.imread({path!r}) as the source."
-            )
+        self._check(complaints)
         self._check_codecs(tifffile.TIFF)
         self._check_end()
+
+    def _choose(self, choice: Choice) -> None:
+        images = self._tiff.series
+        names = [each.name or str(each.shape) for each in images]
+        self._levels = images[chosen_image(choice, names, self._path)].levels
+        shapes = [each.shape for each in self._levels]
+        self._level = check_level(choice, shapes, self._path)
+        self._series = self._levels[self._level]
+        self._last = self._series[len(self._series) - 1]
 
     @cached_property
     def facts(self) -> Facts:
         told = described(self._tiff, self._levels[0])
         finest, shape = self._levels[0].shape, tuple(self._series.shape)
         places = [coarser_places(told.places, finest, level.shape) for level in self._levels]
-        names = (
-            {
-                str(i): None if each is None else tuple(scale for scale, _, _ in each)
-                for i, each in enumerate(places)
-            }
-            if len(places) > 1
-            else {}
-        )
-        index = next(i for i, level in enumerate(self._levels) if level is self._series)
+        levels = {str(i): each for i, each in enumerate(places)} if len(places) > 1 else {}
         return Facts(
             shape,
             self.dtype,
             told.axis_names,
             self._chunks,
             told.channel_names,
-            places[index],
-            names,
+            places[self._level],
+            levels,
         )
 
     @property
@@ -121,7 +107,7 @@ class TiffReader:
         for index, frame in enumerate(pages):
             at = np.ravel_multi_index(frame, self._series.shape[:count]) if frame else 0
             if self._is_plain:
-                self._read_rows(int(at), inner, out[index])
+                self._rows(int(at)).read(inner, out[index])
             else:
                 self._read_page(int(at), inner, out[index])
         return out.reshape(shape)
@@ -147,7 +133,7 @@ class TiffReader:
     @cached_property
     def _is_plain(self) -> bool:
         """Whether the voxels lie one after another, as they are."""
-        return self._series.dataoffset is not None
+        return self._series.dataoffset is not None and not self._series.is_multifile
 
     @cached_property
     def _tile(self) -> tuple[int, ...]:
@@ -157,6 +143,12 @@ class TiffReader:
         if page.is_tiled:
             return (1, max(page.tiledepth, 1), page.tilelength, page.tilewidth, colours)
         return (1, 1, min(page.rowsperstrip, length), width, colours)
+
+    def _rows(self, index: int) -> Rows:
+        """Those of a page."""
+        dtype = self.dtype.newbyteorder(self._tiff.byteorder)
+        offset = self._series.dataoffset + index * self._page.size * dtype.itemsize
+        return Rows(self._file, offset, dtype, self._page.shaped)
 
     def _read_page(self, index: int, box: Box, out: NDArray[Any]) -> None:
         with self._lock:
@@ -189,34 +181,27 @@ class TiffReader:
         decoded: NDArray[Any] | None = key.decode(data, number, **tables)[0]
         return decoded
 
-    def _read_rows(self, index: int, box: Box, out: NDArray[Any]) -> None:
-        shape, dtype = self._page.shaped, self.dtype.newbyteorder(self._tiff.byteorder)
-        first = self._series.dataoffset + index * math.prod(shape) * dtype.itemsize
-        _, _, _, columns, colours = box
-        # Rows whole where most of each is wanted: one request instead of one a row.
-        is_wide = 2 * (columns.stop - columns.start) >= shape[3] and colours == slice(0, shape[4])
-        row = shape[3] * shape[4]
-        planes = product(range(box[0].start, box[0].stop), range(box[1].start, box[1].stop))
-        for (sample, z), target in zip(planes, out.reshape(-1, *out.shape[2:]), strict=True):
-            plane = (sample * shape[1] + z) * shape[2]
-            if is_wide:
-                count = (box[2].stop - box[2].start) * row
-                at = first + (plane + box[2].start) * row * dtype.itemsize
-                values = np.frombuffer(self._file.read(at, count * dtype.itemsize), dtype)
-                target[...] = values.reshape(-1, shape[3], shape[4])[:, columns]
-                continue
-            for y, line in zip(range(box[2].start, box[2].stop), target, strict=True):
-                at = first + ((plane + y) * row + columns.start * shape[4]) * dtype.itemsize
-                count = (columns.stop - columns.start) * shape[4]
-                values = np.frombuffer(self._file.read(at, count * dtype.itemsize), dtype)
-                line[...] = values.reshape(-1, shape[4])[:, colours]
-
     def _file_of(self, page: Any) -> Descriptor:
         """The file that a page lies in: OME-TIFF may spread an image over several."""
         if page.parent is self._tiff:
             return self._file
         # Opened for each tile, so that a thousand files are not open at a time.
         return Descriptor(page.parent.filehandle.path)
+
+    def _check(self, complaints: list[str]) -> None:
+        """Refuse what tifffile reads as less, or other, than what is meant."""
+        for said in complaints:
+            if any(map(said.__contains__, _TORN)):
+                raise ValueError(_torn(self._path, said))
+            if _MISSING in said:  # and takes their planes for empty
+                raise ValueError(
+                    f"{self._path} is an image of several files, and one is not read: {said}."
+                )
+        if self._series.transform is not None:
+            raise ValueError(
+                f"{self._path} holds values that tifffile maps to others ({self._series.kind}); "
+                f"pass tifffile.imread({self._path!r}) as the source."
+            )
 
     def _check_codecs(self, tables: Any) -> None:
         page = self._page

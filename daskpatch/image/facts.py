@@ -59,7 +59,10 @@ def _placed(places: Coordinates) -> dict[str, Any]:
 
 
 def _of_file(facts: Facts) -> dict[str, Any]:
-    levels = [{"path": name, "scale": scale} for name, scale in facts.levels.items()]
+    levels = [
+        {"path": name, "scale": places and [scale for scale, _, _ in places]}
+        for name, places in facts.levels.items()
+    ]
     return {"levels": levels} if levels else {}
 
 

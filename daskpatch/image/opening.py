@@ -157,7 +157,13 @@ def open_sequence(
     )
     own = Found(stacked, stacked.axis_names and stacked.axis_names[1:], "").axes
     inner = own if axes is None else axes
-    if inner is not None and axis in inner:
+    if inner is None:
+        raise ValueError(
+            f"The files of {stacked.name} do not say what their axes are; the shape of each is "
+            f"{stacked.shape[1:]}. Pass axes=, those of a file, for example "
+            f"{example_axes(len(stacked.shape) - 1)!r}."
+        )
+    if axis in inner:
         raise ValueError(
             f"axis is {axis!r}, and the axes of each file are {inner!r}, with it; needed is one "
             "that they lack, or other axes= for the files."
