@@ -12,7 +12,7 @@ from importlib.metadata import version as _version
 
 from .deciding import Limits, Tiles
 from .engine import Interruption
-from .image import ImageStack, Source, open_image
+from .image import ImageStack, Source, open_image, open_sequence
 from .model import Model, ModelError, OnnxModel, TorchModel
 from .output import Output
 from .patching import (
@@ -78,6 +78,7 @@ __all__ = [
     "check_seams",
     "is_tile_specs",
     "open_image",
+    "open_sequence",
     "plan",
     "predict",
     "probe",

@@ -1,14 +1,11 @@
 """What is no Zarr: named as what it is, with a line that opens it."""
 
-import gzip
 import zipfile
 
-import h5py
 import numpy as np
 import pytest
 import skimage.io
 import tensorstore
-import tifffile
 import zarr
 from example_models import double
 from volumes import save
@@ -20,19 +17,16 @@ from daskpatch.store.foreign_files import FORMATS, format_named
 @pytest.fixture
 def folder(image, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    tifffile.imwrite("a.tif", image, metadata={"axes": "YX"})
-    tifffile.imwrite("big.tif", image, bigtiff=True, metadata={"axes": "YX"})
     np.save("a.npy", image)
     np.savez("a.npz", name=image)
-    with h5py.File("a.h5", "w") as file:
-        file["name"] = image
     skimage.io.imsave("a.png", (255 * image).astype("u1"), check_contrast=False)
     with zarr.storage.ZipStore("a.zip", mode="w") as store:
         zarr.create_array(store, data=image, chunks=(20, 20))
     save(tmp_path / "a.zarr", image, chunks=(20, 20))
     (tmp_path / "stack").mkdir()
     for i in range(2):
-        tifffile.imwrite(f"stack/{i}.tif", image[20 * i : 20 * i + 20])
+        half = (255 * image).astype("u1")[20 * i : 20 * i + 20]
+        skimage.io.imsave(f"stack/{i}.png", half, check_contrast=False)
     made_n5(image)
     return tmp_path
 
@@ -56,11 +50,9 @@ def made_n5(image):
 OPENERS = {
     "bioio": None,
     "dask": __import__("dask.array.image"),
-    "h5py": h5py,
     "numpy": np,
     "skimage": __import__("skimage.io"),
     "tensorstore": tensorstore,
-    "tifffile": tifffile,
     "zarr": zarr,
 }
 
@@ -68,9 +60,8 @@ OPENERS = {
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("a.tif", "a TIFF file"), ("big.tif", "a TIFF file"), ("a.npy", "an npy file"),
-        ("a.npz", "an npz archive"), ("a.h5", "an HDF5 file"), ("a.png", "a PNG file"),
-        ("a.zip", "a ZIP file"), ("a.n5", "an N5 container"), ("stack", "a folder of .tif files"),
+        ("a.npy", "an npy file"), ("a.npz", "an npz archive"), ("a.png", "a PNG file"),
+        ("a.zip", "a ZIP file"), ("a.n5", "an N5 container"), ("stack", "a folder of .png files"),
     ],
 )  # fmt: skip
 def test_the_line_that_is_told_opens_the_file(folder, image, name, what):
@@ -80,36 +71,33 @@ def test_the_line_that_is_told_opens_the_file(folder, image, name, what):
     source = eval(line, dict(OPENERS))
     axes = "TYX" if name == "stack" else "YX"
     plan = daskpatch.plan(source, double, axes=axes, patch_size=16)
-    expected = image.reshape(2, 20, 36) if name == "stack" else image
-    if name == "a.png":
-        expected = (255 * image).astype("u1")
+    expected = image if name != "a.png" and name != "stack" else (255 * image).astype("u1")
+    expected = expected.reshape(2, 20, 36) if name == "stack" else expected
     np.testing.assert_array_equal(plan.view[...], 2 * expected.astype("f4"))
     if isinstance(source, zarr.Array):
         source.store.close()
 
 
 MADE = {
-    "a.czi": b"ZISRAWFILE" + bytes(90),
-    "a.nd2": b"\xda\xce\xbe\x0a" + bytes(90), "a.nii": bytes(344) + b"n+1\0",
-    "a.nii.gz": gzip.compress(bytes(344) + b"n+1\0"), "a.mrc": bytes(208) + b"MAP " + bytes(90),
-    "a.jpg": b"\xff\xd8\xff" + bytes(90), "scan.dat": b"II*\0" + bytes(90),
+    "a.nd2": b"\xda\xce\xbe\x0a" + bytes(90), "a.mrc": bytes(208) + b"MAP " + bytes(90),
+    "a.jpg": b"\xff\xd8\xff" + bytes(90), "scan.dat": b"BM" + bytes(90),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MADE)
 def test_files_are_known_by_what_they_begin_with(tmp_path, name):
     (tmp_path / name).write_bytes(MADE[name])
-    kind = "TIFF" if name == "scan.dat" else format_named(name).name
+    kind = "BMP" if name == "scan.dat" else format_named(name).name
     with pytest.raises(ValueError, match=rf"is .*{kind}.*Open it with .*{name}"):
         daskpatch.open_image(tmp_path / name)
 
 
 def test_a_suffix_that_says_something_else_than_the_file_is_not_believed(tmp_path):
-    (tmp_path / "renamed.npy").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(90))
-    with pytest.raises(ValueError, match="is an HDF5 file"):
+    (tmp_path / "renamed.npy").write_bytes(b"BM" + bytes(90))
+    with pytest.raises(ValueError, match="is a BMP file"):
         daskpatch.open_image(tmp_path / "renamed.npy")
     (tmp_path / "empty.tif").write_bytes(b"")
-    with pytest.raises(ValueError, match="is a file, and no Zarr"):
+    with pytest.raises(ValueError, match="is named like a TIFF file, and does not begin like one"):
         daskpatch.open_image(tmp_path / "empty.tif")
 
 

@@ -156,7 +156,7 @@ MISTAKES = {
         {"progress": False},
         ("'progress'", "run and predict take it"),
     ),
-    "a pattern of images": (("*.zarr", double), {}, ("sorted(glob.glob('", "a series")),
+    "a pattern of images": (("*.tif", double), {}, ("Nothing matches *.tif", "check the pattern")),
     "a probe that is a list": (
         ("in.zarr", double),
         {"probe": "list.json"},

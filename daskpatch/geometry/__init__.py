@@ -24,3 +24,4 @@ from .levels import (
 from .per_axis import Margin, Ratio, Scale, Sides, Sizes, as_margin, as_scale, as_sizes, plain_sizes
 from .region import Region, RegularGrid, unravel
 from .slices import RegionLike, ranges_of
+from .units import long_unit

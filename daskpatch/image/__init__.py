@@ -5,7 +5,7 @@ from .axis_labels import axis_name_of, is_placed, labels_along
 from .content import SAMPLES, identity_of_image, token_of
 from .drawing import drawing_of
 from .facts import information
-from .opening import open_image, open_stack
+from .opening import open_image, open_sequence, open_stack
 from .source import Source, SourceLike, SourceWords
 from .stack import (
     ArrayImage,
@@ -20,6 +20,7 @@ from .stack import (
     is_at_hand,
     is_held_by_cluster,
     location_of,
+    locations_of,
     look_at_all,
     ome_version_of,
     why_endangered,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..engine import Client, client_of
 from ..model import module_of
-from ..store import Location, Places
+from ..store import BackEnd, Location, Places
 from ..support import said_by, unmasked
 from .leaves import why_endangered
 
@@ -42,6 +42,10 @@ class IndexedArray(Protocol):
 
 class ArrayLike:
     """An array-like, read in boxes; the counterpart of `StoredArray`."""
+
+    location: Location | None = None
+    locations: tuple[Location, ...] = ()
+    back_end: BackEnd | None = None
 
     def __init__(self, array: IndexedArray) -> None:
         self.array: Any = _from_zero(array)
@@ -86,9 +90,21 @@ class ArrayLike:
         return tuple(max(c) if isinstance(c, tuple) else int(c) for c in chunks)
 
     @property
-    def is_in_memory(self) -> bool:
+    def is_at_hand(self) -> bool:
         """Whether it is there already, and not computed when it is read."""
         return isinstance(self.array, np.ndarray)
+
+    def identity(self) -> None:
+        """Nothing beside its voxels."""
+
+    def look(self) -> None:
+        """It is what it was."""
+
+    def with_io(self, io: str) -> ArrayLike:  # noqa: ARG002 (of Zarr)
+        return self
+
+    def with_delays(self, delays: tuple[float, ...]) -> ArrayLike:  # noqa: ARG002 (of stores)
+        return self
 
     def read(self, box: tuple[slice, ...]) -> NDArray[np.generic]:
         values = self.array[box]
@@ -110,7 +126,7 @@ class ArrayLike:
 
     def why_not_portable(self) -> str | None:
         """Why another process could not use this array, or None if it could."""
-        if self.is_in_memory and self.array.nbytes > PORTABLE_BYTES:
+        if self.is_at_hand and self.array.nbytes > PORTABLE_BYTES:
             return (
                 f"it is a NumPy array of {self.array.nbytes / 1e6:.0f} MB in this process; "
                 "save it as Zarr first"
@@ -142,7 +158,7 @@ class ArrayLike:
 
     def why_endangered(self, place: Location) -> str:
         """Why it may read from a place; empty where it does not."""
-        return "" if self.is_in_memory else why_endangered(self.array, place)
+        return "" if self.is_at_hand else why_endangered(self.array, place)
 
     def __repr__(self) -> str:
         return f"<{type(self.array).__name__} {self.shape} {self.dtype}>"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Region, RegularGrid
 from ..model import module_of
-from .stack import ImageStack, chunks_of, is_at_hand, location_of
+from .stack import ArrayImage, ImageStack, chunks_of, is_at_hand, location_of
 
 SAMPLES = 64
 """Boxes that are read; an image of no more is read whole."""
@@ -33,7 +33,8 @@ def identity_of_image(
 
     `content` is a digest of `samples` chunks (or boxes of 2^18 voxels) spread evenly over the
     image: of all its voxels where it has no more, else a change may hide between them. Of an array
-    that is computed, not stored, it is 8 at most. So many `readers` read at a time.
+    that is computed, not stored, it is 8 at most. So many `readers` read at a time. Of a file of
+    another format, `file` has its size and time.
     """
     return {
         "where": _where(image),
@@ -44,6 +45,7 @@ def identity_of_image(
         "channels": getattr(image, "channels", None),
         "padding": _as_text(getattr(image, "padding", None)),
         "content": _content(image, samples, readers),
+        "file": image.array.identity() if isinstance(image, ArrayImage) else None,
     }
 
 

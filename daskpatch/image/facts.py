@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ..formats import Facts
 from ..geometry import Coordinates, check_axes
 from ..store import (
     Collection,
@@ -60,6 +61,7 @@ def information(source: StoreLike, axes: str | None = None) -> dict[str, Any]:
         **({"channels": list(found.channel_names)} if found.channel_names else {}),
         **({} if places is None else _placed(places)),
         **({} if found.ome is None else _of_ome(source, found.ome)),
+        **({} if found.file is None else _of_file(found.file)),
     }
 
 
@@ -83,6 +85,14 @@ def _placed(places: Coordinates) -> dict[str, Any]:
         "translation": list(places.translation),
         "units": list(places.units),
     }
+
+
+def _of_file(facts: Facts) -> dict[str, Any]:
+    levels = [
+        {"path": name, "scale": places and [scale for scale, _, _ in places]}
+        for name, places in facts.levels.items()
+    ]
+    return {"levels": levels} if levels else {}
 
 
 def _of_ome(source: StoreLike, image: OmeImage) -> dict[str, Any]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import operator
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import getattr_static
 from typing import Any, TypeGuard
 
 import numpy as np
 
+from ..formats import Facts, FileArray, FileSequence, find_file, matching
 from ..geometry import Coordinates, Dimensions, check_axes, check_count, example_axes
 from ..store import (
     OmeImage,
     Places,
-    StoredArray,
     StoreLike,
     check_single,
     find_array,
@@ -25,6 +26,7 @@ from ..support import is_integer, said_by, shown
 from ..values import check_padding
 from .arraylike import ArrayLike, IndexedArray, dtype_of
 from .channels import Channels, chosen_channels, named_channels
+from .readable import Readable
 from .stack import ArrayImage
 
 _NAMES = {
@@ -57,25 +59,30 @@ def open_image(
     ----------
     source
         Path or URL of a Zarr v2 or v3 array (`volume.zarr`, `volume.zarr/raw`,
-        `s3://bucket/volume.zarr`) or of an OME-Zarr image (0.4 to 0.6); a zarr array, group or
-        store; a NumPy, Dask, xarray or tensorstore array; any object with `shape`, `dtype`
-        and `__getitem__`. URLs take credentials and endpoint from the environment.
+        `s3://bucket/volume.zarr`) or of an OME-Zarr image (0.4 to 0.6); path of a TIFF, HDF5
+        (`volume.h5:/raw`), Imaris, NIfTI or CZI file; a zarr array, group or store; a NumPy, Dask,
+        xarray or tensorstore array; any object with `shape`, `dtype` and `__getitem__`. URLs take
+        credentials and endpoint from the environment.
     axes
         The array's axes in its own order, a subset of STCZYX that holds Y and X. By default from
         the array's dimension names (xarray's dims, tensorstore's labels) or OME metadata.
     channels
-        Indices along C, or names (of OME metadata, of xarray's coordinate); None takes all.
+        Indices along C, or names (of OME metadata, Imaris, CZI, of xarray's coordinate); None takes
+        all.
     padding
         What stands for voxels outside the image: `"reflect"`, `"edge"` or a number.
     level
-        Of an OME-Zarr image: 0 is the finest, the others follow by their scales.
+        Of a pyramid (OME-Zarr, TIFF, Imaris): 0 is the finest, the others follow by their scales.
     image
-        Of several images (multiscales) in one OME-Zarr group: index or name.
+        Of several images in one OME-Zarr group (multiscales), TIFF (series) or CZI (scenes): index
+        or name.
 
     Raises
     ------
     FileNotFoundError
         If there is no array.
+    ImportError
+        If the package that reads the file is missing; the extra to install is named.
     ValueError
         If axes, channels or padding don't fit the array, it does not say its axes, or there is no
         such level or image.
@@ -97,8 +104,76 @@ def open_image(
     )
 
 
+def open_sequence(
+    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    axis: str,
+    axes: str | None = None,
+    channels: Channels | None = None,
+    padding: str | float = "reflect",
+    level: int = 0,
+    image: int | str | None = None,
+) -> ArrayImage:
+    """Open files that are planes, or times, as one `ImageStack`: stacked, and read as needed.
+
+    Parameters
+    ----------
+    files
+        A pattern (`"run/*.tif"`), whose matches are taken in the order of the numbers in their
+        names (`t2` before `t10`), or a list of paths, in its order. TIFF, HDF5, NIfTI and CZI, all
+        of one shape and dtype. What matches later is no part of it.
+    axis
+        What is stacked: `"T"` or `"Z"`. It comes first.
+    axes
+        The axes of each file; by default from its metadata.
+    channels, padding, level, image
+        As in `open_image`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing matches, or a file is gone.
+    ValueError
+        If the files are not alike, have the axis already, or do not say their axes.
+    ImportError
+        If the package that reads them is missing.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, tifffile
+    >>> folder = tempfile.mkdtemp()
+    >>> for t in range(3):
+    ...     tifffile.imwrite(f"{folder}/t{t}.tif", np.full((16, 24), t, "u1"))
+    >>> open_sequence(f"{folder}/*.tif", axis="T").data_shape
+    (3, 1, 16, 24)
+    """
+    if axis not in ("T", "Z"):
+        raise ValueError(f"axis is {shown(axis)}; needed is 'T' or 'Z', what the files are.")
+    paths = matching(files) if isinstance(files, str | os.PathLike) else list(files)
+    if not paths:
+        raise ValueError("The list of files is empty; give at least one.")
+    stacked = FileSequence(
+        paths, axis, level=as_level("level", level), image=as_image("image", image)
+    )
+    own = Found(stacked, stacked.axis_names and stacked.axis_names[1:], "").axes
+    inner = own if axes is None else axes
+    if inner is None:
+        raise ValueError(
+            f"The files of {stacked.name} do not say what their axes are; the shape of each is "
+            f"{stacked.shape[1:]}. Pass axes=, those of a file, for example "
+            f"{example_axes(len(stacked.shape) - 1)!r}."
+        )
+    if axis in inner:
+        raise ValueError(
+            f"axis is {axis!r}, and the axes of each file are {inner!r}, with it; needed is one "
+            "that they lack, or other axes= for the files."
+        )
+    whole = None if axes is None else f"{axis}{axes}"
+    return open_stack(stacked, axes=whole, channels=channels, padding=padding)
+
+
 def open_stack(
-    source: StoreLike | IndexedArray,
+    source: StoreLike | IndexedArray | FileSequence,
     *,
     axes: str | None = None,
     channels: Channels | None = None,
@@ -206,12 +281,13 @@ def _warn_of_axes(axes: str, found: Found, shape: tuple[int, ...]) -> None:
 class Found:
     """The array behind a source, what it says of axes and channels, and what to call it."""
 
-    array: StoredArray | ArrayLike
+    array: Readable
     axis_names: tuple[str, ...] | None
     name: str
     channel_names: tuple[str, ...] = ()
     places: Places | None = None
     ome: OmeImage | None = None
+    file: Facts | None = None
 
     @property
     def letters(self) -> tuple[str | None, ...]:
@@ -240,7 +316,10 @@ class Found:
 
 
 def find(
-    source: StoreLike | IndexedArray, *, level: int = 0, image: int | str | None = None
+    source: StoreLike | IndexedArray | FileSequence,
+    *,
+    level: int = 0,
+    image: int | str | None = None,
 ) -> Found:
     """The array behind a source; metadata are read, nothing else.
 
@@ -249,6 +328,9 @@ def find(
     TypeError
         If the source is no array.
     """
+    file = source if isinstance(source, FileSequence) else find_file(source, level, image)
+    if file is not None:
+        return _of_file(file)
     if is_stored(source):
         found = find_array(source, level=level, image=image)
         if found.ome is None or found.level is None:
@@ -270,6 +352,13 @@ def find(
         f"The source is a {type(source).__name__}; needed is a path, a URL, a Zarr, NumPy or Dask "
         f"array, or an object with shape, dtype and __getitem__{_held_by(source)}."
     )
+
+
+def _of_file(array: FileArray | FileSequence) -> Found:
+    facts = array.facts
+    if facts.note:
+        warnings.warn(f"{array.name} {facts.note}.", stacklevel=4)
+    return Found(array, array.axis_names, array.name, facts.channel_names, array.places, file=facts)
 
 
 def _is_array(source: object) -> TypeGuard[IndexedArray]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
+from ..formats import is_pattern, matching
 from ..store import StoreLike, find_collection
 from ..support import CHANNELS, INTEGER, Options, declarations, need, option, required, shown
 from ..values import check_padding
@@ -32,8 +33,9 @@ class Source(Options):
     Parameters
     ----------
     place
-        What `open_image` opens, an `ImageStack`, or a list of these: a series. A plate, a well or
-        a group of bioformats2raw is a series of all its images.
+        What `open_image` opens, an `ImageStack`, or a list of these: a series. A pattern of paths
+        (`"run/*.tif"`) is a series of what it matches, a plate, a well or a group of
+        bioformats2raw one of all its images.
     axes, channels, padding, level, image
         As in `open_image`; an `ImageStack` has its own. Of a group of bioformats2raw `image` is
         the path or index of one.
@@ -78,14 +80,14 @@ class Source(Options):
         parser=INTEGER,
         check=as_level,
         shows_in="source",
-        help="Level of an OME-Zarr image; 0 is the finest.",
+        help="Level of a pyramid (OME-Zarr, TIFF, Imaris); 0 is the finest.",
         example=1,
     )
     image: int | str | None = option(
         None,
         check=as_image,
         shows_in="source",
-        help="Of several images in one OME-Zarr group: index or name.",
+        help="Of several images in one group or file: index or name.",
         example="second",
     )
 
@@ -107,6 +109,8 @@ class Source(Options):
         """
         if self.is_series:
             return self
+        if is_pattern(self.place):
+            return replace(self, place=matching(self.place))  # type: ignore[arg-type] # a path
         found = find_collection(self.place)
         if found is None:
             if self.fields is not None:

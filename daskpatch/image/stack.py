@@ -17,8 +17,8 @@ from ..geometry import Coordinates, Dimensions, Region
 from ..store import BackEnd, ChangedError, Location, StoredArray
 from ..support import cause_of, html_table, said_by
 from ..values import Padding, read_padded
-from .arraylike import ArrayLike
 from .drawing import drawing_of
+from .readable import Readable
 
 _LOOKERS = 16
 
@@ -117,7 +117,7 @@ class ArrayImage:
     `ome_version` where it is an OME-Zarr image.
     """
 
-    array: StoredArray | ArrayLike
+    array: Readable
     dimensions: Dimensions
     channels: tuple[int, ...] | None
     padding: Padding
@@ -214,15 +214,15 @@ class ArrayImage:
 
     @property
     def location(self) -> Location | None:
-        return self.array.location if isinstance(self.array, StoredArray) else None
+        return self.array.location
 
     @property
     def back_end(self) -> BackEnd | None:
-        return self.array.back_end if isinstance(self.array, StoredArray) else None
+        return self.array.back_end
 
     @property
     def is_at_hand(self) -> bool:
-        return isinstance(self.array, StoredArray) or self.array.is_in_memory
+        return self.array.is_at_hand
 
     def why_not_portable(self) -> str | None:
         return self.array.why_not_portable()
@@ -231,17 +231,13 @@ class ArrayImage:
         return replace(self, dimensions=replace(self.dimensions, ndim=ndim))
 
     def with_io(self, io: str) -> ArrayImage:
-        array = self.array
-        return replace(self, array=array.with_io(io) if isinstance(array, StoredArray) else array)
+        return replace(self, array=self.array.with_io(io))
 
     def with_delays(self, delays: tuple[float, ...]) -> ArrayImage:
-        if not isinstance(self.array, StoredArray):
-            return self
         return replace(self, array=self.array.with_delays(delays))
 
     def look(self) -> None:
-        if isinstance(self.array, StoredArray):
-            self.array.look()
+        self.array.look()
 
     def _read(
         self, sample_idx: int, channels: slice, region: Region, shape: tuple[int, ...]
@@ -308,8 +304,7 @@ def why_not_portable(image: ImageStack) -> str | None:
 
 def is_held_by_cluster(image: ImageStack) -> bool:
     """Whether tasks of a cluster would wait for others of its tasks to read an image."""
-    array = image.array if isinstance(image, ArrayImage) else None
-    return isinstance(array, ArrayLike) and array.is_held_by_cluster
+    return isinstance(image, ArrayImage) and image.array.is_held_by_cluster
 
 
 def coordinates_of(image: ImageStack) -> Coordinates:
@@ -343,6 +338,14 @@ def location_of(image: ImageStack) -> Location | None:
     return image.location if is_located(image) else None
 
 
+def locations_of(image: ImageStack) -> tuple[Location, ...]:
+    """All the places that an image is stored in, where that can be told: of files, each."""
+    if isinstance(image, ArrayImage):
+        return image.array.locations
+    location = location_of(image)
+    return () if location is None else (location,)
+
+
 def back_end_of(image: ImageStack) -> BackEnd | None:
     """What reads an image; None where it is no Zarr array."""
     return image.back_end if is_located(image) else None
@@ -360,7 +363,7 @@ def why_endangered(image: ImageStack, place: Location) -> str:
         return f"what {location.name} holds cannot be told"
     if is_at_hand(image):
         return ""
-    if isinstance(image, ArrayImage) and isinstance(image.array, ArrayLike):
+    if isinstance(image, ArrayImage):
         return image.array.why_endangered(place)
     return "its place cannot be told"
 

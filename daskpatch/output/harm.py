@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from ..image import ImageStack, location_of, why_endangered
+from ..image import ImageStack, locations_of, why_endangered
 from ..store import Location, surroundings
 
 
@@ -46,9 +46,13 @@ def check_apart(location: Location, image: ImageStack, *, replaces: bool) -> Non
     ValueError
         If it is one.
     """
-    source = location_of(image)
-    if source is None:
-        return
+    for source in locations_of(image):
+        _check_apart(location, source, image, replaces=replaces)
+
+
+def _check_apart(
+    location: Location, source: Location, image: ImageStack, *, replaces: bool
+) -> None:
     if location.contains(source) and source.contains(location):
         raise ValueError(
             f"The output {location.name} is the input; give another place, the input is never "

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..geometry import Coordinates, Dimensions
+from ..geometry import Coordinates, Dimensions, long_unit
 from ..image import ImageStack, ome_version_of
 from ..store import Location, format_at
 from .output import Output
@@ -36,14 +36,6 @@ _UNITS = {
     "time": {*(f"{prefix}second" for prefix in _PREFIXES), *("day", "hour", "minute")},
 }
 """Those that OME-Zarr has, by the type of axis."""
-
-_LONG = {
-    "um": "micrometer", "µm": "micrometer", "μm": "micrometer", "micron": "micrometer",
-    "microns": "micrometer", "nm": "nanometer", "mm": "millimeter", "cm": "centimeter",
-    "m": "meter", "pm": "picometer", "Å": "angstrom",
-    "s": "second", "sec": "second", "ms": "millisecond", "min": "minute", "h": "hour",
-}  # fmt: skip
-"""Short names of units; OME-Zarr has long ones."""
 
 _COLOURS = ("00FFFF", "FF00FF", "FFFF00", "FF0000", "00FF00", "0000FF")
 
@@ -180,7 +172,7 @@ def _axes(places: Coordinates, name: str) -> list[dict[str, str]]:
     axes = []
     for axis, unit in zip(places.axes, places.units, strict=True):
         told = {"name": axis.lower(), "type": _TYPES.get(axis, "space")}
-        long = None if unit is None else _LONG.get(unit, unit)
+        long = None if unit is None else long_unit(unit)
         if long in _UNITS.get(told["type"], ()):
             told["unit"] = str(long)
         elif unit is not None:

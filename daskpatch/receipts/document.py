@@ -66,10 +66,25 @@ def image_paths(attribute: object) -> list[str]:
         return []
 
 
-class SourceRecord(Struct, frozen=True):
+class FileRecord(Struct, frozen=True, omit_defaults=True):
+    """A file of another format: its size, its time in nanoseconds, and which array of it is meant.
+
+    Of a sequence of files, `files` is their number; sizes are summed, and the latest time counts.
+    """
+
+    bytes: Natural
+    modified: int
+    name: str | None = None
+    level: Natural = 0
+    image: int | str | None = None
+    files: Positive = 1
+    names: str | None = None
+
+
+class SourceRecord(Struct, frozen=True, omit_defaults=True):
     """An image: where it is, what it is, a digest of a sample of its voxels; its place in a series.
 
-    `where` is a URL, or `memory`.
+    `where` is a URL, or `memory`; `file` is there where it is a file of another format.
     """
 
     where: str
@@ -82,6 +97,7 @@ class SourceRecord(Struct, frozen=True):
     content: str
     number: Natural
     of: Positive
+    file: FileRecord | None = None
 
 
 class OutputRecord(Struct, frozen=True):

@@ -13,7 +13,7 @@ from .finding import (
     is_stored,
     members_of,
 )
-from .foreign_files import format_named
+from .foreign_files import format_at_path, format_named
 from .guard import guarded_by, writing
 from .labels import LABELS, check_labels, label_names, list_label
 from .location import Location, locate

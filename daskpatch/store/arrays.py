@@ -54,6 +54,9 @@ class StoredArray:
     Pickles small, without the open handles, and opens anew in another process.
     """
 
+    is_at_hand = True
+    is_held_by_cluster = False
+
     def __init__(
         self, array: AnyArray, *, io: str = "auto", delays: tuple[float, ...] = DELAYS
     ) -> None:
@@ -66,6 +69,10 @@ class StoredArray:
     @property
     def location(self) -> Location:
         return locate(self.array)
+
+    @property
+    def locations(self) -> tuple[Location, ...]:
+        return (self.location,)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -280,6 +287,12 @@ class StoredArray:
             If the store does not answer.
         """
         self._sight.look()
+
+    def identity(self) -> None:
+        """Nothing beside its place, metadata and voxels."""
+
+    def why_endangered(self, place: Location) -> str:  # noqa: ARG002 (its location says it)
+        return ""
 
     def why_not_portable(self) -> str | None:
         """Why another process could not use this array, or None if it could."""

@@ -15,20 +15,21 @@ from .location import Location
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A file format: its suffixes, how its files begin, and a line that opens one as an array.
+    """A file format: its suffixes, how its files begin, and what opens one as an array.
 
-    `line` has the path as `{path}`; `made` makes such a file of an array.
+    `reader` names the adapter (in `formats/`) and the extra that it needs; where there is none,
+    `line` opens a file, with the path as `{path}`. `made` makes such a file of an array.
     """
 
     name: str
     suffixes: tuple[str, ...]
-    line: str
+    line: str = ""
     magic: tuple[bytes, ...] = ()
     at: int = 0
     made: str = ""
+    reader: str = ""
 
 
-_TIFF = "zarr.open(tifffile.imread({path!r}, aszarr=True, level=0), mode='r')"
 _BIOIO = "bioio.BioImage({path!r}).xarray_dask_data"
 _IMAGE = "skimage.io.imread({path!r})"
 _ITK = "SimpleITK.GetArrayFromImage(SimpleITK.ReadImage({path!r}))"
@@ -37,20 +38,20 @@ FORMATS = (
     Format(
         "a TIFF file",
         (".tif", ".tiff", ".btf", ".lsm"),
-        _TIFF,
-        (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        magic=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
         made="tifffile.imwrite",
+        reader="tiff",
     ),
-    Format("a CZI file", (".czi",), _BIOIO, (b"ZISRAWFILE",)),
+    Format("a CZI file", (".czi",), magic=(b"ZISRAWFILE",), reader="czi"),
     Format("an ND2 file", (".nd2",), _BIOIO, (b"\xda\xce\xbe\x0a",)),
     Format("a LIF file", (".lif",), _BIOIO),
     Format(
         "a NIfTI file",
         (".nii", ".nii.gz"),
-        "nibabel.load({path!r}).dataobj",
-        (b"n+1\0", b"ni1\0"),
+        magic=(b"n+1\0", b"ni1\0"),
         at=344,
         made="nibabel.save",
+        reader="nifti",
     ),
     Format(
         "an npy file",
@@ -63,9 +64,9 @@ FORMATS = (
     Format(
         "an HDF5 file",
         (".h5", ".hdf5", ".hdf", ".ims", ".nc"),
-        "h5py.File({path!r})['name']",
-        (b"\x89HDF\r\n\x1a\n",),
+        magic=(b"\x89HDF\r\n\x1a\n",),
         made="h5py",
+        reader="hdf5",
     ),
     Format("an MRC file", (".mrc", ".map", ".rec"), "mrcfile.mmap({path!r}).data", (b"MAP ",), 208),
     Format("a PNG file", (".png",), _IMAGE, (b"\x89PNG",), made="skimage.io.imsave"),
@@ -86,7 +87,7 @@ FORMATS = (
     ),
 )
 
-_READ_BY_DASK = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_READ_BY_DASK = (".png", ".jpg", ".jpeg")
 
 _BYTES = 512
 
@@ -128,18 +129,36 @@ def neighbour_of(location: Location) -> str:
     return next(iter(get_close_matches(path.name, names, 1)), "")
 
 
+def format_at_path(path: Path) -> Format | None:
+    """The format of a file, by how it begins and its name; None where it is none of these.
+
+    Raises
+    ------
+    OSError
+        If it may not be read.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_BYTES)
+    named = format_named(path.name)
+    known = [f for f in FORMATS if any(head[f.at :].startswith(magic) for magic in f.magic)]
+    # An npz is a ZIP file, and what is compressed does not show how it begins.
+    is_hidden = path.name.lower().endswith(".gz")
+    if named is not None and (named in known or not named.magic or is_hidden):
+        return named
+    return known[0] if known else None
+
+
 def _of_file(path: Path, name: str) -> str:
     node = next(_nodes_around(path), None)
     if node is not None:
         return f"a file inside the Zarr array or group {node}: name that"
-    with open(path, "rb") as file:
-        head = file.read(_BYTES)
+    found = format_at_path(path)
+    if found is not None:
+        return _told(found, name)
     named = format_named(name)
-    known = [f for f in FORMATS if any(head[f.at :].startswith(magic) for magic in f.magic)]
-    # An npz is a ZIP file, and what is compressed does not show how it begins.
-    if named is not None and (named in known or not named.magic or name.lower().endswith(".gz")):
-        return _told(named, name)
-    return _told(known[0], name) if known else "a file, and no Zarr: a Zarr array is a folder"
+    if named is None:
+        return "a file, and no Zarr: a Zarr array is a folder"
+    return f"named like {named.name}, and does not begin like one: it is torn, or another file"
 
 
 def _of_folder(path: Path, name: str) -> str:
@@ -154,7 +173,7 @@ def _of_folder(path: Path, name: str) -> str:
     zarrs = sorted(e.name for e in entries if e.suffix == ".zarr" or _is_node(e))
     if zarrs:
         return f"a folder that holds {zarrs[0]}: name {name.rstrip('/')}/{zarrs[0]}"
-    suffixes = Counter(entry.suffix for entry in entries if entry.suffix.lower() in _READ_BY_DASK)
+    suffixes = Counter(entry.suffix for entry in entries if _is_one_of_many(entry))
     if not suffixes:
         return "a folder without Zarr metadata"
     ((suffix, _),) = suffixes.most_common(1)
@@ -162,10 +181,21 @@ def _of_folder(path: Path, name: str) -> str:
     return f"a folder of {suffix} files. {_open_many(pattern)}"
 
 
+def _is_one_of_many(entry: Path) -> bool:
+    named = format_named(entry.name)
+    return (named is not None and bool(named.reader)) or entry.suffix.lower() in _READ_BY_DASK
+
+
 def _open_many(pattern: str) -> str:
     suffix = Path(pattern).suffix.lower()
-    if suffix == ".zarr":
-        return f"Give the list of them, a series: sorted(glob.glob({pattern!r}))"
+    named = format_named(pattern)
+    if suffix == ".zarr" or (named is not None and named.reader):
+        stacked = (
+            ""
+            if suffix == ".zarr"
+            else (f", or stack them with daskpatch.open_sequence({pattern!r}, axis='Z'), or 'T'")
+        )
+        return f"Give {pattern} to plan or predict, as a series of images{stacked}"
     if suffix not in _READ_BY_DASK:
         return "Name one of them, or give the list of their arrays, a series"
     return (
@@ -182,6 +212,8 @@ def _is_n5(folder: Path) -> bool:
 
 
 def _told(found: Format, name: str) -> str:
+    if found.reader:
+        return f"{found.name}, which is read, and no Zarr"
     return (
         f"{found.name}. Open it with {found.line.format(path=name)}, and pass that as the source, "
         "with axes="

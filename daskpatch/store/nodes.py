@@ -20,7 +20,7 @@ from zarr.types import AnyArray
 from ..support import cause_of, said_by
 from .arrays import StoredArray
 from .backoff import CHECK_REMOTE, at_first
-from .foreign_files import instead_of_zarr, neighbour_of
+from .foreign_files import format_named, instead_of_zarr, neighbour_of
 from .lenient import LenientStore
 from .location import Location, locate
 from .objects import Objects
@@ -53,10 +53,13 @@ def open_node(location: Location) -> AnyArray | zarr.Group:
     if other:
         raise ValueError(f"{location.name} is {other}.")
     near = neighbour_of(location)
+    hint = f"there is {near} beside it" if near else "check the path"
+    named = format_named(location.name)
+    if named is not None and named.reader:
+        raise FileNotFoundError(f"No file at {location.name}; {hint}.")
     raise FileNotFoundError(
-        f"No Zarr array or group at {location.name}; "
-        + (f"there is {near} beside it" if near else "check the path")
-        + " (an array inside a group is named by its full path, for example volume.zarr/raw)."
+        f"No Zarr array or group at {location.name}; {hint} (an array inside a group is named by "
+        "its full path, for example volume.zarr/raw)."
     )
 
 

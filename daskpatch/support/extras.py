@@ -14,6 +14,11 @@ _EXTRAS = {
     "skimage": "demo",
     "matplotlib": "demo",
     "xarray": "xarray",
+    "tifffile": "tiff",
+    "imagecodecs": "tiff",
+    "h5py": "hdf5",
+    "nibabel": "nifti",
+    "pylibCZIrw": "czi",
 }
 
 

@@ -118,8 +118,18 @@ def _source(image: RecordedImage, given: SourceLike | None) -> ImageStack:
             f"The source {image.document.source} was no stored array; pass it to the repair: "
             "source=…"
         )
+    file = facts.file
+    if given is None and file is not None:
+        if file.files > 1:
+            raise ValueError(
+                f"The source {image.document.source} was a sequence of {file.files} files; pass it "
+                "to the repair: source=daskpatch.open_sequence(…)"
+            )
+        found = facts.where if file.name is None else f"{facts.where}:{file.name}"
     return open_stack(
         found,
+        level=0 if file is None else file.level,
+        image=None if file is None else file.image,
         axes=facts.axes,
         channels=facts.channels,
         padding="reflect" if facts.padding is None else facts.padding,
