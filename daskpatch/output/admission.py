@@ -59,8 +59,7 @@ def as_target(
     is_inside = label is not None and array is None and not is_series
     _check_kind(image_around(location) if is_inside else location, array, is_series=is_series)
     check_io_at(io, location)
-    for image in images:
-        check_apart(location, image, replaces=output.overwrite or array is not None)
+    check_apart(location, images, replaces=output.overwrite or array is not None)
     members = _members(output, location, len(images)) if is_series else ()
     target = Target(
         location, array, output.overwrite, is_series, images, label_image=label, members=members

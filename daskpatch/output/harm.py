@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 from ..image import ImageStack, locations_of, why_endangered
 from ..store import Location, surroundings
@@ -35,8 +36,8 @@ def check_around(location: Location) -> None:
 _LOOKED_AT = 1000
 
 
-def check_apart(location: Location, image: ImageStack, *, replaces: bool) -> None:
-    """Refuse a place that is the source, around or inside it, or that links of one lead to.
+def check_apart(location: Location, images: Sequence[ImageStack], *, replaces: bool) -> None:
+    """Refuse a place that is a source, around or inside it, or that links of one lead to.
 
     Where the output `replaces` what is there, all links of the source are looked at; else those of
     its first thousand entries: whether there are more would take a listing of all chunks.
@@ -46,12 +47,19 @@ def check_apart(location: Location, image: ImageStack, *, replaces: bool) -> Non
     ValueError
         If it is one.
     """
-    for source in locations_of(image):
-        _check_apart(location, source, image, replaces=replaces)
+    links = list(location.links(_LOOKED_AT))
+    for image in images:
+        for source in locations_of(image):
+            _check_apart(location, links, source, image, replaces=replaces)
 
 
 def _check_apart(
-    location: Location, source: Location, image: ImageStack, *, replaces: bool
+    location: Location,
+    links: Sequence[Location],
+    source: Location,
+    image: ImageStack,
+    *,
+    replaces: bool,
 ) -> None:
     if location.contains(source) and source.contains(location):
         raise ValueError(
@@ -63,7 +71,7 @@ def _check_apart(
             f"The output {location.name} holds chunks of the input {image.source}, which has links "
             "to them; give another place."
         )
-    if any(source.contains(link) for link in location.links(_LOOKED_AT)):
+    if any(map(source.contains, links)):
         raise ValueError(
             f"The output {location.name} has links into the input {image.source}, through which it "
             "would be written; give another place, the input is never written to."
