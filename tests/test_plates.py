@@ -196,7 +196,7 @@ def test_chosen_fields_are_a_plate_of_their_wells(tmp_path, rng):
     np.testing.assert_array_equal(read(tmp_path / "o.zarr/B/2/1/0"), fields["B/2/1"] * 2)
     told = attributes(tmp_path / "o.zarr")["plate"]
     assert told["wells"] == [{"path": "B/2", "rowIndex": 1, "columnIndex": 1}]
-    assert attributes(tmp_path / "o.zarr/B/2")["well"] == {"images": [{"path": "1"}]}
+    assert attributes(tmp_path / "o.zarr/B/2")["well"]["images"] == [{"path": "1"}]
 
 
 @pytest.mark.filterwarnings("ignore:1 well")

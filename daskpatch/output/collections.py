@@ -44,7 +44,7 @@ def groups_around(
 
 def _well(well: str, paths: Sequence[str], version: OmeVersion) -> dict[str, Any]:
     images = [{"path": path.removeprefix(f"{well}/")} for path in paths]
-    return _told({"well": {"images": images, **_own(version)}}, version)
+    return _told({"well": {"images": images, "version": version}}, version)
 
 
 def _plate(
@@ -59,14 +59,9 @@ def _plate(
             for well in fields
         ],
         "field_count": max(map(len, fields.values())),
-        **_own(version),
+        "version": version,
     }
     return _told({"plate": told}, version)
-
-
-def _own(version: OmeVersion) -> dict[str, str]:
-    """Until 0.4 each kind of metadata has the version in itself."""
-    return {"version": version} if version == "0.4" else {}
 
 
 def _told(attributes: dict[str, Any], version: OmeVersion) -> dict[str, Any]:
