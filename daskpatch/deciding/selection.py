@@ -13,6 +13,7 @@ from typing import Any
 from ..block import Recipe, block_grids
 from ..geometry import Region, RegularGrid
 from ..receipts import Part
+from ..support import shown
 from .cost import visiting_order
 
 Index = int | slice
@@ -76,7 +77,10 @@ class Selection:
             If the region is empty, has steps, does not fit the axes, or there is a series.
         """
         if len(self.grids) != 1:
-            raise ValueError("region selects blocks of one image; the source is a series.")
+            raise ValueError(
+                f"region is {shown(region)}, which selects blocks of one image; the source is a "
+                "series. Leave it out, or predict one of its images."
+            )
         grid = self.grids[0]
         limits = _as_ranges(region, grid.shape)
         touched = Region(tuple(r.start for r in limits), tuple(r.stop for r in limits))
