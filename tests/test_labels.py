@@ -35,10 +35,16 @@ def classes(batch):
 
 @pytest.mark.parametrize("model", [labels, classes, lambda batch: batch > 0.5])
 @pytest.mark.parametrize(
-    "options", [{"stitch": "gaussian"}, {"stitch": "linear"}, {"augment": "flips"}]
+    ("options", "told"),
+    [
+        ({"stitch": "gaussian"}, "stitch='gaussian'"),
+        ({"stitch": "linear"}, "stitch='linear'"),
+        ({"augment": "flips"}, "augment='flips'"),
+        ({"augment": ("flips", "rot90")}, r"augment=\('flips', 'rot90'\)"),
+    ],
 )
-def test_integers_are_not_averaged_unasked(nuclei, model, options):
-    with pytest.raises(ValueError, match="averages what it gives.*dtype="):
+def test_integers_are_not_averaged_unasked(nuclei, model, options, told):
+    with pytest.raises(ValueError, match=f"{told} averages what it gives.*dtype="):
         daskpatch.plan(nuclei, model, **TILES, **options)
 
 

@@ -338,6 +338,16 @@ def test_an_edited_scale_of_the_source_changes_no_run(tmp_path, rng, cut, then):
     assert daskpatch.verify(out, progress=False).ok
 
 
+def test_cells_larger_than_the_image_take_no_more_memory_than_it():
+    """A factor beyond the image is a cell of all of it."""
+    image = np.ones((20, 13), "f4")
+    plan = daskpatch.plan(
+        image, double, zarr.storage.MemoryStore(), axes="YX", ome=True, factors=[10**9], **TILES
+    )
+    assert plan.memory.levels < 2**20
+    plan.run(progress=False)
+
+
 @pytest.mark.parametrize("limits", [{"threads": 1, "memory_limit": "4GiB"}])
 def test_other_threads_and_memory_go_on_with_levels(tmp_path, rng, limits):
     values = rng.random((40, 200, 200)).astype("f4")

@@ -415,6 +415,42 @@ def test_the_command_line_names_its_flags(here, capsys, arguments, words):
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"region": 0, "part": (1, 2)}, "region is 0 and part is (1, 2); give one of them"),
+        ({"overwrite": True, "part": (1, 2)}, "overwrite is True, and part is (1, 2), which"),
+        ({"overwrite": True, "resume": True}, "overwrite is True, and resume is True"),
+        ({"denormalize": True}, "denormalize is True: it maps back what normalize= did"),
+        ({"normalize": ("percentile", 99, 1)}, "normalize is ('percentile', 99, 1); needed"),
+        ({"patch_size": None}, "patch_size is None: give patch_size"),
+    ],
+)
+def test_options_that_do_not_go_together_are_told_with_their_values(here, options, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        daskpatch.predict("in.zarr", double, "o.zarr", **{**TILES, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"memory_limit": "1 kB"}, "the memory_limit is 1 kB"),
+        ({"batch_size": 10**6, "memory_limit": "1 GB"}, "is 1 GB: lower batch_size (1000000)"),
+    ],
+)
+def test_what_does_not_fit_is_told_by_the_limit_that_was_given(here, options, words):
+    with pytest.raises(MemoryError, match=re.escape(words)):
+        daskpatch.plan("in.zarr", double, **TILES, **options)
+
+
+def test_a_region_of_a_series_is_told_with_its_value(here):
+    image = np.zeros((20, 20))
+    with pytest.raises(ValueError, match=r"region is slice\(0, 4, None\), which selects"):
+        daskpatch.predict(
+            [image] * 2, double, "o.zarr", axes="YX", region=slice(0, 4), progress=False, **TILES
+        )
+
+
 def test_the_command_line_names_resume(here, capsys):
     run = ["predict", "in.zarr", "o.zarr", "--model", "example_models:double", "--patch-size", "16"]
     for _ in range(2):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry import AxisTile, Dimensions, representatives
-from ..model import Model, OutputArray, Signature
+from ..model import Model, OutputArray, Signature, as_augment
 from ..output import Layout, Output
 from ..patching import TileGrid
 from ..support import counted
@@ -135,7 +135,8 @@ def averaging(model: Model, output: Output) -> str:
     """The option by which several results for a voxel are averaged; empty for none."""
     if output.stitch != "crop":
         return f"stitch={output.stitch!r}"
-    return "augment" if model.augment else ""
+    kinds = as_augment(model.augment)
+    return f"augment={kinds[0] if len(kinds) == 1 else kinds!r}" if kinds else ""
 
 
 def check_channels(dims: Dimensions, layout: Layout) -> None:

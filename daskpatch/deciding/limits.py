@@ -8,7 +8,7 @@ from typing import TypedDict
 
 import psutil
 from dask.system import CPU_COUNT
-from dask.utils import parse_bytes
+from dask.utils import format_bytes, parse_bytes
 
 from ..store import BACK_ENDS, check_io
 from ..support import INTEGER, Options, as_optional_count, option
@@ -90,6 +90,18 @@ class LimitsWords(TypedDict, total=False):
     memory_limit: int | float | str | None
     threads: int | None
     io: str
+
+
+def limited(nbytes: int) -> str:
+    """Bytes, as they are told whoever may have set them: a round number as it was said.
+
+    >>> limited(8_000_000_000), limited(1000), limited(2**30 + 1)
+    ('8 GB', '1 kB', '1.00 GiB')
+    """
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if nbytes % factor == 0 and nbytes < 1000 * factor:
+            return f"{nbytes // factor} {unit}"
+    return format_bytes(nbytes)
 
 
 def available_memory() -> int:

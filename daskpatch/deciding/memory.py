@@ -17,7 +17,7 @@ from ..model import OutputArray
 from ..output import Layout
 from ..patching import TileGrid
 from ..support import counted
-from .limits import Limits
+from .limits import Limits, limited
 
 _ALLOWANCE = 1.25
 """Allocators keep more than they hand out: measured, benchmarks/results.md (memory)."""
@@ -79,7 +79,8 @@ def memory_of(
     parts = [_per_thread(recipe, layout, i, has_cache=cache_bytes > 0) for i in kinds.values()]
     source, box, batches, block = (max(part[i] for part in parts) for i in range(4))
     working = recipe.batch_size * working
-    smaller = "lower batch_size" if recipe.batch_size > 1 else "give a smaller patch_size"
+    n_tiles = recipe.batch_size
+    smaller = f"lower batch_size ({n_tiles})" if n_tiles > 1 else "give a smaller patch_size"
     tile_is_larger = batches + working > source + block
     return Memory(
         threads=threads,
@@ -157,7 +158,7 @@ def check_tile(
     if needed > limit:
         raise MemoryError(
             f"One tile of {tile} takes {format_bytes(needed)} (read, converted, predicted), the "
-            f"memory_limit is {format_bytes(limit)}: give a smaller patch_size."
+            f"memory_limit is {limited(limit)}: give a smaller patch_size."
         )
 
 
@@ -177,7 +178,7 @@ def check_chunks(images: Sequence[ImageStack], limits: Limits) -> None:
             raise MemoryError(
                 f"One chunk of {image.source} is {format_bytes(nbytes)} when it is decoded, and "
                 f"{counted(threads, 'thread')} {decode} as many at a time; the memory_limit is "
-                f"{format_bytes(limits.nbytes)}: {fewer}store the source in smaller chunks (or is "
+                f"{limited(limits.nbytes)}: {fewer}store the source in smaller chunks (or is "
                 "its metadata broken?)."
             )
 
@@ -217,6 +218,6 @@ def check_memory(memory: Memory, limit: int, what: str) -> None:
     fewer = "lower threads or " if memory.threads > 1 else ""
     raise MemoryError(
         f"The plan needs {format_bytes(memory.peak)} per worker with "
-        f"{counted(memory.threads, 'thread')}, {what} is {format_bytes(limit)}: "
+        f"{counted(memory.threads, 'thread')}, {what} is {limited(limit)}: "
         f"{fewer}{memory.knob}."
     )

@@ -10,6 +10,7 @@ from itertools import accumulate
 from ..block import Recipe, block_grids
 from ..geometry import Region, RegionLike, RegularGrid, ranges_of
 from ..receipts import Part
+from ..support import shown
 from .cost import visiting_order
 
 
@@ -67,7 +68,10 @@ class Selection:
             If the region is empty, has steps, does not fit the axes, or there is a series.
         """
         if len(self.grids) != 1:
-            raise ValueError("region selects blocks of one image; the source is a series.")
+            raise ValueError(
+                f"region is {shown(region)}, which selects blocks of one image; the source is a "
+                "series. Leave it out, or predict one of its images."
+            )
         grid = self.grids[0]
         limits = ranges_of(region, grid.shape)
         touched = Region(tuple(r.start for r in limits), tuple(r.stop for r in limits))

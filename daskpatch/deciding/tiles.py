@@ -180,8 +180,8 @@ class Tiles(Options):
         if self.patching is None:
             if self.patch_size is None:
                 raise ValueError(
-                    "Tiles have no size: give patch_size (voxels per spatial axis, one number, or "
-                    "'auto'), or a strategy as patching."
+                    "Tiles have no size, patch_size is None: give patch_size (voxels per spatial "
+                    "axis, one number, or 'auto'), or a strategy as patching."
                 )
             return
         given = [

@@ -135,20 +135,22 @@ def pyramid_of(
         for data_idx, each in enumerate(factors)
     )
     methods = methods_of(output, recipe) if known is None or not known.methods else known.methods
-    separate = [each for levels in images for each in levels if not each.is_fused]
-    needed = [_bytes_of(level, recipe, methods) for level in separate]
+    made_of = [
+        (level, finer)
+        for outputs, levels in zip(recipe.outputs, images, strict=True)
+        for level, finer in zip(levels, [outputs, *(each.outputs for each in levels)], strict=False)
+    ]
+    separate = [(level, finer) for level, finer in made_of if not level.is_fused]
+    needed = [_bytes_of(level, finer, recipe, methods) for level, finer in separate]
     # Of the first of them alone: the voxels that the next is made of are those of its result.
     fused = [
-        _bytes_of(level, recipe, methods)
-        for levels in images
-        for level in levels[:1]
-        if level.is_fused
+        _bytes_of(level, finer, recipe, methods)
+        for level, finer in made_of
+        if level.is_fused and level.number == 1
     ]
     read = sum(
         math.prod(dims.shape) * dtype.itemsize
-        for outputs, levels in zip(recipe.outputs, images, strict=True)
-        for level, finer in zip(levels, [outputs, *(each.outputs for each in levels)], strict=False)
-        if not level.is_fused
+        for _, finer in separate
         for dims, dtype in zip(finer, recipe.dtypes, strict=True)
     )
     return Pyramid(images, methods, max(needed, default=0), read, max(fused, default=0))
@@ -335,16 +337,17 @@ def _separate(
     return RegularGrid.clipped(dims.shape, block)
 
 
-def _bytes_of(level: Level, recipe: Recipe, methods: tuple[Downsample, ...]) -> int:
+def _bytes_of(
+    level: Level, finer: Sequence[Dimensions], recipe: Recipe, methods: tuple[Downsample, ...]
+) -> int:
     """What a thread holds for a block: the result, and where it is read, what it is made of."""
-    needed = []
+    needed: list[int] = []
     layouts = level.layout.of_each(level.outputs)
-    for dims, layout, factors, dtype, how in zip(
-        level.outputs, layouts, level.factors, recipe.dtypes, methods, strict=True
+    for dims, before, layout, factors, dtype, how in zip(
+        level.outputs, finer, layouts, level.factors, recipe.dtypes, methods, strict=True
     ):
         block = Region((0,) * len(dims.shape), tuple(map(min, layout.block_shape, dims.shape)))
-        finer = tuple(n * f for n, f in zip(dims.shape, factors, strict=True))
-        read = finer_region(block, factors, finer)
+        read = finer_region(block, factors, before.shape)
         written = math.prod(map(max, block.shape, layout.write_unit))
         decoded = 0 if level.is_fused else read.n_voxels + 2 * math.prod(layout.write_unit)
         needed.append(

@@ -197,7 +197,8 @@ class Plan(Figures):
         if decided.target is None:
             raise ValueError("The plan has no output to write to; give one to daskpatch.plan.")
         if how.resumes and decided.target.overwrite:
-            refuse_both(self, resumes=how.part is not None)
+            if how.part is not None:
+                refuse_both(self, how)
             # What is there is what this plan began, or `check` says what differs.
             return self.to(overwrite=False).run(how, threads=threads)
         crew = crew_of(how, threads, self.threads, images=self.images)
@@ -309,7 +310,7 @@ def warn_of_held(images: Sequence[ImageStack]) -> None:
         )
 
 
-def refuse_both(plan: Plan, *, resumes: bool) -> None:
+def refuse_both(plan: Plan, how: Run) -> None:
     """Refuse to delete what is to be gone on with.
 
     Raises
@@ -318,10 +319,11 @@ def refuse_both(plan: Plan, *, resumes: bool) -> None:
         If both are asked for.
     """
     target = plan._decided.target
-    if resumes and target is not None and target.overwrite:
+    if how.resumes and target is not None and target.overwrite:
+        goes_on = "resume is True" if how.part is None else f"part is {how.part}, which resumes"
         raise ValueError(
-            "Give overwrite or resume (which part implies), not both: one starts anew, the other "
-            "goes on."
+            f"overwrite is True, and {goes_on}: one starts anew, the other goes on; give one of "
+            "them."
         )
 
 

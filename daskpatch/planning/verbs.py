@@ -167,5 +167,5 @@ def predict(
     how = taken(Run, run, left, "run")
     threads = left.get("threads") if limits is None else limits.threads
     planned = plan(source, model, output, tiles=tiles, normalize=normalize, limits=limits, **left)
-    refuse_both(planned, resumes=how.resumes)
+    refuse_both(planned, how)
     return planned.run(how, threads=threads)

@@ -24,6 +24,7 @@ from ..support import (
     is_number,
     need,
     option,
+    shown,
 )
 
 
@@ -193,7 +194,9 @@ class Run(Options):
 
     def _check(self) -> None:
         if self.part is not None and self.region is not None:
-            raise ValueError("Give region= or part=, not both.")
+            raise ValueError(
+                f"region is {shown(self.region)} and part is {self.part}; give one of them."
+            )
 
     @property
     def resumes(self) -> bool:

@@ -150,7 +150,10 @@ class Normalize(Options):
 
     def _check(self) -> None:
         if self.undo and self.kind is None:
-            raise ValueError("denormalize maps back what normalize= did; give normalize= too.")
+            raise ValueError(
+                "denormalize is True: it maps back what normalize= did, which is None; give "
+                "normalize= too."
+            )
 
     @property
     def name(self) -> str:
@@ -223,7 +226,7 @@ class NormalizeWords(TypedDict, total=False):
 def _as_percentiles(low: object, high: object) -> tuple[float, float]:
     if not (is_number(low) and is_number(high) and 0 <= low < high <= 100):
         raise ValueError(
-            f"percentiles are {shown(low)} and {shown(high)}; needed are two numbers, 0 <= low < "
+            f"normalize is {shown(('percentile', low, high))}; needed are two numbers, 0 <= low < "
             "high <= 100."
         )
     return float(low), float(high)
