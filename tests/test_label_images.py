@@ -382,6 +382,12 @@ def test_what_others_list_meanwhile_stays_and_what_they_lose_is_added_again(sour
     daskpatch.predict(source, meddled, source / "labels" / "nuclei", model_id="one", **NUCLEI)
     assert seen[0] == ["nuclei"]
     assert listed(source) == ["theirs", "nuclei"]
+    told = json.loads(document.read_text())
+    told["attributes"]["ome"]["labels"] = ["theirs"]
+    document.write_text(json.dumps(told))
+    words = {**NUCLEI, "model_id": "one", "resume": True}
+    assert daskpatch.predict(source, bright, source / "labels" / "nuclei", **words).done == 0
+    assert listed(source) == ["theirs", "nuclei"]
 
 
 @pytest.mark.parametrize("content", ['{"attributes": {"ome": {"labels": 7}}}', '{"attrib'])
