@@ -9,6 +9,7 @@ is expected are two arrays between which results lie. Models never fall where th
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -106,11 +107,17 @@ def _is_wrong(said, true):
     return any(Fraction(number) != true for number in flat)
 
 
+def chosen_fields(source, given):
+    """The paths of a plate's fields that are asked for; none of what is no plate."""
+    if source.kind != "plate":
+        return []
+    return [path for path in source.pictures if fnmatchcase(path, given.get("fields") or "*")]
+
+
 def _chosen(source, given):
     """The pictures: of a plate by their paths, of a group by index or name, and by level."""
     if source.kind == "plate":
-        pattern = given.get("fields") or "*"
-        return [p for path, p in source.pictures.items() if fnmatchcase(path, pattern)]
+        return [source.pictures[path] for path in chosen_fields(source, given)]
     image = given.get("image") or 0
     image = ("first", "second").index(image) if image in ("first", "second") else int(image)
     return [source.pictures[image, given.get("level", 0)]]
@@ -173,15 +180,31 @@ def _expected(picture, found, scale, source, given):
     own, ome = picture.axes.upper(), given.get("ome")
     is_image = source.is_ome and "S" not in own if ome is None else ome is not False
     axes = _result_axes(own, found.low.shape[1], is_image=is_image)
-    values = found.mapped(lambda each: _along_own_axes(each, picture, axes))
+    ndim = found.low.ndim - 2
+    box = _box(picture, axes, dict.fromkeys("ZYX"[-ndim:], scale), given.get("box"))
+    values = found.mapped(lambda each: _along_own_axes(each, picture, axes)[box])
     stored = values.mapped(lambda each: converted(each, given.get("dtype") or each.dtype))
     if not is_image:
         return Expected(stored, is_image)
-    ndim = found.low.ndim - 2
     sizes = {axis: picture.sizes.get(axis, 1.0) for axis in "ZYX"}
     sizes |= {axis: sizes[axis] / float(scale) for axis in "ZYX"[-ndim:]}
     levels = levels_of(stored.low.shape, axes, sizes, given, keeps_planes=ndim == 2)
     return Expected(stored, is_image, levels, method_of(found.low.dtype, given))
+
+
+def _box(picture, axes, scales, given):
+    """Of a result with some axes, the part that a box of the picture asks for."""
+    entries = [] if given is None else list(np.index_exp[given])
+    if Ellipsis in entries:
+        at = entries.index(Ellipsis)
+        entries[at : at + 1] = [slice(None)] * (picture.values.ndim - len(entries) + 1)
+    entries += [slice(None)] * (picture.values.ndim - len(entries))
+    box = {}
+    for axis, n, entry in zip(picture.axes.upper(), picture.values.shape, entries, strict=True):
+        kept = range(n)[entry] if isinstance(entry, slice) else [range(n)[entry]]
+        scale = scales.get(axis, 1)
+        box[axis] = slice(math.ceil(kept[0] * scale), math.ceil((kept[-1] + 1) * scale))
+    return tuple(box.get(axis, slice(None)) if axis != "C" else slice(None) for axis in axes)
 
 
 # Voxels

@@ -6,19 +6,29 @@ from fuzz_answers import WrongAnswerError
 from fuzz_levels import coarser
 
 
-def check_outputs(store, expected, given, *, is_series, is_partial):
+def check_outputs(store, expected, given, *, fields, is_partial):
     """Compare all arrays in a store: nothing is missing, and there is nothing else.
 
-    Where a run was `is_partial`, what it did not do is empty.
+    `fields` are the paths of a plate's; none of an image. Where a run was `is_partial`, what it did
+    not do is empty.
     """
     root = zarr.open(store, mode="r")
-    members = {str(number): each for number, each in enumerate(expected)} if is_series else None
-    if members is None:
+    if not fields:
         _check_output(root, expected[0], given, is_partial)
         return
-    _check_names(root, members, given)
-    for name, each in members.items():
+    # Bare arrays are no plate.
+    numbers = [str(number) for number in range(len(expected))]
+    names = fields if expected[0].is_image else numbers
+    _check_names(_paths(root, names[0].count("/")), names, given)
+    for name, each in zip(names, expected, strict=True):
         _check_output(root[name], each, given, is_partial)
+
+
+def _paths(group, depth):
+    """The paths of what lies so many groups deep."""
+    if not depth:
+        return list(group)
+    return [f"{name}/{path}" for name in group for path in _paths(group[name], depth - 1)]
 
 
 def _check_output(node, expected, given, is_partial):

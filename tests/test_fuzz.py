@@ -28,7 +28,7 @@ from fuzz_answers import (
     nothing_left,
 )
 from fuzz_models import MODELS, double
-from fuzz_oracle import expected_of
+from fuzz_oracle import chosen_fields, expected_of
 from fuzz_pools import FLAGS, OME, OPTIONS, PLACES, RDF, RDF_5, TOGETHER
 from fuzz_results import check_outputs
 from fuzz_sources import in_memory, on_disk
@@ -98,7 +98,7 @@ def try_options(source, model, given):
     expected = expected_of(source, model, given)
     if expected is None:
         return "open"
-    check = partial(check_outputs, store, expected, is_series=source.kind == "plate")
+    check = partial(check_outputs, store, expected, fields=chosen_fields(source, given))
     part = given.get("part")
     check(given=given, is_partial=part is not None or given.get("region") is not None)
     if part is not None:

@@ -9,6 +9,7 @@ from ..geometry import Dimensions, ranges_of
 from ..image import ImageStack, dimensions_of
 from ..model import Signature
 from ..output import Output
+from ..support import shown
 
 
 def with_plain_box(output: Output, images: Sequence[ImageStack]) -> Output:
@@ -23,8 +24,8 @@ def with_plain_box(output: Output, images: Sequence[ImageStack]) -> Output:
         return output
     if len(images) > 1:
         raise ValueError(
-            f"box is a part of one image, and the source is a series of {len(images)}; predict "
-            "them one by one."
+            f"box is {shown(output.box)}, a part of one image, and the source is a series of "
+            f"{len(images)}; predict them one by one."
         )
     dims = dimensions_of(images[0])
     ranges = ranges_of(output.box, dims.shape, word="box", of="the source")
@@ -55,8 +56,9 @@ def part_of(
     stop = signature.output_shape(tuple(each.stop for each in spatial))
     if not all(a < b for a, b in zip(start, stop, strict=True)):
         raise ValueError(
-            f"box holds no voxel of the result, which has {', '.join(map(str, signature.scale))} "
-            "for one of the source along its axes of space; give a larger one."
+            f"box is {shown(output.box)}, which holds no voxel of the result: along its axes of "
+            f"space it has {', '.join(map(str, signature.scale))} for one of the source. Give a "
+            "larger one."
         )
     ranges = {axis: range(each.start, each.stop) for axis, each in box.items()}
     ranges |= dict(zip(made.spatial_axes, map(range, start, stop), strict=True))

@@ -6,6 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -14,7 +15,7 @@ import numcodecs
 import zarr
 from numpy.typing import DTypeLike
 from zarr.codecs import BloscCodec
-from zarr.errors import ContainsArrayError
+from zarr.errors import ContainsArrayError, ContainsGroupError
 from zarr.types import AnyArray
 
 from ..support import cause_of, said_by
@@ -360,8 +361,10 @@ def ensure_group(
     def attempt() -> None:
         place: dict[str, Any] = {"store": location.store, "path": location.path}
         if existing_node(location) is None:
-            zarr.create_group(**place, attributes=dict(attributes), zarr_format=zarr_format)
-        else:
-            zarr.open_group(**place, mode="r+").attrs.update(dict(attributes))
+            # Others may make it just now: other parts, or zarr, of one inside it.
+            with suppress(ContainsGroupError):
+                zarr.create_group(**place, attributes=dict(attributes), zarr_format=zarr_format)
+                return
+        zarr.open_group(**place, mode="r+").attrs.update(dict(attributes))
 
     at_first(attempt, f"Making the group {location.name}")
