@@ -64,7 +64,8 @@ def test_views_images_and_runs_in_a_forked_process(source, image, tmp_path, io):
 
     def work():
         np.testing.assert_array_equal(plan.view[3:30], -image[3:30])
-        np.testing.assert_array_equal(plan.array.compute(), -image)
+        # Dask's own threads stay with a parent that computed something in them.
+        np.testing.assert_array_equal(plan.array.compute(scheduler="synchronous"), -image)
         np.testing.assert_array_equal(
             stack.extract_patch(0, None, (8, 8), (8, 8))[0], image[8:16, 8:16]
         )

@@ -278,9 +278,9 @@ def test_a_model_file_that_changed_is_another_model(stored, tmp_path):
 
 
 def test_resume_and_overwrite_do_not_go_together(stored, tmp_path):
-    with pytest.raises(ValueError, match="overwrite or resume"):
+    with pytest.raises(ValueError, match="one starts anew, the other goes on"):
         predict(stored, tmp_path / "out.zarr", resume=True, overwrite=True)
-    with pytest.raises(ValueError, match="overwrite or resume"):
+    with pytest.raises(ValueError, match="one starts anew, the other goes on"):
         predict(stored, tmp_path / "out.zarr", part=(1, 2), overwrite=True)
 
 

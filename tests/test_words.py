@@ -84,7 +84,7 @@ MISTAKES = {
     "statistics of none": (
         ("in.zarr", double),
         {"denormalize": True},
-        ("denormalize maps back", "give normalize= too"),
+        ("it maps back what normalize=", "give normalize= too"),
     ),
     "no axes": (
         (np.zeros((8, 8)), double),
