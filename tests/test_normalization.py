@@ -54,7 +54,6 @@ def mapped(values, low, high):
         ({"mean": 3, "std": 400}, lambda v: (3, 403)),
         ({"mean": [3], "std": (400,)}, lambda v: (3, 403)),
     ],
-    ids=str,
 )
 def test_what_else_there_is(stored, volume, normalize, ends):
     plan = daskpatch.plan(stored, np.positive, **TILES, normalize=normalize)

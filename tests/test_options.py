@@ -651,7 +651,6 @@ def test_one_function_tiles_every_image_of_a_series():
         lambda: TiledPatching(SHAPES, 16, 4),
         16,
     ],
-    ids=str,
 )
 def test_what_needs_more_than_shapes_is_refused(word, unbound):
     with pytest.raises(TypeError, match=r"patching is .*needed is a strategy"):
