@@ -13,6 +13,7 @@ from .coverage import (
     tile_view,
     touching,
 )
+from .emptiness import KEPT, Emptiness, absent_value_of, is_said_empty
 from .filling import OutputBox, fill_region, predict_region, predicted_tile, stitched_sample
 from .posting import apply_post
 from .recipe import Prediction, Recipe, block_grid, block_grids, kept_of_last

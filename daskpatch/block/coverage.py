@@ -109,9 +109,7 @@ def tile_sizes(tile: Tile) -> tuple[int, ...]:
 def bytes_decoded(image: ImageStack, box: Region) -> int:
     """Bytes of the source's chunks that a (Z)YX box touches, for all channels of a sample."""
     channels, spatial = image.data_shape[1], image.data_shape[2:]
-    start = tuple(min(max(a, 0), n) for a, n in zip(box.start, spatial, strict=True))
-    stop = tuple(max(min(b, n), a) for b, n, a in zip(box.stop, spatial, start, strict=True))
-    inside = Region(start, stop)
+    inside = box.clipped_to(tuple(spatial))
     chunks = chunks_of(image)
     if chunks is not None and inside.n_voxels:
         inside = inside.rounded_out(chunks, spatial)

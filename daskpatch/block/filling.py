@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from ..geometry import Region
 from ..model import Results
-from .calling import check_results
 from .coverage import Tile, tile_sizes
 from .recipe import Prediction
-from .sample import Sample, calls_of, normalise
+from .sample import Sample, calls_of, predicted
 from .stitching import Destination
 from .workspace import Tally, Workspace
 
@@ -71,8 +70,8 @@ def stitched_sample(
         for output in prediction.signature.outputs
     }
     targets = [Destination(name, slice(None), values) for name, values in results.items()]
-    # Before `post`: what it makes of a place is not what it makes of a block.
-    plain = replace(prediction, post=None)
+    # Before `post`: what it makes of a place is not what it makes of a block; nor is what is empty.
+    plain = replace(prediction, post=None, emptiness=None)
     calls = calls_of(prediction, data_idx)
     Sample(plain, data_idx, sample_idx, region, targets, calls, Workspace(), Tally()).predict()
     return results
@@ -90,20 +89,13 @@ def predicted_tile(
     """
     image = prediction.images[data_idx]
     given = image.extract_patch(sample_idx, None, [t.start for t in tile], tile_sizes(tile))
-    batch = np.empty((1, *given.shape), prediction.input_dtype)
-
-    def fill() -> None:
-        normalise(prediction, data_idx, batch[0], given)
 
     def specs() -> dict[str, Any]:
         return dict(prediction.grids[data_idx].specs_of(data_idx, sample_idx, tile))
 
-    calls = calls_of(prediction, data_idx)
-    fill()
-    ((_, results),) = calls.within_memory(batch, fill, [specs], Workspace().limit)
-    check_results(results, batch.shape, prediction.signature, specs)
+    results = predicted(prediction, data_idx, given, specs)
     place = region.slices_within(prediction.signature.given(tile))
-    return {name: values[0][(slice(None), *place)] for name, values in results.items()}
+    return {name: values[(slice(None), *place)] for name, values in results.items()}
 
 
 def _destination(

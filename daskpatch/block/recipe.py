@@ -13,7 +13,9 @@ from ..geometry import Dimensions, Region, RegularGrid
 from ..image import ImageStack
 from ..model import OutputArray, Position, SharedModel, Signature
 from ..patching import TileGrid
+from ..store import Occupancy
 from ..values import Normalize, Statistics, ValueMap
+from .emptiness import Emptiness
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Recipe:
         What it made of the trial tile, in its own dtypes.
     normalize
         How values are mapped before the model, and whether results are mapped back.
+    emptiness
+        What is not given to the model; None where all of it is.
     """
 
     images: tuple[ImageStack, ...]
@@ -51,6 +55,7 @@ class Recipe:
     post: SharedModel | None = None
     made: tuple[OutputArray, ...] = ()
     normalize: Normalize = Normalize()
+    emptiness: Emptiness | None = None
 
     @property
     def primary(self) -> tuple[Dimensions, ...]:
@@ -60,6 +65,13 @@ class Recipe:
     @property
     def model_name(self) -> str:
         return self.model.handle.name
+
+    @property
+    def codes(self) -> dict[str, SharedModel]:
+        """What of it is the user's code, by name."""
+        predicate = None if self.emptiness is None else self.emptiness.predicate
+        named = {"model": self.model, "post": self.post, "skip_empty": predicate}
+        return {name: code for name, code in named.items() if code is not None}
 
     @property
     def dtypes(self) -> tuple[np.dtype[Any], ...]:
@@ -115,9 +127,16 @@ class Prediction(Recipe):
     ----------
     maps
         Per image, how its values are normalised; None where they are not.
+    occupancies
+        Per image, what of it is stored; None where nobody listed it.
     """
 
     maps: tuple[ValueMap, ...] | None = None
+    occupancies: tuple[Occupancy | None, ...] | None = None
+
+    def occupancy(self, data_idx: int) -> Occupancy | None:
+        """What of an image is stored, where it was listed."""
+        return None if self.occupancies is None else self.occupancies[data_idx]
 
     def __post_init__(self) -> None:
         if self.maps is None and self.normalize.kind is not None:

@@ -8,7 +8,7 @@ region ──▶ the tiles that it needs ──▶ one read of their bounding bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Region
-from ..model import load
+from ..model import Results, load
 from ..store import noticing
 from ..support import unmasked
 from ..values import has_nan
@@ -33,10 +33,21 @@ from .coverage import (
     tile_sizes,
     tile_view,
 )
+from .emptiness import (
+    ABSENT,
+    JUDGED,
+    absent_value_of,
+    check_there,
+    empty_patch,
+    ends_at,
+    inside_of,
+    is_padded_by_us,
+    is_stored,
+)
 from .posting import apply_post, store_post
 from .recipe import Prediction
 from .stitching import Blend, Crop, Destination, Stitcher
-from .workspace import Tally, Workspace
+from .workspace import BatchLimit, Tally, Workspace
 
 
 def calls_of(prediction: Prediction, data_idx: int) -> Calls:
@@ -52,6 +63,28 @@ def normalise(
     """Fill what the model is given, `C(Z)YX`, from what was read."""
     value_map = None if prediction.maps is None else prediction.maps[data_idx]
     prediction.normalize.fill(given, values, value_map)
+
+
+def predicted(
+    prediction: Prediction, data_idx: int, patch: NDArray[Any], specs: Callable[[], dict[str, Any]]
+) -> Results:
+    """What the model makes of one tile, `C(Z)YX`, normalised as its image; the caller's own.
+
+    Raises
+    ------
+    ModelError
+        If the model does not take it.
+    """
+    batch = np.empty((1, *patch.shape), prediction.input_dtype)
+
+    def fill() -> None:
+        normalise(prediction, data_idx, batch[0], patch)
+
+    fill()
+    calls = calls_of(prediction, data_idx)
+    ((_, results),) = calls.within_memory(batch, fill, [specs], BatchLimit())
+    check_results(results, batch.shape, prediction.signature, specs)
+    return {name: values[0].copy() for name, values in results.items()}
 
 
 @dataclass(frozen=True)
@@ -72,22 +105,60 @@ class Sample:
         grid = prediction.grids[self.data_idx]
         ranges = needed_tiles(prediction, self.data_idx, self.region)
         box = bounding_box(grid, ranges)
+        tiles = (tuple(grid.tiles(position)) for position in product(*ranges))
         # One read for all tiles: read tile by tile, halos would decode their chunks again and
         # again.
         patch = self._read(box)
-        tiles = (tuple(grid.tiles(position)) for position in product(*ranges))
+        if isinstance(patch, np.generic):
+            self._stand_in(tiles, patch)
+            return
+        self.tally.samples += 1
         with self._stitched() as stitcher:
             for group in batches(tiles, self.workspace.limit.of(prediction.batch_size)):
                 self._add(group, [tile_view(patch, box, tile) for tile in group], stitcher)
                 self.tally.tiles += len(group)
 
-    def _read(self, box: Region) -> NDArray[Any]:
-        image = self.prediction.images[self.data_idx]
+    def _read(self, box: Region) -> NDArray[Any] | np.generic:
+        """The voxels of a box; where it is empty, the value that it is full of."""
+        image, emptiness = self.prediction.images[self.data_idx], self.prediction.emptiness
+        occupancy = self.prediction.occupancy(self.data_idx)
+        if not is_stored(image, occupancy, self.sample_idx, box):
+            self.tally.empty = max(self.tally.empty, ABSENT)
+            return absent_value_of(image)
         self.tally.bytes_read += bytes_decoded(image, box)
         with noticing() as absence:
             patch = image.extract_patch(self.sample_idx, None, box.start, box.shape)
         self.tally.absent += absence.count
-        return unmasked(patch, "the source")
+        check_there(image, occupancy, self.sample_idx, box, absence.count)
+        voxels = unmasked(patch, "the source")
+        if emptiness is None or not is_padded_by_us(image, box):
+            return voxels
+        value = emptiness.judged(
+            inside_of(image, box, voxels), absent_value_of(image), is_any_absent=absence.count > 0
+        )
+        if value is None:
+            return voxels
+        self.tally.empty = JUDGED
+        return value
+
+    def _stand_in(self, tiles: Iterator[Tile], value: np.generic) -> None:
+        """Put what the model makes of nothing in place of the results of tiles."""
+        given = np.asarray(value)
+        with self._stitched() as stitcher:
+            for tile in tiles:
+                self._count(stitcher.add(tile, self._result_of(tile, value)), given)
+
+    def _result_of(self, tile: Tile, value: np.generic) -> Results:
+        """The result of a tile that is all of a value, where it lies in the image."""
+        image = self.prediction.images[self.data_idx]
+        box = Region(tuple(t.start for t in tile), tuple(t.start + t.size for t in tile))
+        key = (self.data_idx, value.tobytes(), box.shape, ends_at(image, box, value))
+
+        def compute() -> Results:
+            patch = empty_patch(image, box, value)
+            return predicted(self.prediction, self.data_idx, patch, partial(self._specs, tile))
+
+        return self.workspace.stand_ins.of(key, compute)
 
     def _add(self, group: list[Tile], cuts: list[NDArray[Any]], stitcher: Stitcher) -> None:
         prediction = self.prediction

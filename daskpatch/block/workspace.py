@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .buffers import BufferPool
+from .emptiness import StandIns
 
 
 class BatchLimit:
@@ -26,10 +27,14 @@ class BatchLimit:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Buffers that are used again, and the largest batch; shared by threads, travels empty."""
+    """Buffers and results that are used again, and the largest batch.
+
+    Shared by threads, travels empty.
+    """
 
     buffers: BufferPool = field(default_factory=BufferPool)
     limit: BatchLimit = field(default_factory=BatchLimit)
+    stand_ins: StandIns = field(default_factory=StandIns)
 
     def __reduce__(self) -> tuple[type[Workspace], tuple[()]]:
         return Workspace, ()
@@ -37,9 +42,15 @@ class Workspace:
 
 @dataclass
 class Tally:
-    """What a region cost."""
+    """What a region cost.
+
+    `samples` counts those whose tiles were given to the model, `empty` says why the others were
+    not: `ABSENT` or `JUDGED`, the larger of both.
+    """
 
     tiles: int = 0
     nan_tiles: int = 0
     bytes_read: int = 0
     absent: int = 0
+    samples: int = 0
+    empty: int = 0

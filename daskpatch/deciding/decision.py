@@ -33,6 +33,7 @@ from .box import part_of, with_plain_box
 from .choice import Choice
 from .cost import cost_of
 from .decided import Decided
+from .emptiness import emptiness_of
 from .identity import Identity, contents_before, identify
 from .memory import check_memory, memory_of, stitched_bytes
 from .plan_options import PlanOptions
@@ -174,6 +175,7 @@ def _recipe(
         post=options.output.function,
         made=() if options.output.function is None else trial.stored,
         normalize=options.normalize,
+        emptiness=emptiness_of(options.output, images),
     )
 
 

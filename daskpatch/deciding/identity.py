@@ -1,4 +1,4 @@
-"""What tells a model, and what `post` does, from others in a later run."""
+"""What tells a model, and what functions do, from others in a later run."""
 
 from __future__ import annotations
 
@@ -68,30 +68,28 @@ class Code:
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells model and `post` from others.
+    """What tells model and functions from others.
 
     Attributes
     ----------
-    post
-        None where there is none.
+    codes
+        By name: `model`, and `post` and `skip_empty` where there are such.
     results
         What the model gave for the trial tile and, where that is the same everywhere, for one of
         noise; None where it gives other values when it is called again.
     """
 
-    model: Code
-    post: Code | None
+    codes: Mapping[str, Code]
     results: tuple[Samples, ...] | None
 
     def text(self) -> str | None:
         """All of it as one text; None where something cannot be told."""
-        model, post = _text(self.model, "model_id"), _text(self.post, "post_id")
-        return None if model is None or post is None else f"{model}{post and f' post {post}'}"
+        texts = {name: _text(code, f"{name}_id") for name, code in self.codes.items()}
+        told = [text if name == "model" else f" {name} {text}" for name, text in texts.items()]
+        return None if None in texts.values() else "".join(map(str, told))
 
 
-def _text(code: Code | None, word: str) -> str | None:
-    if code is None:
-        return ""
+def _text(code: Code, word: str) -> str | None:
     told = code.told
     if isinstance(told, Parts):
         return hashlib.sha256(msgspec.json.encode(asdict(told))).hexdigest()
@@ -123,7 +121,7 @@ def identify(
         name: _code(name, shared, given_id, before.get(name))
         for name, (shared, given_id) in _asked(options).items()
     }
-    found = Identity(codes["model"], codes.get("post"), results)
+    found = Identity(codes, results)
     found.text()  # now: what it is made of may change until somebody asks
     return found
 
@@ -134,13 +132,15 @@ def code_identity(options: PlanOptions) -> Identity:
         name: _code(name, shared, given_id, None)
         for name, (shared, given_id) in _asked(options).items()
     }
-    return Identity(codes["model"], codes.get("post"), None)
+    return Identity(codes, None)
 
 
 def _asked(options: PlanOptions) -> dict[str, tuple[SharedModel, str | None]]:
     asked = {"model": (options.model.shared, options.model.id)}
     if options.output.function is not None:
         asked["post"] = (options.output.function, options.output.post_id)
+    if options.output.predicate is not None:
+        asked["skip_empty"] = (options.output.predicate, None)
     return asked
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from dask.utils import format_bytes
 
-from ..block import Recipe, block_grid, bounding_box, bytes_decoded, needed_tiles
+from ..block import KEPT, Recipe, block_grid, bounding_box, bytes_decoded, needed_tiles
 from ..geometry import Region, representatives
 from ..image import ImageStack, chunk_nbytes_of, chunks_of
 from ..model import OutputArray
 from ..output import Layout
 from ..patching import TileGrid
+from ..store import MOST_CELLS
 from ..support import counted
 from .limits import Limits, limited
 
@@ -30,7 +31,8 @@ class Memory:
     Per thread: `source` (decoded chunks in flight), `box` (the input of a block), `batches` (in
     and out), `working` (what the model needed beyond these on the trial tile), `block` (the
     output, twice: the back end copies it; what is blended or given to `post`, and the levels that
-    are made of it). Per process: `cache` and `model`; before the run, `statistics`; after it,
+    are made of it). Per process: `cache` (and what
+    `skip_empty` keeps) and `model`; before the run, `statistics`; after it,
     `levels` per thread. `knob` says in words what to turn.
     """
 
@@ -89,7 +91,7 @@ def memory_of(
         batches=batches,
         working=working,
         block=block + fused,
-        cache=min(cache_bytes, _decoded_bytes(recipe)),
+        cache=min(cache_bytes, _decoded_bytes(recipe)) + _stand_in_bytes(recipe),
         model=recipe.model.handle.nbytes(),
         statistics=statistics,
         levels=levels,
@@ -126,6 +128,14 @@ def _per_thread(
         written * recipe.stored_itemsize
         + math.prod(dims.spatial_entries(largest)) * stitched_bytes(recipe),
     )
+
+
+def _stand_in_bytes(recipe: Recipe) -> int:
+    """What is kept of results for tiles in which nothing is, and of what is stored where."""
+    if recipe.emptiness is None:
+        return 0
+    tile = max(math.prod(recipe.signature.tile_shape(_largest_tile(g))) for g in recipe.grids)
+    return KEPT * tile * _bytes_per_voxel(recipe.signature.outputs) + MOST_CELLS
 
 
 def _bytes_per_voxel(outputs: Iterable[OutputArray]) -> int:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..block import Calls, apply_post, check_result
+from ..block import Calls, apply_post, check_result, is_said_empty
 from ..engine import DaemonThreads
 from ..geometry import AxisTile, Margin, Scale
 from ..model import (
@@ -81,7 +81,7 @@ def run_trial(tile: TrialTile, options: PlanOptions, *, side_by_side: bool) -> T
     ModelError
         If the model fails, or gives another shape or no numbers; the tile is named.
     ValueError
-        If `post` fails, or results cannot be mapped back.
+        If `post` or `skip_empty` fails, or results cannot be mapped back.
     """
     model, normalize = options.model, options.normalize
     patch, specs = tile.read(), dict(tile.specs)
@@ -101,6 +101,8 @@ def run_trial(tile: TrialTile, options: PlanOptions, *, side_by_side: bool) -> T
     if options.tiles.batch_size != 1 or loaded.spatial_axes not in (None, patch.ndim - 1):
         check_batch(loaded, tile.batch_of(patch, value_map), own, specs)
     samples = {name: ResultSample.of(values) for name, values in own.items()}
+    if options.output.predicate is not None:
+        is_said_empty(options.output.predicate, patch)
     is_mask = options.output.dtype is not None and options.output.dtype == "bool"
     if not averaging(model, options.output) and options.output.function is None and not is_mask:
         warn_of_labels(own, signature, tile, predict)

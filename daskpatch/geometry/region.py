@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from operator import lt
+from operator import le, lt
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,20 @@ class Region:
         return tuple(
             slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True)
         )
+
+    def lies_in(self, shape: tuple[int, ...]) -> bool:
+        """Whether it is all inside an array of `shape`."""
+        return min(self.start) >= 0 and all(map(le, self.stop, shape))
+
+    def clipped_to(self, shape: tuple[int, ...]) -> Region:
+        """What of it lies inside an array of `shape`; without voxels where nothing does.
+
+        >>> Region((-2, 5), (3, 9)).clipped_to((8, 8))
+        Region(start=(0, 5), stop=(3, 8))
+        """
+        start = tuple(min(max(a, 0), n) for a, n in zip(self.start, shape, strict=True))
+        stop = tuple(max(min(b, n), a) for b, n, a in zip(self.stop, shape, start, strict=True))
+        return Region(start, stop)
 
     def rounded_out(self, unit: tuple[int, ...], shape: tuple[int, ...]) -> Region:
         """The smallest box of whole units around this one, inside an array of `shape`."""

@@ -23,6 +23,7 @@ from .stack import (
     locations_of,
     look_at_all,
     ome_version_of,
+    stored_array_of,
     why_endangered,
     why_not_portable,
     with_delays,

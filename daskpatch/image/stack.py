@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..geometry import Coordinates, Dimensions, Region
 from ..store import BackEnd, ChangedError, Location, StoredArray
 from ..support import cause_of, html_table, said_by
-from ..values import Padding, read_padded
+from ..values import Padding, read_padded, source_box
 from .drawing import drawing_of
 from .readable import Readable
 
@@ -195,6 +195,13 @@ class ArrayImage:
         parts = [self._read(sample_idx, run, region, tuple(spatial)) for run in runs]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def boxes(self, sample_idx: int, region: Region) -> list[tuple[slice, ...]]:
+        """The boxes of the array that a patch of all channels is read from."""
+        _, n_channels, *spatial = self.data_shape
+        inside = source_box(region, tuple(spatial), self.padding)
+        runs = _runs(self._stored_channels(None, n_channels))
+        return [self.dimensions.box(sample_idx, run, inside) for run in runs]
+
     def __repr__(self) -> str:
         axes = "SCZYX" if self.dimensions.ndim == 3 else "SCYX"
         return f"<daskpatch.ImageStack {axes} {self.data_shape} {self.data_dtype} of {self.source}>"
@@ -366,6 +373,12 @@ def why_endangered(image: ImageStack, place: Location) -> str:
     if isinstance(image, ArrayImage):
         return image.array.why_endangered(place)
     return "its place cannot be told"
+
+
+def stored_array_of(image: ImageStack) -> StoredArray | None:
+    """The Zarr array that an image is of; None where it is none."""
+    array = image.array if isinstance(image, ArrayImage) else None
+    return array if isinstance(array, StoredArray) else None
 
 
 def with_io(images: Sequence[ImageStack], io: str) -> tuple[ImageStack, ...]:

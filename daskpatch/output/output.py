@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
@@ -21,11 +22,13 @@ from ..support import (
     PYRAMID,
     REGION,
     SIZES,
+    SKIP_EMPTY,
     Options,
     as_dtype,
     as_flag,
     as_id,
     is_integer,
+    is_number,
     need,
     option,
     shown,
@@ -61,6 +64,24 @@ def check_sizes(name: str, sizes: object) -> int | tuple[int, ...] | None:
 
 
 Ome = Literal["0.4", "0.5"]
+
+
+def _restored_emptiness(told: Any) -> object:
+    if isinstance(told, dict):  # no record makes code run
+        return None
+    return float(told) if isinstance(told, str) else told
+
+
+SkipEmpty = bool | float | ModelLike
+"""True, a value, or a function of a block's voxels."""
+
+
+def _check_skip_empty(name: str, skip: Any) -> object:
+    if skip is None or isinstance(skip, bool | np.bool_):
+        return True if skip else None
+    if is_number(skip) or isinstance(skip, float):  # NaN is a value, too
+        return skip.item() if isinstance(skip, np.generic) else skip
+    return shared_model(skip, name)
 
 
 def _check_ome(name: str, ome: object) -> object:
@@ -146,6 +167,12 @@ class Output(Options):
     factors
         Instead of halvings: per level, voxels of the level before per voxel. A number for all axes
         of space, or one for each, or for each axis of the output: `[(1, 2, 2), (2, 2, 2)]`.
+    skip_empty
+        What is not given to the model: True skips blocks of which nothing is stored, with their
+        halo (they are not read either); a number skips those, too, whose voxels are all that value;
+        a function of a block's voxels with their halo, `C(Z)YX`, those of which it says True.
+        What the model makes of such a tile is computed once, and stands for the results: with True
+        or a number the output is the same as without.
     box
         Only this box of the source is predicted and written, as an output of its own: slices in
         voxels of the source, in its axes. Its voxels are those of the whole prediction: what tiles
@@ -295,6 +322,19 @@ class Output(Options):
         example=(..., slice(0, 12)),
     )
 
+    skip_empty: SkipEmpty | None = option(
+        None,
+        parser=SKIP_EMPTY,
+        bare="yes",
+        check=_check_skip_empty,
+        guard="treatment.skip_empty",
+        record=lambda output: output.told_of_empty,
+        restore=_restored_emptiness,
+        say=lambda output, _: output.said_of_empty,
+        help="Skip blocks of which nothing is stored; also of this value, or by file.py:name.",
+        example=0,
+    )
+
     def _check(self) -> None:
         if self.label_image is not None:
             self._check_label_image()
@@ -320,6 +360,30 @@ class Output(Options):
     def function(self) -> SharedModel | None:
         """`post`, as it travels."""
         return None if self.post is None else shared_model(self.post)
+
+    @property
+    def predicate(self) -> SharedModel | None:
+        """The function that says which blocks are empty, as it travels."""
+        return self.skip_empty if isinstance(self.skip_empty, SharedModel) else None
+
+    @property
+    def told_of_empty(self) -> object:
+        """What a record has of `skip_empty`; what tells a function is beside its model."""
+        skip: Any = self.skip_empty
+        if isinstance(skip, float) and not math.isfinite(skip):
+            return str(skip)  # JSON has no such numbers
+        return skip if self.predicate is None else {"function": self.predicate.handle.name}
+
+    @property
+    def said_of_empty(self) -> str:
+        """What the plan says of it."""
+        if self.skip_empty is None:
+            return ""
+        if self.predicate is not None:
+            also = f", or of which {self.predicate.handle.name} says so"
+        else:
+            also = "" if self.skip_empty is True else f", or that are all {self.skip_empty}"
+        return f"not for blocks that are empty: of which nothing is stored{also}"
 
     @property
     def box_ends(self) -> list[list[int]] | None:
@@ -351,3 +415,4 @@ class OutputWords(TypedDict, total=False):
     downsample: Downsample | None
     factors: Sequence[FactorsLike] | None
     box: RegionLike | None
+    skip_empty: SkipEmpty | None

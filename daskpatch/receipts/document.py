@@ -146,7 +146,7 @@ class Fingerprint(Struct, frozen=True):
 
 
 class IdentityRecord(Struct, frozen=True):
-    """What model and `post` were: their parts, or the text that vouched for them.
+    """What model, `post` and `skip_empty` were: their parts, or the text that vouched for them.
 
     Attributes
     ----------
@@ -158,6 +158,7 @@ class IdentityRecord(Struct, frozen=True):
     model: Parts | str | None
     post: Parts | str | None
     results: tuple[dict[str, ResultSample], ...] | None
+    skip_empty: Parts | str | None = None
 
 
 class BlocksRecord(Struct, frozen=True):

@@ -24,7 +24,8 @@ class Receipt:
     `index` is flat, C order, images of a series one after another; `digest` is `digest_of` the
     block as it is stored; `voxels` counts space and samples, not channels; bytes are those of
     decoded voxels; `finished` is in seconds since 1970; `absent` counts chunks of the source that
-    were not there, and read as its fill value.
+    were not there, and read as its fill value; `empty` is 0 where the model computed the block,
+    else says why it did not: 1 nothing of it is stored, 2 its voxels were looked at.
     """
 
     index: U8
@@ -37,6 +38,7 @@ class Receipt:
     seconds: F4
     finished: F8
     absent: U4 = 0
+    empty: U4 = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ class Report:
         one), each time that one was read; they read as its fill value.
     unfinished
         What a part could not begin, because other parts are not done; else empty.
+    empty
+        Blocks among those written that were not given to the model (`skip_empty`).
     """
 
     blocks: int
@@ -55,6 +57,7 @@ class Report:
     failed_blocks: tuple[FailedBlock, ...] = ()
     unfinished: str = ""
     absent_chunks: int = 0
+    empty: int = 0
 
     @property
     def done(self) -> int:
@@ -82,6 +85,8 @@ class Report:
             ("done", f"{done} in {self.seconds:.1f} s, {speed}"),
             ("data", f"{sized(self.bytes_read)} read, {sized(self.bytes_written)} written"),
         ]
+        if self.empty:
+            lines.append(("empty", f"{_were(self.empty, 'block')} empty"))
         if self.skipped:
             lines.append(("before", f"{_were(self.skipped, 'block')} done before"))
         if self.nan_tiles:
@@ -105,7 +110,7 @@ class Totals:
     def __init__(self) -> None:
         self.blocks = self.tiles = self.nan_tiles = self.voxels = 0
         self.bytes_read = self.bytes_written = 0
-        self.skipped = self.retried = self.absent_chunks = 0
+        self.skipped = self.retried = self.absent_chunks = self.empty = 0
         self.seconds = 0.0
 
     def add(self, receipt: Receipt) -> None:
@@ -116,6 +121,7 @@ class Totals:
         self.bytes_read += receipt.bytes_read
         self.bytes_written += receipt.bytes_written
         self.absent_chunks += receipt.absent
+        self.empty += receipt.empty > 0
 
     def report(
         self,
@@ -139,6 +145,7 @@ class Totals:
             failed_blocks=failed_blocks,
             unfinished=unfinished,
             absent_chunks=self.absent_chunks,
+            empty=self.empty,
         )
 
 

@@ -6,7 +6,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
 
@@ -165,13 +165,16 @@ class PredictionJob:
             for box in boxes:
                 self.targets[data_idx][box.output].settle(box.values)
                 write_block(self.targets[data_idx][box.output], box.region, box.values)
+            empty = 0 if tally.samples else tally.empty
             digest = digest_of(*(self._as_stored(data_idx, box) for box in boxes))
             # Before its levels: what is made of a block is not older than it.
             finished = time.time()
             if self.levels and self.levels[data_idx]:
                 values = [box.values for box in boxes]
                 at = index - self._ends[data_idx]
-                further = tuple(self._make_levels(data_idx, at, values, tally.absent))
+                levels = self._make_levels(data_idx, at, values)
+                alike = {"absent": tally.absent, "empty": empty}
+                further = tuple(replace(receipt, **alike) for receipt in levels)
         dims = self.prediction.outputs[data_idx][0]
         channels = dims.channel_part(region)
         own = Receipt(
@@ -185,11 +188,12 @@ class PredictionJob:
             seconds=time.perf_counter() - begin,
             finished=finished,
             absent=tally.absent,
+            empty=empty,
         )
         return own, *further
 
     def _make_levels(
-        self, data_idx: int, index: int, values: list[NDArray[Any]], absent: int
+        self, data_idx: int, index: int, values: list[NDArray[Any]]
     ) -> Iterator[Receipt]:
         """Make a block coarser, level by level, and write that."""
         for level in self.levels[data_idx]:
@@ -200,7 +204,7 @@ class PredictionJob:
                 for each, factors, how in zip(values, level.factors, self.methods, strict=True)
             ]
             yield write_level(level.arrays, level.outputs, region, values).as_receipt(
-                level.first + index, begin, absent=absent
+                level.first + index, begin
             )
 
     def _boxes(self, data_idx: int, region: Region) -> Iterator[AbstractContextManager[OutputBox]]:
@@ -237,9 +241,7 @@ class WrittenLevel:
     voxels: int
     nbytes: int
 
-    def as_receipt(
-        self, index: int, begin: float, *, bytes_read: int = 0, absent: int = 0
-    ) -> Receipt:
+    def as_receipt(self, index: int, begin: float, *, bytes_read: int = 0) -> Receipt:
         return Receipt(
             index=index,
             digest=self.digest,
@@ -250,7 +252,6 @@ class WrittenLevel:
             bytes_written=self.nbytes,
             seconds=time.perf_counter() - begin,
             finished=time.time(),
-            absent=absent,
         )
 
 

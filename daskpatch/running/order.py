@@ -9,6 +9,7 @@ from .passes import Pass
 from .prediction_pass import PredictionPass, with_levels
 from .statistics_cache import StatisticsCache
 from .statistics_pass import StatisticsPass
+from .stored_pass import StoredPass
 
 
 def passes_in_order(
@@ -23,7 +24,9 @@ def passes_in_order(
         decided = with_levels(decided, [Record(place).document() for place in places])
     prediction = PredictionPass(decided, measured, side_by_side=n_threads > 1)
     levels = level_passes(decided, prediction.grids) if decided.target is not None else ()
-    if not decided.recipe.normalize.measures:
-        return [prediction, *levels]
-    statistics = StatisticsPass.before(prediction, decided.statistics_voxels(n_threads))
-    return [statistics, prediction, *levels]
+    passes: list[Pass] = []
+    if decided.recipe.normalize.measures:
+        passes.append(StatisticsPass.before(prediction, decided.statistics_voxels(n_threads)))
+    if decided.recipe.emptiness is not None:
+        passes.append(StoredPass.before(prediction))
+    return [*passes, prediction, *levels]

@@ -62,7 +62,7 @@ from ..receipts import (
     check_same,
     refuse_claimed,
 )
-from ..store import ChangedError, Location, existing_array
+from ..store import ChangedError, Location, Occupancy, existing_array
 from ..support import DEFAULT_PACING, Pacing, recorded, without_secrets
 from ..values import Statistics
 from .job import FusedLevel, PredictionJob
@@ -74,6 +74,9 @@ from .statistics_cache import StatisticsCache
 
 NUMERICS = 1
 """Raised when the same input, tiling and model would give other voxels than before."""
+
+Listed = list[bytes | None]
+"""Of each image what is stored of it, encoded; None where that could not be listed."""
 
 _READERS = 8
 
@@ -212,13 +215,16 @@ class PredictionPass(Pass):
     def _check_told(self) -> None:
         identity = self.decided.identity
         assert identity is not None, "looked at for every output"
-        named = (("model", self.decided.recipe.model), ("post", self.decided.recipe.post))
-        for (what, shared), code in zip(named, (identity.model, identity.post), strict=True):
-            if shared is not None and code is not None and code.told is None:
+        for what, code in identity.codes.items():
+            if code.told is None:
+                fix = (
+                    "a function that holds nothing but plain values, or a value"
+                    if what == "skip_empty"
+                    else f"{what}_id, a text of your own that changes when the {what} does"
+                )
                 raise ValueError(
-                    f"The {what} {shared.handle.name} has no identity that a later run could be "
-                    f"compared with ({code.lacks}); give {what}_id, a text of your own that "
-                    f"changes when the {what} does."
+                    f"The {what} {code.shared.handle.name} has no identity that a later run could "
+                    f"be compared with ({code.lacks}); give {fix}."
                 )
 
     def check_in_tasks(self) -> None:
@@ -237,10 +243,9 @@ class PredictionPass(Pass):
             reason = why_not_portable(image)
             if reason:
                 self._refuse_source(image, reason)
-        recipe = self.decided.recipe
-        for what, code in (("model", recipe.model), ("function post", recipe.post)):
-            reason = None if code is None else why_not_sent(code)
-            if code is not None and reason:
+        for name, code in self.decided.recipe.codes.items():
+            what, reason = name if name == "model" else f"function {name}", why_not_sent(code)
+            if reason:
                 raise ValueError(
                     f"The {what} {code.handle.name} cannot be sent to worker processes ({reason}); "
                     "name it as 'file.py:attribute', which they load themselves, or run with "
@@ -328,10 +333,14 @@ class PredictionPass(Pass):
             each.show(along.keys())
         return tuple(map(tuple, made))
 
-    def job(self, ends: Ends, pacing: Pacing) -> Job:  # noqa: ARG002 (its record has them)
+    def job(self, ends: Ends, pacing: Pacing) -> Job:
         decided = self.decided
         recipe = decided.recipe
-        prediction = recipe.prediction(self.statistics)
+        prediction = replace(
+            recipe.prediction(self.statistics),  # which its record has
+            images=with_delays(recipe.images, pacing.delays),
+            occupancies=_occupancies(ends.get("stored")),
+        )
         arrays = create_arrays(
             self.target,
             recipe,
@@ -341,7 +350,7 @@ class PredictionPass(Pass):
             shown=Shown(self._ranges(), tuple(decided.options.output.channel_names or ())),
         )
         return PredictionJob(
-            replace(prediction, images=with_delays(prediction.images, pacing.delays)),
+            prediction,
             decided.layout.block_shape,
             tuple(tuple(array.with_delays(pacing.delays) for array in each) for each in arrays),
             side_by_side=self.side_by_side,
@@ -453,8 +462,8 @@ class PredictionPass(Pass):
         identity = self.decided.identity
         if identity is None:
             return None
-        post = None if identity.post is None else identity.post.told
-        return IdentityRecord(identity.model.told, post, identity.results)
+        told = {name: code.told for name, code in identity.codes.items()}
+        return IdentityRecord(**{"post": None, **told}, results=identity.results)
 
     def _check_same(self, document: RunDocument, current: Fingerprint) -> None:
         name, identity = self.target.name, self.decided.identity
@@ -524,6 +533,12 @@ def with_levels(decided: Decided, documents: Sequence[Document | None]) -> Decid
         return decided
     known = KnownLevels(factors, methods)
     return decide_anew(decided, decided.options, decided.target, levels=known)
+
+
+def _occupancies(listed: object) -> tuple[Occupancy | None, ...] | None:
+    if not isinstance(listed, list):
+        return None
+    return tuple(one and Occupancy.of_bytes(one) for one in listed)
 
 
 def _with_name(told: object, name: str) -> object:

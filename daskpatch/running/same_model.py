@@ -20,12 +20,9 @@ def compared(recorded: IdentityRecord, current: Identity) -> tuple[Json, Json]:
     Code is compared as bytecode where the version of Python is the same, else as syntax trees,
     else not: the results decide. So they do where versions of packages differ.
     """
-    pairs = {
-        "model": (recorded.model, current.model),
-        "post": (recorded.post, current.post),
-    }
     was, now = {}, {}
-    for name, (before, code) in pairs.items():
+    for name in ("model", "post", "skip_empty"):
+        before, code = getattr(recorded, name), current.codes.get(name)
         was[name], now[name] = _pair(name, before, code, decide=recorded.results is not None)
     return was, now
 
@@ -38,9 +35,9 @@ def check_unchanged(identity: Identity) -> None:
     ValueError
         If it was changed since; what differs is named.
     """
-    for name, code in (("model", identity.model), ("post", identity.post)):
-        told = None if code is None else code.told
-        if code is None or not isinstance(told, Parts):
+    for name, code in identity.codes.items():
+        told = code.told
+        if not isinstance(told, Parts):
             continue
         now = code.now()
         assert isinstance(now, Parts), "it could be told before"

@@ -105,6 +105,13 @@ class StoredArray:
         return np.asarray(0 if fill is None else fill, self.dtype.newbyteorder("<")).tobytes().hex()
 
     @property
+    def absent_value(self) -> np.generic:
+        """What absent chunks are read as."""
+        raw = np.frombuffer(bytes.fromhex(self.fill_value), self.dtype.newbyteorder("<"))
+        value: np.generic = raw.astype(self.dtype.newbyteorder("="))[0]
+        return value
+
+    @property
     def _is_filled_with_nan(self) -> bool:
         fill = self.array.fill_value
         return self.dtype.kind == "f" and fill is not None and bool(np.isnan(fill))
@@ -234,14 +241,16 @@ class StoredArray:
         >>> array.has_key("c/1/1"), array.has_key("c/2/0"), array.has_key("c/notes.txt")
         (True, False, False)
         """
+        return self.position(key) is not None
+
+    def position(self, key: str) -> tuple[int, ...] | None:
+        """Which write unit a key inside the array's prefix is that of, counted along each axis."""
         unit = self.shards or self.chunks
         # The only key of an array without axes says nothing of a place, and is "0" in v2.
         at = tuple(map(int, re.findall(r"\d+", key))) if self.shape else ()
-        if len(at) != len(self.shape):
-            return False
-        return self.array.metadata.encode_chunk_key(at) == key and all(
-            i * u < n for i, u, n in zip(at, unit, self.shape, strict=True)
-        )
+        is_key = len(at) == len(self.shape) and self.array.metadata.encode_chunk_key(at) == key
+        is_inside = is_key and all(i * u < n for i, u, n in zip(at, unit, self.shape, strict=True))
+        return at if is_inside else None
 
     def _delete_torn(self, box: Box) -> bool:
         """Delete the units of a box that are there and cannot be read; whether there were any."""

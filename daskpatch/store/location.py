@@ -129,10 +129,7 @@ class Location:
     def why_not_written(self) -> str:
         """Why outputs cannot be written to this kind of store; empty where they can."""
         store = _unwrapped(self.store)
-        is_web = isinstance(store, ObjectStore) and type(store.store).__name__ == "HTTPStore"
-        if isinstance(store, FsspecStore):
-            is_web = _protocol(store) in ("http", "https")
-        if is_web:
+        if self.is_web:
             return "a web server, which takes nothing; write to disk or to an object store"
         if type(store).__module__.partition(".")[0] == "icechunk":
             return (
@@ -140,6 +137,14 @@ class Location:
                 "plain store, and copy the array when it is done"
             )
         return ""
+
+    @property
+    def is_web(self) -> bool:
+        """Whether it is on a web server, which takes nothing, and lists nothing to be relied on."""
+        store = _unwrapped(self.store)
+        if isinstance(store, FsspecStore):
+            return _protocol(store) in ("http", "https")
+        return isinstance(store, ObjectStore) and type(store.store).__name__ == "HTTPStore"
 
     @property
     def is_occupied(self) -> bool:

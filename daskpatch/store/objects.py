@@ -120,6 +120,19 @@ class Objects:
         kept = (key for key in keys if with_temporary or not key.endswith(".partial"))
         return sorted(key[start:] for key in kept)
 
+    def visit(self, see: Callable[[str], None]) -> bool:
+        """Show all names, in no order, some perhaps twice; whether the store may be listed."""
+
+        async def listed() -> None:
+            async for key in self._store.list_prefix(self._prefix):
+                see(key[len(self._prefix) :])
+
+        try:
+            self._insist(lambda: _wait(listed()), "Listing")
+        except PermissionError:
+            return False
+        return True
+
     def entries(self) -> list[str]:
         """The names of folders and objects directly at the place."""
 

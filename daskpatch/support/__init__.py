@@ -50,6 +50,7 @@ from .parsing import (
     SHARE,
     SIZES,
     SIZES_OR_AUTO,
+    SKIP_EMPTY,
     Parser,
 )
 from .redaction import all_said_by, as_shown, cause_of, redacted, said_by, text_of, without_secrets

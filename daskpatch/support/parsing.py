@@ -49,6 +49,17 @@ def _ome(text: str) -> object:
     return _OME[text]
 
 
+def _emptiness(text: str) -> object:
+    if text == "yes":
+        return True
+    try:
+        return int(text) if text.lstrip("-").isdecimal() else float(text)
+    except ValueError:
+        if ":" not in text:
+            raise
+        return text
+
+
 def _sizes(text: str) -> int | tuple[int, ...]:
     numbers = tuple(int(part) for part in text.split(","))
     return numbers if "," in text else numbers[0]
@@ -157,6 +168,8 @@ FACTORS = Parser(
     lambda text: tuple(map(_sizes, text.split("/"))),
     "holds something else than factors of levels such as 1,2,2/2,2,2",
 )
+# alone, or 0, or file.py:name
+SKIP_EMPTY = Parser("[x|FILE.py:NAME]", _emptiness, "is no number, and no file.py:name")
 OME = Parser("[yes|no|0.4|0.5]", _ome, "is none of yes, no, 0.4 and 0.5")
 # membrane,nuclei
 NAMES = Parser("name[,name…]", lambda text: tuple(text.split(",")))

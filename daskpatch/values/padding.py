@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +43,7 @@ def read_padded(
 
     `read` takes a box inside the image and returns an array whose last axes are spatial.
     """
-    if all(a >= 0 for a in region.start) and all(map(operator.le, region.stop, shape)):
+    if region.lies_in(shape):
         return read(region)
     if isinstance(padding, str):
         return _read_mirrored(read, region, shape, padding)
@@ -54,13 +53,10 @@ def read_padded(
 def _read_mirrored(
     read: Read, region: Region, shape: tuple[int, ...], padding: str
 ) -> NDArray[np.generic]:
-    sources = [
-        source_indices(a, b, n, padding)
-        for a, b, n in zip(region.start, region.stop, shape, strict=True)
-    ]
-    start = tuple(int(s.min()) for s in sources)
-    values = read(Region(start, tuple(int(s.max()) + 1 for s in sources)))
-    for axis, (source, first) in enumerate(zip(sources, start, strict=True)):
+    sources = _sources(region, shape, padding)
+    box = _around(sources)
+    values = read(box)
+    for axis, (source, first) in enumerate(zip(sources, box.start, strict=True)):
         offset = axis + values.ndim - len(sources)
         local = source - first
         if not np.array_equal(local, np.arange(values.shape[offset])):
@@ -71,9 +67,7 @@ def _read_mirrored(
 def _read_filled(
     read: Read, region: Region, shape: tuple[int, ...], padding: float
 ) -> NDArray[np.generic]:
-    start = tuple(min(max(a, 0), n) for a, n in zip(region.start, shape, strict=True))
-    stop = tuple(max(min(b, n), a) for b, n, a in zip(region.stop, shape, start, strict=True))
-    inside = Region(start, stop)
+    inside = region.clipped_to(shape)
     empty = inside.n_voxels == 0
     # Outside altogether: one voxel tells channels and dtype.
     values = read(Region((0,) * len(shape), (1,) * len(shape)) if empty else inside)
@@ -83,6 +77,26 @@ def _read_filled(
         place: Any = (..., *inside.slices_within(region))
         padded[place] = values
     return padded
+
+
+def source_box(region: Region, shape: tuple[int, ...], padding: Padding) -> Region:
+    """The part of an image of `shape` that `read_padded` reads for a box.
+
+    >>> source_box(Region((2,), (6,)), (4,), "reflect"), source_box(Region((2,), (6,)), (4,), 0)
+    (Region(start=(1,), stop=(4,)), Region(start=(2,), stop=(4,)))
+    """
+    if region.lies_in(shape) or not isinstance(padding, str):
+        return region.clipped_to(shape)
+    return _around(_sources(region, shape, padding))
+
+
+def _sources(region: Region, shape: tuple[int, ...], padding: str) -> list[NDArray[np.intp]]:
+    along = zip(region.start, region.stop, shape, strict=True)
+    return [source_indices(a, b, n, padding) for a, b, n in along]
+
+
+def _around(sources: list[NDArray[np.intp]]) -> Region:
+    return Region(tuple(int(s.min()) for s in sources), tuple(int(s.max()) + 1 for s in sources))
 
 
 def source_indices(start: int, stop: int, size: int, padding: str) -> NDArray[np.intp]:

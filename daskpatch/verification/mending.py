@@ -32,7 +32,7 @@ def repair_plan(
     """The plan that bad blocks are computed with again: the one that the run began with.
 
     The options that voxels depend on are restored as their declarations say; those that a record
-    cannot hold (model, `post`, a strategy from elsewhere) are given.
+    cannot hold (model, `post`, a function `skip_empty`, a strategy from elsewhere) are given.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def repair_plan(
     planned = plan(
         sources if first.is_series else sources[0],
         replace(model, **restored(Model, began)),
-        replace(target, **{**_of_output(began), "post": target.post}),
+        replace(target, **_of_output(began, target)),
         tiles=Tiles(patching=tiles),
         normalize=Normalize(**restored(Normalize, began)),
     )
@@ -55,9 +55,10 @@ def repair_plan(
     return planned
 
 
-def _of_output(began: Json) -> dict[str, Any]:
-    """The layout is taken from the record when the run is resumed."""
-    return restored(Output, began)
+def _of_output(began: Json, given: Output) -> dict[str, Any]:
+    """The layout is taken from the record when the run is resumed; functions are given."""
+    found = {**restored(Output, began), "post": given.post}
+    return found if given.skip_empty is None else {**found, "skip_empty": given.skip_empty}
 
 
 def mend(

@@ -19,7 +19,7 @@ from .outputs import RecordedBlocks, RecordedImage, recorded_run
 _RECENT = 300.0
 """Seconds up to the last receipt over which the rate is taken."""
 
-REMAINING, DONE, FAILED = 0, 1, 2
+REMAINING, DONE, FAILED, EMPTY = 0, 1, 2, 3
 
 
 _SHOWN = 8
@@ -62,6 +62,8 @@ class Status:
         Who works on the output, in words.
     passes
         Done and total blocks of each further pass, by name.
+    empty
+        Those of the done blocks that were not given to the model.
     """
 
     done: int
@@ -73,6 +75,7 @@ class Status:
     drivers: tuple[str, ...]
     working: tuple[BlockInWork, ...]
     passes: dict[str, tuple[int, int]]
+    empty: int
     _images: tuple[tuple[RecordedBlocks, Receipts], ...] = field(repr=False)
 
     @property
@@ -80,10 +83,13 @@ class Status:
         return self.total - self.done - self.failed
 
     def block_map(self, data_idx: int = 0) -> NDArray[np.uint8]:
-        """Blocks of one image along the output's axes: 0 remaining, 1 done, 2 failed."""
+        """Blocks of one image along the output's axes: 0 remaining, 1 done, 2 failed, 3 empty.
+
+        Empty ones are done, and were not given to the model.
+        """
         blocks, done = self._images[data_idx]
         states = np.full(blocks.grid.n_cells, REMAINING, np.uint8)
-        states[done["index"].astype(int) - blocks.first] = DONE
+        states[done["index"].astype(int) - blocks.first] = np.where(done["empty"], EMPTY, DONE)
         for failure in self.failed_blocks:
             if failure.index in blocks.indices:
                 states[failure.index - blocks.first] = FAILED
@@ -93,6 +99,7 @@ class Status:
         """Plain values, ready for JSON."""
         return {
             "done": self.done,
+            "empty": self.empty,
             "failed": self.failed,
             "remaining": self.remaining,
             "total": self.total,
@@ -113,9 +120,10 @@ class Status:
 
     def _lines(self) -> list[tuple[str, str]]:
         """What there is to say; the first of several of a kind has their name."""
+        empty = f" ({self.empty:,} empty)" if self.empty else ""
         counts = (
-            f"{self.done:,} of {counted(self.total, 'block')} done, {self.remaining:,} remaining, "
-            f"{self.failed:,} failed"
+            f"{self.done:,} of {counted(self.total, 'block')} done{empty}, "
+            f"{self.remaining:,} remaining, {self.failed:,} failed"
         )
         lines = [("blocks", counts)]
         if self.seconds_left and self.remaining:
@@ -179,6 +187,7 @@ def status(output: StoreLike) -> Status:
         drivers=drivers,
         working=_working(there),
         passes=_of_passes(run.others),
+        empty=int(np.count_nonzero(rows["empty"])),
         _images=parts,
     )
 

@@ -115,6 +115,7 @@ def verify(
     post: ModelLike | None = None,
     model_id: str | None = None,
     post_id: str | None = None,
+    skip_empty: ModelLike | None = None,
     threads: int | None = None,
     progress: bool = True,
 ) -> Verification:
@@ -130,9 +131,10 @@ def verify(
         makes code run.
     model, model_id, post_id
         For the repair, as in `plan`.
-    source, patching, post
+    source, patching, post, skip_empty
         For the repair: the source, where it is not in a store, a strategy that is not
-        daskpatch's own, and the function that the run applied to its blocks.
+        daskpatch's own, the function that the run applied to its blocks, and the one that said
+        which are empty.
     threads
         Blocks that are read at a time; by default one per processor.
     progress
@@ -165,7 +167,7 @@ def verify(
         planned = repair_plan(
             run,
             Model(model, id=model_id),
-            Output(_place(output), post=post, post_id=post_id),
+            Output(_place(output), post=post, post_id=post_id, skip_empty=skip_empty),
             source=source,
             patching=patching,
         )

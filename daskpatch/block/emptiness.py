@@ -1,0 +1,170 @@
+"""What is not given to the model, since nothing is there, and what stands for its result.
+
+What the model makes of nothing need not be nothing: it is computed on a tile of that value, once in
+a process, and stitched as any other result.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Region
+from ..image import ArrayImage, ImageStack, stored_array_of
+from ..model import Results, SharedModel, load
+from ..store import Occupancy
+from ..support import all_said_by, cause_of
+from ..values import are_all, read_padded
+
+ABSENT, JUDGED = 1, 2
+"""Why a block is empty: nothing is stored of it, or its voxels were looked at."""
+
+KEPT = 4
+"""Results that stand for others, in a process: of another size, or over an image's end."""
+
+
+@dataclass(frozen=True)
+class Emptiness:
+    """What counts as empty, beside what is not stored: voxels of a value, or what a function says.
+
+    The function is given the voxels of a block with its halo, `C(Z)YX`, as they are stored.
+    """
+
+    value: float | None = None
+    predicate: SharedModel | None = None
+
+    def judged(
+        self, voxels: NDArray[Any], absent: np.generic, *, is_any_absent: bool
+    ) -> np.generic | None:
+        """The value of which a tile stands for these voxels; None where they are not empty.
+
+        `absent` is what is read where nothing is stored: of a store that cannot be listed, reading
+        shows whether all of it is.
+
+        Raises
+        ------
+        ValueError
+            If the function fails, or gives no truth.
+        """
+        if is_any_absent and are_all(voxels, absent):
+            return absent
+        if self.value is not None and are_all(voxels, self.value):
+            value: np.generic = voxels.dtype.type(self.value)
+            return value
+        is_empty = self.predicate is not None and is_said_empty(self.predicate, voxels)
+        return absent if is_empty else None
+
+
+def is_said_empty(predicate: SharedModel, voxels: NDArray[Any]) -> bool:
+    """What a function says of voxels, `C(Z)YX`.
+
+    Raises
+    ------
+    ValueError
+        If it fails, or gives no truth.
+    """
+    seen = voxels.view()
+    seen.flags.writeable = False
+    name = predicate.handle.name
+    try:
+        (said,) = load(predicate)(seen).values()
+    except Exception as error:  # noqa: BLE001 (the user's own code)
+        raise ValueError(
+            f"skip_empty, {name}, failed: {type(error).__name__}: {all_said_by(error)}"
+        ) from cause_of(error)
+    if said.shape != () or said.dtype.kind != "b":
+        raise ValueError(
+            f"skip_empty, {name}, gave {said.dtype} of shape {said.shape} for voxels of shape "
+            f"{voxels.shape}; needed is True or False."
+        )
+    return bool(said)
+
+
+def absent_value_of(image: ImageStack) -> np.generic:
+    """What is read of an image where nothing is stored; 0 where all of it is there."""
+    array = stored_array_of(image)
+    return image.data_dtype.type(0) if array is None else array.absent_value
+
+
+def is_stored(image: ImageStack, occupancy: Occupancy | None, sample_idx: int, box: Region) -> bool:
+    """Whether something that a patch is read from may be stored: without a listing it may."""
+    if occupancy is None or not isinstance(image, ArrayImage):
+        return True
+    return any(map(occupancy.is_any_in, image.boxes(sample_idx, box)))
+
+
+def check_there(
+    image: ImageStack, occupancy: Occupancy | None, sample_idx: int, box: Region, n_absent: int
+) -> None:
+    """Refuse a patch that lacks chunks which were listed.
+
+    Raises
+    ------
+    ChangedError
+        If one is gone.
+    """
+    array = stored_array_of(image)
+    if not n_absent or occupancy is None or array is None or not isinstance(image, ArrayImage):
+        return
+    for each in image.boxes(sample_idx, box):
+        occupancy.check_there(array, each, n_absent)
+
+
+def inside_of(image: ImageStack, box: Region, patch: NDArray[Any]) -> NDArray[Any]:
+    """A patch, `C(Z)YX`, without what pads it."""
+    inside = box.clipped_to(tuple(image.data_shape[2:]))
+    return patch[(slice(None), *inside.slices_within(box))]
+
+
+def is_padded_by_us(image: ImageStack, box: Region) -> bool:
+    """Whether it is known what stands for voxels of a box outside an image, if there are some."""
+    return isinstance(image, ArrayImage) or box.lies_in(tuple(image.data_shape[2:]))
+
+
+def empty_patch(image: ImageStack, box: Region, value: np.generic) -> NDArray[Any]:
+    """What `extract_patch` would give, `C(Z)YX`, of an image that is all of a value."""
+    n_channels, shape = image.data_shape[1], tuple(image.data_shape[2:])
+
+    def read(inside: Region) -> NDArray[np.generic]:
+        return np.full((n_channels, *inside.shape), value, image.data_dtype)
+
+    if not isinstance(image, ArrayImage):
+        return read(box)  # all of it lies in the image
+    return read_padded(read, box, shape, image.padding)
+
+
+def ends_at(image: ImageStack, box: Region, value: np.generic) -> Region | None:
+    """The part of a box inside an image, counted from its corner, where it is padded otherwise.
+
+    None where all that lies in it is the value.
+    """
+    shape = tuple(image.data_shape[2:])
+    padding = image.padding if isinstance(image, ArrayImage) else "reflect"
+    if isinstance(padding, str) or box.lies_in(shape) or are_all(np.asarray(padding), value):
+        return None
+    inside = box.clipped_to(shape).slices_within(box)
+    return Region(tuple(s.start for s in inside), tuple(s.stop for s in inside))
+
+
+class StandIns:
+    """Results for tiles of one value, by what they depend on, each computed once in a process."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, Results] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, key: Hashable, compute: Callable[[], Results]) -> Results:
+        """The result of a tile; computed by whoever asks first, while others wait."""
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = compute()
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            return self._kept[key]
