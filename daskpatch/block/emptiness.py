@@ -22,8 +22,8 @@ from ..store import Occupancy
 from ..support import all_said_by, cause_of
 from ..values import are_all, read_padded
 
-ABSENT, JUDGED = 1, 2
-"""Why a block is empty: nothing is stored of it, or its voxels were looked at."""
+ABSENT, JUDGED, OUTSIDE = 1, 2, 3
+"""Why a block is empty: nothing is stored of it, its voxels were looked at, or it is masked."""
 
 KEPT = 4
 """Results that stand for others, in a process: of another size, or over an image's end."""

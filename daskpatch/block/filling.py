@@ -71,7 +71,7 @@ def stitched_sample(
     }
     targets = [Destination(name, slice(None), values) for name, values in results.items()]
     # Before `post`: what it makes of a place is not what it makes of a block; nor is what is empty.
-    plain = replace(prediction, post=None, emptiness=None)
+    plain = replace(prediction, post=None, emptiness=None, masks=())
     calls = calls_of(prediction, data_idx)
     Sample(plain, data_idx, sample_idx, region, targets, calls, Workspace(), Tally()).predict()
     return results

@@ -8,9 +8,10 @@ from operator import sub
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..geometry import Dimensions, Region, RegularGrid
-from ..image import ImageStack
+from ..image import ImageStack, Mask
 from ..model import OutputArray, Position, SharedModel, Signature
 from ..patching import TileGrid
 from ..store import Occupancy
@@ -40,6 +41,8 @@ class Recipe:
         How values are mapped before the model, and whether results are mapped back.
     emptiness
         What is not given to the model; None where all of it is.
+    masks, fill
+        Per image, where it is predicted, and what is stored elsewhere; no masks where everywhere.
     """
 
     images: tuple[ImageStack, ...]
@@ -56,6 +59,8 @@ class Recipe:
     made: tuple[OutputArray, ...] = ()
     normalize: Normalize = Normalize()
     emptiness: Emptiness | None = None
+    masks: tuple[Mask, ...] = ()
+    fill: float = 0
 
     @property
     def primary(self) -> tuple[Dimensions, ...]:
@@ -89,6 +94,19 @@ class Recipe:
     def blends(self) -> bool:
         """Whether a voxel comes from all tiles that reach it, not from one."""
         return self.stitch != "crop"
+
+    def needed(self, data_idx: int, sample_idx: int, region: Region) -> NDArray[np.bool_] | None:
+        """Which voxels of a (Z)YX region of the result are predicted; None where all are.
+
+        Raises
+        ------
+        OSError
+            If the mask cannot be read.
+        """
+        if not self.masks:
+            return None
+        found = self.masks[data_idx].needed(sample_idx, region, self.signature.scale)
+        return None if found.all() else found
 
     def covered(self, data_idx: int) -> tuple[int, ...]:
         """Samples and (Z)YX size of what is predicted of an image, in its voxels."""

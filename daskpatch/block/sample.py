@@ -8,7 +8,7 @@ region ──▶ the tiles that it needs ──▶ one read of their bounding bo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Region
+from ..geometry import AxisTile, Region
 from ..model import Results, load
 from ..store import noticing
 from ..support import unmasked
@@ -36,6 +36,7 @@ from .coverage import (
 from .emptiness import (
     ABSENT,
     JUDGED,
+    OUTSIDE,
     absent_value_of,
     check_there,
     empty_patch,
@@ -101,11 +102,28 @@ class Sample:
     tally: Tally
 
     def predict(self) -> None:
+        needed = self.prediction.needed(self.data_idx, self.sample_idx, self.region)
+        if needed is None or needed.any():
+            self._predict(needed)
+        else:
+            self.tally.empty = OUTSIDE
+        if needed is not None:
+            for target in self.targets:
+                target.values[:, ~needed] = self.prediction.fill
+
+    def _predict(self, needed: NDArray[np.bool_] | None) -> None:
+        """Predict the region, or of its tiles those that touch what is needed."""
         prediction = self.prediction
         grid = prediction.grids[self.data_idx]
         ranges = needed_tiles(prediction, self.data_idx, self.region)
+        positions: Iterable[tuple[int, ...]] = product(*ranges)
+        if needed is not None:
+            positions = [at for at in positions if self._touches(grid.tiles(at), needed)]
+            ranges = tuple(
+                range(min(along), max(along) + 1) for along in zip(*positions, strict=True)
+            )
         box = bounding_box(grid, ranges)
-        tiles = (tuple(grid.tiles(position)) for position in product(*ranges))
+        tiles = (tuple(grid.tiles(position)) for position in positions)
         # One read for all tiles: read tile by tile, halos would decode their chunks again and
         # again.
         patch = self._read(box)
@@ -117,6 +135,13 @@ class Sample:
             for group in batches(tiles, self.workspace.limit.of(prediction.batch_size)):
                 self._add(group, [tile_view(patch, box, tile) for tile in group], stitcher)
                 self.tally.tiles += len(group)
+
+    def _touches(self, tile: Iterable[AxisTile], needed: NDArray[np.bool_]) -> bool:
+        """Whether something of a region that is needed comes from a tile."""
+        signature, whole = self.prediction.signature, tuple(tile)
+        gives = signature.given(whole) if self.prediction.blends else signature.kept(whole)
+        part = gives.intersection(self.region)
+        return part is not None and bool(needed[part.slices_within(self.region)].any())
 
     def _read(self, box: Region) -> NDArray[Any] | np.generic:
         """The voxels of a box; where it is empty, the value that it is full of."""
@@ -209,6 +234,8 @@ class Sample:
                 )
                 for output in outputs
             ]
+            for to in whole if self.prediction.masks else ():
+                to.values[...] = 0  # what no tile reaches: post sees it, and it is not kept
             stitcher = self._stitcher(whole)
             yield stitcher
             stitcher.finish()

@@ -90,7 +90,8 @@ class Blend:
 
     def finish(self) -> None:
         for to, total in zip(self.destinations, self._sums, strict=True):
-            total /= self._weight
+            # Where no tile is needed, as a mask says, there is no weight.
+            np.divide(total, self._weight, out=total, where=self._weight != 0)
             store_values(to.values, total)
 
 

@@ -18,10 +18,12 @@ from ..output import (
     Layout,
     Output,
     Target,
+    check_fill,
     check_fits,
     check_labels_made,
     choose_layout,
     in_order,
+    masks_of,
     pyramid_of,
     wanted_version,
 )
@@ -157,6 +159,7 @@ def _recipe(
 ) -> Recipe:
     trial = tiling.trial
     stored = _stored(options.output.dtype, target, trial)
+    check_fill(options.output, stored)
     if options.output.label_image is not None:
         check_labels_made(stored, options.output.label_image)
     batch_size = options.tiles.batch_size
@@ -176,6 +179,8 @@ def _recipe(
         made=() if options.output.function is None else trial.stored,
         normalize=options.normalize,
         emptiness=emptiness_of(options.output, images),
+        masks=masks_of(options.output, images),
+        fill=options.output.fill,
     )
 
 

@@ -6,11 +6,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..block import Emptiness
 from ..image import ImageStack, stored_array_of
-from ..output import Output
+from ..output import Output, holds
 
 
 def emptiness_of(output: Output, images: Sequence[ImageStack]) -> Emptiness | None:
@@ -30,7 +28,7 @@ def emptiness_of(output: Output, images: Sequence[ImageStack]) -> Emptiness | No
     if output.predicate is not None:
         return Emptiness(predicate=output.predicate)
     for dtype in {image.data_dtype for image in images}:
-        if not _holds(dtype, skip):
+        if not holds(dtype, skip):
             raise ValueError(
                 f"skip_empty is {skip}, and the source's {dtype} holds no such value; give one "
                 "that its empty space has."
@@ -46,13 +44,3 @@ def _warn_of_whole(images: Sequence[ImageStack]) -> None:
             "absent: nothing of it is skipped. Give the value of its empty space, skip_empty=0.",
             stacklevel=2,
         )
-
-
-def _holds(dtype: np.dtype[Any], value: float) -> bool:
-    if dtype.kind == "f":
-        return True
-    is_whole = isinstance(value, int) or value.is_integer()
-    if dtype.kind == "b":
-        return value in (0, 1)
-    info = np.iinfo(dtype)
-    return is_whole and info.min <= value <= info.max

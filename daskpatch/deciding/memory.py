@@ -32,7 +32,7 @@ class Memory:
     and out), `working` (what the model needed beyond these on the trial tile), `block` (the
     output, twice: the back end copies it; what is blended or given to `post`, and the levels that
     are made of it). Per process: `cache` (and what
-    `skip_empty` keeps) and `model`; before the run, `statistics`; after it,
+    `skip_empty` and `mask` keep) and `model`; before the run, `statistics`; after it,
     `levels` per thread. `knob` says in words what to turn.
     """
 
@@ -91,7 +91,9 @@ def memory_of(
         batches=batches,
         working=working,
         block=block + fused,
-        cache=min(cache_bytes, _decoded_bytes(recipe)) + _stand_in_bytes(recipe),
+        cache=min(cache_bytes, _decoded_bytes(recipe))
+        + _stand_in_bytes(recipe)
+        + (MOST_CELLS if recipe.masks else 0),
         model=recipe.model.handle.nbytes(),
         statistics=statistics,
         levels=levels,
@@ -123,11 +125,19 @@ def _per_thread(
         batch, result = 2 * batch, 3 * result  # turned, and turned back, and their sums
     return (
         in_flight,
-        box.n_voxels * channels * itemsize,
+        box.n_voxels * channels * itemsize + _mask_bytes(recipe, data_idx, largest),
         recipe.batch_size * (batch + result),
         written * recipe.stored_itemsize
         + math.prod(dims.spatial_entries(largest)) * stitched_bytes(recipe),
     )
+
+
+def _mask_bytes(recipe: Recipe, data_idx: int, block: tuple[int, ...]) -> int:
+    """What a block holds of its mask."""
+    if not recipe.masks:
+        return 0
+    shape = recipe.primary[data_idx].spatial_entries(block)
+    return math.prod(shape) + recipe.masks[data_idx].nbytes_of(shape, recipe.signature.scale)
 
 
 def _stand_in_bytes(recipe: Recipe) -> int:

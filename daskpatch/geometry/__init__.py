@@ -21,6 +21,7 @@ from .levels import (
     finer_region,
     halvings,
 )
+from .overlay import Overlay
 from .per_axis import Margin, Ratio, Scale, Sides, Sizes, as_margin, as_scale, as_sizes, plain_sizes
 from .region import Region, RegularGrid, unravel
 from .slices import RegionLike, ranges_of

@@ -202,6 +202,25 @@ class ArrayImage:
         runs = _runs(self._stored_channels(None, n_channels))
         return [self.dimensions.box(sample_idx, run, inside) for run in runs]
 
+    def read_box(self, box: tuple[slice, ...]) -> NDArray[np.generic]:
+        """The voxels of a box of the array, in its own axes.
+
+        Raises
+        ------
+        OSError
+            If they cannot be read.
+        """
+        try:
+            return self.array.read(box)
+        except ChangedError:
+            raise
+        except Exception as error:  # noqa: BLE001 (each back end raises its own kinds)
+            place = ", ".join(f"{s.start}:{s.stop}" for s in box)
+            raise OSError(
+                f"{self.source} could not be read at [{place}]: {type(error).__name__}: "
+                f"{said_by(error)}"
+            ) from cause_of(error)
+
     def __repr__(self) -> str:
         axes = "SCZYX" if self.dimensions.ndim == 3 else "SCYX"
         return f"<daskpatch.ImageStack {axes} {self.data_shape} {self.data_dtype} of {self.source}>"
@@ -252,17 +271,7 @@ class ArrayImage:
         dims = self.dimensions
 
         def read(inside: Region) -> NDArray[np.generic]:
-            box = dims.box(sample_idx, channels, inside)
-            try:
-                values = dims.canonical(self.array.read(box))
-            except ChangedError:
-                raise
-            except Exception as error:  # noqa: BLE001 (each back end raises its own kinds)
-                place = ", ".join(f"{s.start}:{s.stop}" for s in box)
-                raise OSError(
-                    f"{self.source} could not be read at [{place}]: {type(error).__name__}: "
-                    f"{said_by(error)}"
-                ) from cause_of(error)
+            values = dims.canonical(self.read_box(dims.box(sample_idx, channels, inside)))
             first: Any = (0,) * len(dims.sample_axes)
             sample: NDArray[np.generic] = values[first]
             return sample

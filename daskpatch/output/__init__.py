@@ -12,6 +12,7 @@ from .creation import (
 )
 from .label_images import check_labels_made
 from .layout import BlockBudget, Layout, choose_layout, per_axis
+from .masking import check_fill, holds, masks_of
 from .ome import in_order, wanted_version
 from .output import DTypes, Output, OutputWords
 from .pyramid import KnownLevels, Level, Pyramid, level_coordinates, pyramid_of, result_coordinates

@@ -32,6 +32,7 @@ from .label_images import (
     label_location,
     warn_of_labels_place,
 )
+from .masking import masks_of
 from .ome import OmeVersion, wanted_version
 from .output import Output
 from .target import Target
@@ -59,7 +60,8 @@ def as_target(
     is_inside = label is not None and array is None and not is_series
     _check_kind(image_around(location) if is_inside else location, array, is_series=is_series)
     check_io_at(io, location)
-    check_apart(location, images, replaces=output.overwrite or array is not None)
+    masks = tuple(mask.image for mask in masks_of(output, images))
+    check_apart(location, (*images, *masks), replaces=output.overwrite or array is not None)
     members = _members(output, location, len(images)) if is_series else ()
     target = Target(
         location, array, output.overwrite, is_series, images, label_image=label, members=members
@@ -68,7 +70,7 @@ def as_target(
         check_around(target.roots[0])
         if label is None:
             warn_of_labels_place(location)
-    danger = "" if array is None else endangered(images, location)
+    danger = "" if array is None else endangered((*images, *masks), location)
     if danger:
         raise ValueError(
             f"The output {location.name} is an array, and {danger}. Give a free path as "

@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..geometry import FactorsLike, RegionLike, Sizes, as_factors, plain_sizes
+from ..image import SourceLike
 from ..model import ModelLike, SharedModel, shared_model
 from ..store import StoreLike
 from ..support import (
     DTYPES,
     FACTORS,
+    FILE,
     NAME,
     NAMES,
+    NUMBER,
     OME,
     PYRAMID,
     REGION,
@@ -67,8 +70,22 @@ Ome = Literal["0.4", "0.5"]
 
 
 def _restored_emptiness(told: Any) -> object:
-    if isinstance(told, dict):  # no record makes code run
-        return None
+    return None if isinstance(told, dict) else _restored_number(told)  # no record makes code run
+
+
+def _check_fill(name: str, fill: Any) -> float:
+    is_one = is_number(fill) or isinstance(fill, float)  # NaN is a value, too
+    need(is_one, name, fill, "a number")
+    plain: float = fill.item() if isinstance(fill, np.generic) else fill
+    return plain
+
+
+def _as_json(value: Any) -> object:
+    """What JSON has no number for, by its name."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _restored_number(told: Any) -> object:
     return float(told) if isinstance(told, str) else told
 
 
@@ -173,6 +190,11 @@ class Output(Options):
         a function of a block's voxels with their halo, `C(Z)YX`, those of which it says True.
         What the model makes of such a tile is computed once, and stands for the results: with True
         or a number the output is the same as without.
+    mask, fill
+        Only voxels that touch a voxel of the mask which is not 0 are predicted, and `fill` is
+        stored elsewhere: tiles outside are not computed. A path, URL or array at any resolution (of
+        a series, a list of them) of the same space as the source: by the scale and translation of
+        both, where they have some, else of the same extent.
     box
         Only this box of the source is predicted and written, as an output of its own: slices in
         voxels of the source, in its axes. Its voxels are those of the whole prediction: what tiles
@@ -335,7 +357,31 @@ class Output(Options):
         example=0,
     )
 
+    mask: SourceLike | Sequence[SourceLike] | None = option(
+        None,
+        parser=FILE,
+        guard="treatment.mask",
+        record=lambda _: None,  # by whoever looked at it: its voxels tell it
+        say=lambda output, _: (
+            "" if output.mask is None else f"only where the mask is, else {output.fill}"
+        ),
+        help="Only where this image of the same space is not 0.",
+        example="mask.zarr",
+    )
+    fill: float = option(
+        0,
+        parser=NUMBER,
+        check=_check_fill,
+        guard="treatment.fill",
+        record=lambda output: _as_json(output.fill) if output.fill != 0 else None,
+        restore=_restored_number,
+        help="What is stored outside of the mask.",
+        example=-1,
+    )
+
     def _check(self) -> None:
+        if self.fill != 0 and self.mask is None:
+            raise ValueError("fill= is stored outside of a mask; give mask= too.")
         if self.label_image is not None:
             self._check_label_image()
         if self.factors is not None and self.pyramid is None:
@@ -370,9 +416,9 @@ class Output(Options):
     def told_of_empty(self) -> object:
         """What a record has of `skip_empty`; what tells a function is beside its model."""
         skip: Any = self.skip_empty
-        if isinstance(skip, float) and not math.isfinite(skip):
-            return str(skip)  # JSON has no such numbers
-        return skip if self.predicate is None else {"function": self.predicate.handle.name}
+        return (
+            _as_json(skip) if self.predicate is None else {"function": self.predicate.handle.name}
+        )
 
     @property
     def said_of_empty(self) -> str:
@@ -416,3 +462,5 @@ class OutputWords(TypedDict, total=False):
     factors: Sequence[FactorsLike] | None
     box: RegionLike | None
     skip_empty: SkipEmpty | None
+    mask: SourceLike | Sequence[SourceLike] | None
+    fill: float

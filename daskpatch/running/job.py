@@ -222,6 +222,7 @@ class PredictionJob:
         """Look at the images and arrays of blocks; see `Watchful`."""
         touched = {self.place(index)[0] for index in blocks}
         look_at_all([self.prediction.images[i] for i in touched])
+        look_at_all([self.prediction.masks[i].image for i in touched if self.prediction.masks])
         look_at_all([array for i in touched for array in self.targets[i]])
         if self.levels:
             look_at_all([a for i in touched for level in self.levels[i] for a in level.arrays])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..deciding import Decided
 from ..receipts import Record
 from .level_pass import level_passes
+from .mask_pass import MaskPass
 from .passes import Pass
 from .prediction_pass import PredictionPass, with_levels
 from .statistics_cache import StatisticsCache
@@ -29,4 +30,6 @@ def passes_in_order(
         passes.append(StatisticsPass.before(prediction, decided.statistics_voxels(n_threads)))
     if decided.recipe.emptiness is not None:
         passes.append(StoredPass.before(prediction))
+    if decided.recipe.masks:
+        passes.append(MaskPass.before(prediction))
     return [*passes, prediction, *levels]

@@ -24,6 +24,7 @@ from ..geometry import RegularGrid
 from ..image import (
     SAMPLES,
     ImageStack,
+    Mask,
     chunk_nbytes_of,
     identity_of_image,
     is_at_hand,
@@ -82,6 +83,9 @@ _READERS = 8
 
 _READERS_OF_ONE = 4
 
+_MASK_SAMPLES = 4096
+"""Chunks of a mask that tell it from others: most have fewer, and are told by all voxels."""
+
 _SERIES_SAMPLES, _LEAST = 512, 4
 """Chunks that are read of a whole series, and of each of its images at least."""
 
@@ -106,6 +110,7 @@ class PredictionPass(Pass):
     side_by_side: bool
     statistics: tuple[Statistics, ...] | None = None
     sources: list[SourceRecord] = field(default_factory=list, repr=False, compare=False)
+    masks: list[SourceRecord] = field(default_factory=list, repr=False, compare=False)
     further: tuple[Pass, ...] = ()
 
     @property
@@ -243,6 +248,13 @@ class PredictionPass(Pass):
             reason = why_not_portable(image)
             if reason:
                 self._refuse_source(image, reason)
+        for mask in self.decided.recipe.masks:
+            why = why_not_portable(mask.image)
+            if why:
+                raise ValueError(
+                    f"The mask {mask.image.source} cannot be used by workers: {why}, or run with "
+                    "threads (threads=…)."
+                )
         for name, code in self.decided.recipe.codes.items():
             what, reason = name if name == "model" else f"function {name}", why_not_sent(code)
             if reason:
@@ -340,6 +352,7 @@ class PredictionPass(Pass):
             recipe.prediction(self.statistics),  # which its record has
             images=with_delays(recipe.images, pacing.delays),
             occupancies=_occupancies(ends.get("stored")),
+            masks=_known(self._masks(pacing), ends.get("mask")),
         )
         arrays = create_arrays(
             self.target,
@@ -416,6 +429,21 @@ class PredictionPass(Pass):
             self.sources.extend(self._read_sources(range(len(self.decided.recipe.images))))
         return self.sources
 
+    @property
+    def known_masks(self) -> list[SourceRecord]:
+        """The identities of the masks, looked at once."""
+        masks = self.decided.recipe.masks
+        if len(self.masks) < len(masks):
+            found = (identity_of_image(mask.image, samples=_MASK_SAMPLES) for mask in masks)
+            self.masks[:] = [
+                SourceRecord(**facts, number=number, of=len(masks))
+                for number, facts in enumerate(found)
+            ]
+        return self.masks
+
+    def _masks(self, pacing: Pacing) -> list[Mask]:
+        return [mask.with_delays(pacing.delays) for mask in self.decided.recipe.masks]
+
     def _read_sources(
         self, numbers: Sequence[int], pacing: Pacing = DEFAULT_PACING
     ) -> list[SourceRecord]:
@@ -444,6 +472,8 @@ class PredictionPass(Pass):
         """What guards a resume; what a machine chooses (threads, batch size, …) is not in it."""
         decided, recipe, options = self.decided, self.decided.recipe, self.decided.options
         told: dict[str, Any] = recorded(options.model, options.normalize, options.output)
+        if recipe.masks:
+            told.setdefault("treatment", {})["mask"] = self.known_masks[number]
         return Fingerprint(
             numerics=NUMERICS,
             source=self.known_sources[number],
@@ -533,6 +563,14 @@ def with_levels(decided: Decided, documents: Sequence[Document | None]) -> Decid
         return decided
     known = KnownLevels(factors, methods)
     return decide_anew(decided, decided.options, decided.target, levels=known)
+
+
+def _known(masks: Sequence[Mask], read: object) -> tuple[Mask, ...]:
+    """Masks with what a pass has read of them."""
+    if not isinstance(read, list):
+        return tuple(masks)
+    cells = map(Occupancy.of_bytes, read)
+    return tuple(replace(mask, cells=each) for mask, each in zip(masks, cells, strict=True))
 
 
 def _occupancies(listed: object) -> tuple[Occupancy | None, ...] | None:

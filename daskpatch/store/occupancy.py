@@ -38,6 +38,19 @@ class Occupancy:
     units_per_cell: tuple[int, ...]
     cells: NDArray[np.bool_]
 
+    @classmethod
+    def of_shape(cls, shape: tuple[int, ...], unit: tuple[int, ...], most_cells: int) -> Occupancy:
+        """One of an array in which nothing is, of at most so many cells."""
+        counts = tuple(-(-n // u) for n, u in zip(shape, unit, strict=True))
+        per_cell = _per_cell(counts, most_cells)
+        cells = tuple(-(-n // m) for n, m in zip(counts, per_cell, strict=True))
+        return cls(unit, per_cell, np.zeros(cells, bool))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether a cell is one unit."""
+        return set(self.units_per_cell) == {1}
+
     def is_any_in(self, box: Box) -> bool:
         """Whether something of a box may be stored."""
         edges = (u * n for u, n in zip(self.unit, self.units_per_cell, strict=True))
@@ -54,7 +67,7 @@ class Occupancy:
         ChangedError
             If a chunk is, that was listed.
         """
-        if any(n > 1 for n in self.units_per_cell):
+        if not self.is_exact:
             return  # what was not stored, before either, cannot be told
         listed = [
             key
@@ -82,7 +95,7 @@ class Occupancy:
             content, type=tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], bytes]
         )
         bits = np.unpackbits(np.frombuffer(zlib.decompress(packed), np.uint8))
-        cells: NDArray[np.bool_] = bits[: math.prod(shape)].reshape(shape).astype(bool)
+        cells: NDArray[np.bool_] = bits[: math.prod(shape)].reshape(shape).view(bool)
         return cls(unit, per_cell, cells)
 
 
@@ -98,23 +111,20 @@ def occupancy_of(array: StoredArray, most_cells: int = MOST_CELLS) -> Occupancy 
     OSError
         If the store does not answer.
     """
-    unit = array.shards or array.chunks
-    counts = tuple(-(-n // u) for n, u in zip(array.shape, unit, strict=True))
-    per_cell = _per_cell(counts, most_cells)
-    cells = np.zeros(tuple(-(-n // m) for n, m in zip(counts, per_cell, strict=True)), bool)
+    found = Occupancy.of_shape(array.shape, array.shards or array.chunks, most_cells)
     documents: set[str] = set()
 
     def see(key: str) -> None:
         at = array.position(key)
         if at is not None:
-            cells[tuple(map(floordiv, at, per_cell))] = True
+            found.cells[tuple(map(floordiv, at, found.units_per_cell))] = True
         elif key in _DOCUMENTS:
             documents.add(key)
 
     if array.location.is_web or not _visit(array, see):
         return None
     # A listing without the array itself is none: an index page, or a share that is not mounted.
-    return Occupancy(unit, per_cell, cells) if documents else None
+    return found if documents else None
 
 
 def _per_cell(counts: tuple[int, ...], most: int) -> tuple[int, ...]:

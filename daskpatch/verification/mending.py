@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from .. import patching as strategies
 from ..deciding import Tiles, TilesLike
 from ..geometry import coarser_region
@@ -14,7 +16,7 @@ from ..model import Model
 from ..output import Output
 from ..patching import Patching, TileStrategy
 from ..planning import Plan, check_resumable, plan
-from ..receipts import Claim, Fingerprint, Json, Part, Report, as_json
+from ..receipts import Claim, Fingerprint, Part, Report, SourceRecord, as_json
 from ..store import StoreLike
 from ..support import restored
 from ..values import Normalize
@@ -47,7 +49,7 @@ def repair_plan(
     planned = plan(
         sources if first.is_series else sources[0],
         replace(model, **restored(Model, began)),
-        replace(target, **_of_output(began, target)),
+        replace(target, **_of_output(run.images, target)),
         tiles=Tiles(patching=tiles),
         normalize=Normalize(**restored(Normalize, began)),
     )
@@ -55,10 +57,22 @@ def repair_plan(
     return planned
 
 
-def _of_output(began: Json, given: Output) -> dict[str, Any]:
+def _of_output(images: Sequence[RecordedImage], given: Output) -> dict[str, Any]:
     """The layout is taken from the record when the run is resumed; functions are given."""
-    found = {**restored(Output, began), "post": given.post}
-    return found if given.skip_empty is None else {**found, "skip_empty": given.skip_empty}
+    found = {**restored(Output, as_json(images[0].document.fingerprint)), "post": given.post}
+    if given.skip_empty is not None:
+        found["skip_empty"] = given.skip_empty
+    told = [image.document.fingerprint.treatment.get("mask") for image in images]
+    if None not in told:
+        masks = [msgspec.convert(each, SourceRecord) for each in told]
+        mask: Any = given.mask
+        given_masks = mask if isinstance(mask, list | tuple) else [mask] * len(masks)
+        opened = [
+            _opened(facts, f"mask {facts.where}", "mask", one)
+            for facts, one in zip(masks, given_masks, strict=True)
+        ]
+        found["mask"] = opened if len(images) > 1 else opened[0]
+    return found
 
 
 def mend(
@@ -111,20 +125,22 @@ def _sources(
 
 def _source(image: RecordedImage, given: SourceLike | None) -> ImageStack:
     facts = image.document.fingerprint.source
+    return _opened(facts, f"source {image.document.source}", "source", given)
+
+
+def _opened(facts: SourceRecord, name: str, word: str, given: SourceLike | None) -> ImageStack:
+    """A source or a mask, as the run opened it, or as it is given."""
     found = facts.where if given is None else given
     if isinstance(found, ImageStack):
         return found
     if isinstance(found, str) and found == "memory":
-        raise ValueError(
-            f"The source {image.document.source} was no stored array; pass it to the repair: "
-            "source=…"
-        )
+        raise ValueError(f"The {name} was no stored array; pass it to the repair: {word}=…")
     file = facts.file
     if given is None and file is not None:
         if file.files > 1:
             raise ValueError(
-                f"The source {image.document.source} was a sequence of {file.files} files; pass it "
-                "to the repair: source=daskpatch.open_sequence(…)"
+                f"The {name} was a sequence of {file.files} files; pass it to the repair: "
+                f"{word}=daskpatch.open_sequence(…)"
             )
         found = facts.where if file.name is None else f"{facts.where}:{file.name}"
     return open_stack(

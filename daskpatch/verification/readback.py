@@ -116,6 +116,7 @@ def verify(
     model_id: str | None = None,
     post_id: str | None = None,
     skip_empty: ModelLike | None = None,
+    mask: SourceLike | None = None,
     threads: int | None = None,
     progress: bool = True,
 ) -> Verification:
@@ -131,9 +132,9 @@ def verify(
         makes code run.
     model, model_id, post_id
         For the repair, as in `plan`.
-    source, patching, post, skip_empty
-        For the repair: the source, where it is not in a store, a strategy that is not
-        daskpatch's own, the function that the run applied to its blocks, and the one that said
+    source, mask, patching, post, skip_empty
+        For the repair: the source and the mask, where they are not in a store, a strategy that is
+        not daskpatch's own, the function that the run applied to its blocks, and the one that said
         which are empty.
     threads
         Blocks that are read at a time; by default one per processor.
@@ -167,7 +168,7 @@ def verify(
         planned = repair_plan(
             run,
             Model(model, id=model_id),
-            Output(_place(output), post=post, post_id=post_id, skip_empty=skip_empty),
+            Output(_place(output), post=post, post_id=post_id, skip_empty=skip_empty, mask=mask),
             source=source,
             patching=patching,
         )

@@ -1,0 +1,174 @@
+"""Masks as a pass: each is read once, and what is in it is kept for parts, workers and resume."""
+
+from __future__ import annotations
+
+import math
+import time
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from ..engine import Job
+from ..geometry import RegularGrid
+from ..image import Mask, look_at_all
+from ..receipts import Json, Receipt, Record, digest_of_bytes
+from ..store import MOST_CELLS, Location, Occupancy
+from ..support import Pacing
+from .passes import Ends, Leavings, Pass
+from .prediction_pass import PredictionPass
+
+_BLOCKS = 1024
+"""What blocks find is stored, one object each."""
+
+_BOX = 2**22
+"""Voxels of a mask that are read at a time, in whole chunks."""
+
+Seen = tuple[int, tuple[int, ...], bytes]
+"""Of which mask, from which cell on, and those cells."""
+
+_SEEN = msgspec.msgpack.Decoder(list[Seen])
+
+
+@dataclass(frozen=True)
+class MaskPass(Pass):
+    """Reads where images are to be predicted; writes no array.
+
+    A block is a run of boxes of masks.
+    """
+
+    name: ClassVar[str] = "mask"
+    is_shared: ClassVar[bool] = False
+    end_type: ClassVar[Any] = list[bytes]
+
+    prediction: PredictionPass
+    boxes: Boxes
+    grids: tuple[RegularGrid, ...]
+
+    @classmethod
+    def before(cls, prediction: PredictionPass) -> MaskPass:
+        """The pass that a prediction needs which has masks."""
+        boxes = Boxes(prediction.decided.recipe.masks)
+        n_boxes = boxes.firsts[-1]
+        return cls(prediction, boxes, (RegularGrid.clipped((n_boxes,), (-(-n_boxes // _BLOCKS),)),))
+
+    @property
+    def places(self) -> Sequence[Location]:
+        return self.prediction.places[:1]
+
+    @property
+    def n_voxels(self) -> int:
+        return sum(math.prod(mask.image.dimensions.shape) for mask in self.boxes.masks)
+
+    @property
+    def fingerprint(self) -> Json:
+        return {"masks": self.prediction.known_masks}
+
+    def job(self, ends: Ends, pacing: Pacing) -> Job:  # noqa: ARG002 (there are none before)
+        masks = tuple(mask.with_delays(pacing.delays) for mask in self.boxes.masks)
+        return MaskJob(replace(self.boxes, masks=masks), self.grids[0], self.places[0], pacing)
+
+    def end(self, leavings: Leavings) -> object:
+        found = [self.boxes.nothing(number) for number in range(len(self.boxes.masks))]
+        for left in leavings:
+            for number, start, content in _SEEN.decode(left):
+                seen = Occupancy.of_bytes(content).cells
+                inside = tuple(slice(a, a + n) for a, n in zip(start, seen.shape, strict=True))
+                # Boxes need not end where cells do: two may have seen parts of one.
+                found[number].cells[inside] |= seen
+        return [occupancy.encoded() for occupancy in found]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Masks cut into boxes of whole chunks, one after another, and into cells."""
+
+    masks: tuple[Mask, ...]
+
+    @cached_property
+    def grids(self) -> tuple[RegularGrid, ...]:
+        """The boxes of each."""
+        return tuple(map(_boxes_of, self.masks))
+
+    @cached_property
+    def firsts(self) -> tuple[int, ...]:
+        """The number of each mask's first box, and how many there are."""
+        return (0, *accumulate(grid.n_cells for grid in self.grids))
+
+    def number_of(self, box: int) -> int:
+        """Of the mask that a box is of."""
+        return bisect_right(self.firsts, box) - 1
+
+    def nothing(self, number: int) -> Occupancy:
+        """A mask of which nothing was seen."""
+        shape = self.masks[number].image.dimensions.shape
+        return Occupancy.of_shape(shape, (1,) * len(shape), MOST_CELLS // len(self.masks) or 1)
+
+    def __call__(self, box: int) -> Seen:
+        """Read a box: what is in its cells."""
+        number = self.number_of(box)
+        region = self.grids[number].cell(box - self.firsts[number])
+        per_cell = self.nothing(number).units_per_cell
+        values = self.masks[number].read(region)
+        for axis, (start, stop, n) in enumerate(
+            zip(region.start, region.stop, per_cell, strict=True)
+        ):
+            edges = [max(edge - start, 0) for edge in range(start // n * n, stop, n)]
+            values = np.logical_or.reduceat(values, edges, axis)
+        first = tuple(a // n for a, n in zip(region.start, per_cell, strict=True))
+        return number, first, Occupancy((1,) * values.ndim, per_cell, values).encoded()
+
+
+def _boxes_of(mask: Mask) -> RegularGrid:
+    shape = mask.image.dimensions.shape
+    box = list(mask.image.array.chunks or (1,) * len(shape))
+    while math.prod(box) < _BOX and any(b < n for b, n in zip(box, shape, strict=True)):
+        # The last axis first: neighbours lie there.
+        axis = max(i for i, (b, n) in enumerate(zip(box, shape, strict=True)) if b < n)
+        box[axis] = min(2 * box[axis], -(-shape[axis] // box[axis]) * box[axis])
+    return RegularGrid.clipped(shape, tuple(map(min, box, shape)))
+
+
+@dataclass(frozen=True)
+class MaskJob:
+    """Reads a block's boxes, and leaves what is in them."""
+
+    boxes: Boxes
+    grid: RegularGrid
+    place: Location
+    pacing: Pacing
+
+    def _boxes_of(self, index: int) -> Iterator[int]:
+        cell = self.grid.cell(index)
+        return iter(range(cell.start[0], cell.stop[0]))
+
+    def look(self, blocks: Iterable[int]) -> None:
+        """Look at the masks of blocks; see `Watchful`."""
+        touched = {self.boxes.number_of(box) for index in blocks for box in self._boxes_of(index)}
+        look_at_all([self.boxes.masks[number].image for number in touched])
+
+    def __call__(self, index: int) -> Receipt:
+        begin = time.perf_counter()
+        left = msgspec.msgpack.encode(list(map(self.boxes, self._boxes_of(index))))
+        Record(self.place, MaskPass.name, pacing=self.pacing).leave(index, left)
+        regions = (
+            self.boxes.grids[number].cell(box - self.boxes.firsts[number])
+            for box in self._boxes_of(index)
+            for number in [self.boxes.number_of(box)]
+        )
+        return Receipt(
+            index=index,
+            digest=digest_of_bytes(left),
+            tiles=0,
+            nan_tiles=0,
+            voxels=sum(region.n_voxels for region in regions),
+            bytes_read=0,
+            bytes_written=len(left),
+            seconds=time.perf_counter() - begin,
+            finished=time.time(),
+        )
