@@ -130,6 +130,7 @@ CASES = {
     "Output.pyramid": Case(base={"ome": True}),
     "Output.downsample": Case(base={"ome": True, "pyramid": 1}),
     "Output.factors": Case(base={"ome": True}),
+    "Output.fill": Case(base={"mask": "mask.zarr"}),
     "Output.overwrite": Case(before={"model": np.square}),
     "Tiles.patching": Case(
         functools.partial(TiledPatching, patch_size=16, overlaps=4),
@@ -171,6 +172,7 @@ FURTHER = [
     ("Output.stitch", "gaussian"),
     ("Output.chunks", (1, 24, 12)),
     ("Output.dtype", "uint8"),
+    ("Output.skip_empty", True),
     ("Tiles.patch_size", (24, 16)),
     ("Tiles.patching", WholeSamplePatching),
     ("Normalize.kind", None),
@@ -193,12 +195,16 @@ def tried(*, harmless, but=()):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two sources of two channels, and a probe."""
+    """Two sources of two channels, a mask, and a probe."""
     folder = tmp_path_factory.mktemp("options")
     rng = np.random.default_rng(20)
     for name, shape in (("in", (2, 61, 53)), ("other", (2, 31, 40))):
         values = rng.integers(0, 60_000, shape).astype("uint16")
         save(f"{folder}/{name}.zarr", values, chunks=(1, 16, 16), dimension_names=["c", "y", "x"])
+
+    mask = np.zeros((31, 27), bool)
+    mask[:16] = True
+    save(f"{folder}/mask.zarr", mask, chunks=(8, 8), dimension_names=["y", "x"])
 
     values = rng.integers(0, 60_000, (2, 61, 53)).astype("uint16")
     save_pair(folder / "pair.zarr", values)

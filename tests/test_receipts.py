@@ -95,15 +95,15 @@ class WiderReceipt(Receipt):
 
 
 def test_receipts_from_before_a_field_was_added_are_read():
-    rows = as_rows([receipt(i) for i in range(17)])
+    rows = as_rows([receipt(i) for i in range(18)])
     assert len(encode(rows)[:-4]) % (layouts_of(WiderReceipt)[0].itemsize + 4) == 0
     for is_former in (False, True):
         wide, _ = decode(encode(rows, is_former=is_former), WiderReceipt)
-        assert wide["index"].tolist() == list(range(17))
-        assert wide["retries"].tolist() == [3] * 17
+        assert wide["index"].tolist() == list(range(18))
+        assert wide["retries"].tolist() == [3] * 18
     np.testing.assert_array_equal(decode(encode(wide), WiderReceipt)[0], wide)
     with pytest.raises(ValueError, match="later version"):  # for whoever lacks the field
-        decode(encode(wide[:16]))
+        decode(encode(wide[:17]))
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 99)), max_size=30))

@@ -130,7 +130,8 @@ def _any_of(
     """Along one axis that begins at a voxel, whether any voxel of each window is true."""
     lows, highs = np.asarray([(a - first, b - first) if a < b else (0, 0) for a, b in windows]).T
     if (highs - lows == 1).all():
-        return values.take(lows, axis)
+        one: NDArray[np.bool_] = values.take(lows, axis)
+        return one
     before = np.zeros((*values.shape[:axis], 1, *values.shape[axis + 1 :]), np.int32)
     sums = np.concatenate([before, values.cumsum(axis, dtype=np.int32)], axis)
     found: NDArray[np.bool_] = sums.take(highs, axis) > sums.take(lows, axis)
