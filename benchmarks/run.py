@@ -28,6 +28,7 @@ NAMES = (
     "normalising",
     "pyramids",
     "plates",
+    "skipping",
     "memory",
     "many_blocks",
     "processes",

@@ -182,14 +182,45 @@ def _expected(picture, found, scale, source, given):
     axes = _result_axes(own, found.low.shape[1], is_image=is_image)
     ndim = found.low.ndim - 2
     box = _box(picture, axes, dict.fromkeys("ZYX"[-ndim:], scale), given.get("box"))
-    values = found.mapped(lambda each: _along_own_axes(each, picture, axes)[box])
+    values = found.mapped(lambda each: _along_own_axes(each, picture, axes))
     stored = values.mapped(lambda each: converted(each, given.get("dtype") or each.dtype))
+    inside = _inside(picture, axes, dict.fromkeys("ZYX"[-ndim:], scale), stored.low.shape, given)
+    stored = stored.mapped(lambda each: _masked(each, inside, given.get("fill", 0))[box])
     if not is_image:
         return Expected(stored, is_image)
     sizes = {axis: picture.sizes.get(axis, 1.0) for axis in "ZYX"}
     sizes |= {axis: sizes[axis] / float(scale) for axis in "ZYX"[-ndim:]}
     levels = levels_of(stored.low.shape, axes, sizes, given, keeps_planes=ndim == 2)
     return Expected(stored, is_image, levels, method_of(found.low.dtype, given))
+
+
+def _masked(values, inside, fill):
+    return values if inside is None else np.where(inside, values, fill).astype(values.dtype)
+
+
+def _inside(picture, axes, scales, shape, given):
+    """Which voxels of a result share some of a voxel of the mask that is set; None for all."""
+    mask = given.get("mask")
+    if mask is None:
+        return None
+    own, there = picture.axes.upper(), mask != 0
+    names = own if there.ndim == len(own) else "ZYX"[-there.ndim :]
+    for number, axis in enumerate(names):
+        if axis not in axes:
+            continue
+        size, other = picture.values.shape[own.index(axis)], there.shape[number]
+        per = 1 / Fraction(scales.get(axis, 1))
+        touched = [
+            [
+                j
+                for j in range(other)
+                if j * size < (i + 1) * per * other and (j + 1) * size > i * per * other
+            ]
+            for i in range(shape[axes.index(axis)])
+        ]
+        there = np.stack([there.take(at, number).any(number) for at in touched], number)
+    there = there.transpose([names.index(axis) for axis in axes if axis in names])
+    return np.expand_dims(there, [i for i, axis in enumerate(axes) if axis not in names])
 
 
 def _box(picture, axes, scales, given):

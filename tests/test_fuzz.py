@@ -133,6 +133,7 @@ def named(source, given):
     return {
         "source": place,
         "shape": shape,
+        "shape of the mask": getattr(given.get("mask"), "shape", ()),
         "dtype of it": picture.values.dtype,
         "tiles": tiles,
         "keyword": [*(given.keys() - known.keys())],

@@ -320,14 +320,14 @@ def test_a_web_server_lists_nothing_and_reading_shows_it(source, tmp_path):
         thread.start()
         try:
             url = f"http://127.0.0.1:{server.server_port}/in.zarr"
-            report = daskpatch.predict(
-                url, uneven, tmp_path / "out.zarr", skip_empty=True, progress=False, **TILES
-            )
+            plan = daskpatch.plan(url, uneven, tmp_path / "out.zarr", skip_empty=True, **TILES)
+            report = plan.run(progress=False)
         finally:
             server.shutdown()
             thread.join()
     assert report.empty == 13
     assert report.absent_chunks > 0
+    assert f"found as they are read: {url} cannot be listed" in str(plan)
     daskpatch.predict(source, uneven, tmp_path / "whole.zarr", progress=False, **TILES)
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), read(tmp_path / "whole.zarr"))
 

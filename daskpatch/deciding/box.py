@@ -18,7 +18,7 @@ def with_plain_box(output: Output, images: Sequence[ImageStack]) -> Output:
     Raises
     ------
     ValueError
-        If the box does not fit the source, or that is a series.
+        If the box does not fit the source, cuts channels, or the source is a series.
     """
     if output.box is None:
         return output
@@ -29,6 +29,13 @@ def with_plain_box(output: Output, images: Sequence[ImageStack]) -> Output:
         )
     dims = dimensions_of(images[0])
     ranges = ranges_of(output.box, dims.shape, word="box", of="the source")
+    channels = dict(zip(dims.axes, ranges, strict=True)).get("C")
+    if channels is not None and len(channels) < dims.n_channels:
+        raise ValueError(
+            f"box is {shown(output.box)}, which takes channels {channels.start}:{channels.stop} of "
+            f"{dims.n_channels}, and the model sees all that are chosen; choose them with "
+            "channels=, and leave C whole (:)."
+        )
     return replace(output, box=tuple(slice(each.start, each.stop) for each in ranges))
 
 
@@ -40,17 +47,12 @@ def part_of(
     Raises
     ------
     ValueError
-        If the box cuts channels, or holds no voxel of the result.
+        If the box holds no voxel of the result.
     """
     if output.box is None:
         return made
     box: dict[str, slice] = dict(zip(source.axes, output.box, strict=True))  # type: ignore[arg-type]
-    channels = box.pop("C", None)
-    if channels is not None and channels != slice(0, source.n_channels):
-        raise ValueError(
-            f"box takes channels {channels.start}:{channels.stop} of {source.n_channels}, and the "
-            "model sees all that are chosen; choose them with channels=, and leave C whole (:)."
-        )
+    box.pop("C", None)  # which is whole
     spatial = [box[axis] for axis in made.spatial_axes]
     start = signature.output_shape(tuple(each.start for each in spatial))
     stop = signature.output_shape(tuple(each.stop for each in spatial))

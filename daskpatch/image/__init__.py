@@ -20,6 +20,7 @@ from .stack import (
     dimensions_of,
     is_at_hand,
     is_held_by_cluster,
+    is_unlisted,
     location_of,
     locations_of,
     look_at_all,

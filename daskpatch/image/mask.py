@@ -172,6 +172,15 @@ def _opened(mask: SourceLike, image: ImageStack) -> ArrayImage:
                 f"The mask is a {type(mask).__name__}; needed is what open_image gives."
             )
         return mask
+    try:
+        return _found(mask, image)
+    except (FileNotFoundError, TypeError, ValueError) as error:
+        kinds = (FileNotFoundError, TypeError, ValueError)
+        kind = next(each for each in kinds if isinstance(error, each))
+        raise kind(f"mask is {shown(mask)}, which cannot be opened: {error}") from error
+
+
+def _found(mask: SourceLike, image: ImageStack) -> ArrayImage:
     given: Any = mask
     found = find(given)
     shape = found.array.shape

@@ -390,6 +390,12 @@ def stored_array_of(image: ImageStack) -> StoredArray | None:
     return array if isinstance(array, StoredArray) else None
 
 
+def is_unlisted(image: ImageStack) -> bool:
+    """Whether an image is a Zarr array whose chunks cannot be listed: a web server's."""
+    array = stored_array_of(image)
+    return array is not None and array.location.is_web
+
+
 def with_io(images: Sequence[ImageStack], io: str) -> tuple[ImageStack, ...]:
     """The same images, read through a back end where they are Zarr arrays."""
     return tuple(i.with_io(io) if is_located(i) else i for i in images)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..image import ImageStack, Mask, mask_of
 from ..model import OutputArray
-from ..support import counted
+from ..support import counted, shown
 from .output import Output
 
 
@@ -29,8 +29,8 @@ def masks_of(output: Output, images: Sequence[ImageStack]) -> tuple[Mask, ...]:
     each = list(given) if isinstance(given, list | tuple) else [given]
     if len(each) != len(images):
         raise ValueError(
-            f"mask is {counted(len(each), 'image')}, the source {counted(len(images), 'image')}; "
-            "give one mask per image, in the same order: mask=[…]."
+            f"mask is {shown(given)}, {counted(len(each), 'image')}, the source "
+            f"{counted(len(images), 'image')}; give one mask per image, in order: mask=[…]."
         )
     return tuple(map(mask_of, each, images))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
@@ -12,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from ..geometry import FactorsLike, RegionLike, Sizes, as_factors, plain_sizes
 from ..image import SourceLike
-from ..model import ModelLike, SharedModel, shared_model
+from ..model import ModelHandle, ModelLike, SharedModel, shared_model
 from ..store import StoreLike
 from ..support import (
     DTYPES,
@@ -98,6 +99,11 @@ def _check_skip_empty(name: str, skip: Any) -> object:
         return True if skip else None
     if is_number(skip) or isinstance(skip, float):  # NaN is a value, too
         return skip.item() if isinstance(skip, np.generic) else skip
+    if not (callable(skip) or isinstance(skip, str | os.PathLike | SharedModel | ModelHandle)):
+        raise TypeError(
+            f"{name} is {shown(skip)}; needed is True, a number, or a function (or its name, "
+            "file.py:name)."
+        )
     return shared_model(skip, name)
 
 
@@ -381,7 +387,9 @@ class Output(Options):
 
     def _check(self) -> None:
         if self.fill != 0 and self.mask is None:
-            raise ValueError("fill= is stored outside of a mask; give mask= too.")
+            raise ValueError(
+                f"fill is {self.fill}, which is stored outside of a mask; give mask= too."
+            )
         if self.label_image is not None:
             self._check_label_image()
         if self.factors is not None and self.pyramid is None:

@@ -8,7 +8,7 @@ from dask.utils import format_bytes, format_time
 
 from ..block import Recipe
 from ..deciding import Decided
-from ..image import drawing_of
+from ..image import drawing_of, is_unlisted
 from ..output import Target
 from ..support import Options, counted, declarations, html_table, text_table, without_secrets
 from .figures import Figures
@@ -157,6 +157,9 @@ def _model(plan: Figures, decided: Decided) -> Rows:
         lines.append(
             "gives other values when it is called again: they cannot tell it from another model"
         )
+    unlisted = [i.source for i in plan.images if decided.recipe.emptiness and is_unlisted(i)]
+    if unlisted:
+        lines.append(f"found as they are read: {unlisted[0]} cannot be listed")
     return _named("model", lines)
 
 
