@@ -1,4 +1,4 @@
-"""A pyramid against the same run in full resolution alone, where nothing but I/O takes time."""
+"""A pyramid against the same run in full resolution alone, all of it I/O, and nearly all model."""
 
 from __future__ import annotations
 
@@ -7,24 +7,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from compute_bound import ALIGN, UNet
 from measuring import alternated, ratio, seconds
 from volumes import microscopy
 
 import daskpatch
 
 THREADS = 2
-SHAPES = {False: (512, 1024, 1024), True: (128, 256, 256)}
-PYRAMIDS: dict[str, int | str | None] = {"none": None, "one level": 1, "auto": "auto"}
+JOBS: dict[str, tuple[Any, dict[bool, tuple[int, int, int]], dict[str, Any]]] = {
+    "I/O alone": (
+        lambda: np.negative,
+        {False: (512, 1024, 1024), True: (128, 256, 256)},
+        {"patch_size": (64, 128, 128), "overlaps": 16, "dtype": "uint16"},
+    ),
+    "3-D U-Net": (
+        UNet,
+        {False: (96, 192, 192), True: (48, 96, 96)},
+        {"patch_size": 64, "overlaps": 16, "align": ALIGN},
+    ),
+}
+PYRAMIDS: dict[str, int | None] = {"none": None, "one level": 1, "two levels": 2}
 
 
 def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
-    source = folder / f"in-{SHAPES[smoke][0]}.zarr"
-    microscopy(source, SHAPES[smoke])
+    return [row for job in JOBS for row in _compared(job, smoke, folder)]
+
+
+def _compared(job: str, smoke: bool, folder: Path) -> list[dict[str, Any]]:
+    model, shapes, options = JOBS[job]
+    source = folder / f"in-{shapes[smoke][0]}.zarr"
+    microscopy(source, shapes[smoke])
+    network = model()
     planned = {
         kind: daskpatch.plan(
-            source, np.negative, folder / "pyramid.zarr", patch_size=(64, 128, 128), overlaps=16,
-            dtype="uint16", ome=True, pyramid=pyramid, threads=THREADS,
-            overwrite=True,
+            source, network, folder / "pyramid.zarr", ome=True, pyramid=pyramid, threads=THREADS,
+            overwrite=True, **options,
         )
         for kind, pyramid in PYRAMIDS.items()
     }  # fmt: skip
@@ -35,6 +52,7 @@ def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
     figures = alternated({kind: partial(taken, kind) for kind in PYRAMIDS}, 1 if smoke else 5)
     return [
         {
+            "job": job,
             "pyramid": kind,
             "levels": len(plan.to_dict()["levels"][0]),
             "s": float(np.median(figures[kind])),

@@ -113,7 +113,7 @@ def test_a_box_is_given_as_arrays_are_sliced(box, place):
         ("ZYX", np.s_[0, 0, 0, 0], "box has 4 parts, the source has 3 axes"),
         ("ZYX", 9, "box holds 9, out of range"),
         ("ZYX", "0:4", "needed are slices"),
-        ("TCZYX", np.s_[:, 1:], "box takes channels 1:2 of 2.*channels="),
+        ("TCZYX", np.s_[:, 1:], "which takes channels 1:2 of 2.*channels="),
     ],
 )
 def test_a_box_that_does_not_fit_is_told_of(axes, box, words):
