@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import zarr
 from example_models import double, gaussian
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from volumes import read, save
-from zarr.storage import LocalStore, MemoryStore, WrapperStore
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
 import daskpatch
 from daskpatch.cli import main
@@ -330,6 +332,33 @@ def test_a_web_server_lists_nothing_and_reading_shows_it(source, tmp_path):
     assert f"found as they are read: {url} cannot be listed" in str(plan)
     daskpatch.predict(source, uneven, tmp_path / "whole.zarr", progress=False, **TILES)
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), read(tmp_path / "whole.zarr"))
+
+
+class KeepsListings(LocalFileSystem):
+    """Lists once, as file systems of servers do."""
+
+    protocol = "far"
+    listed = None
+
+    def find(self, path, *args, **kwargs):
+        if self.listed is None:
+            self.listed = super().find(path, *args, **kwargs)
+        return self.listed
+
+    def invalidate_cache(self, path=None):
+        self.listed = None
+
+
+def test_what_was_stored_since_the_last_listing_is_seen(tmp_path):
+    store = FsspecStore(
+        AsyncFileSystemWrapper(KeepsListings(auto_mkdir=True), asynchronous=True),
+        path=str(tmp_path / "in.zarr"),
+    )
+    array = zarr.create_array(store, shape=(48, 48), chunks=(12, 12), dtype="u1")
+    for filled in ((0, 0), (40, 40)):
+        zarr.open_array(tmp_path / "in.zarr")[filled] = 9  # as another process would
+        found = occupancy_of(StoredArray(array))
+        assert found.cells[tuple(i // 12 for i in filled)]
 
 
 def test_worker_processes_skip_alike(source, tmp_path, processes):

@@ -124,6 +124,7 @@ class Objects:
         """Show all names, in no order, some perhaps twice; whether the store may be listed."""
 
         async def listed() -> None:
+            _forget_listings(self.location.store)
             async for key in self._store.list_prefix(self._prefix):
                 see(key[len(self._prefix) :])
 
@@ -200,6 +201,16 @@ def _own(store: Store) -> Store:
     if isinstance(store, FsspecStore) and not hasattr(store.fs, "sync_fs"):
         return FsspecStore(_twin(store.fs), read_only=store.read_only, path=store.path)
     return store
+
+
+def _forget_listings(store: Store) -> None:
+    """Have fsspec ask again: it keeps what it once listed, for ever, whatever was written since."""
+    while isinstance(store, WrapperStore):
+        store = store._store
+    if isinstance(store, FsspecStore):
+        for fs in (store.fs, getattr(store.fs, "sync_fs", None), _twins.get(store.fs)):
+            if fs is not None:
+                fs.invalidate_cache()
 
 
 def _twin(fs: Any) -> Any:

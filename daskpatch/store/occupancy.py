@@ -83,8 +83,11 @@ class Occupancy:
                 "began"
             )
 
+    def __reduce__(self) -> tuple[Callable[[bytes], Occupancy], tuple[bytes]]:
+        return Occupancy.of_bytes, (self.encoded(),)
+
     def encoded(self) -> bytes:
-        """As bytes, for a record."""
+        """As bytes, for records and workers."""
         told = (self.unit, self.units_per_cell, self.cells.shape, _packed(self.cells))
         return msgspec.msgpack.encode(told)
 
