@@ -1,6 +1,7 @@
 """Where results go: targets, layouts, the arrays that are made."""
 
 from .admission import as_target
+from .clearing import KEY
 from .creation import (
     Shown,
     check_fits,
@@ -10,10 +11,19 @@ from .creation import (
     list_labels,
     list_level,
 )
+from .harm import check_around
 from .label_images import check_labels_made
 from .layout import BlockBudget, Layout, choose_layout, per_axis
 from .masking import check_fill, holds, masks_of
-from .ome import in_order, wanted_version
+from .ome import OmeVersion, image_attributes, in_order, wanted_version, with_level
 from .output import DTypes, Output, OutputWords
-from .pyramid import KnownLevels, Level, Pyramid, level_coordinates, pyramid_of, result_coordinates
-from .target import Target, is_lossy
+from .pyramid import (
+    KnownLevels,
+    Level,
+    Pyramid,
+    level_coordinates,
+    pyramid_of,
+    pyramid_over,
+    result_coordinates,
+)
+from .target import Target, is_lossy, is_taken, written_around

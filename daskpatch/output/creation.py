@@ -201,12 +201,16 @@ def list_labels(target: Target) -> None:
 
 
 def create_level(
-    target: Target, recipe: Recipe, data_idx: int, level: Level, *, io: str
+    places: Sequence[Location],
+    level: Level,
+    dtypes: Sequence[np.dtype[Any]],
+    zarr_format: Literal[2, 3],
+    *,
+    io: str,
 ) -> tuple[StoredArray, ...]:
     """The arrays of a level of an image; those that are not there yet are created."""
-    places = target.level_places(recipe, level.number)[data_idx]
     layouts = level.layout.of_each(level.outputs)
-    named = zip(places, level.outputs, layouts, recipe.dtypes, strict=True)
+    named = zip(places, level.outputs, layouts, dtypes, strict=True)
     made = []
     for place, dims, layout, dtype in named:
         array = _existing_level(place, dims, dtype) or _create(
@@ -215,7 +219,7 @@ def create_level(
             dtype,
             layout,
             {KEY: {"level": level.number}},
-            zarr_format=target.zarr_format,
+            zarr_format=zarr_format,
             is_nested=True,
         )
         made.append(array.with_io(io))
@@ -241,28 +245,41 @@ def _existing_level(place: Location, dims: Dimensions, dtype: np.dtype[Any]) -> 
 
 
 def list_level(
-    target: Target, recipe: Recipe, level: Level, methods: Sequence[Downsample], data_idx: int
+    finer: Sequence[Location],
+    places: Sequence[Location],
+    level: Level,
+    methods: Sequence[Downsample],
+    zarr_format: Literal[2, 3],
+    *,
+    attributes: Mapping[str, Any] | None = None,
 ) -> None:
     """Name a level in the metadata of its image, so that viewers see it.
+
+    Its arrays lie at `places`, those of the level before at `finer`; `attributes` are those of a
+    group that does not say yet that it is an image.
 
     Raises
     ------
     ValueError
         If somebody changed these metadata into something else.
     """
-    placed = zip(target.places(recipe)[data_idx], level.factors, methods, strict=True)
-    for place, factors, how in placed:
+    placed = zip(finer, places, level.factors, methods, strict=True)
+    for before, place, factors, how in placed:
         group = _parent(place)
         coarser = partial(level_coordinates, factors=factors, how=how)
+        told: Mapping[str, Any] = attributes_at(group)
+        if attributes is not None and not _is_told(group):
+            told = {**told, **attributes}
+        path = place.path_from(group)
         try:
-            told = with_level(attributes_at(group), level.number, coarser)
+            told = with_level(told, path, before.path_from(group), coarser)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"The OME metadata of {group.name} are no longer what was written, so that level "
                 f"{level.number} cannot be listed there ({type(error).__name__}: {error}); put "
                 "them right, and resume."
             ) from error
-        ensure_group(group, attributes=told, zarr_format=target.zarr_format)
+        ensure_group(group, attributes=told, zarr_format=zarr_format)
 
 
 def _groups(target: Target, image: Location, places: Sequence[Location]) -> list[Location]:

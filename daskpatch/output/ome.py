@@ -135,11 +135,14 @@ def image_attributes(
 
 
 def with_level(
-    attributes: Mapping[str, Any], number: int, coarser: Callable[[Coordinates], Coordinates]
+    attributes: Mapping[str, Any],
+    path: str,
+    before: str,
+    coarser: Callable[[Coordinates], Coordinates],
 ) -> dict[str, Any]:
-    """The attributes of an image's group, in which a further level is listed last.
+    """The attributes of an image's group, in which a further level is listed last, by its path.
 
-    It lies where the level before does, made coarser. What else is said there, by whomever, stays;
+    Its voxels lie where those of the level before do, made coarser. What else is said there, by whomever, stays;
     a level that is listed already keeps its place.
 
     Raises
@@ -150,12 +153,14 @@ def with_level(
     changed: dict[str, Any] = copy.deepcopy(dict(attributes))
     (image, *_) = changed.get("ome", changed)["multiscales"]
     by_path = {level["path"]: level["coordinateTransformations"] for level in image["datasets"]}
-    if str(number) in by_path:
+    if path in by_path:
         return changed
-    scale, translation = (each[each["type"]] for each in by_path[str(number - 1)])
-    axes = "".join(axis["name"] for axis in image["axes"])
-    finer = Coordinates(axes, tuple(scale), tuple(translation), (None,) * len(axes))
-    image["datasets"].append(_dataset(str(number), coarser(finer)))
+    said = {each["type"]: tuple(each[each["type"]]) for each in by_path[before]}
+    scale = said["scale"]
+    translation = said.get("translation", (0.0,) * len(scale))
+    # Axes may have names of several letters, and are told apart by any.
+    finer = Coordinates("STCZYX"[-len(scale) :], scale, translation, (None,) * len(scale))
+    image["datasets"].append(_dataset(path, coarser(finer)))
     return changed
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -141,10 +142,11 @@ def pyramid_of(
         for level, finer in zip(levels, [outputs, *(each.outputs for each in levels)], strict=False)
     ]
     separate = [(level, finer) for level, finer in made_of if not level.is_fused]
-    needed = [_bytes_of(level, finer, recipe, methods) for level, finer in separate]
+    dtypes = recipe.dtypes
+    needed = [_bytes_of(level, finer, dtypes, methods) for level, finer in separate]
     # Of the first of them alone: the voxels that the next is made of are those of its result.
     fused = [
-        _bytes_of(level, finer, recipe, methods)
+        _bytes_of(level, finer, dtypes, methods)
         for level, finer in made_of
         if level.is_fused and level.number == 1
     ]
@@ -154,6 +156,33 @@ def pyramid_of(
         for dims, dtype in zip(finer, recipe.dtypes, strict=True)
     )
     return Pyramid(images, methods, max(needed, default=0), read, max(fused, default=0))
+
+
+def pyramid_over(
+    dims: Dimensions,
+    dtype: np.dtype[Any],
+    factors: Sequence[Factors],
+    layout: Layout,
+    budget: BlockBudget,
+    *,
+    method: Downsample,
+    first: int,
+) -> Pyramid:
+    """The levels over an array that is there, the first of which has a number.
+
+    Chunks and shards are those of `layout`, where levels are not smaller.
+    """
+    levels: list[Level] = []
+    needed = [0]
+    for number, along in enumerate(factors, first):
+        finer = dims
+        dims = finer.coarser(coarser_shape(finer.shape, along))
+        layout = _unblocked(dims, layout)
+        grid = _separate(dims, along, layout, dtype.itemsize, budget)
+        layout = replace(layout, block_shape=grid.cell_shape)
+        levels.append(Level(number, (along,), (dims,), layout, grid, is_fused=False))
+        needed.append(_bytes_of(levels[-1], (finer,), (dtype,), (method,)))
+    return Pyramid((tuple(levels),), (method,), max(needed))
 
 
 def methods_of(output: Output, recipe: Recipe) -> tuple[Downsample, ...]:
@@ -218,7 +247,7 @@ def _levels(
         if grid is not None:
             grid = _fused_grid(grid, cells, layout.write_unit, dims.shape)
         is_fused = grid is not None
-        blocks = grid or _separate(dims, factors, layout, recipe, budget)
+        blocks = grid or _separate(dims, factors, layout, recipe.stored_itemsize, budget)
         layout = replace(layout, block_shape=blocks.cell_shape)
         outputs = (dims, *others)
         levels.append(Level(len(levels) + 1, tuple(along), outputs, layout, blocks, is_fused))
@@ -318,12 +347,12 @@ def _unblocked(dims: Dimensions, finer: Layout) -> Layout:
 
 
 def _separate(
-    dims: Dimensions, factors: Factors, layout: Layout, recipe: Recipe, budget: BlockBudget
+    dims: Dimensions, factors: Factors, layout: Layout, itemsize: int, budget: BlockBudget
 ) -> RegularGrid:
     """Blocks of whole write units that are worth a task of their own."""
     unit = layout.write_unit
     covering = tuple(-(-n // u) * u for n, u in zip(dims.shape, unit, strict=True))
-    most = min(_MOST_VOXELS, budget.bytes_per_thread / (4 * recipe.stored_itemsize))
+    most = min(_MOST_VOXELS, budget.bytes_per_thread / (4 * itemsize))
     block = tuple(
         c if axis == "C" else u for axis, u, c in zip(dims.axes, unit, covering, strict=True)
     )
@@ -338,13 +367,16 @@ def _separate(
 
 
 def _bytes_of(
-    level: Level, finer: Sequence[Dimensions], recipe: Recipe, methods: tuple[Downsample, ...]
+    level: Level,
+    finer: Sequence[Dimensions],
+    dtypes: Sequence[np.dtype[Any]],
+    methods: tuple[Downsample, ...],
 ) -> int:
     """What a thread holds for a block: the result, and where it is read, what it is made of."""
     needed: list[int] = []
     layouts = level.layout.of_each(level.outputs)
     for dims, before, layout, factors, dtype, how in zip(
-        level.outputs, finer, layouts, level.factors, recipe.dtypes, methods, strict=True
+        level.outputs, finer, layouts, level.factors, dtypes, methods, strict=True
     ):
         block = Region((0,) * len(dims.shape), tuple(map(min, layout.block_shape, dims.shape)))
         read = finer_region(block, factors, before.shape)

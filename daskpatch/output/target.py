@@ -65,7 +65,7 @@ class Target:
     @property
     def is_taken(self) -> bool:
         """Whether a new array or group would meet something, other than a run's first traces."""
-        return self.array is None and any(map(_is_taken, self.roots))
+        return self.array is None and any(map(is_taken, self.roots))
 
     @property
     def roots(self) -> list[Location]:
@@ -171,23 +171,8 @@ class Target:
         """
         first, *others = chain.from_iterable(self.places(recipe))
         has_members = bool(others) and node_at(self.location) is not None
-        places = [*self._written_around(), *(others if has_members else ())]
+        places = [*written_around(self.roots[0]), *(others if has_members else ())]
         return [Record(place, pacing=pacing) for place in places if place.parts != first.parts]
-
-    def _written_around(self) -> list[Location]:
-        """The first array of each run that may write a group around the place."""
-        around = self.roots[:1]
-        while (parent := around[-1].parent) is not None:
-            around.append(parent)
-        # All at once: far away a request for each, one after the other, would take seconds.
-        with ThreadPoolExecutor(_READERS) as pool:
-            said = list(pool.map(own_attributes, around[1:]))
-        return [
-            place
-            for group, attributes in zip(around[1:], said, strict=True)
-            if KEY in attributes
-            for place in _first_places(group, attributes[KEY])
-        ]
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse shards where the array would be of Zarr v2, which has none."""
@@ -241,7 +226,24 @@ class Target:
             )
 
 
-def _is_taken(root: Location) -> bool:
+def written_around(place: Location) -> list[Location]:
+    """The first array of each run that may write a group around a place."""
+    around = [place]
+    while (parent := around[-1].parent) is not None:
+        around.append(parent)
+    # All at once: far away a request for each, one after the other, would take seconds.
+    with ThreadPoolExecutor(_READERS) as pool:
+        said = list(pool.map(own_attributes, around[1:]))
+    return [
+        first
+        for group, attributes in zip(around[1:], said, strict=True)
+        if KEY in attributes
+        for first in _first_places(group, attributes[KEY])
+    ]
+
+
+def is_taken(root: Location) -> bool:
+    """Whether a new array or group would meet something, other than a run's first traces."""
     return node_at(root) is not None or (root.is_occupied and not _is_begun(root))
 
 

@@ -1,7 +1,8 @@
 """Passes carried out: claimed, begun or joined, run block by block, recorded."""
 
 from .driver import carry_out
-from .level_pass import LEVEL
+from .level_pass import LEVEL, level_passes
+from .level_set import LevelSet, Origin
 from .order import passes_in_order
 from .pass_run import Crew
 from .passes import Ends, Leavings, Pass

@@ -10,13 +10,11 @@ from functools import cached_property
 from itertools import accumulate
 from uuid import uuid4
 
-import numpy as np
-
-from ..deciding import Decided, Memory
+from ..deciding import Memory
 from ..engine import Job
 from ..geometry import Dimensions, Factors, Region, RegularGrid, counterparts, finer_region
-from ..image import look_at_all
-from ..output import Level, Target, create_level, list_level
+from ..image import look_at_all, why_not_portable
+from ..output import Level, create_level, list_level
 from ..receipts import (
     ArrayRecord,
     BlocksRecord,
@@ -24,12 +22,14 @@ from ..receipts import (
     Json,
     PassDocument,
     Receipt,
+    Record,
     as_json,
 )
 from ..store import Location, StoredArray, existing_array
-from ..support import Pacing
+from ..support import Pacing, without_secrets
 from ..values import Downsample, downsampled
 from .job import FusedLevel, write_level
+from .level_set import LevelSet, Origin
 from .passes import Ends, Leavings, Pass
 from .run import Run
 
@@ -52,7 +52,7 @@ class LevelPass(Pass):
         The blocks of the pass before: one grid for each image that it has.
     """
 
-    decided: Decided
+    level_set: LevelSet
     number: int
     finer: tuple[RegularGrid, ...]
     begun: tuple[RegularGrid, ...] | None = None
@@ -64,17 +64,18 @@ class LevelPass(Pass):
     @cached_property
     def members(self) -> tuple[int, ...]:
         """The images that have the level."""
-        return _members(self.decided, self.number)
+        return tuple(self.level_set.having(self.number))
 
     @property
     def levels(self) -> list[Level]:
         """Of each image that has it."""
-        return [self.decided.pyramid.images[i][self.number - 1] for i in self.members]
+        return list(self.level_set.having(self.number).values())
 
     @property
-    def target(self) -> Target:
-        assert self.decided.target is not None, "checked before a run"
-        return self.decided.target
+    def _origin(self) -> Origin | None:
+        """What it is made of, where that is an image that is there, which no pass writes."""
+        is_lowest = self.number == self.level_set.numbers[0]
+        return self.level_set.origin if is_lowest else None
 
     @property
     def grids(self) -> tuple[RegularGrid, ...]:  # type: ignore[override]
@@ -102,8 +103,9 @@ class LevelPass(Pass):
         return made
 
     def _created(self, data_idx: int, level: Level, pacing: Pacing) -> tuple[StoredArray, ...]:
-        recipe, io = self.decided.recipe, self.decided.options.limits.io
-        arrays = create_level(self.target, recipe, data_idx, level, io=io)
+        levels = self.level_set
+        places = levels.placed[self.number][data_idx]
+        arrays = create_level(places, level, levels.dtypes, levels.zarr_format, io=levels.io)
         grid = self.grids[self.members.index(data_idx)]
         unit = arrays[0].shards or arrays[0].chunks
         for cell, u, count in zip(grid.cell_shape, unit, grid.counts, strict=True):
@@ -117,8 +119,7 @@ class LevelPass(Pass):
 
     @property
     def places(self) -> Sequence[Location]:
-        placed = self.target.places(self.decided.recipe)
-        return [placed[i][0] for i in self.members]
+        return [self.level_set.records[i] for i in self.members]
 
     @property
     def arrays(self) -> Sequence[ArrayRecord]:
@@ -126,51 +127,83 @@ class LevelPass(Pass):
 
     def _arrays(self, number: int, start: Location | None = None) -> list[ArrayRecord]:
         """The arrays of an image, by the way from a place: by default from the output."""
-        recipe, data_idx = self.decided.recipe, self.members[number]
-        places = self.target.level_places(recipe, self.number)[data_idx]
-        root = self.target.location if start is None else start
+        levels = self.level_set
+        places = levels.placed[self.number][self.members[number]]
+        root = levels.root if start is None else start
         return [
             ArrayRecord(
                 place.path_from(root),
                 dims.axes,
                 dims.shape,
-                dtype=np.dtype(dtype).str,
+                dtype=dtype.str,
                 fill_value=bytes(dtype.itemsize).hex(),
             )
             for place, dims, dtype in zip(
-                places, self.levels[number].outputs, recipe.dtypes, strict=True
+                places, self.levels[number].outputs, levels.dtypes, strict=True
             )
         ]
 
     @property
     def memory(self) -> Memory:
-        return self.decided.memory
+        return self.level_set.memory
 
     @property
     def fingerprint(self) -> Json:
         return {
             "numerics": NUMERICS,
-            "downsample": list(self.decided.pyramid.methods),
+            "downsample": list(self.level_set.methods),
             "factors": [level.factors for level in self.levels],
+            **({} if self._origin is None else {"source": self._origin.identity}),
         }
+
+    def beside(self, pacing: Pacing) -> Sequence[Record]:
+        places = () if self._origin is None else self._origin.beside
+        return [Record(place, pacing=pacing) for place in places]
+
+    def changed(self, numbers: Sequence[int], pacing: Pacing) -> Mapping[int, str]:
+        origin = self._origin
+        if origin is None or origin.looked_at(pacing) == origin.identity:
+            return {}
+        told = (
+            f"{origin.image.source} was made anew during the run: its voxels are others, and what "
+            "the run wrote from it does not count"
+        )
+        return dict.fromkeys(numbers, told)
+
+    def check_portable(self) -> None:
+        if self._origin is None:
+            return
+        root = self.level_set.root
+        reason = why_not_portable(self._origin.image)
+        if reason is None and root.lives_in_this_process:
+            reason = f"{root.name} lives in this process's memory"
+        if reason is not None:
+            raise ValueError(
+                f"Level {self.number} cannot be built by workers: {reason}; or run with threads "
+                "(threads=…)."
+            )
 
     def check(self, run: Run) -> None:
         if not run.resumes:
             return
-        placed = self.target.level_places(self.decided.recipe, self.number)
+        placed = self.level_set.placed[self.number]
         for data_idx, record in zip(self.members, self.records(run.pacing), strict=True):
             places = placed[data_idx]
             gone = next((place for place in places if existing_array(place) is None), None)
             if gone is not None and record.document() and len(record.receipts()):
                 raise ValueError(
                     f"Level {self.number} of the output, {gone.name}, is gone, and the record says "
-                    "that blocks of it are written. daskpatch.verify(…, repair=True, model=…) "
-                    "writes them again; overwrite=True starts anew."
+                    f"that blocks of it are written. {self._repair} writes them again."
                 )
 
+    @property
+    def _repair(self) -> str:
+        model = "" if self.level_set.origin is not None else ", model=…"
+        return f"daskpatch.verify(…, repair=True{model})"
+
     def following(self, before: Pass) -> LevelPass:
-        decided = getattr(before, "decided", self.decided)
-        return replace(self, decided=decided, finer=before.grids)
+        level_set = getattr(before, "level_set", self.level_set)
+        return replace(self, level_set=level_set, finer=before.grids)
 
     def document(self, number: int, ends: Ends) -> Document:  # noqa: ARG002 (the interface)
         grid = self.grids[number]
@@ -178,23 +211,33 @@ class LevelPass(Pass):
             name=self.name,
             created=time.time(),
             fingerprint=as_json(self.fingerprint),
-            settings={"factors": list(self.levels[number].factors[0])},
+            settings={"factors": list(self.levels[number].factors[0]), **self._told(number)},
             of=grid.shape,
             blocks=BlocksRecord(self.blocks.firsts[number], grid.cell_shape, grid.merge),
             arrays=tuple(self._arrays(number, self.places[number])),
             run_id=uuid4().hex,
         )
 
+    def _told(self, number: int) -> Json:
+        """What no run document tells of levels: all that are built, and of what."""
+        if self._origin is None:
+            return {}
+        levels = self.level_set.images[self.members[number]]
+        return {
+            "levels": [list(level.factors[0]) for level in levels],
+            "source": without_secrets(self._origin.image.source),
+            "axes": levels[0].outputs[0].axes,
+        }
+
     def as_begun(self, documents: Sequence[Document]) -> LevelPass:
         return replace(self, begun=self.grids_of(documents))
 
     def job(self, ends: Ends, pacing: Pacing) -> Job:  # noqa: ARG002 (none before it is needed)
-        decided, recipe = self.decided, self.decided.recipe
-        io = decided.options.limits.io
+        levels = self.level_set
         made = []
         for data_idx, level in zip(self.members, self.levels, strict=True):
-            placed = self.target.level_places(recipe, self.number - 1)[data_idx]
-            finer = tuple(_there(place).with_io(io) for place in placed)
+            placed = levels.placed[self.number - 1][data_idx]
+            finer = tuple(self._there(place).with_io(levels.io) for place in placed)
             made.append(
                 LevelArrays(
                     tuple(array.with_delays(pacing.delays) for array in finer),
@@ -203,13 +246,21 @@ class LevelPass(Pass):
                     level.factors,
                 )
             )
-        return LevelJob(tuple(made), self.grids, decided.pyramid.methods)
+        return LevelJob(tuple(made), self.grids, levels.methods)
+
+    def _there(self, place: Location) -> StoredArray:
+        array = existing_array(place)
+        if array is None:
+            raise FileNotFoundError(
+                f"{place.name} is gone, of which the next level is computed; {self._repair} "
+                "writes it again."
+            )
+        return array
 
     def below(self, index: int) -> Iterable[int]:
         number = bisect_right(self.blocks.firsts, index) - 1
         level, grid = self.levels[number], self.grids[number]
-        before = _members(self.decided, self.number - 1)
-        at = before.index(self.members[number])
+        at = self._before.index(self.members[number])
         finer = self.finer[at]
         first = sum(each.n_cells for each in self.finer[:at])
         region = grid.cell(index - self.blocks.firsts[number])
@@ -219,35 +270,35 @@ class LevelPass(Pass):
     def end(self, leavings: Leavings) -> None:  # noqa: ARG002 (its blocks leave nothing)
         self.show(self.members)
 
+    @cached_property
+    def _before(self) -> tuple[int, ...]:
+        """The images that have the level before: full resolution all of them."""
+        is_built = self.number - 1 in self.level_set.numbers
+        images = range(len(self.level_set.images))
+        return tuple(self.level_set.having(self.number - 1) if is_built else images)
+
     def show(self, images: Collection[int]) -> None:
         """Name the level in the metadata of some images, so that viewers see it."""
-        recipe, methods = self.decided.recipe, self.decided.pyramid.methods
+        levels = self.level_set
+        attributes = None if levels.origin is None else levels.origin.attributes
         for data_idx, level in zip(self.members, self.levels, strict=True):
             if data_idx in images:
-                list_level(self.target, recipe, level, methods, data_idx)
+                list_level(
+                    levels.placed[self.number - 1][data_idx],
+                    levels.placed[self.number][data_idx],
+                    level,
+                    levels.methods,
+                    levels.zarr_format,
+                    attributes=attributes,
+                )
 
 
-def level_passes(decided: Decided, finer: tuple[RegularGrid, ...]) -> Iterator[LevelPass]:
-    """The passes over the levels of an output, whose prediction has these blocks."""
-    for number in range(1, decided.pyramid.n_levels + 1):
-        each = LevelPass(decided, number, finer)
+def level_passes(level_set: LevelSet, finer: tuple[RegularGrid, ...]) -> Iterator[LevelPass]:
+    """The passes over levels, of which the first is made of these blocks."""
+    for number in level_set.numbers:
+        each = LevelPass(level_set, number, finer)
         yield each
         finer = each.grids
-
-
-def _members(decided: Decided, number: int) -> tuple[int, ...]:
-    images = decided.pyramid.images
-    return tuple(i for i, levels in enumerate(images) if len(levels) >= number)
-
-
-def _there(place: Location) -> StoredArray:
-    array = existing_array(place)
-    if array is None:
-        raise FileNotFoundError(
-            f"{place.name} is gone, of which the next level is computed; daskpatch.verify(…, "
-            "repair=True, model=…) writes it again."
-        )
-    return array
 
 
 @dataclass(frozen=True)
@@ -290,6 +341,7 @@ class LevelJob:
             image.finer, boxes, image.factors, self.methods, strict=True
         ):
             values = finer.read(finer_region(box, factors, finer.shape).slices)
+            values = values.astype(values.dtype.newbyteorder("="), copy=False)
             bytes_read += values.nbytes
             made.append(downsampled(values, factors, how))
         written = write_level(image.arrays, image.outputs, region, made)

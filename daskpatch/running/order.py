@@ -24,7 +24,9 @@ def passes_in_order(
         places = [arrays[0] for arrays in decided.target.places(decided.recipe)]
         decided = with_levels(decided, [Record(place).document() for place in places])
     prediction = PredictionPass(decided, measured, side_by_side=n_threads > 1)
-    levels = level_passes(decided, prediction.grids) if decided.target is not None else ()
+    levels: tuple[Pass, ...] = ()
+    if decided.target is not None:
+        levels = tuple(level_passes(prediction.level_set, prediction.grids))
     passes: list[Pass] = []
     if decided.recipe.normalize.measures:
         passes.append(StatisticsPass.before(prediction, decided.statistics_voxels(n_threads)))

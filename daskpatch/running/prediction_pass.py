@@ -67,6 +67,7 @@ from ..store import ChangedError, Location, Occupancy, existing_array
 from ..support import DEFAULT_PACING, Pacing, recorded, without_secrets
 from ..values import Statistics
 from .job import FusedLevel, PredictionJob
+from .level_set import LevelSet, level_set_of
 from .passes import Ends, Leavings, Pass
 from .provenance import provenance_of, tiling_of
 from .run import Run
@@ -112,6 +113,11 @@ class PredictionPass(Pass):
     sources: list[SourceRecord] = field(default_factory=list, repr=False, compare=False)
     masks: list[SourceRecord] = field(default_factory=list, repr=False, compare=False)
     further: tuple[Pass, ...] = ()
+
+    @cached_property
+    def level_set(self) -> LevelSet:
+        """The levels that are made of what it writes."""
+        return level_set_of(self.decided)
 
     @property
     def target(self) -> Target:
