@@ -30,6 +30,7 @@ from .patching import (
 )
 from .planning import Plan, plan, predict
 from .probing import Probe, probe
+from .pyramids import pyramid
 from .receipts import ClaimedError, FailedBlock, Report, RunFailed
 from .running import Run
 from .seams import SeamReport, check_seams
@@ -82,6 +83,7 @@ __all__ = [
     "plan",
     "predict",
     "probe",
+    "pyramid",
     "status",
     "verify",
 ]

@@ -29,6 +29,7 @@ from .flags import (
     common_flags,
     plan_flags,
     probe_flags,
+    pyramid_flags,
     run_flags,
     verify_flags,
 )
@@ -141,6 +142,33 @@ def predict(
         report = planned.run(replace(how, client=client), threads=threads)
     facts = {**report.to_dict(), "plan": planned.to_dict()}
     click.echo(json.dumps(facts) if as_json else str(report))
+
+
+@cli.command()
+@click.argument("image")
+@click.argument("output", required=False)
+@pyramid_flags
+@common_flags
+def pyramid(
+    image: str,
+    output: str | None,
+    scheduler: str | None,
+    workers: int | None,
+    grace: float,
+    as_json: bool,
+    debug: bool,  # noqa: ARG001
+    **options: Any,
+) -> None:
+    """Build or complete the pyramid of IMAGE, in place or in OUTPUT."""
+    if scheduler is not None and (options["threads"] or workers):
+        raise click.UsageError("give --scheduler, or --threads and --workers, not both")
+    interruption = Interruption(grace)
+    how = daskpatch.Run(
+        interruption=interruption, **{word: options.pop(word) for word in RUN_WORDS}
+    )
+    with interruptible(interruption, grace), _client(scheduler, workers, options) as client:
+        report = daskpatch.pyramid(image, output, run=replace(how, client=client), **options)
+    click.echo(json.dumps(report.to_dict()) if as_json else str(report))
 
 
 @cli.command()

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ..deciding import KINDS
+from ..deciding import KINDS, Limits
+from ..output import Output
 from ..running import Run
 from ..support import (
     FILE,
@@ -139,6 +140,19 @@ def plan_flags(command: F) -> F:
 def run_flags(command: F) -> F:
     """Every option of `Plan.run`, and who runs it."""
     return _with(command, [*flags_of(Run), *_WORKERS])
+
+
+_LEVELS = ("pyramid", "downsample", "factors", "chunks", "shards")
+"""The options of an output that are those of a pyramid, too."""
+
+
+def pyramid_flags(command: F) -> F:
+    """Every option of `daskpatch.pyramid`, and who runs it."""
+    levels = (_flag(declarations(Output)[name]) for name in _LEVELS)
+    axes = click.option("--axes", help="Of an array that does not name them: of TCZYX.")
+    return _with(
+        command, [axes, *(f for f in levels if f), *flags_of(Limits), *flags_of(Run), *_WORKERS]
+    )
 
 
 def probe_flags(command: F) -> F:

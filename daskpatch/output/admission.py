@@ -58,7 +58,7 @@ def as_target(
     # An array that was given is written into; a path to one is a place that is taken.
     array = find_array(place).array if hasattr(place, "shape") else None
     is_inside = label is not None and array is None and not is_series
-    _check_kind(image_around(location) if is_inside else location, array, is_series=is_series)
+    check_kind(image_around(location) if is_inside else location, array, is_series=is_series)
     check_io_at(io, location)
     masks = tuple(mask.image for mask in masks_of(output, images))
     check_apart(location, (*images, *masks), replaces=output.overwrite or array is not None)
@@ -133,7 +133,7 @@ def _location(place: StoreLike, label: str | None, *, is_series: bool) -> Locati
     return locate(place) if is_series else label_location(place, label)
 
 
-def _check_kind(location: Location, array: StoredArray | None, *, is_series: bool) -> None:
+def check_kind(location: Location, array: StoredArray | None, *, is_series: bool) -> None:
     """Refuse a place that cannot be written block by block.
 
     Raises

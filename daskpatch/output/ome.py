@@ -142,8 +142,8 @@ def with_level(
 ) -> dict[str, Any]:
     """The attributes of an image's group, in which a further level is listed last, by its path.
 
-    Its voxels lie where those of the level before do, made coarser. What else is said there, by whomever, stays;
-    a level that is listed already keeps its place.
+    Its voxels lie where those of the level before do, made coarser. What else is said there, by
+    whomever, stays; a level that is listed already keeps its place.
 
     Raises
     ------

@@ -16,7 +16,18 @@ from ..model import Model
 from ..output import Output
 from ..patching import Patching, TileStrategy
 from ..planning import Plan, check_resumable, plan
-from ..receipts import Claim, Fingerprint, Part, Report, SourceRecord, as_json
+from ..pyramids import rebuild
+from ..receipts import (
+    Claim,
+    Fingerprint,
+    Part,
+    PassDocument,
+    Record,
+    Report,
+    SourceRecord,
+    as_json,
+)
+from ..running import LEVEL, Run
 from ..store import StoreLike
 from ..support import restored
 from ..values import Normalize
@@ -102,6 +113,53 @@ def mend(
                 if blocks.record.document() is not None:
                     blocks.record.drop(sorted(indices))
     return planned.run(resume=True, progress=progress)
+
+
+def mend_built(
+    run: RecordedRun, bad: Mapping[str, Collection[int]], source: Any, *, progress: bool
+) -> Report:
+    """Build bad blocks again of levels that `daskpatch.pyramid` built, and what is made of them."""
+    chain = list(run.built)
+    if run.images:
+        chain = [run.images[0].blocks, *run.levels_of(run.images[0]), *chain]
+    doubtful: dict[str, set[int]] = {}
+    finer: RecordedBlocks | None = None
+    for level in chain:
+        found = {i for i in bad.get(level.name, ()) if i in level.indices}
+        if finer is not None:
+            found.update(_computed_of(finer, doubtful[finer.name], level))
+        doubtful[level.name], finer = found, level
+    places = {level.record.location.parts: level.record.location for level in run.built}
+    reports = []
+    for place in places.values():
+        own = [level for level in run.built if level.record.location.parts == place.parts]
+        with Claim(Record(place), Part()):
+            # The coarsest first: cut short in between, what is made of a bad block is bad, too.
+            for level in reversed(own):
+                if level.record.document() is not None:
+                    level.record.drop(sorted(doubtful[level.name]))
+        reports.append(_rebuilt(own, source, progress=progress))
+    return reports[0]
+
+
+def _rebuilt(own: Sequence[RecordedBlocks], source: Any, *, progress: bool) -> Report:
+    """What has no receipt any more, of levels with one record, built again."""
+    first, place = own[0], own[0].record.location
+    document = first.record.document()
+    group, number = place.parent, int(first.name.removeprefix(LEVEL))
+    assert isinstance(document, PassDocument), "it was found by that"
+    assert group is not None, "a level lies in a group"
+    copied = document.settings["source"] if source is None else source
+    return rebuild(
+        group.given,
+        None if number else copied,
+        number,
+        axes=document.settings["axes"],
+        # What is copied is no level that could be asked for.
+        factors=[level.factors or () for level in own][0 if number else 1 :],
+        downsample=document.fingerprint["downsample"][0],
+        run=Run(resume=True, progress=progress),
+    )
 
 
 def _computed_of(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry import Dimensions, Factors, Region, RegularGrid, coarser_shape, counterparts
+from ..pyramids import begun_at
 from ..receipts import ArrayRecord, PassDocument, Record, RunDocument, array_paths, image_paths
 from ..running import LEVEL
 from ..store import (
@@ -93,15 +94,29 @@ class RecordedImage:
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """All that a run writes for its images, one or those of a series."""
+    """All that a run writes for its images, one or those of a series.
+
+    `built` are the levels that were built beside an image: by runs of their own, without images.
+    """
 
     images: tuple[RecordedImage, ...]
     others: tuple[RecordedBlocks, ...]
+    built: tuple[RecordedBlocks, ...] = ()
 
     @property
     def blocks(self) -> list[RecordedBlocks]:
         """Of the prediction, image by image, then of further passes."""
-        return [*(image.blocks for image in self.images), *self.others]
+        return [*self.main, *self.further]
+
+    @property
+    def main(self) -> list[RecordedBlocks]:
+        """Of the prediction; where there is none, of the first level that was built."""
+        return [image.blocks for image in self.images] or list(self.built[:1])
+
+    @property
+    def further(self) -> list[RecordedBlocks]:
+        """Of all that was done after that."""
+        return [*self.others, *(self.built if self.images else self.built[1:])]
 
     def levels_of(self, image: RecordedImage) -> list[RecordedBlocks]:
         """The levels of an image's pyramid, each computed of the one before."""
@@ -133,17 +148,56 @@ def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
         raise FileNotFoundError(f"{location.name} does not exist; name the output of a run.")
     # Asked once before all else: a store that does not answer now is not waited for.
     at_first(partial(Objects(location, delays=()).exists, "zarr.json"), f"Reading {location.name}")
-    images = _images(location)
-    return RecordedRun(images, tuple(_further(images)))
+    built = tuple(_built(location))
+    images = _images(location, is_image=bool(built))
+    return RecordedRun(images, tuple(_further(images)), built)
 
 
-def _images(location: Location) -> tuple[RecordedImage, ...]:
+def _built(location: Location) -> Iterator[RecordedBlocks]:
+    """Levels that runs of their own built: of an image, or by the array with their record."""
+    own = location.parts[-1]
+    if own.isdecimal() and isinstance(Record(location, f"{LEVEL}{own}").document(), PassDocument):
+        places = [] if isinstance(Record(location).document(), RunDocument) else [location]
+    else:
+        places = [location.child(str(number)) for number in begun_at(location)]
+    for place in places:
+        yield from _levels_at(place)
+
+
+def _levels_at(place: Location) -> Iterator[RecordedBlocks]:
+    """Levels whose record lies in the first of them; those not begun yet, too."""
+    found = dict(_recorded_passes(place))
+    (first, document), *_ = sorted(found.items(), key=lambda item: _number(item[0]))
+    for name in sorted(found, key=_number):
+        yield _of_pass(Record(place, name), name, found[name])
+    shape = document.of
+    levels = document.settings.get("levels", [])
+    for number, factors in enumerate(levels[1:], _number(first) + 1):
+        shape = coarser_shape(shape, tuple(factors))
+        if f"{LEVEL}{number}" not in found:
+            yield _unbegun(place, f"{LEVEL}{number}", shape, 0, tuple(factors))
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix(LEVEL))
+
+
+def _recorded_passes(place: Location) -> Iterator[tuple[str, PassDocument]]:
+    for name in Record(place).passes():
+        document = Record(place, name).document()
+        if isinstance(document, PassDocument):
+            yield name, document
+
+
+def _images(location: Location, *, is_image: bool) -> tuple[RecordedImage, ...]:
     alone = _recorded(location)
     if alone is not None:
         return (alone,)
     paths = image_paths(own_attributes(location).get("daskpatch")) or ["0"]
     images = [_recorded(location.at(path)) for path in paths]
     there = [image for image in images if image is not None]
+    if not there and is_image:
+        return ()
     if not there:
         raise FileNotFoundError(
             f"{location.name} has no record of a daskpatch run; name the output of one: the array, "
@@ -236,27 +290,28 @@ def _dimensions(array: ArrayRecord) -> Dimensions:
 def _further(images: tuple[RecordedImage, ...]) -> Iterator[RecordedBlocks]:
     """The blocks of further passes, whose records lie beside those of the images."""
     for image in images:
-        names = image.record.passes()
-        for name in names:
-            record = Record(image.record.location, name)
-            document = record.document()
-            if isinstance(document, PassDocument):
-                told = document.arrays
-                places = tuple(record.location.at(array.path) for array in told)
-                are_told = all(array.axes and array.dtype for array in told)
-                yield RecordedBlocks(
-                    name=name,
-                    record=record,
-                    locations=places,
-                    arrays=tuple(map(existing_array, places)),
-                    dimensions=tuple(map(_dimensions, told)) if are_told else (),
-                    dtypes=tuple(np.dtype(a.dtype) for a in told) if are_told else (),
-                    fill_values=tuple(a.fill_value or None for a in told),
-                    grid=document.blocks.grid(document.of),
-                    first=document.blocks.first,
-                    factors=_factors(document),
-                )
-        yield from _unbegun_levels(image, names)
+        found = dict(_recorded_passes(image.record.location))
+        for name, document in found.items():
+            yield _of_pass(Record(image.record.location, name), name, document)
+        yield from _unbegun_levels(image, found)
+
+
+def _of_pass(record: Record, name: str, document: PassDocument) -> RecordedBlocks:
+    told = document.arrays
+    places = tuple(record.location.at(array.path) for array in told)
+    are_told = all(array.axes and array.dtype for array in told)
+    return RecordedBlocks(
+        name=name,
+        record=record,
+        locations=places,
+        arrays=tuple(map(existing_array, places)),
+        dimensions=tuple(map(_dimensions, told)) if are_told else (),
+        dtypes=tuple(np.dtype(a.dtype) for a in told) if are_told else (),
+        fill_values=tuple(a.fill_value or None for a in told),
+        grid=document.blocks.grid(document.of),
+        first=document.blocks.first,
+        factors=_factors(document),
+    )
 
 
 def _unbegun_levels(image: RecordedImage, names: Collection[str]) -> Iterator[RecordedBlocks]:
@@ -266,18 +321,25 @@ def _unbegun_levels(image: RecordedImage, names: Collection[str]) -> Iterator[Re
     for number, factors in enumerate(image.document.levels or (), 1):
         shape, name = coarser_shape(shape, factors), f"{LEVEL}{number}"
         if name not in names:
-            yield RecordedBlocks(
-                name=name,
-                record=Record(image.record.location, name),
-                locations=(),
-                arrays=(),
-                dimensions=(),
-                dtypes=(),
-                fill_values=(),
-                grid=RegularGrid.clipped(shape, shape),
-                first=blocks.first,
-                factors=factors,
-            )
+            yield _unbegun(image.record.location, name, shape, blocks.first, factors)
+
+
+def _unbegun(
+    place: Location, name: str, shape: tuple[int, ...], first: int, factors: Factors
+) -> RecordedBlocks:
+    """A level without a record, as one block."""
+    return RecordedBlocks(
+        name=name,
+        record=Record(place, name),
+        locations=(),
+        arrays=(),
+        dimensions=(),
+        dtypes=(),
+        fill_values=(),
+        grid=RegularGrid.clipped(shape, shape),
+        first=first,
+        factors=factors,
+    )
 
 
 def _places(location: Location) -> Iterator[Location]:

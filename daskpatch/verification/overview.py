@@ -11,10 +11,10 @@ import numpy as np
 from dask.utils import format_time
 from numpy.typing import NDArray
 
-from ..receipts import ClaimedError, FailedBlock, Holder, Receipts, holders, is_alive
+from ..receipts import ClaimedError, FailedBlock, Holder, Receipts, Record, holders, is_alive
 from ..store import StoreLike
 from ..support import counted, html_table
-from .outputs import RecordedBlocks, RecordedImage, recorded_run
+from .outputs import RecordedBlocks, recorded_run
 
 _RECENT = 300.0
 """Seconds up to the last receipt over which the rate is taken."""
@@ -170,11 +170,11 @@ def status(output: StoreLike) -> Status:
     0
     """
     run = recorded_run(output)
-    parts = tuple((image.blocks, _receipts(image.blocks)) for image in run.images)
+    parts = tuple((blocks, _receipts(blocks)) for blocks in run.main)
     failures = [f for blocks, done in parts for f in blocks.record.failures(done).values()]
     rows = np.concatenate([done for _, done in parts])
     total = sum(blocks.grid.n_cells for blocks, _ in parts)
-    there, unread = _drivers(run.images[0])
+    there, unread = _drivers(Record(run.main[0].record.location))
     drivers = (*map(str, there), *unread)
     rate = _rate(rows)
     return Status(
@@ -186,7 +186,7 @@ def status(output: StoreLike) -> Status:
         failed_blocks=tuple(sorted(failures, key=lambda failure: failure.index)),
         drivers=drivers,
         working=_working(there),
-        passes=_of_passes(run.others),
+        passes=_of_passes(run.further),
         empty=int(np.count_nonzero(rows["empty"])),
         _images=parts,
     )
@@ -215,9 +215,8 @@ def _receipts(blocks: RecordedBlocks) -> Receipts:
     return inside
 
 
-def _drivers(image: RecordedImage) -> tuple[list[Holder], list[str]]:
+def _drivers(record: Record) -> tuple[list[Holder], list[str]]:
     """Those who live, as far as is known, and what is wrong with a claim that cannot be read."""
-    record = image.record
     silence = record.pacing.silence
     try:
         there = holders(record).values()

@@ -21,8 +21,8 @@ from ..output import Output
 from ..receipts import Receipts, Report, digest_of, digest_of_bytes
 from ..store import Objects, StoreLike, locate
 from ..support import as_count, counted, html_table
-from .mending import mend, repair_plan
-from .outputs import PREDICTION, RecordedBlocks, recorded_run
+from .mending import mend, mend_built, repair_plan
+from .outputs import RecordedBlocks, recorded_run
 
 NEVER_WRITTEN, MISSING, CHANGED, CORRUPT = "never written", "missing", "changed", "corrupt"
 
@@ -129,7 +129,7 @@ def verify(
     repair
         Compute bad blocks again, of the prediction and of the levels of its pyramid, and what
         levels were computed of these. The model must be the one that the run began with; no record
-        makes code run.
+        makes code run. Levels that `daskpatch.pyramid` built need none.
     model, model_id, post_id
         For the repair, as in `plan`.
     source, mask, patching, post, skip_empty
@@ -159,12 +159,12 @@ def verify(
     >>> print(verify(store, progress=False))
     the block is as it was written
     """
-    if repair and model is None:
-        raise ValueError("A repair needs the model: give model=, the one that the run began with.")
     run = recorded_run(output)
+    if repair and model is None and run.images:
+        raise ValueError("A repair needs the model: give model=, the one that the run began with.")
     n_threads = CPU_COUNT if threads is None else as_count("threads", threads)
     planned = None
-    if repair and model is not None:  # refused before everything is read
+    if repair and model is not None and run.images:  # refused before everything is read
         planned = repair_plan(
             run,
             Model(model, id=model_id),
@@ -172,15 +172,18 @@ def verify(
             source=source,
             patching=patching,
         )
-    found = _check(run.blocks[: len(run.images)], n_threads, progress=progress)
+    found = _check(run.main, n_threads, progress=progress)
     passes = {
-        name: _check([b for b in run.others if b.name == name], n_threads, progress=progress)
-        for name in sorted({blocks.name for blocks in run.others})
+        name: _check([b for b in run.further if b.name == name], n_threads, progress=progress)
+        for name in sorted({blocks.name for blocks in run.further})
     }
     repaired = None
-    bad = {PREDICTION: found.bad, **{name: one.bad for name, one in passes.items()}}
+    bad = {run.main[0].name: found.bad, **{name: one.bad for name, one in passes.items()}}
     if planned is not None and any(bad.values()):
         repaired = mend(planned, output, bad, progress=progress)
+    if repair and run.built and any(bad.values()):
+        rebuilt = mend_built(recorded_run(output, read_only=False), bad, source, progress=progress)
+        repaired = rebuilt if repaired is None else repaired
     ok = found.ok and all(one.ok for one in passes.values())
     return replace(found, ok=ok, passes=passes, repaired=repaired)
 

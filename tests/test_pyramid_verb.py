@@ -1,0 +1,267 @@
+"""`daskpatch.pyramid`: levels beside images that are there, by whomever they were written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from example_models import double
+from test_ome_out import image, said
+from test_pyramids import GOLDEN, HERE, assert_pyramid, levels_of
+from volumes import read, save
+
+import daskpatch
+from daskpatch.cli import main
+from daskpatch.values import downsampled
+
+FACTORS = [(1, 2, 2), (1, 2, 2), (2, 2, 2)]
+
+
+@pytest.fixture
+def values(rng):
+    return rng.integers(0, 60_000, (20, 70, 90)).astype("u2")
+
+
+@pytest.fixture
+def source(tmp_path, values):
+    return image(tmp_path / "in.zarr", values)
+
+
+def contents(root):
+    return {p.relative_to(root): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def build(place, *args, **words):
+    return daskpatch.pyramid(place, *args, progress=False, **words)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("how", ["mean", "mode", "max", "stride", None])
+def test_levels_are_added_beside_and_listed_last(tmp_path, values, version, how):
+    path = image(tmp_path / "in.zarr", values, version=version, names=("a",))
+    before = contents(path / "s0")
+    report = build(path, pyramid=3, downsample=how)
+    assert report.done > 0
+    assert_pyramid(path, values, FACTORS, how or "mean")
+    assert [each["path"] for each in said(path)["multiscales"][0]["datasets"]] == ["s0", *"123"]
+    assert contents(path / "s0") == before
+    assert said(path)["omero"] == {"channels": [{"label": "a"}]}
+    assert zarr.open_array(str(path / "1"), mode="r").metadata.zarr_format == (
+        2 if version == "0.4" else 3
+    )
+    for place in (path, path / "1"):
+        assert daskpatch.verify(place, progress=False).ok
+        assert daskpatch.status(place).remaining == 0
+    assert build(path, pyramid=3).done == 0
+
+
+@pytest.mark.parametrize("name", list(GOLDEN))
+def test_levels_are_the_golden_ones(tmp_path, name):
+    case = GOLDEN[name]
+    with np.load(HERE / "pyramids.npz") as golden:
+        full = golden[f"{name}.0"]
+        axes = "CZYX"[-full.ndim :]
+        for how in case["methods"]:
+            group = zarr.create_group(str(tmp_path / f"{how}.zarr"))
+            group.create_array("raw", data=full, chunks=tuple(min(7, n) for n in full.shape))
+            build(
+                tmp_path / f"{how}.zarr" / "raw", axes=axes, factors=case["factors"], downsample=how
+            )
+            for number in range(1, len(case["factors"]) + 1):
+                made = read(tmp_path / f"{how}.zarr" / str(number))
+                assert made.dtype == full.dtype
+                np.testing.assert_array_equal(made, golden[f"{name}.{how}.{number}"])
+
+
+def test_a_pyramid_is_completed(source, values):
+    build(source, pyramid=1)
+    first = contents(source / "1")
+    build(source, pyramid=3)
+    assert contents(source / "1") == first
+    assert_pyramid(source, values, FACTORS)
+    assert set(daskpatch.status(source).passes) == {"level-2", "level-3"}
+    assert daskpatch.verify(source, progress=False).ok
+
+
+def test_an_array_in_a_group_becomes_an_image_and_its_neighbours_stay(tmp_path, values):
+    group = zarr.create_group(str(tmp_path / "g.zarr"), attributes={"notes": "mine"})
+    save(tmp_path / "g.zarr" / "raw", values, chunks=(8, 32, 32), dimension_names=["z", "y", "x"])
+    save(tmp_path / "g.zarr" / "other", values[0], chunks=(32, 32))
+    before = contents(tmp_path / "g.zarr" / "raw") | contents(tmp_path / "g.zarr" / "other")
+    build(tmp_path / "g.zarr" / "raw", factors=[2])
+    assert_pyramid(tmp_path / "g.zarr", values, [(2, 2, 2)])
+    after = contents(tmp_path / "g.zarr" / "raw") | contents(tmp_path / "g.zarr" / "other")
+    assert after == before
+    assert zarr.open_group(group.store, mode="r").attrs["notes"] == "mine"
+    build(tmp_path / "g.zarr" / "raw", pyramid=2)
+    assert len(levels_of(tmp_path / "g.zarr")[0]) == 3
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i8", "f4", ">u2", "?"])
+def test_an_array_at_a_root_is_copied_bit_for_bit(tmp_path, rng, dtype):
+    values = rng.integers(0, 2**31, (40, 50)).astype(dtype)
+    if dtype == "f4":
+        values[0, :3] = np.nan, -0.0, np.inf
+    fill = {"fill_value": 3} if dtype == "u1" else {}
+    save(tmp_path / "in.zarr", values, chunks=(16, 16), dimension_names=["y", "x"], **fill)
+    out = tmp_path / "out.zarr"
+    with pytest.raises(ValueError, match="in no group.* give an OUTPUT"):
+        build(tmp_path / "in.zarr")
+    build(tmp_path / "in.zarr", out, pyramid=1, downsample="max")
+    copied = read(out / "0")
+    assert copied.dtype == values.dtype.newbyteorder("=")
+    assert copied.tobytes() == values.astype(copied.dtype).tobytes()
+    np.testing.assert_array_equal(read(out / "1"), downsampled(copied, (2, 2), "max"))
+    assert daskpatch.verify(out, progress=False).ok
+    with pytest.raises(FileExistsError, match="exists; give"):
+        build(tmp_path / "in.zarr", out)
+    assert build(tmp_path / "in.zarr", out, pyramid=1, downsample="max", resume=True).done == 0
+
+
+def test_a_label_image_is_made_coarser_by_its_mode(tmp_path, source, rng):
+    labels = rng.integers(0, 3, (20, 70, 90)).astype("i4")
+    path = source / "labels" / "cells"
+    zarr.create_group(str(source / "labels"), attributes={"ome": {"labels": ["cells"]}})
+    image(path, labels)
+    group = zarr.open_group(str(path), mode="r+")
+    group.attrs["ome"] = {**group.attrs["ome"], "image-label": {}}
+    build(path, pyramid=1)
+    assert_pyramid(path, labels, [(1, 2, 2)], "mode")
+    assert said(source / "labels")["labels"] == ["cells"]
+
+
+def test_parts_workers_and_other_back_ends_build_the_same(tmp_path, values, processes):
+    for number, words in enumerate([{"client": processes}, {"threads": 3, "io": "zarr"}]):
+        path = image(tmp_path / f"{number}.zarr", values)
+        build(path, pyramid=2, chunks=8, **words)
+        assert_pyramid(path, values, FACTORS[:2])
+    path = image(tmp_path / "parts.zarr", values)
+    words = {"pyramid": 2, "chunks": 8}
+    assert "the same command again" in build(path, part=(1, 2), **words).unfinished
+    build(path, part=(2, 2), **words)
+    build(path, resume=True, **words)
+    assert_pyramid(path, values, FACTORS[:2])
+
+
+KILLED = """
+import sys, daskpatch
+image, *output = sys.argv[1:]
+daskpatch.pyramid(
+    image, *output, pyramid=2, chunks=8, threads=1, progress=False,
+    pacing=daskpatch.Pacing(flush=0.0),
+)
+"""
+
+
+@pytest.mark.parametrize(("copies", "level"), [(False, 1), (False, 2), (True, 0), (True, 2)])
+def test_a_pyramid_goes_on_after_a_kill(tmp_path, source, values, copies, level):
+    place, given = (tmp_path / "out.zarr", [tmp_path / "out.zarr"]) if copies else (source, [])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-c", KILLED, source, *given], env=environment)
+    first = place / ("0" if copies else "1")
+    receipts = first / ".daskpatch" / "passes" / f"level-{level}" / "receipts"
+    while process.poll() is None and not list(receipts.rglob("*0[0-9]")):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with pytest.raises(FileExistsError):
+        build(source, *given, pyramid=2, chunks=8)
+    report = build(source, *given, pyramid=2, chunks=8, resume=True)
+    assert report.skipped > 0
+    assert_pyramid(place, values, FACTORS[:2])
+    assert daskpatch.verify(place, progress=False).ok
+
+
+@pytest.mark.parametrize("copies", [False, True])
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_damaged_level_is_built_again_without_a_model(tmp_path, source, copies, level):
+    if level == 0 and not copies:
+        level = 2
+    place = tmp_path / "out.zarr" if copies else source
+    build(source, *([place] if copies else []), pyramid=2)
+    before = contents(place / "1" / "c") | contents(place / "2" / "c")
+    chunk = min(p for p in (place / str(level) / "c").rglob("*") if p.is_file())
+    chunk.write_bytes(b"")
+    assert not daskpatch.verify(place, progress=False).ok
+    assert daskpatch.verify(place, repair=True, progress=False).repaired.done >= 1
+    assert daskpatch.verify(place, progress=False).ok
+    assert contents(place / "1" / "c") | contents(place / "2" / "c") == before
+
+
+def test_the_output_of_a_run_is_completed_once_it_is_done(tmp_path, source, values):
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(
+        source, double, out, pyramid=1, patch_size=16, overlaps=4, chunks=16, block_shape=16
+    )
+    plan.run(region=np.s_[:, :16], progress=False)
+    with pytest.raises(ValueError, match="a run that is not done"):
+        build(out, pyramid=3)
+    plan.run(resume=True, progress=False)
+    build(out, pyramid=3)
+    assert_pyramid(out, values.astype("f4") * 2, FACTORS)
+    assert set(daskpatch.status(out).passes) == {"level-1", "level-2", "level-3"}
+    chunk = min(p for p in (out / "0" / "c").rglob("*") if p.is_file())
+    chunk.write_bytes(b"")
+    daskpatch.verify(out, repair=True, model=double, progress=False)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+def test_a_source_that_became_another_is_no_resume(source, values):
+    build(source, pyramid=1)
+    zarr.open_array(str(source / "s0"), mode="r+")[:] = values[::-1]
+    with pytest.raises(ValueError, match=r"source\.content"):
+        build(source, pyramid=1, resume=True)
+    with pytest.raises(ValueError, match="downsample"):
+        build(source, pyramid=1, downsample="max", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"pyramid": None}, "nothing to build"),
+        ({"pyramid": 40}, "of one voxel after"),
+        ({"factors": [(2, 2)]}, "one per axis of space"),
+        ({"factors": [2], "pyramid": 2}, "factors alone"),
+        ({"downsample": "median"}, "one of"),
+        ({"shards": 24, "chunks": 16, "pyramid": 1}, "must be whole chunks"),
+        ({"region": np.s_[:4], "pyramid": 1}, "leave region out"),
+        ({"axes": "ZYX"}, "leave axes out"),
+    ],
+)
+def test_what_cannot_be_built_is_told_before_anything_is_written(source, words, told):
+    before = contents(source)
+    with pytest.raises(ValueError, match=told):
+        build(source, **words)
+    assert contents(source) == before
+
+
+def test_what_is_there_is_never_written_over(tmp_path, source, values):
+    save(source / "1", values, chunks=(20, 70, 90))
+    before = contents(source)
+    with pytest.raises(FileExistsError, match="does not list; move it away"):
+        build(source, pyramid=1)
+    assert contents(source) == before
+    plate = zarr.create_group(str(tmp_path / "p.zarr"))
+    plate.attrs["ome"] = {"version": "0.5", "plate": {"wells": [], "rows": [], "columns": []}}
+    save(tmp_path / "p.zarr" / "raw", values, chunks=(20, 70, 90), dimension_names=list("zyx"))
+    with pytest.raises(ValueError, match="it says plate"):
+        build(tmp_path / "p.zarr" / "raw", pyramid=1)
+    zarr.create_group(str(tmp_path / "g.zarr"))
+    save(tmp_path / "g.zarr" / "raw", values, chunks=(20, 70, 90))
+    with pytest.raises(ValueError, match="space in this order"):
+        build(tmp_path / "g.zarr" / "raw", axes="YXZ", pyramid=1)
+
+
+def test_the_command_line_builds_one(source, values, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["pyramid", str(source), "--pyramid", "2", "--no-progress", "--json"])
+    assert ended.value.code == 0
+    assert json.loads(capsys.readouterr().out)["done"] > 0
+    assert_pyramid(source, values, FACTORS[:2])
+    assert Path(source / "2" / "zarr.json").exists()
