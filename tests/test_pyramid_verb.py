@@ -66,7 +66,7 @@ def test_levels_are_the_golden_ones(tmp_path, name):
     case = GOLDEN[name]
     with np.load(HERE / "pyramids.npz") as golden:
         full = golden[f"{name}.0"]
-        axes = "CZYX"[-full.ndim :]
+        axes = "TCZYX"[-full.ndim :]
         for how in case["methods"]:
             group = zarr.create_group(str(tmp_path / f"{how}.zarr"))
             group.create_array("raw", data=full, chunks=tuple(min(7, n) for n in full.shape))
@@ -231,7 +231,7 @@ def test_a_source_that_became_another_is_no_resume(source, values):
         ({"downsample": "median"}, "one of"),
         ({"shards": 24, "chunks": 16, "pyramid": 1}, "must be whole chunks"),
         ({"region": np.s_[:4], "pyramid": 1}, "leave region out"),
-        ({"axes": "ZYX"}, "leave axes out"),
+        ({"axes": "ZYX"}, "leave it out"),
     ],
 )
 def test_what_cannot_be_built_is_told_before_anything_is_written(source, words, told):

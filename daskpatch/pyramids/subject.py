@@ -198,7 +198,8 @@ def _check_done(listed: tuple[Location, ...], *, levels_listed: int) -> None:
 
 def _beside(array: Location, first: int | None, *, axes: str | None, io: str) -> Subject:
     """An array in a group, which becomes the image of which the array is level 0."""
-    group = array.parent
+    # What lies around a folder is found read-only; here it is written to.
+    group = None if array.parent is None else locate(array.parent.given)
     node = None if group is None else node_at(group)
     if group is None or node is None:
         raise ValueError(

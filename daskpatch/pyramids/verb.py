@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal, Unpack
 
 from ..deciding import Limits, LimitsWords
@@ -144,4 +143,4 @@ def _build(subject: Subject, asked: Output, limits: Limits, how: Run) -> Report:
     check_crew(passes, crew, limits, how.resources)
     if how.interruption is not None and how.interruption.is_requested:
         raise KeyboardInterrupt("Nothing was written.")
-    return carry_out(passes, replace(how), crew)
+    return carry_out(passes, how, crew)

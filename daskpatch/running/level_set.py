@@ -110,7 +110,10 @@ def level_set_of(decided: Decided) -> LevelSet:
         methods=pyramid.methods,
         dtypes=tuple(np.dtype(dtype) for dtype in recipe.dtypes),
         root=target.location,
-        placed={n: target.level_places(recipe, n) for n in range(pyramid.n_levels + 1)},
+        placed={
+            0: target.places(recipe),
+            **{n: target.level_places(recipe, n) for n in range(1, pyramid.n_levels + 1)},
+        },
         records=tuple(arrays[0] for arrays in target.places(recipe)),
         zarr_format=target.zarr_format,
         io=decided.options.limits.io,
