@@ -129,6 +129,24 @@ def test_the_images_of_a_series(tmp_path, values, version, label):
 
 
 @VERSIONS
+def test_levels_that_are_built_later(tmp_path, given, version):
+    predict(given, double, tmp_path / "out.zarr", version, pyramid=None)
+    values, told = given
+    plain = zarr.create_group(
+        str(tmp_path / "plain.zarr"), zarr_format=2 if version == "0.4" else 3
+    )
+    # Of Zarr v3 arrays have names for their axes, which 0.5 wants.
+    names = {} if version == "0.4" else {"dimension_names": list(told["axes"].lower())}
+    chunks = tuple(min(n, 64) for n in values.shape)
+    plain.create_array("raw", data=values, chunks=chunks, **names)
+    daskpatch.pyramid(tmp_path / "out.zarr", progress=False)
+    daskpatch.pyramid(tmp_path / "plain.zarr" / "raw", axes=told["axes"], progress=False)
+    for name in ("out.zarr", "plain.zarr"):
+        assert valid(tmp_path / name) == "Image"
+        assert len(zarr.open_group(str(tmp_path / name), mode="r")) > 1
+
+
+@VERSIONS
 def test_a_run_that_is_not_done(tmp_path, values, version):
     given = (values["yx"], {"axes": "YX", "chunks": 64, "block_shape": 64})
     for label, model in ((None, double), ("nuclei", labelled)):
