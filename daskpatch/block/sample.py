@@ -208,8 +208,8 @@ class Sample:
     def _count(self, found: bool, given: NDArray[Any]) -> None:
         """Count a NaN that the model made, or that integers cannot store."""
         # In floats a NaN of the input stays what it was; only those that the model made are news.
-        is_stored = all(target.values.dtype.kind == "f" for target in self.targets)
-        if found and (not is_stored or not has_nan(given)):
+        are_floats = all(target.values.dtype.kind == "f" for target in self.targets)
+        if found and (not are_floats or not has_nan(given)):
             self.tally.nan_tiles += 1
 
     @contextmanager
