@@ -22,7 +22,7 @@ JOBS: dict[str, tuple[Any, dict[bool, tuple[int, int, int]], dict[str, Any]]] = 
     ),
     "3-D U-Net": (
         UNet,
-        {False: (96, 192, 192), True: (48, 96, 96)},
+        {False: (96, 192, 192), True: (16, 48, 48)},
         {"patch_size": 64, "overlaps": 16, "align": ALIGN},
     ),
 }
