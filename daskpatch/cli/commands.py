@@ -125,21 +125,14 @@ def predict(
     **options: Any,
 ) -> None:
     """Predict SOURCE tile by tile and write OUTPUT."""
-    if scheduler is not None and (options["threads"] or workers):
-        raise click.UsageError("give --scheduler, or --threads and --workers, not both")
     if options["overwrite"] and (options["resume"] or options["part"]):
         raise click.UsageError("give --overwrite, or --resume (which --part implies), not both")
-    interruption = Interruption(grace)
-    how = daskpatch.Run(
-        interruption=interruption, **{word: options.pop(word) for word in RUN_WORDS}
-    )
-    with interruptible(interruption, grace), _client(scheduler, workers, options) as client:
+    with _how(scheduler, workers, grace, options) as how:
         planned = _plan(source, output, options)
         if not as_json:
             click.echo(repr(planned))
         # The plan's own: it may have lowered them to fit memory.
-        threads = None if client else planned.threads
-        report = planned.run(replace(how, client=client), threads=threads)
+        report = planned.run(how, threads=None if how.client else planned.threads)
     facts = {**report.to_dict(), "plan": planned.to_dict()}
     click.echo(json.dumps(facts) if as_json else str(report))
 
@@ -160,14 +153,8 @@ def pyramid(
     **options: Any,
 ) -> None:
     """Build or complete the pyramid of IMAGE, in place or in OUTPUT."""
-    if scheduler is not None and (options["threads"] or workers):
-        raise click.UsageError("give --scheduler, or --threads and --workers, not both")
-    interruption = Interruption(grace)
-    how = daskpatch.Run(
-        interruption=interruption, **{word: options.pop(word) for word in RUN_WORDS}
-    )
-    with interruptible(interruption, grace), _client(scheduler, workers, options) as client:
-        report = daskpatch.pyramid(image, output, run=replace(how, client=client), **options)
+    with _how(scheduler, workers, grace, options) as how:
+        report = daskpatch.pyramid(image, output, run=how, **options)
     click.echo(json.dumps(report.to_dict()) if as_json else str(report))
 
 
@@ -338,6 +325,21 @@ def _one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
 
 def _plan(source: str, output: str | None, options: dict[str, Any]) -> daskpatch.Plan:
     return daskpatch.plan(source, options.pop("model"), output, **options)
+
+
+@contextmanager
+def _how(
+    scheduler: str | None, workers: int | None, grace: float, options: dict[str, Any]
+) -> Iterator[daskpatch.Run]:
+    """How a run is carried out, by the options for it, which are taken out; stopped by Ctrl-C."""
+    if scheduler is not None and (options["threads"] or workers):
+        raise click.UsageError("give --scheduler, or --threads and --workers, not both")
+    interruption = Interruption(grace)
+    how = daskpatch.Run(
+        interruption=interruption, **{word: options.pop(word) for word in RUN_WORDS}
+    )
+    with interruptible(interruption, grace), _client(scheduler, workers, options) as client:
+        yield replace(how, client=client)
 
 
 @contextmanager

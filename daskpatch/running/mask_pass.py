@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -15,11 +15,12 @@ import msgspec
 import numpy as np
 
 from ..engine import Job
-from ..geometry import RegularGrid
+from ..geometry import Region, RegularGrid
 from ..image import Mask, look_at_all
-from ..receipts import Json, Receipt, Record, digest_of_bytes
+from ..receipts import Json, Receipt, Record
 from ..store import MOST_CELLS, Location, Occupancy
 from ..support import Pacing
+from .leaving import leave
 from .passes import Ends, Leavings, Pass
 from .prediction_pass import PredictionPass
 
@@ -104,6 +105,11 @@ class Boxes:
         """Of the mask that a box is of."""
         return bisect_right(self.firsts, box) - 1
 
+    def region(self, box: int) -> Region:
+        """A box, in the mask that it is of."""
+        number = self.number_of(box)
+        return self.grids[number].cell(box - self.firsts[number])
+
     def nothing(self, number: int) -> Occupancy:
         """A mask of which nothing was seen."""
         shape = self.masks[number].image.dimensions.shape
@@ -111,8 +117,7 @@ class Boxes:
 
     def __call__(self, box: int) -> Seen:
         """Read a box: what is in its cells."""
-        number = self.number_of(box)
-        region = self.grids[number].cell(box - self.firsts[number])
+        number, region = self.number_of(box), self.region(box)
         per_cell = self.nothing(number).units_per_cell
         values = self.masks[number].read(region)
         for axis, (start, stop, n) in enumerate(
@@ -143,9 +148,9 @@ class MaskJob:
     place: Location
     pacing: Pacing
 
-    def _boxes_of(self, index: int) -> Iterator[int]:
+    def _boxes_of(self, index: int) -> range:
         cell = self.grid.cell(index)
-        return iter(range(cell.start[0], cell.stop[0]))
+        return range(cell.start[0], cell.stop[0])
 
     def look(self, blocks: Iterable[int]) -> None:
         """Look at the masks of blocks; see `Watchful`."""
@@ -155,20 +160,6 @@ class MaskJob:
     def __call__(self, index: int) -> Receipt:
         begin = time.perf_counter()
         left = msgspec.msgpack.encode(list(map(self.boxes, self._boxes_of(index))))
-        Record(self.place, MaskPass.name, pacing=self.pacing).leave(index, left)
-        regions = (
-            self.boxes.grids[number].cell(box - self.boxes.firsts[number])
-            for box in self._boxes_of(index)
-            for number in [self.boxes.number_of(box)]
-        )
-        return Receipt(
-            index=index,
-            digest=digest_of_bytes(left),
-            tiles=0,
-            nan_tiles=0,
-            voxels=sum(region.n_voxels for region in regions),
-            bytes_read=0,
-            bytes_written=len(left),
-            seconds=time.perf_counter() - begin,
-            finished=time.time(),
-        )
+        record = Record(self.place, MaskPass.name, pacing=self.pacing)
+        voxels = sum(self.boxes.region(box).n_voxels for box in self._boxes_of(index))
+        return leave(record, index, left, voxels=voxels, begin=begin)

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 from ..engine import Job
 from ..geometry import RegularGrid
 from ..image import look_at_all, with_delays
-from ..receipts import Document, Json, PassDocument, Receipt, Record, RunDocument, digest_of_bytes
+from ..receipts import Document, Json, PassDocument, Receipt, Record, RunDocument
 from ..statistics import Accumulator, Boxes, conclude, encode, merge_encoded
 from ..store import Location
 from ..support import Pacing
 from ..values import Statistics
+from .leaving import leave
 from .passes import Ends, Leavings, Pass
 from .prediction_pass import NUMERICS, PredictionPass
 
@@ -123,18 +124,6 @@ class StatisticsJob:
                 continue
             for total, part in zip(known[data_idx], found, strict=True):
                 total.merge(part.state())
-        # Small, whatever the block holds, and stored by the worker: nothing of it passes the
-        # driver.
         left = encode(known)
-        Record(self.place, StatisticsPass.name, pacing=self.pacing).leave(index, left)
-        return Receipt(
-            index=index,
-            digest=digest_of_bytes(left),
-            tiles=0,
-            nan_tiles=0,
-            voxels=voxels,
-            bytes_read=0,
-            bytes_written=len(left),
-            seconds=time.perf_counter() - begin,
-            finished=time.time(),
-        )
+        record = Record(self.place, StatisticsPass.name, pacing=self.pacing)
+        return leave(record, index, left, voxels=voxels, begin=begin)

@@ -13,9 +13,10 @@ import msgspec
 from ..engine import Job
 from ..geometry import RegularGrid
 from ..image import ImageStack, look_at_all, stored_array_of, with_delays
-from ..receipts import Json, Receipt, Record, digest_of_bytes
+from ..receipts import Json, Receipt, Record
 from ..store import MOST_CELLS, Location, Occupancy, occupancy_of
 from ..support import Pacing
+from .leaving import leave
 from .passes import Ends, Leavings, Pass
 from .prediction_pass import Listed, PredictionPass
 
@@ -91,18 +92,8 @@ class ListingJob:
         # After it: what went away meanwhile would count as never stored.
         look_at_all(images)
         left = msgspec.msgpack.encode([one and one.encoded() for one in found])
-        Record(self.place, StoredPass.name, pacing=self.pacing).leave(index, left)
-        return Receipt(
-            index=index,
-            digest=digest_of_bytes(left),
-            tiles=0,
-            nan_tiles=0,
-            voxels=len(images),
-            bytes_read=0,
-            bytes_written=len(left),
-            seconds=time.perf_counter() - begin,
-            finished=time.time(),
-        )
+        record = Record(self.place, StoredPass.name, pacing=self.pacing)
+        return leave(record, index, left, voxels=len(images), begin=begin)
 
     def _listed(self, image: ImageStack) -> Occupancy | None:
         array = stored_array_of(image)
