@@ -33,7 +33,10 @@ def image(path, values, axes="zyx", version="0.5", names=(), units=UNITS, offset
                 "path": "s0",
                 "coordinateTransformations": [
                     {"type": "scale", "scale": [SCALES[axis] for axis in axes]},
-                    {"type": "translation", "translation": [offset] * len(axes)},
+                    {
+                        "type": "translation",
+                        "translation": [offset] * len(axes),
+                    },
                 ],
             }
         ],
@@ -163,6 +166,15 @@ def test_models_that_change_the_scale(tmp_path, rng, scale):
     found, factor = daskpatch.open_image(out).coordinates, float(Fraction(scale))
     assert found.scale == pytest.approx((0.65 / factor,) * 2, rel=1e-12)
     assert found.translation == pytest.approx((3 + (1 / factor - 1) / 2 * 0.65,) * 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, 0.25, 1.0, 1e30])
+def test_a_trial_tile_of_one_value_gives_a_window_with_a_width(tmp_path, value):
+    path = image(tmp_path / "in.zarr", np.full((1, 40, 36), value, "f4"), "cyx", names=["a"])
+    daskpatch.predict(path, double, tmp_path / "out.zarr", **TILES)
+    window = said(tmp_path / "out.zarr")["omero"]["channels"][0]["window"]
+    assert window["start"] == window["min"] <= 2 * value <= window["max"] == window["end"]
+    assert window["start"] < window["end"]
 
 
 def test_chosen_channels_keep_their_names(tmp_path, rng):

@@ -170,7 +170,10 @@ def window_of(dtype: np.dtype[Any], found: Range | None) -> Range | None:
         return 0.0, 1.0
     if dtype.kind in "iu":
         return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
-    return found
+    if found is None or found[0] < found[1]:
+        return found
+    # Of one value alone: napari refuses an image whose window has no width.
+    return min(found[0], 0.0), max(found[1], 1.0)
 
 
 def _axes(places: Coordinates, name: str) -> list[dict[str, str]]:
