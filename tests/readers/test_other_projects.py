@@ -84,7 +84,7 @@ def levels_by_tensorstore(out):
 def test_a_prediction_is_read_by_others(tmp_path, version, levels_by):
     names = ("DAPI", "GFP")
     source = image(tmp_path / "in.zarr", VALUES, axes="czyx", version=version, names=names)
-    daskpatch.predict(source, double, tmp_path / "out.zarr", pyramid=1, **TILES)
+    daskpatch.predict(source, double, tmp_path / "out.zarr", ome=version, pyramid=1, **TILES)
     finest, coarser = (np.asarray(level) for level in levels_by(tmp_path / "out.zarr"))
     np.testing.assert_array_equal(finest, VALUES * 2)
     cells = (VALUES * 2).reshape(2, 4, 150, 2, 40, 2).astype("f8")
