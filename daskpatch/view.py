@@ -15,7 +15,7 @@ from dask.utils import format_bytes
 from numpy.typing import NDArray
 
 from .block import Prediction, block_grid, predict_region, touching
-from .geometry import Dimensions, Region
+from .geometry import Dimensions, Region, counterparts
 from .image import drawing_of
 from .support import html_table
 
@@ -152,14 +152,15 @@ class View:
 
     def edges(self, axis: int) -> range:
         """Where blocks begin along an axis."""
-        first = self.prediction.outputs[self.data_idx][0]
-        name = self.dimensions.axes[axis]
-        if self.output and (name == "C" or name not in first.axes):
-            return range(0, self.shape[axis], self.shape[axis])
         grid = block_grid(self.prediction, self.data_idx, self.block_shape)
-        place = first.axes.index(name)
-        size = grid.cell_shape[place]
-        return range(0, grid.counts[place] * size, size)
+        outputs = self.prediction.outputs[self.data_idx]
+        first, name = outputs[0], self.dimensions.axes[axis]
+        count = grid.counts[first.axes.index(name)] if name in first.axes else 1
+        if self.output and (name == "C" or count == 1):
+            return range(0, self.shape[axis], self.shape[axis])
+        size = counterparts(outputs, grid.cell(0))[self.output].shape[axis]
+        # Of a coarse array the last block may hold no voxel.
+        return range(0, min(count * size, self.shape[axis]), size)
 
     def _crop_edges(self, axis: int, start: int, stop: int) -> Iterator[int]:
         """Where a new tile begins between `start` and `stop`."""
@@ -169,18 +170,18 @@ class View:
             if name != "C":
                 yield from range(start + 1, stop)
             return
-        signature = self.prediction.signature
+        sizing = self.prediction.sizings[self.output]
         grid = self.prediction.grids[self.data_idx]
         place = dims.spatial_axes.index(name)
         origin = dims.spatial_origin[place]
         low = [0] * dims.ndim
         high = [1] * dims.ndim
         low[place], high[place] = origin + start, origin + stop
-        region = signature.input_region(Region(tuple(low), tuple(high)))
+        region = sizing.input_region(Region(tuple(low), tuple(high)))
         for index in touching(grid, region)[place]:
             tile = [a.tile(0) for a in grid.axes]
             tile[place] = grid.axes[place].tile(index)
-            edge = signature.kept(tuple(tile)).start[place] - origin
+            edge = sizing.kept(tuple(tile)).start[place] - origin
             if start < edge < stop:
                 yield edge
 

@@ -164,11 +164,6 @@ def test_an_array_is_no_place_for_several(tmp_path, values):
         daskpatch.plan(values, stardist, array, **tiles)
 
 
-def test_arrays_of_different_sizes_are_refused(values):
-    with pytest.raises(daskpatch.ModelError, match="All must have one size"):
-        daskpatch.plan(values, lambda b: (b, b[..., ::2]), **TILES)
-
-
 @pytest.mark.parametrize("name", ["a/b", "", ".x", "zarr.json", "__x"])
 def test_names_that_no_array_can_have_are_refused(values, name):
     with pytest.raises(ValueError, match="names an array"):
@@ -239,21 +234,6 @@ def test_post_is_part_of_what_is_resumed(tmp_path, values):
 def test_what_post_must_not_do(values, post, words):
     with pytest.raises(ValueError, match=words):
         daskpatch.plan(values, votes, **TILES, post=post)
-
-
-def test_arrays_of_different_sizes_are_named_with_their_sizes(tmp_path):
-    def deep(batch):
-        return {"full": batch * 2, "half": batch[:, :, ::2, ::2]}
-
-    image = np.ones((40, 36), "f4")
-    words = {"axes": "YX", "patch_size": 16, "overlaps": 4, "progress": False}
-    with pytest.raises(
-        daskpatch.ModelError, match=r"full of \(16, 16\), half of \(8, 8\). All must"
-    ) as failure:
-        daskpatch.predict(image, deep, tmp_path / "out.zarr", **words)
-    assert len(str(failure.value)) <= 500
-    assert not (tmp_path / "out.zarr").exists()
-    daskpatch.predict(image, lambda batch: deep(batch)["half"], tmp_path / "out.zarr", **words)
 
 
 class Pair(NamedTuple):

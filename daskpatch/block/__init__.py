@@ -9,6 +9,7 @@ from .coverage import (
     count_tiles,
     needed_along,
     needed_tiles,
+    parts_of,
     reaching,
     tile_view,
     touching,

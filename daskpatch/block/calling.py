@@ -154,9 +154,8 @@ def check_results(
             f"tile it gave {_named(names)}.",
             tile,
         )
-    spatial = signature.tile_shape(batch_shape[2:])
-    for output in signature.outputs:
-        values = results[output.name]
+    for output, sizing in zip(signature.outputs, signature.sizings, strict=True):
+        values, spatial = results[output.name], sizing.tile_shape(batch_shape[2:])
         check_result(values, batch_shape, (batch_shape[0], output.channels, *spatial), specs)
         if values.dtype != np.dtype(output.dtype):
             tile = specs()

@@ -4,26 +4,49 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from numpy.typing import NDArray
 
-from ..geometry import AxisTile, AxisTiling, Region
+from ..geometry import AxisTile, AxisTiling, Region, counterparts
 from ..image import ImageStack, chunks_of
+from ..model import Sizing
 from ..patching import TileGrid
 from .recipe import Recipe
 
 Tile = tuple[AxisTile, ...]
 
 
-def needed_tiles(recipe: Recipe, data_idx: int, region: Region) -> tuple[range, ...]:
-    """Per axis, the tiles that a (Z)YX region of the output is made of."""
-    inside = recipe.signature.input_region(region)
+def needed_tiles(
+    recipe: Recipe, data_idx: int, parts: Iterable[tuple[Sizing, Region]]
+) -> tuple[range, ...]:
+    """Per axis, the tiles that (Z)YX regions of arrays are made of, each with its array's sizing.
+
+    They are of one place: all tiles between the first and the last are needed.
+    """
+    each = [_needed_tiles(recipe, data_idx, sizing, region) for sizing, region in set(parts)]
     return tuple(
-        needed_along(recipe, data_idx, axis, start, stop)
+        range(min(along.start for along in one), max(along.stop for along in one))
+        for one in zip(*each, strict=True)
+    )
+
+
+def _needed_tiles(
+    recipe: Recipe, data_idx: int, sizing: Sizing, region: Region
+) -> tuple[range, ...]:
+    inside = sizing.input_region(region)
+    return tuple(
+        needed_along(recipe, data_idx, sizing, axis, start, stop)
         for axis, (start, stop) in enumerate(zip(inside.start, inside.stop, strict=True))
     )
+
+
+def parts_of(recipe: Recipe, data_idx: int, region: Region) -> list[tuple[Sizing, Region]]:
+    """A box of the first array as (Z)YX regions of each, with their sizings."""
+    outputs = recipe.outputs[data_idx]
+    boxes = zip(recipe.sizings, outputs, counterparts(outputs, region), strict=True)
+    return [(sizing, dims.spatial_part(box)) for sizing, dims, box in boxes if box.n_voxels]
 
 
 def count_tiles(recipe: Recipe, data_idx: int) -> int:
@@ -31,15 +54,17 @@ def count_tiles(recipe: Recipe, data_idx: int) -> int:
     dims, grid = recipe.primary[data_idx], recipe.grids[data_idx]
     if not dims.is_part:
         return grid.n_tiles
-    needed = needed_tiles(recipe, data_idx, dims.spatial_part(Region.whole(dims.shape)))
+    needed = needed_tiles(recipe, data_idx, parts_of(recipe, data_idx, Region.whole(dims.shape)))
     return dims.n_samples * math.prod(map(len, needed))
 
 
-def needed_along(recipe: Recipe, data_idx: int, axis: int, start: int, stop: int) -> range:
+def needed_along(
+    recipe: Recipe, data_idx: int, sizing: Sizing, axis: int, start: int, stop: int
+) -> range:
     """The tiles that an interval of the input along one axis is predicted from."""
     tiling = recipe.grids[data_idx].axes[axis]
     if recipe.blends:
-        return reaching(tiling, start, stop, recipe.signature.margin[axis])
+        return reaching(tiling, start, stop, sizing.margin[axis])
     return tiling.touching(start, stop)
 
 

@@ -50,37 +50,39 @@ def fill_region(
     workspace: Workspace,
     tally: Tally,
 ) -> None:
-    """`predict_region` into arrays that are there already: boxes of the same samples and space."""
+    """`predict_region` into arrays that are there already: boxes of the same samples and place."""
     calls = calls_of(prediction, data_idx)
+    boxes = [box for box in boxes if box.region.n_voxels]
     dims = prediction.outputs[data_idx][boxes[0].output]
-    spatial = dims.spatial_part(boxes[0].region)
     for sample_idx, position in dims.samples_of(boxes[0].region):
         targets = [_destination(prediction, data_idx, box, position) for box in boxes]
-        Sample(
-            prediction, data_idx, sample_idx, spatial, targets, calls, workspace, tally
-        ).predict()
+        Sample(prediction, data_idx, sample_idx, targets, calls, workspace, tally).predict()
 
 
 def stitched_sample(
     prediction: Prediction, data_idx: int, sample_idx: int, region: Region
 ) -> Results:
-    """All that the model gives for a (Z)YX box of one sample, stitched, before `post`: `C(Z)YX`."""
-    results = {
-        output.name: np.empty((output.channels, *region.shape), output.dtype)
-        for output in prediction.signature.outputs
-    }
-    targets = [Destination(name, slice(None), values) for name, values in results.items()]
+    """All that the model gives for a (Z)YX box of one sample, stitched, before `post`: `C(Z)YX`.
+
+    The box is one of the input, of whole voxels of every array.
+    """
+    targets = []
+    signature = prediction.signature
+    for output, sizing in zip(signature.outputs, signature.sizings, strict=True):
+        part = sizing.output_region(region)
+        values = np.empty((output.channels, *part.shape), output.dtype)
+        targets.append(Destination(output.name, slice(None), sizing, part, values))
     # Before `post`: what it makes of a place is not what it makes of a block; nor is what is empty.
     plain = replace(prediction, post=None, emptiness=None, masks=())
     calls = calls_of(prediction, data_idx)
-    Sample(plain, data_idx, sample_idx, region, targets, calls, Workspace(), Tally()).predict()
-    return results
+    Sample(plain, data_idx, sample_idx, targets, calls, Workspace(), Tally()).predict()
+    return {to.name: to.values for to in targets}
 
 
 def predicted_tile(
     prediction: Prediction, data_idx: int, sample_idx: int, tile: Tile, region: Region
 ) -> Results:
-    """What one tile gives for a (Z)YX box of the output that it covers: `C(Z)YX`.
+    """What one tile gives for a (Z)YX box that it covers, of whole voxels of all arrays: `C(Z)YX`.
 
     Raises
     ------
@@ -94,8 +96,12 @@ def predicted_tile(
         return dict(prediction.grids[data_idx].specs_of(data_idx, sample_idx, tile))
 
     results = predicted(prediction, data_idx, given, specs)
-    place = region.slices_within(prediction.signature.given(tile))
-    return {name: values[(slice(None), *place)] for name, values in results.items()}
+
+    def part(name: str) -> tuple[slice, ...]:
+        sizing = prediction.signature.of(name)
+        return sizing.output_region(region).slices_within(sizing.given(tile))
+
+    return {name: values[(slice(None), *part(name))] for name, values in results.items()}
 
 
 def _destination(
@@ -104,5 +110,10 @@ def _destination(
     """One sample's place in a box."""
     dims = prediction.outputs[data_idx][box.output]
     values: Any = dims.canonical(box.values)
-    name = prediction.stored[box.output].name
-    return Destination(name, dims.channel_part(box.region), values[position])
+    return Destination(
+        prediction.stored[box.output].name,
+        dims.channel_part(box.region),
+        prediction.sizings[box.output],
+        dims.spatial_part(box.region),
+        values[position],
+    )

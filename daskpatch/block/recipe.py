@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from operator import sub
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Dimensions, Region, RegularGrid
+from ..geometry import Dimensions, Region, RegularGrid, Scale
 from ..image import ImageStack, Mask
-from ..model import OutputArray, Position, SharedModel, Signature
+from ..model import OutputArray, Position, SharedModel, Signature, Sizing
 from ..patching import TileGrid
 from ..store import Occupancy
 from ..values import Normalize, Statistics, ValueMap
@@ -84,19 +86,32 @@ class Recipe:
         return tuple(np.dtype(output.dtype) for output in self.stored)
 
     @property
+    def sizings(self) -> tuple[Sizing, ...]:
+        """How voxels of each stored array relate to those of its tile."""
+        return self.signature.sizings_of(len(self.stored))
+
+    @property
     def stored_itemsize(self) -> int:
-        """Bytes that a voxel takes in all arrays, per channel of the first."""
-        channels = self.stored[0].channels
-        sizes = (output.channels * np.dtype(output.dtype).itemsize for output in self.stored)
-        return -(-sum(sizes) // channels)
+        """Bytes that a voxel of the first array takes in all of them, per channel of it."""
+        return math.ceil(self.nbytes_of(self.stored, self.sizings) / self.stored[0].channels)
+
+    def nbytes_of(self, arrays: Iterable[OutputArray], sizings: Iterable[Sizing]) -> Fraction:
+        """Bytes that stand for a voxel of the first array in some arrays."""
+        finest, total = _product(self.signature.scale), Fraction(0)
+        for array, sizing in zip(arrays, sizings, strict=True):
+            nbytes = array.channels * np.dtype(array.dtype).itemsize
+            total += nbytes * _product(sizing.scale) / finest
+        return total
 
     @property
     def blends(self) -> bool:
         """Whether a voxel comes from all tiles that reach it, not from one."""
         return self.stitch != "crop"
 
-    def needed(self, data_idx: int, sample_idx: int, region: Region) -> NDArray[np.bool_] | None:
-        """Which voxels of a (Z)YX region of the result are predicted; None where all are.
+    def needed(
+        self, data_idx: int, sample_idx: int, region: Region, scale: Scale
+    ) -> NDArray[np.bool_] | None:
+        """Which voxels of a (Z)YX region of a result of a scale are predicted; None where all are.
 
         Raises
         ------
@@ -105,7 +120,7 @@ class Recipe:
         """
         if not self.masks:
             return None
-        found = self.masks[data_idx].needed(sample_idx, region, self.signature.scale)
+        found = self.masks[data_idx].needed(sample_idx, region, scale)
         return None if found.all() else found
 
     def covered(self, data_idx: int) -> tuple[int, ...]:
@@ -113,7 +128,8 @@ class Recipe:
         dims, image = self.primary[data_idx], self.images[data_idx]
         if not dims.is_part:
             return (image.data_shape[0], *image.data_shape[2:])
-        inside = self.signature.input_region(dims.spatial_part(Region.whole(dims.shape)))
+        part = dims.spatial_part(Region.whole(dims.shape))
+        inside = self.signature.finest.input_region(part)
         return (dims.n_samples, *inside.shape)
 
     def prediction(self, statistics: Sequence[Statistics] | None = None) -> Prediction:
@@ -163,6 +179,10 @@ class Prediction(Recipe):
             )
 
 
+def _product(scale: Scale) -> Fraction:
+    return math.prod(scale, start=Fraction(1))
+
+
 def block_grids(recipe: Recipe, block_shape: tuple[int, ...]) -> tuple[RegularGrid, ...]:
     """The blocks of every image of a series."""
     return tuple(
@@ -177,7 +197,7 @@ def block_grid(recipe: Recipe, data_idx: int, block_shape: tuple[int, ...]) -> R
     come out of a tile that is computed there anyway.
     """
     dims, grid = recipe.outputs[data_idx][0], recipe.grids[data_idx]
-    last = map(sub, kept_of_last(recipe.signature, grid), dims.spatial_origin)
+    last = map(sub, kept_of_last(recipe.signature.finest, grid), dims.spatial_origin)
     starts = dims.spread(-1, -1, tuple(last))
     merge = tuple(
         # The end of the last tile would be a block of its own, for which the whole tile is
@@ -188,7 +208,7 @@ def block_grid(recipe: Recipe, data_idx: int, block_shape: tuple[int, ...]) -> R
     return RegularGrid(dims.shape, block_shape, merge)
 
 
-def kept_of_last(signature: Signature, grid: TileGrid) -> tuple[int, ...]:
+def kept_of_last(sizing: Sizing, grid: TileGrid) -> tuple[int, ...]:
     """Where the crop of the last tile lands along each spatial axis."""
     tile = tuple(axis.tile(axis.n_tiles - 1) for axis in grid.axes)
-    return signature.kept(tile).start
+    return sizing.kept(tile).start

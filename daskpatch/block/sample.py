@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AxisTile, Region
-from ..model import Results, load
+from ..model import Results, Sizing, load
 from ..store import noticing
 from ..support import unmasked
 from ..values import has_nan
@@ -49,6 +49,9 @@ from .posting import apply_post, store_post
 from .recipe import Prediction
 from .stitching import Blend, Crop, Destination, Stitcher
 from .workspace import BatchLimit, Tally, Workspace
+
+Needed = dict[tuple[Sizing, Region], NDArray[np.bool_] | None]
+"""Of regions, with their arrays' sizings, the voxels that are needed; None for all."""
 
 
 def calls_of(prediction: Prediction, data_idx: int) -> Calls:
@@ -90,34 +93,39 @@ def predicted(
 
 @dataclass(frozen=True)
 class Sample:
-    """A (Z)YX region of one sample of one image, while it is predicted."""
+    """(Z)YX regions of one sample of one image, of one place, while they are predicted."""
 
     prediction: Prediction
     data_idx: int
     sample_idx: int
-    region: Region
     targets: Sequence[Destination]
     calls: Calls
     workspace: Workspace
     tally: Tally
 
     def predict(self) -> None:
-        needed = self.prediction.needed(self.data_idx, self.sample_idx, self.region)
-        if needed is None or needed.any():
+        places = {(to.sizing, to.region) for to in self.targets}
+        needed = {place: self._needed(*place) for place in places}
+        if any(each is None or each.any() for each in needed.values()):
             self._predict(needed)
         else:
             self.tally.empty = OUTSIDE
-        if needed is not None:
-            for target in self.targets:
-                target.values[:, ~needed] = self.prediction.fill
+        for to in self.targets:
+            inside = needed[to.sizing, to.region]
+            if inside is not None:
+                to.values[:, ~inside] = self.prediction.fill
 
-    def _predict(self, needed: NDArray[np.bool_] | None) -> None:
-        """Predict the region, or of its tiles those that touch what is needed."""
+    def _needed(self, sizing: Sizing, region: Region) -> NDArray[np.bool_] | None:
+        """Which voxels of a region are predicted; None where all are."""
+        return self.prediction.needed(self.data_idx, self.sample_idx, region, sizing.scale)
+
+    def _predict(self, needed: Needed) -> None:
+        """Predict the regions, or of their tiles those that touch what is needed."""
         prediction = self.prediction
         grid = prediction.grids[self.data_idx]
-        ranges = needed_tiles(prediction, self.data_idx, self.region)
+        ranges = needed_tiles(prediction, self.data_idx, needed)
         positions: Iterable[tuple[int, ...]] = product(*ranges)
-        if needed is not None:
+        if any(each is not None for each in needed.values()):
             positions = [at for at in positions if self._touches(grid.tiles(at), needed)]
             ranges = tuple(
                 range(min(along), max(along) + 1) for along in zip(*positions, strict=True)
@@ -136,12 +144,15 @@ class Sample:
                 self._add(group, [tile_view(patch, box, tile) for tile in group], stitcher)
                 self.tally.tiles += len(group)
 
-    def _touches(self, tile: Iterable[AxisTile], needed: NDArray[np.bool_]) -> bool:
+    def _touches(self, tile: Iterable[AxisTile], needed: Needed) -> bool:
         """Whether something of a region that is needed comes from a tile."""
-        signature, whole = self.prediction.signature, tuple(tile)
-        gives = signature.given(whole) if self.prediction.blends else signature.kept(whole)
-        part = gives.intersection(self.region)
-        return part is not None and bool(needed[part.slices_within(self.region)].any())
+        whole = tuple(tile)
+        for (sizing, region), inside in needed.items():
+            gives = sizing.given(whole) if self.prediction.blends else sizing.kept(whole)
+            part = gives.intersection(region)
+            if part is not None and (inside is None or inside[part.slices_within(region)].any()):
+                return True
+        return False
 
     def _read(self, box: Region) -> NDArray[Any] | np.generic:
         """The voxels of a box; where it is empty, the value that it is full of."""
@@ -221,14 +232,17 @@ class Sample:
             stitcher.finish()
             return
         outputs = self.prediction.signature.outputs
+        first = self.targets[0]  # all are of one size: plans see to it
         with ExitStack() as lent:
             whole = [
                 Destination(
                     output.name,
                     slice(None),
+                    first.sizing,
+                    first.region,
                     lent.enter_context(
                         self.workspace.buffers.lend(
-                            (output.channels, *self.region.shape), np.dtype(output.dtype)
+                            (output.channels, *first.region.shape), np.dtype(output.dtype)
                         )
                     ),
                 )
@@ -240,15 +254,15 @@ class Sample:
             yield stitcher
             stitcher.finish()
             stitched = {to.name: to.values for to in whole}
-            made = apply_post(load(self.prediction.post), stitched, self.region.shape)
+            made = apply_post(load(self.prediction.post), stitched, first.region.shape)
             store_post(made, self.prediction.made, self.targets)
 
     def _stitcher(self, destinations: Sequence[Destination]) -> Stitcher:
         prediction = self.prediction
         if not prediction.blends:
-            return Crop(prediction.signature, self.region, destinations)
+            return Crop(destinations)
         step = prediction.grids[self.data_idx].step
-        return Blend(prediction.signature, self.region, destinations, prediction.stitch, step)
+        return Blend(destinations, prediction.stitch, step)
 
     def _specs(self, tile: Tile) -> dict[str, Any]:
         grid = self.prediction.grids[self.data_idx]

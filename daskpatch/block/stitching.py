@@ -10,17 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Region
-from ..model import Results, Signature
+from ..model import Results, Sizing
 from ..values import has_nan, store_values, weights
 from .coverage import Tile
+
+Slices = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where one array of the results goes: some of its channels, a `C(Z)YX` array of the region."""
+    """Where one array of the results goes: some of its channels, `C(Z)YX` values of a region."""
 
     name: str
     channels: slice
+    sizing: Sizing
+    region: Region
     values: NDArray[Any]
 
 
@@ -38,17 +42,17 @@ class Stitcher(Protocol):
 class Crop:
     """Each voxel from the one tile that keeps it."""
 
-    signature: Signature
-    region: Region
     destinations: Sequence[Destination]
 
     def add(self, tile: Tile, results: Results) -> bool:
-        part = _shared(self.signature.kept(tile), self.region)
-        source = part.slices_within(self.signature.given(tile))
-        place = part.slices_within(self.region)
         found = False
         for to in self.destinations:
+            part = to.sizing.kept(tile).intersection(to.region)
+            if part is None:
+                continue
+            source = part.slices_within(to.sizing.given(tile))
             crop = results[to.name][to.channels][(slice(None), *source)]
+            place = part.slices_within(to.region)
             found |= store_values(to.values[(slice(None), *place)], crop)
         return found
 
@@ -60,26 +64,26 @@ class Crop:
 class Blend:
     """Each voxel from all tiles whose results cover it, weighted; sums are in float64."""
 
-    signature: Signature
-    region: Region
     destinations: Sequence[Destination]
     stitch: str
     step: tuple[int, ...]
     _sums: list[NDArray[np.float64]] = field(init=False)
-    _weight: NDArray[np.float64] = field(init=False)
+    _weights: dict[tuple[Sizing, Region], NDArray[np.float64]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._sums = [np.zeros(to.values.shape) for to in self.destinations]
-        self._weight = np.zeros(self.region.shape)
+        # Arrays of one size share theirs.
+        places = {(to.sizing, to.region) for to in self.destinations}
+        self._weights = {(sizing, region): np.zeros(region.shape) for sizing, region in places}
 
     def add(self, tile: Tile, results: Results) -> bool:
-        given = self.signature.given(tile)
-        part = _shared(given, self.region)
-        source, place = part.slices_within(given), part.slices_within(self.region)
-        table = weights(self.stitch, given.shape, self.signature.overlap(tile, self.step))[source]
-        self._weight[place] += table
+        tables = {place: self._weigh(tile, *place) for place in self._weights}
         found = False
         for to, total in zip(self.destinations, self._sums, strict=True):
+            weighed = tables[to.sizing, to.region]
+            if weighed is None:
+                continue
+            source, place, table = weighed
             for channel, values in enumerate(results[to.name][to.channels]):
                 used = values[source]
                 # Channel by channel: the product of all of them at once would be a block more of
@@ -88,12 +92,25 @@ class Blend:
                 found |= has_nan(used)
         return found
 
+    def _weigh(
+        self, tile: Tile, sizing: Sizing, region: Region
+    ) -> tuple[Slices, Slices, NDArray[np.float32]] | None:
+        """Add a tile's weights; what of its result is used, where that lies, and its weights.
+
+        None where nothing of it lies in the region.
+        """
+        given = sizing.given(tile)
+        part = given.intersection(region)
+        if part is None:
+            return None
+        source, place = part.slices_within(given), part.slices_within(region)
+        table = weights(self.stitch, given.shape, sizing.overlap(tile, self.step))[source]
+        self._weights[sizing, region][place] += table
+        return source, place, table
+
     def finish(self) -> None:
         for to, total in zip(self.destinations, self._sums, strict=True):
+            weight = self._weights[to.sizing, to.region]
             # Where no tile is needed, as a mask says, there is no weight.
-            np.divide(total, self._weight, out=total, where=self._weight != 0)
+            np.divide(total, weight, out=total, where=weight != 0)
             store_values(to.values, total)
-
-
-def _shared(a: Region, b: Region) -> Region:
-    return Region(tuple(map(max, a.start, b.start)), tuple(map(min, a.stop, b.stop)))

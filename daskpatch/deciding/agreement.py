@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ..geometry import AxisTile, Dimensions, representatives
-from ..model import Model, OutputArray, Signature, as_augment
+from ..model import Model, OutputArray, Signature, Sizing, as_augment
 from ..output import Layout, Output
 from ..patching import TileGrid
 from ..support import counted
@@ -38,25 +39,23 @@ def check_values(model: Model, normalize: Normalize, n_channels: int) -> None:
         )
 
 
-def check_positions(model: Model, signature: Signature) -> None:
-    """Refuse positions in which results would not lie where they belong.
+def check_positions(model: Model, sizing: Sizing) -> None:
+    """Refuse positions in which a result would not lie where it belongs.
 
     Raises
     ------
     ValueError
         If flips or turns don't map margins and scales onto themselves.
     """
-    margin, augment = signature.margin, model.augment or ()
+    margin, augment = sizing.margin, model.augment or ()
     if augment and any(abs(before - behind) > 1 for before, behind in margin):
         raise ValueError(
             f"augment turns tiles around, and the margin {margin} is not the same on both "
             "sides; leave augment= out."
         )
-    if "rot90" in augment and (
-        signature.scale[-1] != signature.scale[-2] or margin[-1] != margin[-2]
-    ):
+    if "rot90" in augment and (sizing.scale[-1] != sizing.scale[-2] or margin[-1] != margin[-2]):
         raise ValueError(
-            f"augment turns Y into X, which have scales {signature.scale[-2:]} and margins "
+            f"augment turns Y into X, which have scales {sizing.scale[-2:]} and margins "
             f"{margin[-2:]}; needed are the same. Give augment='flips', or none."
         )
 
@@ -89,10 +88,10 @@ def check_geometry(signature: Signature, grids: Sequence[TileGrid]) -> None:
     ValueError
         At the first one.
     """
-    for grid in grids:
+    for sizing, grid in product(dict.fromkeys(signature.sizings), grids):
         for axis, tiling in enumerate(grid.axes):
             for tile in representatives(tiling):
-                _check_tile(signature, axis, tile, tiling.size)
+                _check_tile(sizing, axis, tile, tiling.size)
 
 
 def check_averaged(
@@ -155,8 +154,8 @@ def check_channels(dims: Dimensions, layout: Layout) -> None:
         )
 
 
-def _check_tile(signature: Signature, axis: int, tile: AxisTile, size: int) -> None:
-    scale, (before, behind) = signature.scale[axis], signature.margin[axis]
+def _check_tile(sizing: Sizing, axis: int, tile: AxisTile, size: int) -> None:
+    scale, (before, behind) = sizing.scale[axis], sizing.margin[axis]
     first, end = tile.start + before, tile.start + tile.size - behind
     if tile.keep_start < first or tile.keep_stop > end:
         raise ValueError(

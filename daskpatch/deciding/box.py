@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..geometry import Dimensions, ranges_of
 from ..image import ImageStack, dimensions_of
-from ..model import Signature
+from ..model import Sizing
 from ..output import Output
 from ..support import shown
 
@@ -39,9 +39,7 @@ def with_plain_box(output: Output, images: Sequence[ImageStack]) -> Output:
     return replace(output, box=tuple(slice(each.start, each.stop) for each in ranges))
 
 
-def part_of(
-    made: Dimensions, output: Output, source: Dimensions, signature: Signature
-) -> Dimensions:
+def part_of(made: Dimensions, output: Output, source: Dimensions, sizing: Sizing) -> Dimensions:
     """What is written of an array of results, whose box is plain.
 
     Raises
@@ -54,12 +52,12 @@ def part_of(
     box: dict[str, slice] = dict(zip(source.axes, output.box, strict=True))  # type: ignore[arg-type]
     box.pop("C", None)  # which is whole
     spatial = [box[axis] for axis in made.spatial_axes]
-    start = signature.output_shape(tuple(each.start for each in spatial))
-    stop = signature.output_shape(tuple(each.stop for each in spatial))
+    start = sizing.output_shape(tuple(each.start for each in spatial))
+    stop = sizing.output_shape(tuple(each.stop for each in spatial))
     if not all(a < b for a, b in zip(start, stop, strict=True)):
         raise ValueError(
             f"box is {shown(output.box)}, which holds no voxel of the result: along its axes of "
-            f"space it has {', '.join(map(str, signature.scale))} for one of the source. Give a "
+            f"space it has {', '.join(map(str, sizing.scale))} for one of the source. Give a "
             "larger one."
         )
     ranges = {axis: range(each.start, each.stop) for axis, each in box.items()}

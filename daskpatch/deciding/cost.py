@@ -92,7 +92,8 @@ def _along_axis(
     blocks = block_grid(recipe, data_idx, block_shape)
     place = dims.axes.index(dims.spatial_axes[axis])
     count = blocks.counts[place]
-    scale = recipe.signature.scale[axis]
+    finest = recipe.signature.finest
+    scale = finest.scale[axis]
     computed = read = 0.0
     # After so many blocks the places of tiles and chunks in a block come again.
     block = blocks.cell_shape[place]
@@ -101,7 +102,7 @@ def _along_axis(
         first, end = (n + dims.spatial_origin[axis] for n in blocks.along(place, index))
         start = first * scale.denominator // scale.numerator
         stop = (end - 1) * scale.denominator // scale.numerator + 1
-        indices = needed_along(recipe, data_idx, axis, start, stop)
+        indices = needed_along(recipe, data_idx, finest, axis, start, stop)
         voxels, extent = _tiles_of(tiling, indices)
         computed += weight * voxels
         read += weight * _decoded(extent, chunk, tiling.size)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..block import Recipe
-from ..geometry import Dimensions
+from ..geometry import Dimensions, whole_voxels
 from ..image import ImageStack, back_end_of, dimensions_of, with_io
-from ..model import OutputArray, Signature
+from ..model import OutputArray, Signature, Sizing
 from ..output import (
     BlockBudget,
     DTypes,
@@ -148,7 +148,9 @@ def decide_anew(
 
 def _filled(options: PlanOptions, signature: Signature) -> PlanOptions:
     """Options with what the trial found, where that matters to a later run."""
-    scale, margin = (None, None) if signature.keeps_size else (signature.scale, signature.margin)
+    # Of arrays of different sizes neither option could tell: a later run looks again.
+    is_told = signature.is_of_one_size and not signature.keeps_size
+    scale, margin = (signature.scale, signature.margin) if is_told else (None, None)
     if (options.model.scale, options.model.margin) == (scale, margin):
         return options
     return replace(options, model=replace(options.model, scale=scale, margin=margin))
@@ -231,13 +233,14 @@ def _outputs(
 ) -> tuple[tuple[Dimensions, ...], ...]:
     """Per image, the dimensions of each array that is stored: of the box, where one is given."""
 
-    def of(image: ImageStack, array: OutputArray) -> Dimensions:
-        size = signature.output_shape(tuple(image.data_shape[2:]))
+    def of(image: ImageStack, array: OutputArray, sizing: Sizing) -> Dimensions:
+        size = sizing.output_shape(tuple(image.data_shape[2:]))
         source = dimensions_of(image)
-        made = source.predicted(array.channels, size)
-        return part_of(as_stored(made, output, images, target), output, source, signature)
+        made = source.predicted(array.channels, size, sizing.scale)
+        return part_of(as_stored(made, output, images, target), output, source, sizing)
 
-    return tuple(tuple(of(image, array) for array in stored) for image in images)
+    each = list(zip(stored, signature.sizings_of(len(stored)), strict=True))
+    return tuple(tuple(of(image, *one) for one in each) for image in images)
 
 
 def _statistics_bytes(recipe: Recipe, limit: int, threads: int) -> int:
@@ -307,6 +310,7 @@ def _layout(recipe: Recipe, target: Target | None, output: Output, budget: Block
         shards=shards,
         block_shape=output.block_shape,
         budget=budget,
+        whole=whole_voxels(recipe.outputs[0]),
     )
     if len(recipe.stored) > 1 and "C" in dims.axes:
         check_channels(dims, layout)
@@ -320,7 +324,7 @@ def _budget(
     largest = max(image.data_dtype.itemsize for image in recipe.images)
     scale = float(math.prod(recipe.signature.scale))
     channels = recipe.stored[0].channels
-    stored = 2.0 * recipe.stored_itemsize + stitched_bytes(recipe) / channels
+    stored = 2.0 * recipe.stored_itemsize + float(stitched_bytes(recipe) / channels)
     return BlockBudget(
         seconds_per_voxel=trial.seconds / math.prod(trial.tile_shape) / scale / channels,
         bytes_per_voxel=stored + largest / scale,
@@ -337,8 +341,8 @@ def _shared(recipe: Recipe) -> tuple[int, ...]:
         return (0,) * len(recipe.signature.scale)
     grid = recipe.grids[len(recipe.grids) // 2]
     middle = tuple(grid.tiles([n // 2 for n in grid.counts]))
-    overlap = recipe.signature.overlap(middle, grid.step)
-    step = recipe.signature.output_shape(grid.step)
+    overlap = recipe.signature.finest.overlap(middle, grid.step)
+    step = recipe.signature.finest.output_shape(grid.step)
     return tuple(-(-o // s) * s for o, s in zip(overlap, step, strict=True))
 
 
@@ -350,7 +354,7 @@ def _largest(outputs: tuple[Dimensions, ...]) -> Dimensions:
 
 def _steps(recipe: Recipe) -> tuple[int, ...]:
     """Distance of neighbouring crops in the output, per spatial axis."""
-    steps = (recipe.signature.output_shape(grid.step) for grid in recipe.grids)
+    steps = (recipe.signature.finest.output_shape(grid.step) for grid in recipe.grids)
     return tuple(map(max, zip(*steps, strict=True)))
 
 

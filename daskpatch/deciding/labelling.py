@@ -8,8 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..geometry import AxisTile, Region
-from ..model import Results, Signature
+from ..geometry import AxisTile
+from ..model import Results, Signature, Sizing
 from ..values import are_renumbered
 from .trial_tile import TrialTile
 
@@ -27,18 +27,16 @@ def warn_of_labels(
         return
     here = tile.tiles
     for there in _neighbours(tile):
-        shared = signature.given(here).intersection(signature.given(there))
-        if shared is None:
-            continue
         # Copied: a model may give the same arrays each time.
-        ours = {name: _cut(v, signature, here, shared).copy() for name, v in results.items()}
+        ours = {name: values.copy() for name, values in results.items()}
         try:
             theirs = predict(there)
         except Exception:  # noqa: BLE001 (this is advice: a run sets a block aside that fails)
             continue
         if any(
-            name in theirs and are_renumbered(values, _cut(theirs[name], signature, there, shared))
+            _are_renumbered(values, theirs[name], signature.of(name), here, there)
             for name, values in ours.items()
+            if name in theirs
         ):
             warnings.warn(
                 "The model numbers the objects of each tile by itself: two overlapping tiles agree "
@@ -50,10 +48,18 @@ def warn_of_labels(
             return
 
 
-def _cut(values: NDArray[Any], signature: Signature, tile: Tile, region: Region) -> NDArray[Any]:
-    """A (Z)YX region of what a tile gave, `C(Z)YX`."""
-    cut: NDArray[Any] = values[0][(slice(None), *region.slices_within(signature.given(tile)))]
-    return cut
+def _are_renumbered(
+    ours: NDArray[Any], theirs: NDArray[Any], sizing: Sizing, here: Tile, there: Tile
+) -> bool:
+    """Whether two tiles show the same objects under other ids where both see them."""
+    shared = sizing.given(here).intersection(sizing.given(there))
+    if shared is None:
+        return False
+    one, other = (
+        values[0][(slice(None), *shared.slices_within(sizing.given(tile)))]
+        for values, tile in ((ours, here), (theirs, there))
+    )
+    return are_renumbered(one, other)
 
 
 def _neighbours(tile: TrialTile) -> list[Tile]:

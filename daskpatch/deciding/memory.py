@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -118,8 +119,7 @@ def _per_thread(
         in_flight = bytes_decoded(image, box)
     # A back end encodes whole units, also where they reach beyond the image.
     written = math.prod(map(max, largest, layout.write_unit)) + math.prod(largest)
-    results = _bytes_per_voxel(signature.outputs)
-    result = results * math.prod(signature.tile_shape(tile))
+    result = signature.nbytes(tile)
     batch = math.prod(tile) * channels * recipe.input_dtype.itemsize
     if len(recipe.positions) > 1:
         batch, result = 2 * batch, 3 * result  # turned, and turned back, and their sums
@@ -128,7 +128,7 @@ def _per_thread(
         box.n_voxels * channels * itemsize + _mask_bytes(recipe, data_idx, largest),
         recipe.batch_size * (batch + result),
         written * recipe.stored_itemsize
-        + math.prod(dims.spatial_entries(largest)) * stitched_bytes(recipe),
+        + math.ceil(math.prod(dims.spatial_entries(largest)) * stitched_bytes(recipe)),
     )
 
 
@@ -144,22 +144,21 @@ def _stand_in_bytes(recipe: Recipe) -> int:
     """What is kept of results for tiles in which nothing is, and of what is stored where."""
     if recipe.emptiness is None:
         return 0
-    tile = max(math.prod(recipe.signature.tile_shape(_largest_tile(g))) for g in recipe.grids)
-    return KEPT * tile * _bytes_per_voxel(recipe.signature.outputs) + MOST_CELLS
+    tiles = map(_largest_tile, recipe.grids)
+    return KEPT * max(map(recipe.signature.nbytes, tiles)) + MOST_CELLS
 
 
-def _bytes_per_voxel(outputs: Iterable[OutputArray]) -> int:
-    return sum(output.channels * np.dtype(output.dtype).itemsize for output in outputs)
-
-
-def stitched_bytes(recipe: Recipe) -> int:
+def stitched_bytes(recipe: Recipe) -> Fraction:
     """Bytes per voxel of a block that hold what is not stored as it comes from the model."""
-    outputs = recipe.signature.outputs
-    held = 0
+    signature, held = recipe.signature, Fraction(0)
     if recipe.blends:  # sums and weights in float64
-        held += 8 * (1 + sum(output.channels for output in outputs))
+        sums = [OutputArray(output.channels, "f8") for output in signature.outputs]
+        sizes = dict.fromkeys(signature.sizings)
+        held += recipe.nbytes_of(sums, signature.sizings)
+        held += recipe.nbytes_of([OutputArray(1, "f8")] * len(sizes), sizes)
     if recipe.post is not None:
-        held += _bytes_per_voxel(outputs) + _bytes_per_voxel(recipe.stored)
+        held += recipe.nbytes_of(signature.outputs, signature.sizings)
+        held += recipe.nbytes_of(recipe.stored, recipe.sizings)
     return held
 
 
@@ -214,7 +213,8 @@ def block_box(recipe: Recipe, data_idx: int, block: tuple[int, ...]) -> Region:
         begin = begin if begin + length <= size else 0
         start.append(origin + begin)
         stop.append(origin + min(begin + length, size))
-    return bounding_box(grid, needed_tiles(recipe, data_idx, Region(tuple(start), tuple(stop))))
+    part = [(recipe.signature.finest, Region(tuple(start), tuple(stop)))]
+    return bounding_box(grid, needed_tiles(recipe, data_idx, part))
 
 
 def _largest_tile(grid: TileGrid) -> tuple[int, ...]:

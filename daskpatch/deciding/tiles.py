@@ -309,18 +309,29 @@ class Tiles(Options):
             return self.bound(data_shapes)
         n_axes = len(signature.scale)
         align = as_sizes("align", 1 if self.align is None else self.align, n_axes, least=1)
-        cells = tuple(
-            math.lcm(a, s.denominator) for a, s in zip(align, signature.scale, strict=True)
-        )
+        cells = tuple(map(math.lcm, align, signature.cells))
+        margin = signature.margins
         try:
             on_cells = replace(self, align=cells)
-            return on_cells.bound(data_shapes, margin=signature.margin, blends=blends)
+            return on_cells.bound(data_shapes, margin=margin, blends=blends)
         except ValueError as error:
-            scale = ", ".join(map(str, signature.scale))
             raise ValueError(
-                f"The model gives {scale} voxels per voxel of its tile, less a margin of "
-                f"{signature.margin}, so tiles lie on multiples of {cells}. {error}"
+                f"The model gives {said_of_sizes(signature)}, so tiles lie on multiples of "
+                f"{cells}. {error}"
             ) from error
+
+
+def said_of_sizes(signature: Signature) -> str:
+    """How large a model's arrays are, in words.
+
+    >>> from daskpatch.model import OutputArray, Sizing
+    >>> said_of_sizes(Signature((OutputArray(1, "float32"),), (Sizing.same(2),)))
+    '1, 1 voxels per voxel of its tile, less a margin of ((0, 0), (0, 0))'
+    """
+    each = dict.fromkeys(signature.sizings)
+    scales = " and ".join(", ".join(map(str, sizing.scale)) for sizing in each)
+    margins = " and ".join(str(margin) for margin in dict.fromkeys(s.margin for s in each))
+    return f"{scales} voxels per voxel of its tile, less a margin of {margins}"
 
 
 _PLAIN: dict[str, int | None] = {"patch_size": None, "overlaps": 0, "align": 1, "min_size": 1}

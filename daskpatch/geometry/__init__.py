@@ -10,7 +10,15 @@ from .axis import (
     representatives,
 )
 from .coordinates import Coordinates
-from .dimensions import Dimensions, check_axes, check_count, counterparts, example_axes
+from .dimensions import (
+    Dimensions,
+    check_axes,
+    check_count,
+    counterparts,
+    differing_scales,
+    example_axes,
+    whole_voxels,
+)
 from .levels import (
     Factors,
     FactorsLike,

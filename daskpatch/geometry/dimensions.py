@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import product
 from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .per_axis import Scale
 from .region import Region, unravel
 
 _CANONICAL = "STCZYX"
@@ -25,7 +27,8 @@ class Dimensions:
     """Axes and shape of an array whose spatial axes are (Z)YX.
 
     Of a part of another array `origin` is where it begins in it, and `whole` that one's shape;
-    samples and places in space are counted in the whole.
+    samples and places in space are counted in the whole. Of a result `scale` is how many voxels it
+    has per voxel of the source, along (Z)YX; empty for one.
 
     >>> dims = Dimensions("TYXC", (5, 64, 48, 3), ndim=2)
     >>> dims.data_shape
@@ -39,6 +42,7 @@ class Dimensions:
     ndim: int
     origin: tuple[int, ...] = ()
     whole: tuple[int, ...] = ()
+    scale: Scale = ()
 
     def part(self, ranges: Mapping[str, range]) -> Dimensions:
         """Those of a part of the array, by axis; axes that are not named are whole."""
@@ -52,7 +56,7 @@ class Dimensions:
 
     def coarser(self, shape: tuple[int, ...]) -> Dimensions:
         """Those of a level of the array, which is counted from its own corner."""
-        return Dimensions(self.axes, shape, self.ndim)
+        return Dimensions(self.axes, shape, self.ndim, scale=self.scale)
 
     @property
     def is_part(self) -> bool:
@@ -141,21 +145,43 @@ class Dimensions:
         return slice(region.start[axis], region.stop[axis])
 
     def counterpart(self, other: Dimensions, region: Region) -> Region:
-        """The box, for all channels, of an array that differs from another in channels only.
+        """The box, for all channels, of an array that differs from another in channels and scale.
+
+        The box begins on a voxel of either, and ends on one or at the array's end.
 
         >>> one, many = Dimensions("YX", (8, 8), 2), Dimensions("CYX", (3, 8, 8), 2)
         >>> many.counterpart(one, Region((0, 4), (4, 8)))
         Region(start=(0, 0, 4), stop=(3, 4, 8))
+        >>> half = Dimensions("YX", (5, 5), 2, scale=(Fraction(1, 2),) * 2)
+        >>> half.counterpart(Dimensions("YX", (9, 9), 2), Region((0, 4), (4, 9)))
+        Region(start=(0, 2), stop=(2, 5))
         """
-        start = dict(zip(other.axes, region.start, strict=True)) | {"C": 0}
-        stop = dict(zip(other.axes, region.stop, strict=True)) | {"C": self.n_channels}
+        ratios = dict(zip(self.spatial_axes, self.ratios_to(other), strict=True))
+        start, stop = {"C": 0}, {"C": self.n_channels}
+        sizes = dict(zip(self.axes, self.shape, strict=True))
+        of_other = zip(other.axes, region.start, region.stop, other.shape, strict=True)
+        for axis, a, b, end in of_other:
+            if axis != "C":
+                size, ratio = sizes[axis], ratios.get(axis, Fraction(1))
+                start[axis] = min(int(a * ratio), size)
+                stop[axis] = size if b == end else min(int(b * ratio), size)
         return Region(tuple(start[a] for a in self.axes), tuple(stop[a] for a in self.axes))
+
+    def ratios_to(self, other: Dimensions) -> Scale:
+        """Voxels per voxel of another array of the same source, along (Z)YX."""
+        one = (Fraction(1),) * self.ndim
+        return tuple(
+            mine / theirs
+            for mine, theirs in zip(self.scale or one, other.scale or one, strict=True)
+        )
 
     def spatial_entries(self, values: tuple[int, ...]) -> tuple[int, ...]:
         """The entries of the spatial axes, (Z)YX, of numbers given per axis of the array."""
         return self._select(values, self.spatial_axes)
 
-    def predicted(self, channels: int, spatial_shape: tuple[int, ...]) -> Dimensions:
+    def predicted(
+        self, channels: int, spatial_shape: tuple[int, ...], scale: Scale = ()
+    ) -> Dimensions:
         """The dimensions of a prediction: every axis keeps its place.
 
         C is added before the first spatial axis if there was none and the model gives more
@@ -168,7 +194,7 @@ class Dimensions:
             axes = axes[:place] + "C" + axes[place:]
         sizes = dict(zip(self.axes, self.shape, strict=True)) | {"C": channels}
         sizes |= dict(zip(self.spatial_axes, spatial_shape, strict=True))
-        return Dimensions(axes, tuple(sizes[a] for a in axes), self.ndim)
+        return Dimensions(axes, tuple(sizes[a] for a in axes), self.ndim, scale=scale)
 
     def _in_whole(self, place: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(map(add, self.origin, place)) if self.origin else place
@@ -181,7 +207,7 @@ class Dimensions:
 
 
 def counterparts(outputs: Sequence[Dimensions], region: Region) -> list[Region]:
-    """A box of the first of several arrays that differ in channels, and what it is in each.
+    """A box of the first of several arrays of one source, and what it is in each.
 
     >>> one, many = Dimensions("CYX", (2, 8, 8), 2), Dimensions("CYX", (3, 8, 8), 2)
     >>> [box.shape for box in counterparts([one, many], Region((0, 0, 4), (1, 4, 8)))]
@@ -189,6 +215,30 @@ def counterparts(outputs: Sequence[Dimensions], region: Region) -> list[Region]:
     """
     first, *others = outputs
     return [region, *(dims.counterpart(first, region) for dims in others)]
+
+
+def differing_scales(outputs: Sequence[Dimensions]) -> list[tuple[str, ...]]:
+    """The scale of each of several arrays, as texts; empty where all have the same.
+
+    >>> half = Dimensions("YX", (5, 5), 2, scale=(Fraction(1, 2),) * 2)
+    >>> differing_scales([Dimensions("YX", (9, 9), 2, scale=(Fraction(1),) * 2), half])
+    [('1', '1'), ('1/2', '1/2')]
+    """
+    scales = [tuple(map(str, dims.scale)) for dims in outputs]
+    return scales if len(set(scales)) > 1 else [()] * len(scales)
+
+
+def whole_voxels(outputs: Sequence[Dimensions]) -> tuple[int, ...]:
+    """Voxels of the first of several arrays, along its axes, that hold whole ones of each.
+
+    >>> half = Dimensions("YX", (5, 5), 2, scale=(Fraction(1, 2),) * 2)
+    >>> whole_voxels([Dimensions("YX", (9, 9), 2), half])
+    (2, 2)
+    """
+    first, *others = outputs
+    ratios = zip(*(dims.ratios_to(first) for dims in others), strict=True)
+    spatial = tuple(math.lcm(*(ratio.denominator for ratio in along)) for along in ratios)
+    return first.spread(1, 1, spatial or (1,) * first.ndim)
 
 
 def check_axes(axes: str, shape: tuple[int, ...]) -> str:

@@ -38,7 +38,7 @@ def finer_region(region: Region, factors: Factors, shape: tuple[int, ...]) -> Re
     >>> finer_region(Region((4, 4), (17, 8)), (2, 2), (33, 47))
     Region(start=(8, 8), stop=(33, 16))
     """
-    start = tuple(a * f for a, f in zip(region.start, factors, strict=True))
+    start = tuple(min(a * f, n) for a, f, n in zip(region.start, factors, shape, strict=True))
     stop = tuple(min(b * f, n) for b, f, n in zip(region.stop, factors, shape, strict=True))
     return Region(start, stop)
 

@@ -12,6 +12,6 @@ from .importing import import_attribute, split_name
 from .installed import is_installed, is_library_code, module_of
 from .model import Model, ModelWords
 from .onnx import OnnxModel
-from .signature import OutputArray, Signature
+from .signature import OutputArray, Signature, Sizing
 from .threads import restore_threads, single_threaded
 from .torch import TorchModel

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
 
 from ..geometry import Dimensions, Sizes, plain_sizes
 
@@ -37,19 +39,44 @@ class Layout:
         return self.shards or self.chunks
 
     def counterpart(self, dims: Dimensions, other: Dimensions) -> Layout:
-        """The layout of an array that differs in channels only: those it has in one chunk."""
+        """The layout of an array that differs in channels and scale: channels are in one chunk.
 
-        def converted(sizes: tuple[int, ...]) -> tuple[int, ...]:
-            by_axis = dict(zip(dims.axes, sizes, strict=True)) | {"C": other.n_channels}
-            return tuple(by_axis[axis] for axis in other.axes)
-
-        shards = None if self.shards is None else converted(self.shards)
-        return Layout(converted(self.chunks), shards, converted(self.block_shape))
+        Of another scale, what is written at once is no larger than here, and whole in its block.
+        """
+        ratios = dict(zip(dims.spatial_axes, other.ratios_to(dims), strict=True))
+        ends = dict(zip(other.axes, other.shape, strict=True))
+        units = zip(self.chunks, self.write_unit, self.block_shape, strict=True)
+        converted = {
+            axis: _Sizes(*sizes).scaled(ratios.get(axis, Fraction(1)), size, ends.get(axis, 1))
+            for axis, size, sizes in zip(dims.axes, dims.shape, units, strict=True)
+        }
+        converted["C"] = _Sizes(*(other.n_channels,) * 3)
+        chunks, shards, blocks = zip(*(converted[axis] for axis in other.axes), strict=True)
+        return Layout(chunks, None if self.shards is None else shards, blocks)
 
     def of_each(self, outputs: Sequence[Dimensions]) -> list[Layout]:
         """Of each of several arrays; this one is the first's."""
         first, *others = outputs
         return [self, *(self.counterpart(first, dims) for dims in others)]
+
+
+class _Sizes(NamedTuple):
+    """Sizes along one axis; without shards these are chunks."""
+
+    chunk: int
+    shard: int
+    block: int
+
+    def scaled(self, ratio: Fraction, size: int, end: int) -> _Sizes:
+        """Those of an array of so many voxels for one of these; both arrays' ends are given."""
+        if ratio == 1:
+            return self
+        if self.block >= size:  # one block, of whatever units
+            chunk = min(self.chunk, end)
+            return _Sizes(chunk, -(-min(self.shard, end) // chunk) * chunk, end)
+        block = int(self.block * ratio)
+        shard = _largest_divisor(block, self.shard)
+        return _Sizes(_largest_divisor(shard, self.chunk), shard, block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +103,14 @@ def choose_layout(
     shards: Sizes | None,
     block_shape: Sizes | None,
     budget: BlockBudget,
+    whole: tuple[int, ...] = (),
 ) -> Layout:
     """Chunks, shards and blocks of an output, given or by default.
 
     A chunk is the multiple or divisor of the crops' step nearest 64 voxels (3-D) or 512 (2-D),
     1 along samples, all of C. A block is the smallest multiple of write unit and step that is
-    worth a task and fits memory.
+    worth a task and fits memory. Where further arrays of other scales are made, it holds `whole`
+    voxels of each.
 
     Raises
     ------
@@ -95,7 +124,7 @@ def choose_layout(
         chosen = default_chunks(dims, step, given_shards)
     if given_shards is not None:
         given_shards = _whole_chunks(given_shards, chosen, dims)
-    unit = given_shards or chosen
+    unit = tuple(map(math.lcm, given_shards or chosen, whole or (1,) * len(dims.axes)))
     if block_shape is not None:
         block = given_block(block_shape, unit, dims)
     else:
@@ -151,6 +180,11 @@ def _fitting(step: int, goal: int) -> list[int]:
     return [*_divisors(step, goal), *(m for m in (below, below + step) if m)]
 
 
+def _largest_divisor(number: int, most: int) -> int:
+    """The largest divisor of a number up to another one."""
+    return max(d for d in range(1, min(number, most) + 1) if number % d == 0)
+
+
 def _divisors(number: int, goal: int) -> list[int]:
     """Divisors up to twice a goal: any larger one is further from it than 1 is."""
     return [d for d in range(1, min(number, 2 * goal) + 1) if number % d == 0]
@@ -182,8 +216,9 @@ def given_block(value: Sizes, unit: tuple[int, ...], dims: Dimensions) -> tuple[
     covers = [b >= n for b, n in zip(sizes, dims.shape, strict=True)]
     if any(b != f and not c for b, f, c in zip(sizes, fitting, covers, strict=True)):
         raise ValueError(
-            f"block_shape {sizes} must be whole write units {unit} (shards, else chunks): two "
-            f"tasks would write into one unit and lose voxels. The next that fits is {fitting}."
+            f"block_shape {sizes} must be whole write units {unit} (shards, else chunks, of all "
+            "arrays): two tasks would write into one unit and lose voxels. The next that fits is "
+            f"{fitting}."
         )
     return fitting
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -91,7 +92,7 @@ def in_order(dims: Dimensions, *, is_label: bool = False) -> Dimensions:
     """
     sizes = dict(zip(dims.axes, dims.shape, strict=True))
     axes = "".join(axis for axis in _ORDER if axis in sizes and not (is_label and axis == "C"))
-    return Dimensions(axes, tuple(sizes[axis] for axis in axes), dims.ndim)
+    return replace(dims, axes=axes, shape=tuple(sizes[axis] for axis in axes))
 
 
 def image_attributes(

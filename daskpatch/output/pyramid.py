@@ -21,6 +21,7 @@ from ..geometry import (
     factors_along,
     finer_region,
     halvings,
+    whole_voxels,
 )
 from ..image import coordinates_of
 from ..model import OutputArray
@@ -178,7 +179,8 @@ def pyramid_over(
         finer = dims
         dims = finer.coarser(coarser_shape(finer.shape, along))
         layout = _unblocked(dims, layout)
-        grid = _separate(dims, along, layout, dtype.itemsize, budget)
+        whole = (1,) * len(dims.axes)
+        grid = _separate(dims, along, layout, dtype.itemsize, budget, whole)
         layout = replace(layout, block_shape=grid.cell_shape)
         levels.append(Level(number, (along,), (dims,), layout, grid, is_fused=False))
         needed.append(_bytes_of(levels[-1], (finer,), (dtype,), (method,)))
@@ -208,7 +210,7 @@ def result_coordinates(recipe: Recipe, data_idx: int, output: int) -> Coordinate
     dims = recipe.outputs[data_idx][output]
     cells: dict[str, Fraction] = {
         axis: 1 / scale
-        for axis, scale in zip(dims.spatial_axes, recipe.signature.scale, strict=True)
+        for axis, scale in zip(dims.spatial_axes, recipe.sizings[output].scale, strict=True)
     }
     places = coordinates_of(recipe.images[data_idx]).on(dims.axes).of_cells(cells)
     return places.from_voxel(dict(zip(dims.axes, dims.origin, strict=False)))
@@ -231,6 +233,7 @@ def _levels(
 ) -> tuple[Level, ...]:
     dims, *others = recipe.outputs[data_idx]
     grid: RegularGrid | None = block_grid(recipe, data_idx, layout.block_shape)
+    whole = whole_voxels((dims, *others))
     levels: list[Level] = []
     for factors in each:
         finer = dims
@@ -240,14 +243,14 @@ def _levels(
             other.coarser(coarser_shape(other.shape, f))
             for other, f in zip(others, along[1:], strict=True)
         ]
-        cells = None if grid is None else _fused_cells(grid, factors, dims.shape)
+        cells = None if grid is None else _fused_cells(grid, factors, dims.shape, whole)
         if cells is not None and are_ours:
             layout = _halved(layout, cells, dims)
         layout = _unblocked(dims, layout)
         if grid is not None:
             grid = _fused_grid(grid, cells, layout.write_unit, dims.shape)
         is_fused = grid is not None
-        blocks = grid or _separate(dims, factors, layout, recipe.stored_itemsize, budget)
+        blocks = grid or _separate(dims, factors, layout, recipe.stored_itemsize, budget, whole)
         layout = replace(layout, block_shape=blocks.cell_shape)
         outputs = (dims, *others)
         levels.append(Level(len(levels) + 1, tuple(along), outputs, layout, blocks, is_fused))
@@ -255,11 +258,13 @@ def _levels(
 
 
 def _fused_cells(
-    finer: RegularGrid, factors: Factors, shape: tuple[int, ...]
+    finer: RegularGrid, factors: Factors, shape: tuple[int, ...], whole: tuple[int, ...]
 ) -> tuple[int, ...] | None:
     """What the cells of a grid become in the next level; None where they hold no whole voxels."""
-    per_axis = zip(finer.cell_shape, finer.counts, factors, shape, strict=True)
-    cells = tuple(n if count == 1 else c // f if c % f == 0 else 0 for c, count, f, n in per_axis)
+    per_axis = zip(finer.cell_shape, finer.counts, factors, shape, whole, strict=True)
+    cells = tuple(
+        n if count == 1 else c // f if c % (f * w) == 0 else 0 for c, count, f, n, w in per_axis
+    )
     return cells if all(cells) else None
 
 
@@ -347,10 +352,15 @@ def _unblocked(dims: Dimensions, finer: Layout) -> Layout:
 
 
 def _separate(
-    dims: Dimensions, factors: Factors, layout: Layout, itemsize: int, budget: BlockBudget
+    dims: Dimensions,
+    factors: Factors,
+    layout: Layout,
+    itemsize: int,
+    budget: BlockBudget,
+    whole: tuple[int, ...],
 ) -> RegularGrid:
-    """Blocks of whole write units that are worth a task of their own."""
-    unit = layout.write_unit
+    """Blocks of whole write units, and voxels of all arrays, that are worth a task of their own."""
+    unit = tuple(map(math.lcm, layout.write_unit, whole))
     covering = tuple(-(-n // u) * u for n, u in zip(dims.shape, unit, strict=True))
     most = min(_MOST_VOXELS, budget.bytes_per_thread / (4 * itemsize))
     block = tuple(

@@ -42,7 +42,7 @@ def _labels(
         return _channels(decided, image, dims, name)
     place = dims.axes.index(axis)
     start, n = dims.origin[place] if dims.is_part else 0, dims.shape[place]
-    scale = dict(zip(dims.spatial_axes, decided.recipe.signature.scale, strict=True))
+    scale = dict(zip(dims.spatial_axes, dims.scale, strict=True))
     unit = {} if places.units[place] is None else {"units": str(places.units[place])}
     own = labels_along(image, axis)
     if own is not None and scale.get(axis, 1) == 1:

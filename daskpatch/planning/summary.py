@@ -6,9 +6,9 @@ from typing import Any
 
 from dask.utils import format_bytes, format_time
 
-from ..block import Recipe
 from ..deciding import Decided
 from ..image import drawing_of, is_unlisted
+from ..model import Signature
 from ..output import Target
 from ..support import Options, counted, declarations, html_table, text_table, without_secrets
 from .figures import Figures
@@ -64,7 +64,7 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
         *_source(plan, decided),
         ("output", _place(target) if target else "none: the lazy array alone"),
         *_alone(target),
-        *_arrays(plan, decided.recipe),
+        *_arrays(plan, decided),
         *_levels(decided),
         *_read_back(plan, target),
         *_model(plan, decided),
@@ -95,21 +95,20 @@ def _source(plan: Figures, decided: Decided) -> Rows:
     ]
 
 
-def _arrays(plan: Figures, recipe: Recipe) -> Rows:
-    """A line for each array of an image."""
+def _arrays(plan: Figures, decided: Decided) -> Rows:
+    """A line for each array of an image; chunks of those of other sizes are others."""
+    recipe, outputs = decided.recipe, decided.recipe.outputs[0]
     each = " each its own" if len(plan.images) > 1 else ""
-    layout = f", chunks {plan.chunks}"
-    if plan.shards is not None:
-        layout += f" in shards {plan.shards}"
-    named = zip(recipe.stored, recipe.outputs[0], strict=True)
-    return [
-        (
-            "",
-            f"{output.name + ': ' if output.name else ''}{dims.axes} {dims.shape}{each}, "
-            f"{output.dtype}{layout if number == 0 else ''}",
-        )
-        for number, (output, dims) in enumerate(named)
-    ]
+    rows: Rows = []
+    layouts = decided.layout.of_each(outputs)
+    for output, dims, layout in zip(recipe.stored, outputs, layouts, strict=True):
+        name = f"{output.name}: " if output.name else ""
+        told = ""
+        if not rows or not recipe.signature.is_of_one_size:
+            shards = "" if layout.shards is None else f" in shards {layout.shards}"
+            told = f", chunks {layout.chunks}{shards}"
+        rows.append(("", f"{name}{dims.axes} {dims.shape}{each}, {output.dtype}{told}"))
+    return rows
 
 
 def _levels(decided: Decided) -> Rows:
@@ -120,7 +119,9 @@ def _levels(decided: Decided) -> Rows:
     levels = max(pyramid.images, key=len)
     shapes = ", ".join(str(level.outputs[0].shape) for level in levels)
     methods = " and ".join(dict.fromkeys(pyramid.methods))
-    each = " for the image that has most" if len(pyramid.images) > 1 else ""
+    recipe = decided.recipe
+    each = "" if recipe.signature.is_of_one_size else f" (of {recipe.stored[0].name})"
+    each += " for the image that has most" if len(pyramid.images) > 1 else ""
     n_fused = sum(level.is_fused for level in levels)
     told = [f"{len(levels)} more{each}: {shapes}; {methods}"]
     if n_fused:
@@ -147,9 +148,7 @@ def _model(plan: Figures, decided: Decided) -> Rows:
     channels = "".join(f"{n} and " for n in others) + counted(last, "channel")
     lines = [f"{plan.model_name}, {channels} out"]
     if not signature.keeps_size:
-        scale = ", ".join(map(str, signature.scale))
-        cut = f", margins {signature.margin} cut off its tiles" if signature.cuts else ""
-        lines.append(f"{scale} voxels out per voxel in{cut}")
+        lines += _sizes(signature)
     options, identity = decided.options, decided.identity
     for value in (options.normalize, options.model, options.output):
         lines += _said(value, len(signature.scale))
@@ -161,6 +160,16 @@ def _model(plan: Figures, decided: Decided) -> Rows:
     if unlisted:
         lines.append(f"found as they are read: {unlisted[0]} cannot be listed")
     return _named("model", lines)
+
+
+def _sizes(signature: Signature) -> list[str]:
+    """How large the results are; of each array, where they differ."""
+    of_one, lines = signature.is_of_one_size, []
+    for output, sizing in list(zip(signature.outputs, signature.sizings, strict=True)):
+        scale = ", ".join(map(str, sizing.scale))
+        cut = f", margins {sizing.margin} cut off its tiles" if sizing.cuts else ""
+        lines.append(f"{'' if of_one else output.name + ': '}{scale} voxels out per voxel in{cut}")
+    return lines[:1] if of_one else lines
 
 
 def _said(value: Options, ndim: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -112,13 +113,26 @@ class ProbedModel:
 
 
 def _joined(results: list[Values]) -> Values:
-    """Several results as channels of one."""
+    """Several results as channels of one; voxels of coarser ones stand for all that they cover."""
     if len(results) == 1:
         return results[0]
+    finest = max((result.shape[2:] for result in results), key=math.prod)
     try:
-        return np.concatenate(results, axis=1)
+        return np.concatenate([_refined(result, finest) for result in results], axis=1)
     except ValueError as error:
         shapes = [result.shape for result in results]
         raise RefusedError(
-            f"its results have shapes {shapes}, which differ in space"
+            f"its results have shapes {shapes}, which differ in space, and not by whole factors"
         ) from cause_of(error)
+
+
+def _refined(result: Values, shape: Shape) -> Values:
+    """A result with each voxel repeated, as it covers a shape."""
+    if result.ndim != len(shape) + 2:
+        return result
+    for axis, n in enumerate(shape, start=2):
+        factor = -(-n // max(result.shape[axis], 1))
+        # One that does not cover the shape by whole factors is left as it is, and not joined.
+        if factor > 1 and result.shape[axis] == -(-n // factor):
+            result = result.repeat(factor, axis)[(slice(None),) * axis + (slice(n),)]
+    return result

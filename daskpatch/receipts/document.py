@@ -100,12 +100,17 @@ class SourceRecord(Struct, frozen=True, omit_defaults=True):
     file: FileRecord | None = None
 
 
-class OutputRecord(Struct, frozen=True):
-    """One stored array."""
+Ratio = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,8}(/[1-9][0-9]{0,8})?$")]
+"""Voxels per voxel of the source: `"2"`, `"1/4"`."""
+
+
+class OutputRecord(Struct, frozen=True, omit_defaults=True):
+    """One stored array; `scale`, along (Z)YX, where several arrays of a run differ in it."""
 
     axes: str
     shape: Shape
     dtype: str
+    scale: tuple[Ratio, ...] = ()
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.shape)
@@ -207,19 +212,22 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
         sizes = [layout.chunks, layout.shards or layout.chunks, layout.block_shape]
         if any(len(each) != n_axes for each in sizes):
             raise ValueError("`$.fingerprint.layout` has other axes than `$.fingerprint.output`")
-        if len(self.fingerprint.source.data_shape) not in (4, 5):  # SC(Z)YX
+        data_shape = self.fingerprint.source.data_shape
+        if len(data_shape) not in (4, 5):  # SC(Z)YX
             raise ValueError("`$.fingerprint.source.data_shape` has neither 4 nor 5 entries")
+        if any(len(output.scale) not in (0, len(data_shape) - 2) for output in outputs):
+            raise ValueError("`$.fingerprint.output` has scales of other axes than the source")
 
 
 class FormerRunDocument(RunDocument, frozen=True, kw_only=True, tag_field="format", tag=1):
     """One of a run that was begun before runs had ids; it stays what it is."""
 
 
-class ArrayRecord(Struct, frozen=True):
+class ArrayRecord(Struct, frozen=True, omit_defaults=True):
     """An array that a pass writes: the way there from the output, its axes and shape.
 
     In a document the way is that from the record. `dtype` and `fill_value` are empty where a pass
-    does not say them.
+    does not say them, `scale` where its arrays have one.
     """
 
     path: str
@@ -227,6 +235,7 @@ class ArrayRecord(Struct, frozen=True):
     shape: Shape
     dtype: str = ""
     fill_value: str = ""
+    scale: tuple[Ratio, ...] = ()
 
 
 class PassDocument(Struct, frozen=True, tag_field="format", tag=2):

@@ -163,7 +163,6 @@ class PredictionJob:
                 single_threaded()
             fill_region(self.prediction, data_idx, boxes, self.workspace, tally)
             for box in boxes:
-                self.targets[data_idx][box.output].settle(box.values)
                 write_block(self.targets[data_idx][box.output], box.region, box.values)
             empty = 0 if tally.samples else tally.empty
             digest = digest_of(*(self._as_stored(data_idx, box) for box in boxes))
@@ -270,7 +269,6 @@ def write_level(
         If it cannot be written, also after a while.
     """
     for array, box, each in zip(arrays, counterparts(outputs, region), values, strict=True):
-        array.settle(each)
         write_block(array, box, each)
     channels = outputs[0].channel_part(region)
     return WrittenLevel(
@@ -281,13 +279,16 @@ def write_level(
 
 
 def write_block(target: StoredArray, region: Region, values: NDArray[np.generic]) -> None:
-    """Write a block's voxels.
+    """Write a block's voxels, which are settled in place.
 
     Raises
     ------
     WriteError
         If they cannot be written, also after a while.
     """
+    if not region.n_voxels:  # of a coarse array, at the end of a box
+        return
+    target.settle(values)
     try:
         target.write(region.slices, values)
     except (ClaimedError, GivenUpError):

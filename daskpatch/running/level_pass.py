@@ -12,7 +12,15 @@ from uuid import uuid4
 
 from ..deciding import Memory
 from ..engine import Job
-from ..geometry import Dimensions, Factors, Region, RegularGrid, counterparts, finer_region
+from ..geometry import (
+    Dimensions,
+    Factors,
+    Region,
+    RegularGrid,
+    counterparts,
+    differing_scales,
+    finer_region,
+)
 from ..image import look_at_all, why_not_portable
 from ..output import Level, create_level, list_level
 from ..receipts import (
@@ -130,6 +138,7 @@ class LevelPass(Pass):
         levels = self.level_set
         places = levels.placed[self.number][self.members[number]]
         root = levels.root if start is None else start
+        outputs = self.levels[number].outputs
         return [
             ArrayRecord(
                 place.path_from(root),
@@ -137,9 +146,10 @@ class LevelPass(Pass):
                 dims.shape,
                 dtype=dtype.str,
                 fill_value=bytes(dtype.itemsize).hex(),
+                scale=scale,
             )
-            for place, dims, dtype in zip(
-                places, self.levels[number].outputs, levels.dtypes, strict=True
+            for place, dims, dtype, scale in zip(
+                places, outputs, levels.dtypes, differing_scales(outputs), strict=True
             )
         ]
 

@@ -20,7 +20,7 @@ import numpy as np
 from ..block import block_grids
 from ..deciding import Decided, Memory, Selection, decide_anew
 from ..engine import Job, why_not_sent
-from ..geometry import RegularGrid
+from ..geometry import RegularGrid, differing_scales
 from ..image import (
     SAMPLES,
     ImageStack,
@@ -488,8 +488,13 @@ class PredictionPass(Pass):
             input_dtype=told["input_dtype"],
             treatment=as_json(told.get("treatment", {})),
             output={
-                output.name: OutputRecord(dims.axes, dims.shape, np.dtype(output.dtype).str)
-                for output, dims in zip(recipe.stored, recipe.outputs[number], strict=True)
+                output.name: OutputRecord(dims.axes, dims.shape, np.dtype(output.dtype).str, scale)
+                for output, dims, scale in zip(
+                    recipe.stored,
+                    recipe.outputs[number],
+                    differing_scales(recipe.outputs[number]),
+                    strict=True,
+                )
             },
             layout=LayoutRecord(**asdict(layout)),
         )

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..deciding import Decided
+from ..model import Sizing
 from ..patching import Patching, TileStrategy
 from ..support import Options, declarations, without_secrets
 from ..values import Statistics
@@ -28,9 +29,11 @@ def provenance_of(decided: Decided, statistics: Sequence[Statistics] | None) -> 
         "tiling": tiling_of(decided.tiling.patching),
         "model": recipe.model_name,
         "signature": {
-            "outputs": [asdict(output) for output in signature.outputs],
-            "scale": [str(s) for s in signature.scale],
-            "margin": [list(m) for m in signature.margin],
+            "outputs": [
+                {**asdict(output), **({} if signature.is_of_one_size else _size(sizing))}
+                for output, sizing in zip(signature.outputs, signature.sizings, strict=True)
+            ],
+            **_size(signature.finest),
         },
         "outputs": [output.name for output in recipe.stored],
         **_told(options.model),
@@ -41,6 +44,13 @@ def provenance_of(decided: Decided, statistics: Sequence[Statistics] | None) -> 
         "normalize": None if options.normalize.kind is None else str(options.normalize),
         "statistics": None if statistics is None else [one.to_dict() for one in statistics],
         "post": None if options.output.function is None else options.output.function.handle.name,
+    }
+
+
+def _size(sizing: Sizing) -> dict[str, Any]:
+    return {
+        "scale": [str(s) for s in sizing.scale],
+        "margin": [list(m) for m in sizing.margin],
     }
 
 

@@ -13,10 +13,10 @@ from ..engine import progress_of
 from ..model import Results
 from ..planning import Plan, prediction_of
 from ..support import as_count, shown
-from ..values import Values, are_renumbered, deviation_of, difference_of
-from .comparison import Comparison, jumps, largest_by_distance, seam_row
+from ..values import are_renumbered, deviation_of, difference_of
+from .comparison import Comparison, Difference, jumps, largest_by_distance
 from .places import Place, choose_places
-from .references import References, grid_of, output_region, references, shortened
+from .references import References, grid_of, references, shortened
 from .verdict import SeamReport, verdict_of
 
 _NOISE_FACTOR = 3.0
@@ -89,7 +89,7 @@ def check_seams(
         for axis in range(len(prediction.signature.scale))
         for place in choose_places(prediction, axis, count, seed)
     ]
-    comparison, noise, tiles = Comparison(), 0.0, 0.0
+    comparison, noise, tiles = Comparison(prediction.signature), 0.0, 0.0
     total = sum(place.region.n_voxels for place in chosen)
     with progress_of(total, 0, shown=progress, name="seams") as advance:
         for number, place in enumerate(chosen):
@@ -122,19 +122,19 @@ def _report(
     begin: float,
 ) -> SeamReport:
     differences = comparison.scaled()
-    by_distance = largest_by_distance(prediction, differences)
+    by_distance = largest_by_distance(differences)
     near = max(int(len(by_distance) * _NEAR), 1)
     inside = float(by_distance[near:].max()) if len(by_distance) > near else 0.0
     difference = float(by_distance.max())
     limit = max(tolerance, _NOISE_FACTOR * noise)
-    jump, jump_inside = jumps(prediction, differences)
+    jump, jump_inside = jumps(differences)
     cause = None
     if noise > tolerance:
         cause = "random"
     elif difference > limit:
         cause = _cause(prediction, differences, difference, inside, limit)
     grids = prediction.grids[0].axes
-    picture, row = _picture(prediction, differences)
+    picture, row = _picture(differences)
     verdict = verdict_of(cause, difference, inside, noise, [grid_of(axis) for axis in grids])
     return SeamReport(
         ok=cause is None,
@@ -157,8 +157,7 @@ def _report(
 
 
 def _stitched(prediction: Prediction, place: Place) -> Results:
-    region = output_region(prediction, place)
-    return stitched_sample(prediction, place.data_idx, place.sample_idx, region)
+    return stitched_sample(prediction, place.data_idx, place.sample_idx, place.region)
 
 
 def _both(found: References) -> list[Results]:
@@ -178,7 +177,7 @@ def _tiles(prediction: Prediction, place: Place, found: References) -> float:
 
 def _cause(
     prediction: Prediction,
-    differences: list[tuple[Place, Values]],
+    differences: list[Difference],
     difference: float,
     inside: float,
     limit: float,
@@ -188,7 +187,7 @@ def _cause(
     A global model answers with another result when the tile ends elsewhere, far away; one whose
     grid is coarser than the tiles' when the tile begins a step of theirs further.
     """
-    place = max(differences, key=lambda pair: float(np.abs(pair[1]).max()))[0]
+    place = max(differences, key=_height).place
     found = references(prediction, place)
     shorter = shortened(prediction, place, found.size)
     stitched = _stitched(prediction, place)
@@ -208,11 +207,17 @@ def _effect(one: Results, other: Results) -> float:
     return _largest(one, other) / max(map(deviation_of, one.values()))
 
 
-def _picture(prediction: Prediction, differences: list[tuple[Place, Values]]) -> tuple[Any, int]:
+def _height(difference: Difference) -> float:
+    """How large it is where it is largest."""
+    return float(np.abs(difference.values).max())
+
+
+def _picture(differences: list[Difference]) -> tuple[Any, int]:
     """The worst place's difference in a plane across its seam, which runs along rows."""
     if not differences:
         return None, 0
-    place, values = max(differences, key=lambda pair: float(np.abs(pair[1]).max()))
+    worst_one = max(differences, key=_height)
+    place, values = worst_one.place, worst_one.values
     worst = np.unravel_index(int(np.abs(values).argmax()), values.shape)
     spatial = values[worst[0]]
     other = next(i for i in reversed(range(spatial.ndim)) if i != place.axis)
@@ -220,4 +225,4 @@ def _picture(prediction: Prediction, differences: list[tuple[Place, Values]]) ->
     index[place.axis] = index[other] = slice(None)
     plane = spatial[tuple(index)]
     plane = plane if place.axis < other else plane.T
-    return plane, seam_row(prediction, place)
+    return plane, worst_one.seam_row

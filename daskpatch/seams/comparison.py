@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..block import Prediction
-from ..model import Results
+from ..model import Results, Signature
 from ..values import Values, deviation_of, difference_of
 from .places import Place
+
+
+class Difference(NamedTuple):
+    """What one array differs by around a seam: signed, `C(Z)YX`.
+
+    `scale` is how many of its voxels there are for one of the input across the seam.
+    """
+
+    place: Place
+    scale: Fraction
+    values: Values
+
+    @property
+    def seam_row(self) -> int:
+        """The first plane behind the seam."""
+        place = self.place
+        return int((place.seam - place.region.start[place.axis]) * self.scale)
+
+    @property
+    def distances(self) -> NDArray[np.intp]:
+        """How far each plane lies from the seam, in voxels of the input."""
+        rows = np.arange(self.values.shape[self.place.axis + 1]) - self.seam_row
+        return (np.where(rows < 0, -rows - 1, rows) / float(self.scale)).astype(int)
 
 
 @dataclass
@@ -22,7 +46,8 @@ class Comparison:
     the standard deviation, is that of all of them.
     """
 
-    _differences: list[tuple[Place, str, Values]] = field(default_factory=list)
+    signature: Signature
+    _differences: list[tuple[str, Difference]] = field(default_factory=list)
     _expected: dict[str, list[Values]] = field(default_factory=dict)
 
     def add(self, place: Place, stitched: Results, references: Iterable[Results]) -> None:
@@ -32,7 +57,8 @@ class Comparison:
                 expected = values.astype("f8")
                 self._expected.setdefault(name, []).append(expected.ravel())
                 difference = difference_of(stitched[name], expected)
-                self._differences.append((place, name, difference))
+                scale = self.signature.of(name).scale[place.axis]
+                self._differences.append((name, Difference(place, scale, difference)))
 
     def deviations(self) -> dict[str, float]:
         """The standard deviation of each array, over all places."""
@@ -40,55 +66,39 @@ class Comparison:
             name: deviation_of(np.concatenate(values)) for name, values in self._expected.items()
         }
 
-    def scaled(self) -> list[tuple[Place, Values]]:
-        """All differences, in standard deviations: signed, `C(Z)YX`."""
+    def scaled(self) -> list[Difference]:
+        """All differences, in standard deviations."""
         deviations = self.deviations()
         return [
-            (place, difference / deviations[name]) for place, name, difference in self._differences
+            difference._replace(values=difference.values / deviations[name])
+            for name, difference in self._differences
         ]
 
 
-def largest_by_distance(
-    prediction: Prediction, differences: Iterable[tuple[Place, Values]]
-) -> Values:
+def largest_by_distance(differences: Iterable[Difference]) -> Values:
     """The largest difference at each distance from the seam, in voxels of the input."""
     found = np.zeros(1)
-    for place, difference in differences:
-        planes = _by_plane(np.abs(difference), place.axis)
-        distance = distances(prediction, place, len(planes))
+    for difference in differences:
+        planes = _by_plane(np.abs(difference.values), difference.place.axis)
+        distance = difference.distances
         if distance.max() >= len(found):
             found = np.pad(found, (0, int(distance.max()) + 1 - len(found)))
         np.maximum.at(found, distance, planes)
     return found
 
 
-def jumps(
-    prediction: Prediction, differences: Iterable[tuple[Place, Values]]
-) -> tuple[float, float]:
+def jumps(differences: Iterable[Difference]) -> tuple[float, float]:
     """The largest change of the difference between planes: across the seam, and elsewhere."""
     at_seam = elsewhere = 0.0
-    for place, difference in differences:
-        changes = _by_plane(np.abs(np.diff(difference, axis=place.axis + 1)), place.axis)
-        row = seam_row(prediction, place)
+    for difference in differences:
+        axis, row = difference.place.axis, difference.seam_row
+        changes = _by_plane(np.abs(np.diff(difference.values, axis=axis + 1)), axis)
         for index, change in enumerate(changes, start=1):
             if index == row:
                 at_seam = max(at_seam, float(change))
             else:
                 elsewhere = max(elsewhere, float(change))
     return at_seam, elsewhere
-
-
-def seam_row(prediction: Prediction, place: Place) -> int:
-    """The first plane behind the seam."""
-    scale = prediction.signature.scale[place.axis]
-    return int((place.seam - place.region.start[place.axis]) * scale)
-
-
-def distances(prediction: Prediction, place: Place, n_planes: int) -> NDArray[np.intp]:
-    """How far planes of the output lie from the seam, in voxels of the input."""
-    scale = float(prediction.signature.scale[place.axis])
-    rows = np.arange(n_planes) - seam_row(prediction, place)
-    return (np.where(rows < 0, -rows - 1, rows) / scale).astype(int)
 
 
 def _by_plane(values: Values, axis: int) -> Values:

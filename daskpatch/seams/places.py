@@ -77,7 +77,7 @@ def _place(
     before = grid.axes[axis].tile(at[axis] - 1)
     start, stop = [], []
     for i, along in enumerate(tile):
-        cell = prediction.signature.scale[i].denominator
+        cell = prediction.signature.cells[i]
         if i == axis:
             reach = max(min(_WIDTH, grid.axes[i].step // 2) // cell, 1) * cell
             start.append(max(seam - reach, before.keep_start))

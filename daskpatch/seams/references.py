@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..block import Prediction, predicted_tile
-from ..geometry import AxisTile, AxisTiling, Region, representatives
+from ..geometry import AxisTile, AxisTiling, representatives
 from ..model import ModelError, Results
 from .places import Place
 
@@ -148,11 +148,4 @@ class _Line:
 def _from_tile(prediction: Prediction, place: Place, start: int, size: int) -> Results:
     along = AxisTile(start, size, place.region.start[place.axis], place.region.stop[place.axis])
     tile = (*place.tile[: place.axis], along, *place.tile[place.axis + 1 :])
-    region = output_region(prediction, place)
-    return predicted_tile(prediction, place.data_idx, place.sample_idx, tile, region)
-
-
-def output_region(prediction: Prediction, place: Place) -> Region:
-    """A place's box in the output."""
-    shape_of = prediction.signature.output_shape
-    return Region(shape_of(place.region.start), shape_of(place.region.stop))
+    return predicted_tile(prediction, place.data_idx, place.sample_idx, tile, place.region)

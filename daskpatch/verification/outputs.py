@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from ..geometry import Dimensions, Factors, Region, RegularGrid, coarser_shape, counterparts
+from ..geometry import (
+    Dimensions,
+    Factors,
+    Region,
+    RegularGrid,
+    Scale,
+    coarser_shape,
+    counterparts,
+)
 from ..pyramids import begun_at
 from ..receipts import ArrayRecord, PassDocument, Record, RunDocument, array_paths, image_paths
 from ..running import LEVEL
@@ -257,7 +266,9 @@ def _recorded_itself(location: Location) -> RecordedImage | None:
 def _of_document(record: Record, document: RunDocument) -> RecordedImage:
     outputs, placed = document.fingerprint.output, document.arrays
     ndim = len(document.fingerprint.source.data_shape) - 2
-    dimensions = tuple(Dimensions(o.axes, o.shape, ndim) for o in outputs.values())
+    dimensions = tuple(
+        Dimensions(o.axes, o.shape, ndim, scale=_scale(o.scale)) for o in outputs.values()
+    )
     paths = [placed[name].path if name in placed else name for name in outputs]
     root = _root(record.location, paths[0])
     locations = tuple(root.at(path) for path in paths)
@@ -284,7 +295,12 @@ def _factors(document: PassDocument) -> Factors | None:
 
 
 def _dimensions(array: ArrayRecord) -> Dimensions:
-    return Dimensions(array.axes, array.shape, 3 if "Z" in array.axes else 2)
+    ndim = len(array.scale) or (3 if "Z" in array.axes else 2)
+    return Dimensions(array.axes, array.shape, ndim, scale=_scale(array.scale))
+
+
+def _scale(recorded: tuple[str, ...]) -> Scale:
+    return tuple(map(Fraction, recorded))
 
 
 def _further(images: tuple[RecordedImage, ...]) -> Iterator[RecordedBlocks]:

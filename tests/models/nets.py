@@ -19,24 +19,41 @@ class UNet(nn.Module):
         self.rise = conv(2 * features, features, 3, padding=1)
         self.leave = conv(2 * features, 1, 3, padding=1)
 
-    def forward(self, x):
+    def decoded(self, x):
+        """The result, and what the decoder has on its coarser levels."""
         first = torch.relu(self.enter(x))
         second = torch.relu(self.down(self.pool(first)))
         third = torch.relu(self.bottom(self.pool(second)))
         second = torch.relu(self.rise(torch.cat([self.up(third), second], 1)))
-        return self.leave(torch.cat([self.up(second), first], 1))
+        return self.leave(torch.cat([self.up(second), first], 1)), second, third
+
+    def forward(self, x):
+        return self.decoded(x)[0]
 
 
-def unet(ndim):
+class DeepUNet(UNet):
+    """With a head on each level of the decoder, for deep supervision."""
+
+    def forward(self, x):
+        full, half, quarter = self.decoded(x)
+        return [full, half.mean(1, keepdim=True), quarter[:, :2]]
+
+
+def unet(ndim, kind=UNet):
     torch.manual_seed(ndim)
-    return UNet(ndim).eval()
+    return kind(ndim).eval()
 
 
 def whole(model, values, align=4):
     """The prediction of an image at once, reflected up to a multiple of `align`."""
+    result = all_of(lambda batch: [model(batch)], values, align)[0][0]
+    return result[tuple(slice(n) for n in values.shape)]
+
+
+def all_of(model, values, align=4):
+    """All results of a model for such an image, `C(Z)YX`."""
     pads = [(0, -n % align) for n in values.shape]
     # Not np.pad's own reflection of a size-1 axis; daskpatch pads in the same way.
     padded = np.pad(values.astype("f4"), pads, mode="reflect")
     with torch.inference_mode():
-        result = model(torch.from_numpy(padded[None, None]))[0, 0].numpy()
-    return result[tuple(slice(n) for n in values.shape)]
+        return [result[0].numpy() for result in model(torch.from_numpy(padded[None, None]))]

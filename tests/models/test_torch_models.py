@@ -16,7 +16,7 @@ import torch
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import unet, whole
+from nets import DeepUNet, all_of, unet, whole
 
 import daskpatch
 from daskpatch import TorchModel
@@ -54,6 +54,20 @@ def test_a_unet_equals_the_whole_image_at_any_size(shape, batch_size):
         values, model, axes="YX", patch_size=64, overlaps=48, align=4, batch_size=batch_size
     )
     assert close(plan.view[...], whole(model, values))
+
+
+@pytest.mark.parametrize("shape", [(101, 97), (30, 200), (41, 43, 37)], ids=str)
+def test_each_level_of_a_deeply_supervised_unet_equals_the_whole_image(tmp_path, shape):
+    values, model = RNG.normal(size=shape).astype("f4"), unet(len(shape), DeepUNet)
+    words = {"patch_size": 64, "overlaps": 48, "align": 4, "min_size": 4}
+    daskpatch.predict(
+        values, model, tmp_path / "o.zarr", axes="ZYX"[-len(shape) :], **words, progress=False
+    )
+    group = zarr.open_group(tmp_path / "o.zarr", mode="r")
+    for name, cell, expected in zip(sorted(group), [1, 2, 4], all_of(model, values), strict=True):
+        inside = tuple(slice(-(-n // cell)) for n in shape)
+        expected = expected[(slice(None), *inside)]
+        assert close(group[name][...].reshape(expected.shape), expected)
 
 
 def test_a_tile_grid_off_the_networks_grid_shows():
