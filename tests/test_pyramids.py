@@ -526,13 +526,38 @@ def test_levels_go_on_after_a_kill(tmp_path, source, values, level, cut):
 
 
 @CUTS
-def test_parts_build_their_share_and_a_resume_the_rest(tmp_path, source, values, cut):
+def test_parts_build_their_share_and_the_last_one_the_rest(tmp_path, source, values, cut):
     out = tmp_path / "out.zarr"
     plan = daskpatch.plan(source, double, out, pyramid=2, **{**TILES, **cut})
-    assert "the same command again" in plan.run(part=(1, 2), progress=False).unfinished
-    plan.run(part=(2, 2), progress=False)
-    plan.run(resume=True, progress=False)
+    first = plan.run(part=(1, 2), progress=False)
+    assert "the same command again" in first.unfinished
+    second = plan.run(part=(2, 2), progress=False)
+    assert (second.unfinished, second.skipped) == ("", 0)
     assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
+    assert plan.run(resume=True, progress=False).blocks == 0
+
+
+PART = """
+import sys, daskpatch
+from example_models import double
+from test_pyramids import TILES
+source, out, number = sys.argv[1:]
+words = {**TILES, "chunks": 8}
+daskpatch.predict(source, double, out, pyramid=2, part=(int(number), 3), progress=False, **words)
+"""
+
+
+def test_parts_that_work_at_the_same_time_leave_nothing(tmp_path, source, values):
+    out = tmp_path / "out.zarr"
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    parts = [
+        subprocess.Popen([sys.executable, "-c", PART, source, out, str(number)], env=environment)
+        for number in (1, 2, 3)
+    ]
+    assert [part.wait() for part in parts] == [0, 0, 0]
+    assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
+    assert daskpatch.status(out).remaining == 0
+    assert daskpatch.verify(out, progress=False).ok
 
 
 @pytest.fixture

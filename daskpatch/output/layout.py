@@ -124,7 +124,11 @@ def choose_layout(
         chosen = default_chunks(dims, step, given_shards)
     if given_shards is not None:
         given_shards = _whole_chunks(given_shards, chosen, dims)
-    unit = tuple(map(math.lcm, given_shards or chosen, whole or (1,) * len(dims.axes)))
+    unit = given_shards or chosen
+    if whole:
+        # One that covers its axis is all of every array.
+        along = zip(unit, whole, dims.shape, strict=True)
+        unit = tuple(u if u >= n else math.lcm(u, w) for u, w, n in along)
     if block_shape is not None:
         block = given_block(block_shape, unit, dims)
     else:

@@ -36,6 +36,8 @@ class Claim:
 
     Attributes
     ----------
+    record
+        Of the output.
     taken_over
         Claims of dead drivers that this one replaced.
     is_lost
@@ -43,7 +45,7 @@ class Claim:
     """
 
     def __init__(self, record: Record, part: Part) -> None:
-        self._record, self._documents = record, record.documents
+        self.record, self._documents = record, record.documents
         self._holder = Holder.here(part)
         self._name = ""
         self._ended = threading.Event()
@@ -70,21 +72,21 @@ class Claim:
         # claim stays; and beyond that, until the write has ended or this process.
         try:
             self._outlast_workers()
-            is_over = self.permit.wait_for_writes(sum(self._record.pacing.delays))
+            is_over = self.permit.wait_for_writes(sum(self.record.pacing.delays))
         except BaseException:
             self._release_later()
             raise
         if is_over:
             self._release()
         else:
-            _log.warning("A write into %s goes on; so does its claim.", self._record.name)
+            _log.warning("A write into %s goes on; so does its claim.", self.record.name)
             self._release_later()
 
     @property
     def permit(self) -> Permit:
         """What whoever writes blocks has to show."""
         documents = self._documents
-        return Permit(documents.location, self._name, self._holder.token, self._record.pacing)
+        return Permit(documents.location, self._name, self._holder.token, self.record.pacing)
 
     def check(self) -> None:
         """Look in the store whether the claim is still ours.
@@ -120,7 +122,7 @@ class Claim:
             ended = {**asdict(self._holder), "token": f"ended {self._holder.token}"}
             self._documents.write(self._name, json.dumps(ended).encode())
             # Whoever saw the claim before this relies on it for half a heartbeat.
-            time.sleep(self._record.pacing.heartbeat / 2)
+            time.sleep(self.record.pacing.heartbeat / 2)
             self._documents.delete(self._name)
 
     def _release_later(self) -> None:
@@ -140,27 +142,27 @@ class Claim:
             if self._is_mine():
                 self._documents.delete(self._name)
         except Exception as error:  # noqa: BLE001 (a store that is away: the claim lapses)
-            _log.warning("The claim on %s could not be taken back: %s", self._record.name, error)
+            _log.warning("The claim on %s could not be taken back: %s", self.record.name, error)
 
     def _take(self) -> None:
         # Only the creation of an object is atomic in a store: a lock, a rename or a comparison is
         # not in all of them. So the right to write is the object of the next number, and whoever
         # finds a living one beside it afterwards gives its own back.
         part = self._holder.part
-        there = _watched(self._record, part)
-        _refuse(there.values(), part, self._record)
+        there = _watched(self.record, part)
+        _refuse(there.values(), part, self.record)
         mine = [name for name in there if name.startswith(f"{_FOLDER}{part.name}/")]
         number = max((int(Path(name).stem) + 1 for name in mine), default=1)
         self._name = f"{_FOLDER}{part.name}/{number:06d}.json"
         if not self._created():
-            refuse_claimed(self._record, part)
+            refuse_claimed(self.record, part)
             raise ClaimedError(
-                f"{self._record.name} was claimed by somebody else just now; try again."
+                f"{self.record.name} was claimed by somebody else just now; try again."
             )
         # Whoever created a claim of another part or number meanwhile sees this one, or is seen.
-        others = {n: h for n, h in holders(self._record).items() if n != self._name}
+        others = {n: h for n, h in holders(self.record).items() if n != self._name}
         try:
-            _refuse(others.values(), part, self._record)
+            _refuse(others.values(), part, self.record)
         except ClaimedError:
             self._documents.delete(self._name)
             raise
@@ -179,11 +181,11 @@ class Claim:
         try:
             return at_first(
                 lambda: objects.create(self._name, self._content()),
-                f"Claiming {self._record.name}",
+                f"Claiming {self.record.name}",
             )
         except OSError as error:
             raise OSError(
-                f"{self._record.name} cannot be written: {error.strerror or error}. Give an "
+                f"{self.record.name} cannot be written: {error.strerror or error}. Give an "
                 "output in a place that can."
             ) from error
 
@@ -199,17 +201,17 @@ class Claim:
         return json.dumps(asdict(self._holder)).encode()
 
     def _renew_often(self) -> None:
-        while not self._ended.wait(self._record.pacing.heartbeat):
+        while not self._ended.wait(self.record.pacing.heartbeat):
             try:
                 self._renew()
             except Exception:  # noqa: BLE001 (a store that is away: others see no sign of life)
                 continue
 
     def _renew(self) -> None:
-        silence = self._record.pacing.silence
+        silence = self.record.pacing.silence
         others = [
             holder
-            for name, holder in holders(self._record).items()
+            for name, holder in holders(self.record).items()
             # One that is only just seen lives, until it is known better; one that ours replaced
             # may have been put back by a late renewal.
             if not self._replaces(name) and is_alive(holder, silence) is not False

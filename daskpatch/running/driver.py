@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import Job
-from ..receipts import Claim, Document, Part, Record, Report, Totals, refuse_claimed
+from ..receipts import (
+    Claim,
+    ClaimedError,
+    Document,
+    Part,
+    Record,
+    Report,
+    Totals,
+    holders,
+    is_alive,
+    refuse_claimed,
+)
 from .job import Watchful
 from .ledger import Ledger, are_among
 from .pass_run import Crew, PassRun
@@ -26,7 +37,8 @@ def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
     """Run passes one after another, each on what those before it made.
 
     A part that finds the pass before incomplete, because other parts are not done, ends normally:
-    its report says so (`unfinished`), and the same call again goes on.
+    its report says so (`unfinished`), and the same call again goes on. The part that finds all
+    blocks done that levels are made of builds what is left of them, for all parts.
 
     Raises
     ------
@@ -40,6 +52,28 @@ def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
         If blocks failed, or something could not be written; what was written stays.
     """
     check_exclusive(passes)
+    own = _carried_out(passes, run, crew, Totals())
+    # After its claim is given back: of parts that end together, the last one finds no other.
+    if run.part is None or not own.leaves_ready_blocks or _is_held(own.record):
+        return own.report
+    skipped = own.totals.skipped
+    try:
+        rest = _carried_out(passes, replace(run, part=None, resume=True), crew, own.totals)
+    except ClaimedError:  # another part was first: it builds them
+        return own.report
+    taken_over = own.report.taken_over + rest.report.taken_over
+    # What other parts had done is not what this one found done.
+    return replace(rest.report, skipped=skipped, taken_over=taken_over)
+
+
+def _is_held(record: Record) -> bool:
+    """Whether somebody works on an output, as far as is known without watching."""
+    silence = record.pacing.silence
+    return any(is_alive(holder, silence) is not False for holder in holders(record).values())
+
+
+def _carried_out(passes: Sequence[Pass], run: Run, crew: Crew, totals: Totals) -> _Driver:
+    """Passes that were run, under one claim."""
     for each in passes:
         # All of them before the claim, so that what is refused has left no trace.
         each.check(run)
@@ -51,7 +85,9 @@ def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
     with Claim(record, run.share) as claim:
         # Again: whoever claimed meanwhile finds ours when they look again, or we find theirs.
         _refuse_claimed_beside(passes, run)
-        return _Driver(passes, run, crew, claim).drive()
+        driver = _Driver(passes, run, crew, claim, totals)
+        driver.drive()
+    return driver
 
 
 def _refuse_claimed_beside(passes: Sequence[Pass], run: Run) -> None:
@@ -84,17 +120,38 @@ class _Progress:
 class _Driver:
     """The passes of one run, whose output is claimed."""
 
-    def __init__(self, passes: Sequence[Pass], run: Run, crew: Crew, claim: Claim) -> None:
+    def __init__(
+        self, passes: Sequence[Pass], run: Run, crew: Crew, claim: Claim, totals: Totals
+    ) -> None:
         self._passes, self._run, self._crew, self._claim = passes, run, crew, claim
         self._ends: dict[str, object] = {}
-        self._ended: list[str] = []
+        self._ledgers: dict[str, tuple[Pass, Ledger]] = {}
         self._along: dict[str, Ledger] = {}
-        self._totals = Totals()
+        self._unfinished = ""
+        self.totals = totals
 
-    def drive(self) -> Report:
+    @property
+    def record(self) -> Record:
+        """That of the claim."""
+        return self._claim.record
+
+    @property
+    def report(self) -> Report:
+        taken_over = self._claim.taken_over
+        return self.totals.report(taken_over=taken_over, unfinished=self._unfinished)
+
+    @property
+    def leaves_ready_blocks(self) -> bool:
+        """Whether there are blocks left of a level, and nothing of what they are made of is."""
+        # As the store has it now: parts that end together see each other's last receipts.
+        for number, (each, ledger) in enumerate(self._ledgers.values()):
+            if len(ledger.receipts()) < each.blocks.n_blocks:
+                return number > 0 and each.below(0) is not None
+        return False
+
+    def drive(self) -> None:
         before: _Progress | None = None
         begun: Pass | None = None
-        unfinished = ""
         for number, planned in enumerate(self._passes):
             # Its blocks are whole chunks of what is there, not of what would be planned today.
             each = planned if begun is None else planned.following(begun)
@@ -106,12 +163,11 @@ class _Driver:
             if begun is not None:
                 continue
             if before is not None and before.n_missing:
-                unfinished = unfinished or _unfinished(each, before, self._run)
+                self._unfinished = self._unfinished or _unfinished(each, before, self._run)
                 if each.below(0) is None:
                     break
             before = self._carry_out(each, before, self._passes[number + 1 :])
             begun = before.each
-        return self._totals.report(taken_over=self._claim.taken_over, unfinished=unfinished)
 
     def _ended_before(self, each: Pass) -> Pass | None:
         """A pass as it began, whose end an earlier run recorded; None where there is none."""
@@ -136,12 +192,12 @@ class _Driver:
             _forget_stale(begun, ledger, before)
         for one, theirs in further:
             ledger.take_along(theirs, one.numbers)
-        totals = self._totals if begun.arrays else None
+        totals = self.totals if begun.arrays else None
         waits = _waiting(begun, before)
         run = PassRun(begun, ledger, self._run, self._crew, self._claim, totals, waits, n_along)
         run.run(job)
         self._along |= {one.name: theirs for one, theirs in further}
-        self._ended.append(begun.name)
+        self._ledgers[begun.name] = begun, ledger
         rows = ledger.receipts()
         progress = _Progress(begun, rows["index"], rows["finished"])
         if not progress.n_missing:
@@ -154,7 +210,7 @@ class _Driver:
         # Whoever lost the claim while statistics were measured must not delete another's output.
         self._claim.check()
         if not self._run.resumes and each.name not in self._along:
-            each.clear(records, keep=self._ended)
+            each.clear(records, keep=self._ledgers.keys())
 
         def begun(number: int) -> Document:
             # What is recorded counts, also what another part began with just now.
@@ -232,11 +288,12 @@ def _waiting(each: Pass, before: _Progress | None) -> Callable[[int], bool] | No
 
 
 def _unfinished(each: Pass, before: _Progress, run: Run) -> str:
-    goes_on = (
-        "which other parts compute; the same command again goes on"
-        if run.part is not None
-        else "which are not done; resume=True goes on"
-    )
+    goes_on = "which are not done; resume=True goes on"
+    if run.part is not None:
+        by = "the same command again goes on"
+        if each.below(0) is not None:
+            by = "the part that ends last goes on, else the same command again"
+        goes_on = f"which other parts compute; {by}"
     return (
         f"{each.name} waits for {before.n_missing} of {before.each.blocks.n_blocks} blocks of "
         f"{before.each.name}, {goes_on}"
