@@ -136,6 +136,21 @@ def test_a_label_image_is_made_coarser_by_its_mode(tmp_path, source, rng):
     assert said(source / "labels")["labels"] == ["cells"]
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_copy_keeps_how_channels_and_labels_are_shown(tmp_path, rng, version):
+    values = rng.random((2, 32, 36)).astype("f4")
+    path = image(tmp_path / "in.zarr", values, "cyx", version, names=("DAPI", "GFP"))
+    build(path, tmp_path / "out.zarr", pyramid=1)
+    assert said(tmp_path / "out.zarr")["omero"] == said(path)["omero"]
+    labels = image(tmp_path / "labels.zarr", values[0].astype("u1"), "yx")
+    colors = [{"label-value": 1, "rgba": [255, 0, 0, 255]}]
+    group = zarr.open_group(labels)
+    told = {"colors": colors, "source": {"image": "../../"}}
+    group.attrs["ome"] = {**group.attrs["ome"], "image-label": told}
+    build(labels, tmp_path / "copy.zarr", pyramid=1)
+    assert said(tmp_path / "copy.zarr")["image-label"] == {"colors": colors}
+
+
 def test_parts_workers_and_other_back_ends_build_the_same(tmp_path, values, processes):
     for number, words in enumerate([{"client": processes}, {"threads": 3, "io": "zarr"}]):
         path = image(tmp_path / f"{number}.zarr", values)

@@ -237,12 +237,23 @@ def _copied(place: StoreLike, output: StoreLike, *, axes: str | None, io: str) -
     assert target.ome is not None, "asked for"
     if target.array is not None:
         raise ValueError(f"The output {target.name} is an array; give a place for a new image.")
-    is_label = "image-label" in _said(locate(place))
-    group = target.location
+    group, said = target.location, _said(locate(place))
+    label = said.get("image-label")
     attributes = image_attributes(
-        target.ome, group.parts[-1], {"0": coordinates_of(base)}, label={} if is_label else None
+        target.ome,
+        group.parts[-1],
+        {"0": coordinates_of(base)},
+        label=None if label is None else _of_copy(label),
     )
-    return Subject(base, group, 0, (), attributes, is_label)
+    if isinstance(said.get("omero"), Mapping):
+        attributes.get("ome", attributes)["omero"] = said["omero"]
+    return Subject(base, group, 0, (), attributes, label is not None)
+
+
+def _of_copy(label: object) -> Mapping[str, Any]:
+    """What is said of labels, but of which image they are: that lies elsewhere."""
+    told = label if isinstance(label, Mapping) else {}
+    return {key: told[key] for key in ("colors", "properties") if key in told}
 
 
 def _said(group: Location) -> Mapping[str, Any]:
