@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import zarr
 from example_models import double, identity
+from test_ome_out import image
 from volumes import save
 
 import daskpatch
@@ -377,3 +378,18 @@ def test_a_source_through_fsspec_on_such_a_server_is_looked_at(unlisted, volume)
     (folder / "v.zarr" / "zarr.json").unlink()
     with pytest.raises(OSError, match="is gone|may not be read"):
         image.with_delays(()).look()
+
+
+def test_a_pyramid_is_built_and_completed_in_a_bucket(s3, tmp_path, rng):
+    values = rng.integers(0, 99, (20, 70, 90)).astype("u2")
+    out = f"{s3}/out.zarr"
+    daskpatch.pyramid(image(tmp_path / "in.zarr", values), out, pyramid=1, progress=False)
+    assert daskpatch.pyramid(out, pyramid=2, progress=False).done
+    expected = values
+    for level in range(3):
+        made = daskpatch.open_image(out, level=level)
+        patch = made.extract_patch(0, None, (0, 0, 0), expected.shape)
+        np.testing.assert_array_equal(patch[0], expected)
+        expected = downsampled(expected, (1, 2, 2), "mean")
+    assert daskpatch.verify(out, progress=False).ok
+    assert daskpatch.pyramid(out, pyramid=2, progress=False).done == 0
