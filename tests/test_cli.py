@@ -99,7 +99,7 @@ def test_predict_writes_several_arrays(run, stored, volume):
         (["--normalize", "best"], "'best'"),
         (["--augment", "turns"], "augment"),
         (["--scale", "0"], "scale is '0'"),
-        (["--probe", "none.json"], "no probe at none.json"),
+        (["--probe", "none.json"], "no probe at 'none.json'"),
         (["--patch-size", "automatic"], "no integer"),
         (["--timeout", "soon"], "no number of seconds such as 60"),
         (["--stitch", "mean"], "mean"),

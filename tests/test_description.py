@@ -152,5 +152,5 @@ def test_what_states_nothing_is_refused(written, text):
 def test_what_is_no_probe(tmp_path):
     with pytest.raises(FileNotFoundError, match="no probe"):
         as_probe(tmp_path / "none.json")
-    with pytest.raises(TypeError, match="int"):
+    with pytest.raises(TypeError, match="probe is 3"):
         as_probe(3)

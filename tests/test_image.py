@@ -289,7 +289,7 @@ def test_a_group_names_its_arrays(tmp_path, five):
 @pytest.mark.parametrize(
     ("source", "options", "error", "words"),
     [
-        (3, {}, TypeError, "int"),
+        (3, {}, TypeError, "source is 3"),
         (np.zeros((4, 5), complex), {"axes": "YX"}, ValueError, "complex128"),
         (np.zeros((0, 5)), {"axes": "YX"}, ValueError, "empty"),
         (np.zeros((4, 5)), {"axes": "YX", "channels": [1]}, ValueError, "has 1 channel"),

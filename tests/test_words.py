@@ -64,7 +64,7 @@ MISTAKES = {
     "a post that is no function": (
         ("in.zarr", double),
         {"post": "values.py:value"},
-        ("The post is a int", "needed is a callable"),
+        ("The post is 3", "needed is a callable"),
     ),
     "a margin larger than tiles": (
         ("in.zarr", double),
@@ -177,7 +177,7 @@ MISTAKES = {
     "masked by post": (
         ("in.zarr", double),
         {"post": lambda values: np.ma.masked_less(values, 2)},
-        ("post failed", "the result has masked values", "filled(0)"),
+        ("post ", "failed", "the result has masked values", "filled(0)"),
     ),
     "weights alone": (
         ("in.zarr", {"layer.weight": np.zeros(3)}),

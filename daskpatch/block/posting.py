@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..model import LoadedModel, OutputArray, Results
+from ..model import OutputArray, Results, SharedModel, load
 from ..support import all_said_by, cause_of, counted
 from ..values import store_values
 from .stitching import Destination
 
 
-def apply_post(post: LoadedModel, stitched: Results, shape: tuple[int, ...]) -> Results:
+def apply_post(post: SharedModel, stitched: Results, shape: tuple[int, ...]) -> Results:
     """What a function makes of stitched arrays `C(Z)YX`, with a channel axis each.
 
     Raises
@@ -19,23 +19,24 @@ def apply_post(post: LoadedModel, stitched: Results, shape: tuple[int, ...]) -> 
         If it fails, or changes the size.
     """
     given = stitched[""] if list(stitched) == [""] else stitched
+    name = post.handle.name
     try:
-        made = post(given)
+        made = load(post)(given)
     except Exception as error:  # noqa: BLE001 (the user's own code)
         raise ValueError(
-            f"post failed: {type(error).__name__}: {all_said_by(error)}"
+            f"post {name} failed: {type(error).__name__}: {all_said_by(error)}"
         ) from cause_of(error)
     if not made:
-        raise ValueError("post gave no array; needed is one, or a dict or tuple of some.")
+        raise ValueError(f"post {name} gave no array; needed is one, or a dict or tuple of some.")
     named = {
         name: values[None] if values.ndim == len(shape) else values for name, values in made.items()
     }
     for values in named.values():
         if values.ndim != len(shape) + 1 or values.shape[1:] != shape or not len(values):
             raise ValueError(
-                f"post gave shape {values.shape} for a block of {shape}; needed is the block's "
-                "own size, with channels first or without: post sees one block at a time, and "
-                "can change values and channels, not sizes."
+                f"post {name} gave shape {values.shape} for a block of {shape}; needed is the "
+                "block's own size, with channels first or without: post sees one block at a time, "
+                "and can change values and channels, not sizes."
             )
     return named
 

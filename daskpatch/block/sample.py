@@ -254,7 +254,7 @@ class Sample:
             yield stitcher
             stitcher.finish()
             stitched = {to.name: to.values for to in whole}
-            made = apply_post(load(self.prediction.post), stitched, first.region.shape)
+            made = apply_post(self.prediction.post, stitched, first.region.shape)
             store_post(made, self.prediction.made, self.targets)
 
     def _stitcher(self, destinations: Sequence[Destination]) -> Stitcher:

@@ -74,9 +74,9 @@ def check_undo(normalize: Normalize, signature: Signature, n_channels: int) -> N
     given = [output.channels for output in signature.outputs]
     if n_maps > 1 and any(channels != n_maps for channels in given):
         raise ValueError(
-            f"denormalize cannot map {given} channels back: {n_maps} were normalised, each on "
-            "its own. Normalise them together (normalize_per_channel=False), or leave "
-            "denormalize out."
+            f"denormalize is True, and {given} channels cannot be mapped back: {n_maps} were "
+            "normalised, each on its own. Normalise them together (normalize_per_channel=False), "
+            "or leave denormalize out."
         )
 
 

@@ -11,7 +11,7 @@ from dask.system import CPU_COUNT
 from dask.utils import format_bytes, parse_bytes
 
 from ..store import BACK_ENDS, check_io
-from ..support import INTEGER, Options, as_optional_count, option
+from ..support import INTEGER, Options, as_optional_count, option, shown
 
 try:
     import resource
@@ -27,7 +27,7 @@ def _as_bytes(name: str, value: int | float | str | None) -> int | None:
     except (TypeError, ValueError, AttributeError, OverflowError):
         number = 0
     if number < 1:
-        raise ValueError(f"{name} is {value!r}; needed are bytes, for example '8 GB'.")
+        raise ValueError(f"{name} is {shown(value)}; needed are bytes, for example '8 GB'.")
     return number
 
 

@@ -176,8 +176,9 @@ def check_tile(
     needed *= image.data_dtype.itemsize + 2 * input_dtype.itemsize
     if needed > limit:
         raise MemoryError(
-            f"One tile of {tile} takes {format_bytes(needed)} (read, converted, predicted), the "
-            f"memory_limit is {limited(limit)}: give a smaller patch_size."
+            f"One tile of {tile}, of channels {image.data_shape[1]}, takes {format_bytes(needed)} "
+            f"(read, converted, predicted), the memory_limit is {limited(limit)}: give a smaller "
+            "patch_size."
         )
 
 

@@ -15,7 +15,19 @@ from ..geometry import Margin, Sizes, as_margin, as_sizes, plain_sizes
 from ..model import Signature, import_attribute, split_name
 from ..patching import AlignedPatching, Patching, check_larger_than
 from ..probing import Probe, as_probe
-from ..support import FILE, NAME, SIZES, SIZES_OR_AUTO, Options, as_count, changed, need, option
+from ..support import (
+    FILE,
+    NAME,
+    SIZES,
+    SIZES_OR_AUTO,
+    Options,
+    all_said_by,
+    as_count,
+    changed,
+    need,
+    option,
+    shown,
+)
 
 AUTO: Literal["auto"] = "auto"
 
@@ -64,7 +76,7 @@ def _as_patching(name: str, value: object) -> object:
     if value is None or _is_bound(value) or _takes_shapes(value):
         return value
     raise TypeError(
-        f"{name} is {value!r}; needed is a strategy (an instance), for example "
+        f"{name} is {shown(value)}; needed is a strategy (an instance), for example "
         "TiledPatching(data_shapes, patch_size, overlaps), or a function that makes one of "
         "data_shapes: partial(TiledPatching, patch_size=64, overlaps=16). Or give tiles a "
         "daskpatch.Tiles."
@@ -83,6 +95,16 @@ def _takes_shapes(value: object) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _made(unbound: UnboundPatching, data_shapes: Sequence[Sequence[int]]) -> object:
+    try:
+        return unbound(data_shapes)
+    except Exception as error:
+        raise ValueError(
+            f"patching failed for data_shapes {shown(data_shapes)}: {type(error).__name__}: "
+            f"{all_said_by(error)}"
+        ) from error
 
 
 @dataclass(frozen=True, repr=False)
@@ -185,7 +207,7 @@ class Tiles(Options):
                 )
             return
         given = [
-            declared.name
+            f"{declared.name} {shown(value)}"
             for declared, value in changed(self)
             if declared.name in _PLAIN and np.any(np.asarray(value) != _PLAIN[declared.name])
         ]
@@ -266,11 +288,11 @@ class Tiles(Options):
         """
         if self.patching is not None:
             unbound: Any = self.patching
-            made: Any = unbound if _is_bound(unbound) else unbound(data_shapes)
+            made: Any = unbound if _is_bound(unbound) else _made(unbound, data_shapes)
             if not _is_bound(made):
                 raise TypeError(
-                    f"patching made {made!r} of {data_shapes}; needed is a strategy, such as "
-                    "TiledPatching(data_shapes, patch_size, overlaps)."
+                    f"patching made {shown(made)} of {shown(data_shapes)}; needed is a strategy, "
+                    "such as TiledPatching(data_shapes, patch_size, overlaps)."
                 )
             strategy: Patching = made
             return strategy

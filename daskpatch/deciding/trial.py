@@ -155,14 +155,14 @@ def _stored(results: Results, signature: Signature, output: Output) -> tuple[Out
         )
     stitched = {name: values[0] for name, values in results.items()}
     spatial = next(iter(stitched.values())).shape[1:]
-    made = apply_post(load(output.function), stitched, spatial)
+    made = apply_post(output.function, stitched, spatial)
     outputs = tuple(OutputArray(len(v), v.dtype.name, name) for name, v in made.items())
     check_names(outputs, "post")
     for values in made.values():
         if not holds_numbers(values.dtype):
             raise ValueError(
-                f"post gave dtype {values.dtype}; needed are integers, floats of up to 64 bits, or "
-                "booleans."
+                f"post {output.function.handle.name} gave dtype {values.dtype}; needed are "
+                "integers, floats of up to 64 bits, or booleans."
             )
     return outputs
 

@@ -25,6 +25,10 @@ Ratio = int | float | str | Fraction
 """A number, or its text: `"1/4"`."""
 
 
+_MOST_AXES = 64
+"""More than any image has; messages show them all."""
+
+
 def as_sizes(name: str, value: Sizes, n_axes: int, least: int) -> tuple[int, ...]:
     """One int per spatial axis; a single number serves for all.
 
@@ -36,7 +40,7 @@ def as_sizes(name: str, value: Sizes, n_axes: int, least: int) -> tuple[int, ...
     sizes = plain_sizes(value)
     if sizes is None:
         raise ValueError(
-            f"{name} is {value!r}; needed is an integer, or one for each of {n_axes} axes."
+            f"{name} is {value!r:.80}; needed is an integer, or one for each of {n_axes} axes."
         )
     sizes = (sizes,) * n_axes if isinstance(sizes, int) else sizes
     if len(sizes) != n_axes:
@@ -62,9 +66,10 @@ def plain_sizes(value: object) -> int | tuple[int, ...] | None:
     except TypeError:
         pass
     try:
-        return tuple(map(operator.index, value))  # type: ignore[call-overload]
+        sizes = tuple(map(operator.index, value))  # type: ignore[call-overload]
     except TypeError:
         return None
+    return sizes if len(sizes) <= _MOST_AXES else None
 
 
 def as_margin(value: int | Sequence[Sides], n_axes: int | None) -> Margin:
@@ -84,7 +89,7 @@ def as_margin(value: int | Sequence[Sides], n_axes: int | None) -> Margin:
         margin = ()
     if _count_differs(margin, n_axes) or any(min(sides) < 0 for sides in margin):
         raise ValueError(
-            f"margin is {value!r}; needed is a number of voxels, 0 or more, or for each "
+            f"margin is {value!r:.80}; needed is a number of voxels, 0 or more, or for each "
             f"{_axes(n_axes)} a number or a pair (before, behind)."
         )
     return margin
@@ -118,8 +123,8 @@ def as_scale(value: Ratio | Sequence[Ratio], n_axes: int | None) -> Scale:
         scale = ()
     if _count_differs(scale, n_axes) or any(s <= 0 for s in scale):
         raise ValueError(
-            f"scale is {value!r}; needed are the output's voxels per voxel of the input, such as 2 "
-            f"or '1/4': one number, or one for each {_axes(n_axes)}."
+            f"scale is {value!r:.80}; needed are the output's voxels per voxel of the input, such "
+            f"as 2 or '1/4': one number, or one for each {_axes(n_axes)}."
         )
     return scale
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Dimensions, Overlay, Region, unravel
 from ..store import Occupancy
-from ..support import shown
+from ..support import shown, what_is
 from .opening import find, open_stack
 from .source import SourceLike
 from .stack import ArrayImage, ImageStack, coordinates_of, dimensions_of, is_image
@@ -168,9 +168,7 @@ def mask_of(mask: SourceLike, image: ImageStack) -> Mask:
 def _opened(mask: SourceLike, image: ImageStack) -> ArrayImage:
     if is_image(mask):
         if not isinstance(mask, ArrayImage):
-            raise TypeError(
-                f"The mask is a {type(mask).__name__}; needed is what open_image gives."
-            )
+            raise TypeError(f"The mask is {what_is(mask)}; needed is what open_image gives.")
         return mask
     try:
         return _found(mask, image)

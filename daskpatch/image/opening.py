@@ -22,7 +22,7 @@ from ..store import (
     find_array,
     is_stored,
 )
-from ..support import is_integer, said_by, shown
+from ..support import is_integer, said_by, shown, what_is
 from ..values import check_padding
 from .arraylike import ArrayLike, IndexedArray, dtype_of
 from .channels import Channels, chosen_channels, named_channels
@@ -349,7 +349,7 @@ def find(
         check_single(repr(array), level, image)
         return Found(array, array.axis_names, repr(array), array.channel_names, array.places)
     raise TypeError(
-        f"The source is a {type(source).__name__}; needed is a path, a URL, a Zarr, NumPy or Dask "
+        f"The source is {what_is(source)}; needed is a path, a URL, a Zarr, NumPy or Dask "
         f"array, or an object with shape, dtype and __getitem__{_held_by(source)}."
     )
 

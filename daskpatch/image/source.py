@@ -146,7 +146,7 @@ class Source(Options):
         series: Any = self.place if self.is_series else [self.place]
         places: list[SourceLike] = list(series)
         if not places:
-            raise ValueError("The source is an empty list; give at least one image.")
+            raise ValueError(f"The source is {series!r}, an empty list; give at least one image.")
         images = [self._opened(place, ndim) for place in places]
         _check_alike(images)
         return with_io(images, io)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..support import without_secrets
+from ..support import what_is, without_secrets
 from .contents import WHOLE, Contents, Look, NoIdentityError, contents_of_files
 from .files import digest_of_file, origin_of_module, source_digests
 from .handles import Batch, CallableModel, ModelHandle, SharedModel
@@ -63,7 +63,7 @@ def _handle(model: ModelLike, what: str) -> ModelHandle:
             "Make the network, load_state_dict(…) there, and give the network."
         )
     raise TypeError(
-        f"The {what} is a {type(model).__name__}; needed is a callable, a torch.nn.Module, "
+        f"The {what} is {what_is(model)}; needed is a callable, a torch.nn.Module, "
         "'package.module:attribute', 'file.py:attribute' or the path of an .onnx, .pt or .pt2 "
         "file."
     )

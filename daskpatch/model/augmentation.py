@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..support import shown
+
 _KINDS = ("flips", "rot90")
 
 
@@ -46,7 +48,7 @@ def as_augment(value: str | Sequence[str] | None) -> tuple[str, ...]:
     kinds = () if value is None else (value,) if isinstance(value, str) else value
     if not isinstance(kinds, Sequence) or not all(kind in _KINDS for kind in kinds):
         raise ValueError(
-            f"augment is {value!r}; needed is 'flips', 'rot90', or both, "
+            f"augment is {shown(value)}; needed is 'flips', 'rot90', or both, "
             "augment=('flips', 'rot90')."
         )
     return tuple(kind for kind in _KINDS if kind in kinds)

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
-from ..support import all_said_by, cause_of, redacted, text_of
+from ..support import all_said_by, cause_of, redacted, shown, text_of
 from .advice import advice_for
 
 _RELATIVE = (
@@ -34,14 +34,14 @@ def split_name(name: str, what: str) -> tuple[str, str]:
     """
     module, _, attribute = name.rpartition(":")
     if not module or not attribute:
-        example = f", such as '{name}:model'" if name.endswith(".py") else ""
+        example = f", such as '{name}:model'" if name.endswith(".py") and len(name) < 80 else ""
         if name.lower().endswith(_WEIGHTS):
             raise ValueError(
-                f"{what} {name!r} is a file of weights, and no network; make the network in a "
+                f"{what} {shown(name)} is a file of weights, and no network; make the network in a "
                 "Python file, load them there, and name it: file.py:attribute."
             )
         raise ValueError(
-            f"{what} {name!r} names nothing that can be imported; needed is "
+            f"{what} {shown(name)} names nothing that can be imported; needed is "
             f"'package.module:attribute' or 'file.py:attribute'{example} (or, for a model, a path "
             "that ends in .onnx, .pt or .pt2)."
         )
@@ -58,16 +58,16 @@ def import_attribute(module: str, attribute: str) -> Any:
 
     Raises
     ------
-    ImportError, FileNotFoundError
-        If there is no such module or file.
-    AttributeError
-        If it has no such attribute; similar ones are named.
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If there is no such module, or it has no such attribute; similar ones are named.
     """
     loaded = _run_file(module) if module.endswith(".py") else _import(module)
     value: Any = loaded
     for part in attribute.split("."):
         if not hasattr(value, part):
-            raise AttributeError(f"{module} has no {attribute}{_did_you_mean(part, value)}.")
+            raise ImportError(f"{module} has no {attribute}{_did_you_mean(part, value)}.")
         value = getattr(value, part)
     return value
 
@@ -86,7 +86,8 @@ def _import(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and name.startswith(error.name):
             raise ModuleNotFoundError(
-                f"There is no module {name!r}; give package.module:attribute or file.py:attribute.",
+                f"There is no module {shown(name)}; give package.module:attribute or "
+                "file.py:attribute.",
                 name=error.name,
             ) from cause_of(error)
         raise

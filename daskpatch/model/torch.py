@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..support import load_extra, redacted, said_by
+from ..support import load_extra, redacted, said_by, shown
 from .archive import check_archive
 from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
@@ -165,16 +165,16 @@ def _named_device(torch: Any, name: str) -> Any:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
-            f"device is {name!r}; needed is 'auto', 'cpu', 'cuda', 'cuda:1', 'mps', or another "
-            "device that torch knows."
+            f"device is {shown(name)}; needed is 'auto', 'cpu', 'cuda', 'cuda:1', 'mps', or "
+            "another device that torch knows."
         ) from error
     try:
         torch.empty(0, device=device)
     except Exception as error:  # each device's library raises its own
         said = said_by(error).partition(". ")[0]
         raise ValueError(
-            f"device is {name!r}, which torch cannot use here: {said}. Give device='auto', which "
-            "takes what there is, or 'cpu'."
+            f"device is {shown(name)}, which torch cannot use here: {said}. Give device='auto', "
+            "which takes what there is, or 'cpu'."
         ) from error
     return device
 

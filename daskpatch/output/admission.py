@@ -23,6 +23,7 @@ from ..store import (
     locate,
     own_attributes,
 )
+from ..support import what_is
 from .clearing import KEY
 from .harm import check_apart, check_around, endangered
 from .label_images import (
@@ -226,7 +227,7 @@ def _as_place(place: StoreLike) -> StoreLike:
     """
     if not is_stored(place):
         raise TypeError(
-            f"The output is a {type(place).__name__}; needed is a path, a URL, a zarr store or a "
+            f"The output is {what_is(place)}; needed is a path, a URL, a zarr store or a "
             "zarr array, for example 'predicted.zarr'."
         )
     return place

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from ..geometry import Dimensions, Sizes, plain_sizes
+from ..support import shown
 
 _CHUNK = {2: 512, 3: 64}
 """Voxels along a spatial axis that a chunk should have."""
@@ -141,7 +142,7 @@ def per_axis(name: str, value: Sizes, dims: Dimensions) -> tuple[int, ...]:
     plain = plain_sizes(value)
     if plain is None:
         raise ValueError(
-            f"{name} is {value!r}; needed is an integer, or one per axis of the output."
+            f"{name} is {shown(value)}; needed is an integer, or one per axis of the output."
         )
     sizes = (plain,) * len(dims.shape) if isinstance(plain, int) else plain
     if len(sizes) != len(dims.shape):

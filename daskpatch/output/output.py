@@ -395,7 +395,10 @@ class Output(Options):
         if self.factors is not None and self.pyramid is None:
             raise ValueError("factors= are those of levels, and pyramid is None; leave one out.")
         if self.post_id is not None and self.post is None:
-            raise ValueError("post_id stands for what post= does; give post= too.")
+            raise ValueError(
+                f"post_id is {shown(self.post_id)}, which stands for what post= does; give post= "
+                "too."
+            )
 
     def _check_label_image(self) -> None:
         name = self.label_image

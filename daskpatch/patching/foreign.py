@@ -11,6 +11,9 @@ from .grid import TileGrid
 from .tiling import TileStrategy
 from .types import Patching, TileSpecs, is_tile_specs
 
+_MOST_SAID = 200
+"""Letters of what a strategy's own error says."""
+
 
 def grids_of(patching: Patching, data_shapes: Sequence[Sequence[int]]) -> tuple[TileGrid, ...]:
     """The grids of a strategy for images of the given `SC(Z)YX` shapes.
@@ -28,10 +31,21 @@ def grids_of(patching: Patching, data_shapes: Sequence[Sequence[int]]) -> tuple[
     _check_shapes(patching, data_shapes)
     if isinstance(patching, TileStrategy):
         return patching.grids
-    return tuple(
-        _checked_grid(patching, data_idx, tuple(shape))
-        for data_idx, shape in enumerate(data_shapes)
-    )
+    name = type(patching).__name__
+    try:
+        return tuple(
+            _checked_grid(patching, data_idx, tuple(shape))
+            for data_idx, shape in enumerate(data_shapes)
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"patching is a {name}, which does not tile the images: {error}"
+        ) from error
+    except Exception as error:
+        said = str(error)[:_MOST_SAID]
+        raise ValueError(
+            f"patching is a {name}, which failed: {type(error).__name__}: {said}"
+        ) from error
 
 
 def _check_shapes(patching: Patching, data_shapes: Sequence[Sequence[int]]) -> None:

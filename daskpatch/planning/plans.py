@@ -195,7 +195,9 @@ class Plan(Figures):
         how = taken(Run, run, left, "run", plain="client")
         decided = self._decided
         if decided.target is None:
-            raise ValueError("The plan has no output to write to; give one to daskpatch.plan.")
+            raise ValueError(
+                "The plan has no output to write to, output is None; give one to daskpatch.plan."
+            )
         if how.resumes and decided.target.overwrite:
             if how.part is not None:
                 refuse_both(self, how)

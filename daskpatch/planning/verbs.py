@@ -89,7 +89,8 @@ def plan(
     FileNotFoundError, TypeError
         If the source or the model is none, or there is no such option.
     ImportError
-        If an optional package is missing; the extra to install is named.
+        If an optional package is missing, the extra to install is named; or what a name stands for
+        is not there.
     MemoryError
         If the peak is above `memory_limit`; the knob to turn is named.
     RuntimeError
@@ -165,7 +166,7 @@ def predict(
     left: dict[str, Any] = dict(words)
     refuse_unknown(left, "predict", *KINDS, Run)
     how = taken(Run, run, left, "run")
-    threads = left.get("threads") if limits is None else limits.threads
+    threads = limits.threads if isinstance(limits, Limits) else left.get("threads")
     planned = plan(source, model, output, tiles=tiles, normalize=normalize, limits=limits, **left)
     refuse_both(planned, how)
     return planned.run(how, threads=threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..support import without_secrets
+from ..support import what_is, without_secrets
 from .description import is_description, read_description
 from .findings import Probe
 
@@ -23,9 +23,9 @@ def as_probe(probe: Probe | str | os.PathLike[str] | None) -> Probe | None:
     if isinstance(probe, str | os.PathLike):
         path = Path(probe)
         if not path.is_file():
-            raise FileNotFoundError(f"There is no probe at {without_secrets(str(path))}.")
+            raise FileNotFoundError(f"There is no probe at {without_secrets(os.fspath(probe))!r}.")
         return read_description(path) if is_description(path) else Probe.load(path)
     raise TypeError(
-        f"probe is a {type(probe).__name__}; needed is a daskpatch.Probe, or the path of a saved "
+        f"probe is {what_is(probe)}; needed is a daskpatch.Probe, or the path of a saved "
         "one or of an rdf.yaml."
     )

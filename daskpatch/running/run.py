@@ -31,7 +31,7 @@ from ..support import (
 def _check_client(name: str, client: object) -> object:
     if client is not None and not hasattr(client, "nthreads"):
         raise TypeError(
-            f"{name} is {client!r}; needed is a dask.distributed client: Client(address)."
+            f"{name} is {shown(client)}; needed is a dask.distributed client: Client(address)."
         )
     if client is not None and is_asynchronous(client):
         raise TypeError(

@@ -11,7 +11,7 @@ from dask.utils import parse_bytes
 from ..deciding import Limits, Memory, available_memory, check_memory
 from ..engine import Client, active_client, has_other_processes
 from ..image import ImageStack, is_held_by_cluster
-from ..support import as_count
+from ..support import as_count, shown
 from .pass_run import Crew
 from .passes import Pass
 from .run import Run
@@ -39,7 +39,10 @@ def crew_of(
         client = client if client is not None else _active_for(images)
     if client is None:
         if run.resources:
-            raise ValueError("resources are those of a cluster's workers; give client= too.")
+            raise ValueError(
+                f"resources is {shown(dict(run.resources))}, what a block takes of a cluster's "
+                "workers; give client= too."
+            )
         n_threads = planned_threads if threads is None else as_count("threads", threads)
         return Crew(None, n_threads, is_here=True)
     if client.status in ("closed", "closing"):

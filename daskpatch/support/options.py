@@ -22,6 +22,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from .parsing import Parser
+from .wording import shown
 
 T = TypeVar("T")
 KindT = TypeVar("KindT", bound="Options")
@@ -228,9 +229,11 @@ def taken(
     wordless = (told.name for told in declarations(kind).values() if told.word is None)
     plain = plain or next(wordless, "")
     if plain and plain in named and given is not None:
-        raise TypeError(f"Give {name} or {plain}, not both.")
+        raise TypeError(
+            f"{name} is {shown(given)} and {plain} is {shown(named[plain])}; give one of them."
+        )
     if given is not None and not plain:
-        raise TypeError(f"{name} is {given!r}; needed is a daskpatch.{kind.__name__}.")
+        raise TypeError(f"{name} is {shown(given)}; needed is a daskpatch.{kind.__name__}.")
     if plain and plain not in named:
         named[plain] = given
     return kind(**named)

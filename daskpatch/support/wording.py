@@ -25,6 +25,18 @@ def sized(nbytes: int) -> str:
 _UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
+def what_is(value: object) -> str:
+    """What a value is: a plain one as Python writes it, any other by its type.
+
+    Others may be large, hold secrets, or take long to write.
+
+    >>> what_is(None), what_is(3), what_is([1])
+    ('None', '3', 'a list')
+    """
+    is_plain = value is None or isinstance(value, bool | int | float | complex)
+    return shown(value) if is_plain else f"a {type(value).__name__}"
+
+
 def shown(value: object, most: int = 80) -> str:
     """A value as Python writes it, cut where it is long.
 

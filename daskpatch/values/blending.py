@@ -7,6 +7,8 @@ from functools import lru_cache, reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from ..support import shown
+
 STITCHES = ("crop", "gaussian", "linear")
 
 _SIGMA = 0.125
@@ -19,7 +21,7 @@ _FLOOR = 1e-3
 def check_stitch(stitch: object) -> str:
     """Refuse what is no way to stitch."""
     if not isinstance(stitch, str) or stitch not in STITCHES:
-        raise ValueError(f"stitch is {stitch!r}; needed is 'crop', 'gaussian' or 'linear'.")
+        raise ValueError(f"stitch is {shown(stitch)}; needed is 'crop', 'gaussian' or 'linear'.")
     return str(stitch)
 
 

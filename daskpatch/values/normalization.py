@@ -242,8 +242,7 @@ def _constants(given: Mapping[str, Any]) -> ValueMap:
         scale = tuple(b - a for a, b in zip(offset, high, strict=True))
     else:
         raise ValueError(
-            f"normalize holds {', '.join(map(repr, names))}; needed are 'mean' and 'std', or 'low' "
-            "and 'high'."
+            f"normalize is {shown(dict(given))}; needed are 'mean' and 'std', or 'low' and 'high'."
         )
     _check_same_length(names, offset, scale)
     if not all(_LEAST <= s < np.inf for s in scale):

@@ -11,7 +11,7 @@ from typing import Any
 import zarr
 from zarr.types import AnyArray
 
-from ...support import said_by
+from ...support import said_by, shown
 from ..location import Location, locate
 from .protocol import BackEnd, Box, Handle
 from .tensorstore import TensorStore
@@ -36,7 +36,7 @@ def check_io(io: str) -> str:
     """
     if io not in ("auto", *BACK_ENDS):
         *names, last = (f"{name!r}" for name in ("auto", *reversed(BACK_ENDS)))
-        raise ValueError(f"io is {io!r}; needed is {', '.join(names)} or {last}.")
+        raise ValueError(f"io is {shown(io)}; needed is {', '.join(names)} or {last}.")
     return io
 
 
