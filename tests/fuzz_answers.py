@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,9 @@ _NEAR = 60
 
 _SHOWN = 60
 """Of a long value, what an answer shows at least."""
+
+_PLAIN = (str, int, float, type(None), Path)
+"""What is shown itself; of other values their type says enough."""
 
 _POOLS = ("asyncio_", "zarr_pool")
 """Threads of event loops: so many of each at most, which begin when they are needed first."""
@@ -113,6 +117,12 @@ def names_a_value(text, given):
 def parts_of(value):
     """A value and what it is made of: entries, keys, the parts of `file.py:attribute`."""
     yield value.name if isinstance(value, np.dtype) else value
+    if isinstance(value, partial):
+        yield value.func.__name__
+    if not isinstance(value, _PLAIN):
+        yield f"a {type(value).__name__}"
+    if hasattr(value, "__qualname__"):
+        yield from (value.__name__, f"{value.__module__}.{value.__qualname__}")
     if isinstance(value, dict):
         yield tuple(value)
         for key, entry in value.items():

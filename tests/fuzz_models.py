@@ -18,11 +18,21 @@ class FuzzModel:
         From a batch `(N, C, (Z), Y, X)` to its result, of tiles and of whole images alike.
     scale, margin
         As options of those names say them.
+    names
+        Of its arrays; one alone has none.
     """
 
-    call: Callable[[np.ndarray], np.ndarray]
+    call: Callable[[np.ndarray], object]
     scale: Fraction = Fraction(1)
     margin: int = 0
+    names: tuple[str, ...] = ("",)
+
+    def array(self, batch, name):
+        """One of its arrays."""
+        results = self.call(batch)
+        if isinstance(results, tuple):
+            return results[self.names.index(name)]
+        return results[name] if isinstance(results, dict) else results
 
 
 def double(batch):
@@ -36,7 +46,9 @@ def steps(batch):
 
 def sums(batch):
     """Two channels, whatever comes in."""
-    total = batch.sum(axis=1, keepdims=True)
+    total = batch[:, :1] * np.float32(1)
+    for number in range(1, batch.shape[1]):  # in one order, however it lies in memory
+        total += batch[:, number : number + 1]
     return np.concatenate([total, total / 2 + 1], axis=1)
 
 
@@ -57,6 +69,14 @@ def valid(batch):
     return _mean_of(batch, [within] * (batch.ndim - 2))
 
 
+def pair(batch):
+    return double(batch), steps(batch)
+
+
+def named(batch):
+    return {"a": sums(batch), "b": steps(batch)}
+
+
 def _mean_of(batch, along):
     parts = [batch[(slice(None), slice(None), *chosen)] for chosen in product(*along)]
     total = parts[0].copy()
@@ -72,4 +92,6 @@ MODELS = {
     "twice": FuzzModel(twice, scale=Fraction(2)),
     "half": FuzzModel(half, scale=Fraction(1, 2)),
     "valid": FuzzModel(valid, margin=1),
+    "pair": FuzzModel(pair, names=("output0", "output1")),
+    "named": FuzzModel(named, names=("a", "b")),
 }

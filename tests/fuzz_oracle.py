@@ -1,14 +1,14 @@
 """What a prediction is, in plain NumPy on whole images: without tiles, blocks or passes.
 
 ```
-picture ─▶ channels ─▶ N C (Z) Y X ─▶ padded ─▶ normalised ─▶ model ─▶ mapped back ─▶ its own axes
+picture ─▶ channels ─▶ N C (Z) Y X ─▶ padded ─▶ normalised ─▶ model ─▶ mapped back ─▶ post
+        ─▶ its own axes
 ```
 
 Percentiles of floats are known to some digits, and sums in another order end in other ones: so what
 is expected are two arrays between which results lie. Models never fall where their input rises.
 """
 
-import itertools
 import math
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,12 +16,11 @@ from fractions import Fraction
 
 import numpy as np
 from fuzz_levels import levels_of, method_of
+from fuzz_pools import PROBE
+from fuzz_statistics import measured
 
 ROUNDING = 1e-5
 """Of sums of float32 in another order, where there are such."""
-
-BIN = 1 / 4096
-"""By how much of itself a percentile of floats may be off (docs/seams.md)."""
 
 
 @dataclass(frozen=True)
@@ -61,27 +60,8 @@ class Expected:
     how: str = "mean"
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Offset and scale of each channel, or one of each for all."""
-
-    offset: np.ndarray
-    scale: np.ndarray
-
-    def apply(self, values):
-        return (values.astype("f8") - _upright(self.offset, values)) / _upright(self.scale, values)
-
-    def undo(self, values):
-        return values.astype("f8") * _upright(self.scale, values) + _upright(self.offset, values)
-
-
-def _upright(numbers, values):
-    """Along the channels of `N C (Z) Y X`."""
-    return numbers.reshape(-1, *(1,) * (values.ndim - 2))
-
-
 def expected_of(source, model, given):
-    """What is expected of each image.
+    """What is expected of each image, and of each of a model's arrays by name.
 
     None where it is open: what was said of the model is not true, or percentiles lie so close that
     what is known of them is no more than how far they are apart.
@@ -89,16 +69,25 @@ def expected_of(source, model, given):
     if _is_wrong(given.get("scale"), model.scale) or _is_wrong(given.get("margin"), model.margin):
         return None
     pictures = _chosen(source, given)
-    ndim = _n_spatial(pictures[0].axes.upper(), given["patch_size"])
+    ndim = _n_spatial(pictures[0].axes.upper(), given)
     images = [_canonical(picture, ndim, given.get("channels")) for picture in pictures]
     chunks = [_spatial_chunks(picture, ndim) for picture in pictures]
-    known = _measured(images, chunks, given)
+    known = measured(images, chunks, given)
     if any((maps.scale <= 0).any() for of_image in known for maps in of_image or ()):
         return None
     return [
-        _expected(picture, _predicted(image, maps, model, given), model.scale, source, given)
+        {
+            name: _expected(picture, found, model.scale, source, {**given, "dtype": dtype})
+            for name, dtype in _dtypes(model.names, given.get("dtype"))
+            for found in [_posted(_predicted(image, maps, model, given, name), given.get("post"))]
+        }
         for picture, image, maps in zip(pictures, images, known, strict=True)
     ]
+
+
+def _dtypes(names, said):
+    """What is said of the dtype of each array: for all, or by name."""
+    return [(name, said.get(name) if isinstance(said, dict) else said) for name in names]
 
 
 def _is_wrong(said, true):
@@ -126,9 +115,16 @@ def _chosen(source, given):
 # Axes
 
 
-def _n_spatial(axes, patch_size):
-    """How many axes tiles have: as many as sizes are given, else all of space."""
-    return len(patch_size) if np.ndim(patch_size) else sum(axis in "ZYX" for axis in axes)
+def _n_spatial(axes, given):
+    """How many axes tiles have: as many as are said by sizes, or by a probe; else all of space."""
+    strategy = given.get("patching") or given.get("tiles")
+    if strategy is None and np.ndim(given["patch_size"]):
+        return len(given["patch_size"])
+    if hasattr(strategy, "data_shapes") and not isinstance(strategy, type):
+        return len(strategy.data_shapes[0]) - 2
+    if strategy is None and given.get("probe") is not None:
+        return PROBE.ndim
+    return sum(axis in "ZYX" for axis in axes)
 
 
 def _order(axes, ndim):
@@ -153,7 +149,7 @@ def _canonical(picture, ndim, channels):
 def _spatial_chunks(picture, ndim):
     if picture.chunks is None:
         return None
-    return [picture.chunks[picture.axes.index(axis)] for axis in "ZYX"[-ndim:]]
+    return [picture.chunks[picture.axes.upper().index(axis)] for axis in "ZYX"[-ndim:]]
 
 
 def _along_own_axes(values, picture, axes):
@@ -205,6 +201,8 @@ def _inside(picture, axes, scales, shape, given):
         return None
     own, there = picture.axes.upper(), mask != 0
     names = own if there.ndim == len(own) else "ZYX"[-there.ndim :]
+    for axis in set(names) - set(own):  # of one voxel
+        there, names = there.squeeze(names.index(axis)), names.replace(axis, "")
     for number, axis in enumerate(names):
         if axis not in axes:
             continue
@@ -252,25 +250,37 @@ def converted(values, dtype):
     return np.clip(np.rint(np.nan_to_num(values.astype("f8"))), info.min, info.max).astype(dtype)
 
 
-def _predicted(values, known, model, given):
+def _posted(found, post):
+    """What comes after the model, sample by sample; with or without an axis of channels."""
+    if post is None:
+        return found
+    ndim = found.low.ndim - 1
+    return found.mapped(
+        lambda each: np.stack(
+            [made if made.ndim == ndim else made[None] for made in map(post, each)]
+        )
+    )
+
+
+def _predicted(values, known, model, given, name):
     """Between what results `N C (Z) Y X` lie, in the dtype that they have before it is chosen."""
     dtype = np.dtype(given.get("input_dtype", "f4"))
     around = _padded(values, model, given.get("padding", "reflect"))
     if known is None:
-        return _averaged(Between(around, around), dtype, model, given)
+        return _averaged(Between(around, around), dtype, model, given, name)
     found = None
     for statistics in known:
         fed = statistics.apply(around)
-        results = _averaged(Between(fed, fed).widened(1e-6), dtype, model, given)
+        results = _averaged(Between(fed, fed).widened(1e-6), dtype, model, given, name)
         if given.get("denormalize"):
             results = _undone(results, statistics)
         found = results if found is None else found.joined(results)
     return found
 
 
-def _averaged(fed, dtype, model, given):
+def _averaged(fed, dtype, model, given, name):
     """What the model gives; means of it, over positions and overlapping tiles, are floats."""
-    results = fed.mapped(lambda each: model.call(converted(each, dtype)))
+    results = fed.mapped(lambda each: model.array(converted(each, dtype), name))
     blends = given.get("stitch", "crop") != "crop"
     averages = bool(given.get("augment"))
     if not (blends or averages or given.get("normalize") is not None):
@@ -295,68 +305,3 @@ def _padded(values, model, padding):
     if padding in ("reflect", "edge"):
         return np.pad(values, widths, mode=padding)
     return np.pad(values, widths, constant_values=np.asarray(padding).astype(values.dtype))
-
-
-# Normalisation
-
-
-def _measured(images, chunks, given):
-    """Per image, what its values may be normalised by; None where they are not."""
-    how = given.get("normalize")
-    if how is None:
-        return [None] * len(images)
-    if isinstance(how, dict):
-        return [[_constants(how)]] * len(images)
-    fraction = given.get("normalize_fraction", 1)
-    read = [_read(values, fraction, each) for values, each in zip(images, chunks, strict=True)]
-    if not given.get("normalize_per_channel", True):
-        read = [values.reshape(1, -1) for values in read]
-    if given.get("normalize_over") == "series":
-        read = [np.concatenate(read, axis=1)] * len(images)
-    return [_statistics(values, how) for values in read]
-
-
-def _constants(how):
-    known = {name: np.atleast_1d(np.asarray(numbers, "f8")) for name, numbers in how.items()}
-    if "mean" in known:
-        return Statistics(known["mean"], known["std"])
-    return Statistics(known["low"], known["high"] - known["low"])
-
-
-def _read(values, fraction, chunks):
-    """The values of each channel, of single chunks: `fraction` of them, each amid an equal part."""
-    if fraction == 1:
-        return values.swapaxes(0, 1).reshape(values.shape[1], -1)
-    space = values.shape[2:]
-    chunks = space if chunks is None else chunks
-    starts = [range(0, n, c) for n, c in zip(space, chunks, strict=True)]
-    cells = list(itertools.product(range(len(values)), *starts))
-    count = max(1, round(fraction * len(cells)))
-    found = []
-    for at in range(count):
-        sample, *start = cells[(2 * at + 1) * len(cells) // (2 * count)]
-        box = tuple(slice(a, a + c) for a, c in zip(start, chunks, strict=True))
-        found.append(values[(sample, slice(None), *box)].reshape(values.shape[1], -1))
-    return np.concatenate(found, axis=1)
-
-
-def _statistics(values, how):
-    """What values `(C, n)` are normalised by: of percentiles of floats, the ends of what may be."""
-    x = values.astype("f8")
-    if how == "zscore":
-        return [_scaled(x.mean(axis=1), x.std(axis=1), x)]
-    ranks = (0, 100) if how == "minmax" else (1, 99.8) if how == "percentile" else how[1:]
-    low, high = np.percentile(x, ranks, axis=1)
-    if how == "minmax" or (values.dtype.kind in "biu" and values.dtype.itemsize <= 2):
-        return [_scaled(low, high - low, x)]
-    error = np.maximum(np.abs(low), np.abs(high)) * BIN
-    return [
-        _scaled(low + a * error, high - low + (b - a) * error, x)
-        for a, b in itertools.product((-1, 1), repeat=2)
-    ]
-
-
-def _scaled(offset, scale, values):
-    """Values that are all the same are shifted, not divided."""
-    is_flat = (scale == 0) | (values.min(axis=1) == values.max(axis=1))
-    return Statistics(offset, np.where(is_flat, 1, scale))

@@ -1,10 +1,38 @@
 """What tries are made of: values that are right, nearly right and wrong, by the option's name."""
 
+from dataclasses import replace
+
 import numpy as np
+from fuzz_functions import NO_POSTS, NO_STRATEGIES, POSTS, STRATEGIES
+from fuzz_models import double
+
+import daskpatch
 
 BIG = 10**9
 
+PROBE = daskpatch.probe(double, ndim=2, seconds=0)
+
+PROBES = ["net.json", "rdf.yaml"]
+"""Of a model that keeps its size: files that lie in the working folder."""
+
+KINDS = {
+    "source": daskpatch.Source,
+    "model": daskpatch.Model,
+    "output": daskpatch.Output,
+    "tiles": daskpatch.Tiles,
+    "normalize": daskpatch.Normalize,
+    "limits": daskpatch.Limits,
+    "run": daskpatch.Run,
+}
+"""Values that options may be given in, by the option that takes one."""
+
 OPTIONS = {
+    "source": [3, None, [], "nothing.zarr", "", {}, 2.5],
+    "model": [None, 3, "x", "x:y", "example_models:nothing", {}, str],
+    "output": [None, 3, [], 2.5, "\0"],
+    "tiles": ["x", 3, {}, *STRATEGIES[:1]],
+    "limits": [None, "1 GB", 3],
+    "run": [None, "x", 3],
     "patch_size": [4, 8, 5, (4, 4), (8, 5), (2, 4, 4), np.int64(8), [8, 8], np.array([4, 4]), 0, -3,
                    5.5, "8", "4,4", (8,), None, float("nan"), True, BIG, 2**70, (1, 2, 3, 4), {}],
     "overlaps": [0, 2, 3, (2, 2), (1, 2, 0), -1, BIG, "x", None, 2.0, (2,), [], float("inf")],
@@ -62,6 +90,15 @@ OPTIONS = {
     "resume": [True, False, None],
     "timeout": [None, 60.0, 0, -1, "x", float("nan")],
     "patience": [1.0, -1, "x"],
+    "post": [*POSTS, *NO_POSTS, None, 3, "x", "x:y", np.float32, {}],
+    "post_id": [None, "me", 3, "", []],
+    "probe": [*PROBES, PROBE, None, 3, "nothing.json", "", b"x", [], replace(PROBE, channels=7)],
+    "patching": [*STRATEGIES, *NO_STRATEGIES, None, 3, "x", "x:y", "example_models:nothing", []],
+    "client": [None, "x", 3, "tcp://nowhere:1", {}],
+    "resources": [None, {}, {"GPU": 1}, {"GPU": -1}, {3: 1}, "GPU", 3, {"GPU": float("nan")}],
+    "progress": [False, None, "x", 3],
+    "interruption": [daskpatch.Interruption(), None, "x", 3],
+    "pacing": [daskpatch.Pacing(flush=0.0), None, "x", 3],
     "paatch_size": [8],
 }  # fmt: skip
 
@@ -86,6 +123,12 @@ TOGETHER = [
      "stitch": ["crop", "linear"],
      "skip_empty": [None, 0], "ome": [True, False], "pyramid": ["auto", 1], "chunks": [None, 4]},
     {"part": [(1, 2), (2, 2), (2, 3)], "chunks": [4, 8], "normalize": [None, "zscore"]},
+    {"post": POSTS, "post_id": [None, "me"], "chunks": [None, 4], "dtype": [None, None, "i2", "f4"],
+     "stitch": ["crop", "crop", "linear"], "ome": [True, False], "pyramid": ["auto", 1],
+     "normalize": [None, "zscore"], "denormalize": [True, False], "mask": [None, np.eye(2)]},
+    {"patching": STRATEGIES, "stitch": ["crop", "gaussian"], "chunks": [None, 4],
+     "padding": ["reflect", 0], "post": [None, *POSTS]},
+    {"probe": [*PROBES, PROBE], "overlaps": [None, 4], "chunks": [None, 4]},
     {"padding": ["reflect", "edge", 0, 7], "overlaps": [2, 4], "stitch": ["crop", "gaussian"]},
 ]  # fmt: skip
 """Options that mean something together; each set of them is right where the source is."""

@@ -9,19 +9,19 @@ from fuzz_levels import coarser
 def check_outputs(store, expected, given, *, fields, is_partial):
     """Compare all arrays in a store: nothing is missing, and there is nothing else.
 
-    `fields` are the paths of a plate's; none of an image. Where a run was `is_partial`, what it did
-    not do is empty.
+    `expected` has those of each image by name. `fields` are the paths of a plate's; none of an
+    image. Where a run was `is_partial`, what it did not do is empty.
     """
     root = zarr.open(store, mode="r")
     if not fields:
-        _check_output(root, expected[0], given, is_partial)
+        _check_arrays(root, expected[0], given, is_partial)
         return
     # Bare arrays are no plate.
     numbers = [str(number) for number in range(len(expected))]
-    names = fields if expected[0].is_image else numbers
+    names = fields if all(each.is_image for each in expected[0].values()) else numbers
     _check_names(_paths(root, names[0].count("/")), names, given)
     for name, each in zip(names, expected, strict=True):
-        _check_output(root[name], each, given, is_partial)
+        _check_arrays(root[name], each, given, is_partial)
 
 
 def _paths(group, depth):
@@ -29,6 +29,16 @@ def _paths(group, depth):
     if not depth:
         return list(group)
     return [f"{name}/{path}" for name in group for path in _paths(group[name], depth - 1)]
+
+
+def _check_arrays(node, expected, given, is_partial):
+    """One array, or several of a model in a group."""
+    if "" in expected:
+        _check_output(node, expected[""], given, is_partial)
+        return
+    _check_names(node, expected, given)
+    for name, each in expected.items():
+        _check_output(node[name], each, given, is_partial)
 
 
 def _check_output(node, expected, given, is_partial):

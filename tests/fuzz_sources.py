@@ -1,10 +1,12 @@
-"""What is predicted in tries: arrays in memory, and images of OME-Zarr on disk."""
+"""What is predicted in tries: arrays of NumPy, Dask and xarray, and images of OME-Zarr on disk."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import dask.array as da
 import numpy as np
+import xarray as xr
 import zarr
 from fuzz_pools import DTYPES
 from fuzzing import some_axes, some_shape
@@ -55,7 +57,31 @@ def in_memory(rng):
     made = np.random.default_rng(rng.randrange(2**32)).random(shape)
     is_number = dtype not in ("S3", "M8[s]", "O")
     values = (made * 50).astype(dtype) if is_number else np.empty(shape, dtype)
+    kind = rng.choice([_of_numpy] * 3 + [_of_dask, _of_xarray])
+    return kind(values, axes, rng)
+
+
+def _of_numpy(values, axes, rng):
     return FuzzSource(values, "array", {(0, 0): Picture(values, axes)}, {"axes": axes})
+
+
+def _of_dask(values, axes, rng):
+    chunks = tuple(min(n, rng.choice([3, 8, 20])) for n in values.shape)
+    picture = Picture(values, axes, chunks=chunks)
+    return FuzzSource(da.from_array(values, chunks), "array", {(0, 0): picture}, {"axes": axes})
+
+
+def _of_xarray(values, axes, rng):
+    """One that says its axes, how far voxels of X are apart, and what its channels are called."""
+    dims = axes.lower() if isinstance(axes, str) else ""
+    if len(dims) != values.ndim or len(set(dims)) != len(dims):
+        return _of_numpy(values, axes, rng)
+    lengths = dict(zip(dims, values.shape, strict=True))
+    places = {"x": np.arange(lengths["x"]) / 2} if lengths.get("x", 0) > 1 else {}
+    names = [f"stain{number}" for number in range(lengths.get("c", 0))]
+    array = xr.DataArray(values, dims=tuple(dims), coords=places | ({"c": names} if names else {}))
+    picture = Picture(values, axes, {"X": 0.5} if places else {}, tuple(names))
+    return FuzzSource(array, "array", {(0, 0): picture})
 
 
 def _small(shape):
@@ -68,10 +94,11 @@ def _small(shape):
 
 
 def on_disk(folder, rng):
-    """Images of OME-Zarr: one with two levels, a volume, two in one group, a plate of three."""
+    """Images of OME-Zarr: one with two levels, volumes, two in one group, a plate of three."""
     return [
         _levels(folder / "levels.zarr", rng),
         _volume(folder / "volume.zarr", rng),
+        _volume(folder / "old.zarr", rng, version="0.4"),
         _two(folder / "two.zarr", rng),
         _plate(folder / "plate.zarr", rng),
     ]
@@ -90,11 +117,11 @@ def _levels(path, rng):
     return FuzzSource(path, "image", pictures)
 
 
-def _volume(path, rng):
+def _volume(path, rng, version="0.5"):
     values = (rng.random((2, 5, 20, 13)) * 50).astype("f4")
     pictures = {(0, 0): Picture(values, "TZYX", {"Z": 2.0, "Y": 0.5, "X": 0.5}, (), (1, 2, 8, 8))}
-    _save(path, {"multiscales": [_multiscale("volume", "tzyx", pictures)]})
-    _save_arrays(path, pictures)
+    _save(path, {"multiscales": [_multiscale("volume", "tzyx", pictures)]}, version)
+    _save_arrays(path, pictures, version)
     return FuzzSource(path, "image", pictures)
 
 
@@ -159,10 +186,16 @@ def _path(place):
     return str(2 * image + level)
 
 
-def _save(path, told):
-    zarr.create_group(str(path), attributes={"ome": {"version": "0.5", **told}})
+def _save(path, told, version="0.5"):
+    if version == "0.4":
+        old = [{**each, "version": version} for each in told["multiscales"]]
+        zarr.create_group(str(path), attributes={"multiscales": old}, zarr_format=2)
+        return
+    zarr.create_group(str(path), attributes={"ome": {"version": version, **told}})
 
 
-def _save_arrays(path, pictures):
+def _save_arrays(path, pictures, version="0.5"):
+    told = {} if version == "0.5" else {"zarr_format": 2}
     for place, picture in pictures.items():
-        zarr.create_array(str(path / _path(place)), data=picture.values, chunks=picture.chunks)
+        name = str(path / _path(place))
+        zarr.create_array(name, data=picture.values, chunks=picture.chunks, **told)

@@ -4,9 +4,12 @@ import copy
 import os
 import random
 
+from daskpatch.support import declarations
+
 ODD = [
     None, True, False, 0, -1, 1, 2**31, 2**63, 10**30, 0.5, -0.0, float("nan"), float("inf"), "",
     "x", "0", "nan", "../..", "é" * 20, [], {}, [None], [[1]], {"a": 1}, [0, 0], [-1, 2], "a" * 999,
+    [1] * 400,
 ]  # fmt: skip
 """Whatever a document may hold in the place of what it should."""
 
@@ -23,10 +26,14 @@ def seeds(name, count):
         yield random.Random(f"{name} {number}")
 
 
-def chosen(pool, rng, most):
-    """Some options by name, of their candidates."""
+def chosen(pool, rng, most, odd=()):
+    """Some options by name, of their candidates; those in `odd` may be anything, now and then."""
     names = rng.sample(list(pool), rng.randint(0, most))
-    return {name: copy.deepcopy(rng.choice(pool[name])) for name in names}
+    picked = {
+        name: rng.choice(ODD if name in odd and rng.random() < 0.1 else pool[name])
+        for name in names
+    }
+    return {n: copy.deepcopy(v) if isinstance(v, dict | list) else v for n, v in picked.items()}
 
 
 def some_axes(rng):
@@ -82,3 +89,15 @@ def broken_text(text, rng):
 def files_in(folder):
     """Files of a folder, and what is in them."""
     return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def packed(words, kinds):
+    """Options with those of some kinds of values as such a value: `tiles=Tiles(patch_size=8)`."""
+    words = dict(words)
+    for name, kind in kinds.items():
+        fields = {each.word or name: each.name for each in declarations(kind).values()}
+        if name in words and name not in fields:
+            continue
+        own = [word for word in words if word in fields]
+        words[name] = kind(**{fields[word]: words.pop(word) for word in own})
+    return words

@@ -29,10 +29,10 @@ from fuzz_answers import (
 )
 from fuzz_models import MODELS, double
 from fuzz_oracle import chosen_fields, expected_of
-from fuzz_pools import FLAGS, OME, OPTIONS, PLACES, RDF, RDF_5, TOGETHER
+from fuzz_pools import FLAGS, KINDS, OME, OPTIONS, PLACES, PROBE, RDF, RDF_5, TOGETHER
 from fuzz_results import check_outputs
 from fuzz_sources import in_memory, on_disk
-from fuzzing import attempts, broken_text, chosen, files_in, mutated, seeds
+from fuzzing import attempts, broken_text, chosen, files_in, mutated, packed, seeds
 
 import daskpatch
 from daskpatch.cli import main
@@ -60,37 +60,56 @@ def told(counts):
 # Options
 
 
-def test_options_of_predict(tmp_path, rng):
+def test_every_option_of_predict_is_tried():
+    known = {*signature(daskpatch.predict).parameters}
+    told_by_sources = {"axes"}
+    assert OPTIONS.keys() | told_by_sources == known | {"paatch_size"}
+    assert all(together.keys() <= known for together in TOGETHER)
+
+
+def test_options_of_predict(tmp_path, monkeypatch, rng):
     stored = on_disk(tmp_path, rng)
+    monkeypatch.chdir(tmp_path)
+    PROBE.save("net.json")
+    (tmp_path / "rdf.yaml").write_text(yaml.safe_dump(RDF))
     counts = Counter()
     for tried in seeds("predict", attempts(1500)):
-        source, name, given = some_try(tried, stored)
-        with noted(source=source.kind, model=name, given=given):
-            counts[try_options(source, MODELS[name], given)] += 1
+        source, name, given, kinds = some_try(tried, stored)
+        with noted(source=source.kind, model=name, given=given, kinds=[*kinds]):
+            counts[try_options(source, MODELS[name], given, kinds)] += 1
     told(counts)
     assert counts["as the oracle's"] > attempts(1500) // 4
     assert counts["open"] < attempts(1500) // 50
 
 
 def some_try(rng, stored):
-    """A source, the name of a model, and options."""
+    """A source, the name of a model, options, and the kinds of values that these are given in."""
     source = rng.choice(stored) if rng.random() < 0.25 else in_memory(rng)
     name = rng.choice([*["double"] * len(MODELS), *MODELS])
     given = {**source.told, "patch_size": rng.choice([4, 5, 8])}
     if rng.random() < 0.4:
         given |= {word: rng.choice(pool) for word, pool in rng.choice(TOGETHER).items()}
-        return source, name, given | (chosen(OPTIONS, rng, 1) if rng.random() < 0.5 else {})
-    return source, name, given | chosen(OPTIONS, rng, 4)
+        given |= chosen(OPTIONS, rng, 1) if rng.random() < 0.5 else {}
+    else:
+        given |= chosen(OPTIONS, rng, 4, odd=OPTIONS.keys() - {"source", "output"})
+    if given.keys() & {"patching", "tiles"} and rng.random() < 0.9:
+        del given["patch_size"]
+    kinds = rng.sample([*KINDS], 2) if rng.random() < 0.2 else []
+    return source, name, given, {kind: KINDS[kind] for kind in kinds}
 
 
-def try_options(source, model, given):
+def try_options(source, model, given, kinds):
     """What came of a prediction, in words."""
     store = zarr.storage.MemoryStore()
-    words = {**given, "place": str(store), **named(source, given)}
+    words = {**named_by(source, given), "model": model.call, **given, "place": str(store)}
     folders = [source.place] if source.is_ome else []
-    run = partial(daskpatch.predict, source.place, model.call, progress=False)
+    usual = {"source": source.place, "model": model.call, "output": store, "progress": False}
+
+    def run(**given):
+        return daskpatch.predict(**packed(usual | given, kinds))
+
     with nothing_left(words, *folders):
-        report, error = answered(partial(run, store, **given), words)
+        report, error = answered(partial(run, **given), words)
     if report is None:
         if store._store_dict and not isinstance(error, daskpatch.RunFailed):
             raise WrongAnswerError(f"refused, and left is {[*store._store_dict][:5]}: {words}")
@@ -103,7 +122,7 @@ def try_options(source, model, given):
     check(given=given, is_partial=part is not None or given.get("region") is not None)
     if part is not None:
         with nothing_left(words, *folders):
-            finish(partial(run, store), given, part[1])
+            finish(run, given, part[1])
         check(given=given, is_partial=False)
     return "as the oracle's"
 
@@ -118,24 +137,29 @@ def finish(run, given, of):
             raise WrongAnswerError(f"begun, and not gone on with {how}: {given}") from error
 
 
-def named(source, given):
+def named_by(source, given):
     """What else of a try an answer may name: its source, words that are no options, and tiles.
 
-    A tile is as large as `patch_size` or `min_size` say, or as the image.
+    A tile is as large as `patch_size`, `min_size` or a strategy say, or as the image.
     """
     known = signature(daskpatch.predict).parameters
     picture = next(iter(source.pictures.values()))
     place = "" if source.kind == "array" else source.place.name
     shape = picture.values.shape
-    asked = [given["patch_size"], given.get("min_size", 1)]
+    asked = [given.get("patch_size"), given.get("min_size", 1), 5]
     sizes = [n for each in (*asked, shape) for n in np.ravel(each) if isinstance(n, np.integer)]
     tiles = [f"size {tile}" for n in (2, 3) for tile in product({*map(int, sizes)}, repeat=n)]
+    tiles += [f"[0, {n})" for n in {*sizes, 8}]
     return {
-        "source": place,
+        "source's place": place,
         "shape": shape,
         "shape of the mask": getattr(given.get("mask"), "shape", ()),
+        "patching": given.get("patching") or given.get("tiles"),
+        "patch_size": given.get("patch_size"),
+        "it": [RDF["name"], PROBE.name] if "probe" in given else [],
+        "axes of it": picture.axes,
         "dtype of it": picture.values.dtype,
-        "tiles": tiles,
+        "size of tiles": tiles,
         "keyword": [*(given.keys() - known.keys())],
     }
 
