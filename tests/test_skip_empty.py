@@ -458,6 +458,16 @@ def test_nan_is_a_value_and_one_and_true_are_two():
     assert daskpatch.Output(skip_empty=False) == daskpatch.Output()
 
 
+def test_floats_have_integers_of_any_length_that_floats_reach():
+    values = np.zeros((48, 48), "f4")
+    values[:24] = 2.0**70
+    words = {"axes": "YX", "patch_size": 24, "block_shape": 24, "chunks": 24, "progress": False}
+    report = daskpatch.predict(values, double, MemoryStore(), skip_empty=2**70, **words)
+    assert report.empty == 2
+    with pytest.raises(ValueError, match=r"skip_empty is 1000.*holds no such value"):
+        daskpatch.predict(values, double, MemoryStore(), skip_empty=10**400, **words)
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [

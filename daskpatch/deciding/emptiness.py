@@ -9,6 +9,7 @@ from typing import Any
 from ..block import Emptiness
 from ..image import ImageStack, stored_array_of
 from ..output import Output, holds
+from ..support import shown
 
 
 def emptiness_of(output: Output, images: Sequence[ImageStack]) -> Emptiness | None:
@@ -30,8 +31,8 @@ def emptiness_of(output: Output, images: Sequence[ImageStack]) -> Emptiness | No
     for dtype in {image.data_dtype for image in images}:
         if not holds(dtype, skip):
             raise ValueError(
-                f"skip_empty is {skip}, and the source's {dtype} holds no such value; give one "
-                "that its empty space has."
+                f"skip_empty is {shown(skip)}, and the source's {dtype} holds no such value; give "
+                "one that its empty space has."
             )
     return Emptiness(value=skip)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,15 +50,15 @@ def check_fill(output: Output, stored: Sequence[OutputArray]) -> None:
         dtype = np.dtype(array.dtype)
         if not holds(dtype, output.fill):
             raise ValueError(
-                f"fill is {output.fill}, and the output's {dtype} holds no such value; give "
+                f"fill is {shown(output.fill)}, and the output's {dtype} holds no such value; give "
                 "another, or another dtype=."
             )
 
 
 def holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Whether a dtype has a value: floats have them all, rounded."""
+    """Whether a dtype has a value: floats have all that are no larger than floats are, rounded."""
     if dtype.kind == "f":
-        return True
+        return not isinstance(value, int) or abs(value) <= sys.float_info.max
     is_whole = isinstance(value, int) or value.is_integer()
     if dtype.kind == "b":
         return value in (0, 1)

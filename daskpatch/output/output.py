@@ -388,7 +388,7 @@ class Output(Options):
     def _check(self) -> None:
         if self.fill != 0 and self.mask is None:
             raise ValueError(
-                f"fill is {self.fill}, which is stored outside of a mask; give mask= too."
+                f"fill is {shown(self.fill)}, which is stored outside of a mask; give mask= too."
             )
         if self.label_image is not None:
             self._check_label_image()

@@ -23,5 +23,5 @@ def are_all(values: NDArray[Any], value: float | np.generic) -> bool:
 
 
 def _are(values: Any, value: float | np.generic) -> bool:
-    is_nan = bool(np.isnan(value))
+    is_nan = bool(value != value)  # np.isnan does not take integers of more than 64 bits
     return bool(np.all(np.isnan(values) if is_nan else values == value))
