@@ -11,10 +11,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from ..support import Natural, Positive, counted, html_table, load_extra, said_by, shown, text_table
+from ..support import (
+    Natural,
+    Positive,
+    converted,
+    counted,
+    html_table,
+    load_extra,
+    said_by,
+    shown,
+    text_table,
+)
 from .influence import Profile
 from .sizes import AxisSizes
 from .speed import CallCost
@@ -233,7 +242,7 @@ class Probe:
         ValueError, ArithmeticError
             If one of them cannot be what it should be.
         """
-        found: Probe = msgspec.convert(values, cls, dec_hook=_as_fraction)
+        found: Probe = converted(values, cls, dec_hook=_as_fraction)
         return found
 
     def plot(self) -> Any:

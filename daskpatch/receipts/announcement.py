@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec import Struct
 
-from ..support import Natural, Positive
+from ..support import Natural, Positive, decoded
 from .record import Part, Record
 
 _log = logging.getLogger("daskpatch")
@@ -89,7 +89,7 @@ class Announcements:
             content = self._documents.read(name)
             try:
                 if content is not None:
-                    yield msgspec.json.decode(content, type=AnnouncementDocument)
+                    yield decoded(content, AnnouncementDocument)
             except msgspec.MsgspecError as error:
                 _log.warning("%s is torn (%s); what it announced is not known.", name, error)
 

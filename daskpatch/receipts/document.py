@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from ..geometry import RegularGrid, check_axes
 from ..model import Parts
-from ..support import Natural, Positive, as_dtype
+from ..support import Natural, Positive, as_dtype, converted, decoded
 from ..values import ResultSample, Statistics
 
 Json = dict[str, Any]
@@ -45,7 +45,7 @@ def array_paths(attribute: object) -> list[str]:
     """
     told = attribute if isinstance(attribute, Mapping) else {}
     try:
-        paths = msgspec.convert(told.get("arrays", told.get("outputs", [])), list[ArrayPath])
+        paths = converted(told.get("arrays", told.get("outputs", [])), list[ArrayPath])
     except msgspec.ValidationError:
         return []
     return [path for path in paths if path]
@@ -61,7 +61,7 @@ def image_paths(attribute: object) -> list[str]:
     sources = told.get("source")
     numbers = list(map(str, range(len(sources)))) if isinstance(sources, list) else []
     try:
-        return msgspec.convert(told.get("images", numbers), list[ArrayPath])
+        return converted(told.get("images", numbers), list[ArrayPath])
     except msgspec.ValidationError:
         return []
 
@@ -283,7 +283,7 @@ def decode_document(content: bytes) -> Document:
     ValueError
         If it is none; the field is named by its path, such as `$.blocks.shape`.
     """
-    document: Document = msgspec.json.decode(content, type=Document)  # its errors are ValueErrors
+    document: Document = decoded(content, Document)  # its errors are ValueErrors
     return document
 
 

@@ -23,6 +23,7 @@ from ..receipts import (
     is_alive,
     refuse_claimed,
 )
+from ..support import decoded
 from .job import Watchful
 from .ledger import Ledger, are_among
 from .pass_run import Crew, PassRun
@@ -178,7 +179,7 @@ class _Driver:
         documents = [record.document() for record in records]
         if content is None or None in documents:
             return None
-        self._ends[each.name] = msgspec.json.decode(content, type=each.end_type)
+        self._ends[each.name] = decoded(content, each.end_type)
         return each.as_begun([document for document in documents if document is not None])
 
     def _carry_out(self, each: Pass, before: _Progress | None, later: Sequence[Pass]) -> _Progress:
@@ -248,7 +249,7 @@ class _Driver:
             return
         # Parts may end it at the same time, from the same blocks: the first result is everybody's.
         recorded = record.conclude(msgspec.json.encode(end))
-        self._ends[each.name] = msgspec.json.decode(recorded, type=each.end_type)
+        self._ends[each.name] = decoded(recorded, each.end_type)
 
 
 def _forget_stale(each: Pass, ledger: Ledger, before: _Progress) -> None:

@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import msgspec
-
-from ..support import shown
+from ..support import converted, shown
 from .backoff import with_backoff
 from .location import Location, check_inside
 from .nodes import attributes_at, own_attributes
@@ -68,7 +66,7 @@ def _names(attributes: Mapping[str, Any]) -> list[str]:
     inner = attributes.get("ome", attributes)
     if not isinstance(inner, Mapping):
         raise ValueError(f"ome is {shown(inner)}")
-    names = msgspec.convert(inner.get(LABELS, []), list[str])
+    names = converted(inner.get(LABELS, []), list[str])
     return [check_inside(name, LABELS) for name in names]
 
 
@@ -135,7 +133,7 @@ def _add(image: Location, name: str, version: str) -> bool:
     empty: dict[str, Any] = {} if is_v2 else {"zarr_format": 3, "node_type": "group"}
     told = empty if content is None else json.loads(content)
     inner = told if is_v2 else _inner(told, version)
-    names = msgspec.convert(inner.get(LABELS, []), list[str])
+    names = converted(inner.get(LABELS, []), list[str])
     if name in names:
         return False
     inner[LABELS] = [*names, name]

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import msgspec
 import zarr
 from msgspec import Meta, Struct
 
+from ..support import converted
 from .location import Location, check_inside
 from .nodes import own_attributes
 
@@ -136,7 +136,7 @@ def ome_images(group: zarr.Group, name: str) -> tuple[OmeImage, ...]:
             f"of its arrays with axes=, for example {name}/0."
         )
     try:
-        images = msgspec.convert(found, Annotated[list[_Multiscale], Meta(min_length=1)])
+        images = converted(found, Annotated[list[_Multiscale], Meta(min_length=1)])
         for image in images:
             for number, dataset in enumerate(image.datasets):
                 check_inside(dataset.path, f"datasets[{number}].path")
@@ -188,7 +188,7 @@ def _place(image: _Multiscale, dataset: _Dataset) -> tuple[tuple[float, ...], tu
     n_axes = len(image.own_axes)
     scale, translation = (1.0,) * n_axes, (0.0,) * n_axes
     for told in (dataset.coordinate_transformations, image.coordinate_transformations):
-        for one in _flat(msgspec.convert(told or [], list[_Transformation])):
+        for one in _flat(converted(told or [], list[_Transformation])):
             if one.type == "scale":
                 factors = _per_axis(one.scale, n_axes)
                 scale = tuple(s * f for s, f in zip(scale, factors, strict=True))
@@ -224,7 +224,7 @@ def _channel_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     inner = attributes.get("ome", attributes)
     said = inner.get("omero") if isinstance(inner, Mapping) else None
     try:
-        return tuple(channel.label for channel in msgspec.convert(said, _Omero).channels)
+        return tuple(channel.label for channel in converted(said, _Omero).channels)
     except ValueError:  # msgspec's is one
         return ()
 
@@ -249,7 +249,7 @@ def _version(attributes: Mapping[str, Any], multiscales: Any) -> Any:
 def count_levels_at(place: Location) -> int | None:
     """How many levels the OME-Zarr image at a place has; None where there is none that says so."""
     try:
-        first, *_ = msgspec.convert(_multiscales(own_attributes(place)), list[_Multiscale])
+        first, *_ = converted(_multiscales(own_attributes(place)), list[_Multiscale])
     except ValueError:  # msgspec's is one
         return None
     return len(first.datasets)

@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import zarr
 from msgspec import Struct
 
-from ..support import counted
+from ..support import converted, counted
 from .location import Location, check_inside, locate
 from .nodes import own_attributes
 
@@ -131,7 +130,7 @@ def _grid(listed: _Plate) -> Plate | None:
     """The rows and columns of a plate; None where its wells are not named by them."""
     try:
         rows, columns = (
-            tuple(each.name for each in msgspec.convert(names, list[_Named]))
+            tuple(each.name for each in converted(names, list[_Named]))
             for names in (listed.rows, listed.columns)
         )
     except ValueError:  # msgspec's is one
@@ -147,7 +146,7 @@ def _grid(listed: _Plate) -> Plate | None:
 def _listed(said: object) -> _Plate:
     """What a plate lists; nothing where that cannot be understood."""
     try:
-        plate = msgspec.convert(said, _Plate)
+        plate = converted(said, _Plate)
         for well in plate.wells:
             check_inside(well.path, "path")
         return plate
@@ -158,7 +157,7 @@ def _listed(said: object) -> _Plate:
 def _fields(said: object) -> list[str]:
     """Those that a well lists; none where that cannot be understood."""
     try:
-        return [check_inside(f.path, "path") for f in msgspec.convert(said, _Fields).images]
+        return [check_inside(f.path, "path") for f in converted(said, _Fields).images]
     except ValueError:  # msgspec's is one
         return []
 
@@ -167,7 +166,7 @@ def _series(place: Location) -> list[str]:
     """The images of a file: those that are listed, else those that are there, from 0 on."""
     said = _inner(own_attributes(place.child("OME"))).get("series")
     try:
-        return [check_inside(path, "series") for path in msgspec.convert(said, list[str])]
+        return [check_inside(path, "series") for path in converted(said, list[str])]
     except ValueError:  # msgspec's is one
         pass
     found = []

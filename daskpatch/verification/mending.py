@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from .. import patching as strategies
 from ..deciding import Tiles, TilesLike
 from ..geometry import coarser_region
@@ -29,7 +27,7 @@ from ..receipts import (
 )
 from ..running import LEVEL, Run
 from ..store import StoreLike
-from ..support import restored
+from ..support import converted, restored
 from ..values import Normalize
 from .outputs import PREDICTION, RecordedBlocks, RecordedImage, RecordedRun, recorded_run
 
@@ -75,7 +73,7 @@ def _of_output(images: Sequence[RecordedImage], given: Output) -> dict[str, Any]
         found["skip_empty"] = given.skip_empty
     told = [image.document.fingerprint.treatment.get("mask") for image in images]
     if None not in told:
-        masks = [msgspec.convert(each, SourceRecord) for each in told]
+        masks = [converted(each, SourceRecord) for each in told]
         mask: Any = given.mask
         given_masks = mask if isinstance(mask, list | tuple) else [mask] * len(masks)
         opened = [
