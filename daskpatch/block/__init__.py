@@ -9,7 +9,6 @@ from .coverage import (
     count_tiles,
     needed_along,
     needed_tiles,
-    parts_of,
     reaching,
     tile_view,
     touching,
@@ -17,5 +16,5 @@ from .coverage import (
 from .emptiness import KEPT, Emptiness, absent_value_of, is_said_empty
 from .filling import OutputBox, fill_region, predict_region, predicted_tile, stitched_sample
 from .posting import apply_post
-from .recipe import Prediction, Recipe, block_grid, block_grids, kept_of_last
+from .recipe import Prediction, Recipe, block_grid, block_grids
 from .workspace import BatchLimit, Tally, Workspace

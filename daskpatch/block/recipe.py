@@ -197,7 +197,7 @@ def block_grid(recipe: Recipe, data_idx: int, block_shape: tuple[int, ...]) -> R
     come out of a tile that is computed there anyway.
     """
     dims, grid = recipe.outputs[data_idx][0], recipe.grids[data_idx]
-    last = map(sub, kept_of_last(recipe.signature.finest, grid), dims.spatial_origin)
+    last = map(sub, _kept_of_last(recipe.signature.finest, grid), dims.spatial_origin)
     starts = dims.spread(-1, -1, tuple(last))
     merge = tuple(
         # The end of the last tile would be a block of its own, for which the whole tile is
@@ -208,7 +208,7 @@ def block_grid(recipe: Recipe, data_idx: int, block_shape: tuple[int, ...]) -> R
     return RegularGrid(dims.shape, block_shape, merge)
 
 
-def kept_of_last(sizing: Sizing, grid: TileGrid) -> tuple[int, ...]:
+def _kept_of_last(sizing: Sizing, grid: TileGrid) -> tuple[int, ...]:
     """Where the crop of the last tile lands along each spatial axis."""
     tile = tuple(axis.tile(axis.n_tiles - 1) for axis in grid.axes)
     return sizing.kept(tile).start

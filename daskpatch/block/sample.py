@@ -105,7 +105,12 @@ class Sample:
 
     def predict(self) -> None:
         places = {(to.sizing, to.region) for to in self.targets}
-        needed = {place: self._needed(*place) for place in places}
+        needed: Needed = {
+            (sizing, region): self.prediction.needed(
+                self.data_idx, self.sample_idx, region, sizing.scale
+            )
+            for sizing, region in places
+        }
         if any(each is None or each.any() for each in needed.values()):
             self._predict(needed)
         else:
@@ -114,10 +119,6 @@ class Sample:
             inside = needed[to.sizing, to.region]
             if inside is not None:
                 to.values[:, ~inside] = self.prediction.fill
-
-    def _needed(self, sizing: Sizing, region: Region) -> NDArray[np.bool_] | None:
-        """Which voxels of a region are predicted; None where all are."""
-        return self.prediction.needed(self.data_idx, self.sample_idx, region, sizing.scale)
 
     def _predict(self, needed: Needed) -> None:
         """Predict the regions, or of their tiles those that touch what is needed."""
