@@ -15,7 +15,7 @@ from volumes import create, microscopy
 
 import daskpatch
 from daskpatch.receipts import Receipt, Record
-from daskpatch.receipts.segments import DTYPE, FULL, encode
+from daskpatch.receipts.segments import FULL, encode, layouts_of
 from daskpatch.store import locate
 
 BLOCKS = {False: (100, 100, 100), True: (10, 10, 10)}
@@ -45,7 +45,7 @@ def start_of_a_resume(counts: tuple[int, int, int], folder: Path) -> tuple[float
     daskpatch.predict(folder / "many.zarr", np.positive, output, region=region, **options)
     total = int(np.prod(counts))
     record = Record(locate(output))
-    rows = np.zeros(total - 1, DTYPE)
+    rows = np.zeros(total - 1, layouts_of(Receipt)[0])
     rows["index"] = np.arange(total - 1)
     rows["voxels"] = CHUNK**3
     for first in range(0, len(rows), FULL):
@@ -75,7 +75,7 @@ def overhead(smoke: bool, folder: Path) -> dict[str, float]:
 
     def without() -> float:
         with (
-            patch("daskpatch.running.job.digest_of", lambda _: 0),
+            patch("daskpatch.running.job.digests_of", lambda _: (0,)),
             patch("daskpatch.running.ledger.Ledger.add", _forget),
         ):
             return with_receipts()

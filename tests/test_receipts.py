@@ -3,7 +3,7 @@
 import asyncio
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import google_crc32c
@@ -23,6 +23,7 @@ from daskpatch.receipts import (
     Receipt,
     Record,
     digest_of,
+    digests_of,
 )
 from daskpatch.receipts.fingerprint import differences
 from daskpatch.receipts.segments import FULL, as_rows, decode, encode, latest, layouts_of
@@ -106,6 +107,30 @@ def test_receipts_from_before_a_field_was_added_are_read():
         decode(encode(wide[:17]))
 
 
+@given(st.integers(2, 5), st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=20), st.data())
+def test_receipts_of_several_arrays_hold_a_digest_of_each(n_arrays, indices, data):
+    def digests():
+        return tuple(data.draw(st.integers(0, 2**32 - 1)) for _ in range(n_arrays - 1))
+
+    rows = as_rows([replace(receipt(index), partial=digests()) for index in indices])
+    content = encode(rows)
+    np.testing.assert_array_equal(decode(content, n_arrays=n_arrays)[0], rows)
+    flipped = bytearray(content)
+    flipped[data.draw(st.integers(0, len(content) - 5))] ^= data.draw(st.integers(1, 255))
+    if len(indices) > 1:
+        found, n_lost = decode(bytes(flipped), n_arrays=n_arrays)
+        assert n_lost == 1
+        assert len(found) == len(rows) - 1
+
+
+@given(st.integers(2, 5), st.booleans())
+def test_receipts_from_before_each_array_had_a_digest_have_none(n_arrays, is_former):
+    rows = as_rows([receipt(i) for i in range(18)])
+    wide, _ = decode(encode(rows, is_former=is_former), n_arrays=n_arrays)
+    assert wide["index"].tolist() == list(range(18))
+    assert not wide["partial"].any()
+
+
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 99)), max_size=30))
 def test_of_several_receipts_for_a_block_the_last_one_counts(pairs):
     rows = latest(as_rows([receipt(i, finished=t, digest=t) for i, t in pairs]))
@@ -148,6 +173,8 @@ def test_voxels_before_a_cell_are_those_of_the_cells_in_front_of_it(axes):
 def test_a_digest_is_of_the_bytes_in_c_order(rng, order, dtype):
     values = np.asarray(rng.integers(0, 2, (3, 4, 5)), dtype, order=order)
     assert digest_of(values) == google_crc32c.value(values.tobytes("C"))
+    both = google_crc32c.value(2 * values.tobytes("C"))
+    assert digests_of([values, values]) == (digest_of(values), both)
 
 
 def test_differences_are_the_innermost_fields():

@@ -1,5 +1,6 @@
 """Models that give several arrays: one each, in one pass; and what `post` makes of blocks."""
 
+import json
 import shutil
 from typing import NamedTuple
 
@@ -125,6 +126,57 @@ def test_a_resume_and_a_repair(tmp_path, values, wanted):
     mended = daskpatch.verify(out, repair=True, model=stardist, source=values, progress=False)
     assert mended.repaired.done == 1
     assert np.allclose(read(out / "dist"), wanted["dist"])
+    assert daskpatch.verify(out, progress=False).ok
+
+
+def tear(path):
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def edit(path):
+    array = zarr.open_array(path, mode="r+")
+    array[...] += 1
+
+
+def describe_as_halves(path):
+    document = json.loads((path / "zarr.json").read_text())
+    (path / "zarr.json").write_text(json.dumps({**document, "data_type": "float16"}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (edit, "changed"),
+        (lambda path: tear(next((path / "c").rglob("1/1/1"))), "corrupt"),
+        (lambda path: next((path / "c").rglob("1/1/1")).unlink(), "missing"),
+        (lambda path: (path / "zarr.json").unlink(), "missing"),
+        (describe_as_halves, "unlike the record"),
+    ],
+)
+@pytest.mark.parametrize("names", [["dist"], ["prob"], ["prob", "dist"]])
+def test_of_a_bad_block_the_arrays_are_named(tmp_path, values, damage, reason, names):
+    out = tmp_path / "o.zarr"
+    daskpatch.predict(values, stardist, out, **TILES, block_shape=16, progress=False)
+    for name in names:
+        damage(out / name)
+    found = daskpatch.verify(out, progress=False)
+    assert set(found.reasons.values()) == {reason}
+    assert set(found.arrays.values()) == {tuple(names)}
+    assert f"of {' and '.join(names)}" in str(found)
+    assert found.to_dict()["arrays"] == {str(i): list(names) for i in found.bad}
+
+
+def test_of_a_bad_block_of_a_level_the_arrays_are_named(tmp_path, values):
+    out = tmp_path / "o.zarr"
+    options = TILES | {"block_shape": 32, "ome": True, "factors": [2, 2]}
+    daskpatch.predict(values, stardist, out, **options, progress=False)
+    for path in ("prob/0", "dist/1", "prob/2"):
+        edit(out / path)
+    found = daskpatch.verify(out, progress=False)
+    assert set(found.arrays.values()) == {("prob/0",)}
+    levels = {name: set(found.passes[name].arrays.values()) for name in ("level-1", "level-2")}
+    assert levels == {"level-1": {("dist/1",)}, "level-2": {("prob/2",)}}
+    daskpatch.verify(out, repair=True, model=stardist, source=values, progress=False)
     assert daskpatch.verify(out, progress=False).ok
 
 

@@ -22,7 +22,7 @@ from .document import (
 from .fingerprint import check_same
 from .holder import Holder, is_alive
 from .permit import LOST, ClaimedError, Permit
-from .receipt import FailedBlock, Receipt, digest_of, digest_of_bytes
+from .receipt import FailedBlock, Receipt, digest_of, digest_of_bytes, digests_of
 from .record import CLAIMS, FOLDER, Journal, Part, Record, is_entry
 from .report import Report, RunFailed, Totals
 from .segments import Receipts

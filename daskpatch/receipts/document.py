@@ -201,6 +201,11 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
     levels: tuple[Shape, ...] | None = None
     downsample: tuple[str, ...] = ()
 
+    @property
+    def n_arrays(self) -> int:
+        """That a block writes."""
+        return len(self.fingerprint.output)
+
     def __post_init__(self) -> None:
         outputs = list(self.fingerprint.output.values())
         if not outputs:
@@ -261,6 +266,11 @@ class PassDocument(Struct, frozen=True, tag_field="format", tag=2):
     blocks: BlocksRecord
     arrays: tuple[ArrayRecord, ...] = ()
     run_id: str = ""
+
+    @property
+    def n_arrays(self) -> int:
+        """That a block writes; 1 where it leaves bytes."""
+        return max(len(self.arrays), 1)
 
     def __post_init__(self) -> None:
         if not len(self.of) == len(self.blocks.shape) == len(self.blocks.merge):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,6 +15,8 @@ U4 = Annotated[int, "<u4"]
 U8 = Annotated[int, "<u8"]
 F4 = Annotated[float, "<f4"]
 F8 = Annotated[float, "<f8"]
+U4s = Annotated[tuple[int, ...], "<u4"]
+"""One for each array of a block but the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +25,9 @@ class Receipt:
 
     A field that is added goes to the end and has a default: of receipts from before it.
 
-    `index` is flat, C order, images of a series one after another; `digest` is `digest_of` the
-    block as it is stored; `voxels` counts space and samples, not channels; bytes are those of
+    `index` is flat, C order, images of a series one after another; `digest` is that of the block as
+    it is stored, its arrays one after another (`digests_of`), and `partial` what it was after each
+    of them but the last; `voxels` counts space and samples, not channels; bytes are those of
     decoded voxels; `finished` is in seconds since 1970; `absent` counts chunks of the source that
     were not there, and read as its fill value; `empty` is 0 where the model computed the block,
     else says why it did not: 1 nothing of it is stored, 2 its voxels were looked at.
@@ -39,6 +44,7 @@ class Receipt:
     finished: F8
     absent: U4 = 0
     empty: U4 = 0
+    partial: U4s = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +66,25 @@ def digest_of_bytes(content: bytes) -> int:
     return int(crc32c(content))
 
 
-def digest_of(*arrays: NDArray[Any]) -> int:
-    """CRC32C of the bytes of arrays in C order, one after the other (RFC 3720, appendix B.4).
+def digest_of(values: NDArray[Any], before: int = 0) -> int:
+    """CRC32C of the bytes of an array in C order, after others of that digest (RFC 3720, B.4).
 
-    >>> hex(digest_of(np.frombuffer(b"123456", "uint8"), np.frombuffer(b"789", "uint8")))
+    >>> hex(digest_of(np.frombuffer(b"789", "uint8"), digest_of(np.frombuffer(b"123456", "uint8"))))
     '0xe3069283'
     """
-    digest = 0
-    for values in arrays:
-        flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-        # The memory itself, not a copy: a block is tens of megabytes.
-        digest = crc32c(flat.data, digest)
-    return digest
+    flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    # The memory itself, not a copy: a block is tens of megabytes.
+    return int(crc32c(flat.data, before))
+
+
+def digests_of(arrays: Iterable[NDArray[Any]]) -> tuple[int, ...]:
+    """The digest of arrays one after the other, as it is after each of them.
+
+    That of one alone can be checked by it, from the one before, whatever became of the others.
+
+    >>> pieces = np.frombuffer(b"123456", "uint8"), np.frombuffer(b"789", "uint8")
+    >>> [hex(digest) for digest in digests_of(pieces)]
+    ['0x41357186', '0xe3069283']
+    """
+    _, *digests = accumulate(arrays, lambda before, values: digest_of(values, before), initial=0)
+    return tuple(digests)

@@ -31,7 +31,7 @@ from ..store import Location, Objects, plain_name, writing
 from ..support import DEFAULT_PACING, Pacing, counted
 from .document import Document, decode_document, encode_document
 from .receipt import FailedBlock, Receipt
-from .segments import DTYPE, FULL, Receipts, as_rows, decode, encode, latest
+from .segments import FULL, Receipts, as_rows, decode, encode, latest, layouts_of
 
 FOLDER = ".daskpatch"
 """Inside an array's prefix readers are undisturbed; beside the array zarr would warn."""
@@ -114,7 +114,7 @@ class Record:
         if name:
             folder = folder.child(PASSES).child(name)
         self.documents = Objects(folder, delays=pacing.delays)
-        self._run_id: str | None = None
+        self._seen: Document | None = None
 
     def document(self) -> Document | None:
         """What the pass was begun with, or None where there is nothing.
@@ -128,9 +128,8 @@ class Record:
         if content is None:
             return None
         try:
-            document = decode_document(content)
-            self._run_id = document.run_id
-            return document
+            self._seen = decode_document(content)
+            return self._seen
         except ValueError as error:
             inside = f"{PASSES}/{self.pass_name}/" if self.pass_name else ""
             raise ValueError(
@@ -142,9 +141,14 @@ class Record:
     @property
     def run_id(self) -> str:
         """Of the run whose document was looked at last; empty where it has none."""
-        if self._run_id is None:
-            self.document()
-        return self._run_id or ""
+        document = self._seen or self.document()
+        return "" if document is None else document.run_id
+
+    @property
+    def _n_arrays(self) -> int:
+        """Of a block, by the document that was looked at last."""
+        document = self._seen or self.document()
+        return 1 if document is None else document.n_arrays
 
     def folder_of_run(self, folder: str) -> str:
         """The folder of a run's receipts or failures."""
@@ -197,7 +201,7 @@ class Record:
         # One request each, and far away: together they take as long as one.
         with ThreadPoolExecutor(_READERS) as pool:
             segments = list(pool.map(self._segment, self._segments()))
-        return latest(np.concatenate([np.empty(0, DTYPE), *segments]))
+        return latest(np.concatenate([self._no_receipts(), *segments]))
 
     def failures(self, done: Receipts) -> dict[int, FailedBlock]:
         """Blocks that were set aside, and that no later run has done."""
@@ -234,7 +238,9 @@ class Record:
     def _segment(self, name: str) -> Receipts:
         content = self.documents.read(name)
         try:
-            rows, n_lost = (np.empty(0, DTYPE), 0) if content is None else decode(content)
+            if content is None:
+                return self._no_receipts()
+            rows, n_lost = decode(content, n_arrays=self._n_arrays)
             if n_lost:
                 _log.warning(
                     "%s of %s: %s damaged; what they say does not count as done.",
@@ -250,7 +256,10 @@ class Record:
                 self.name,
                 error,
             )
-            return np.empty(0, DTYPE)
+            return self._no_receipts()
+
+    def _no_receipts(self) -> Receipts:
+        return np.empty(0, layouts_of(Receipt, self._n_arrays)[0])
 
 
 class Journal:

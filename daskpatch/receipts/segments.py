@@ -2,7 +2,7 @@
 
 ```
 segment = rows ─── CRC32C of their length and them, 4 bytes
-row     = receipt, 60 bytes ─── CRC32C of it, 4 bytes
+row     = receipt, 60 bytes and 4 for each array but one ─── CRC32C of it, 4 bytes
 ```
 
 A flipped bit costs one receipt: where a segment's checksum does not fit, those of its rows are
@@ -17,8 +17,9 @@ until it is full, the full ones never again: a flush costs the same however long
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, astuple, fields
-from typing import Any, get_type_hints
+from dataclasses import MISSING, fields
+from operator import attrgetter
+from typing import Any, get_origin, get_type_hints
 
 import numpy as np
 from crc32c import crc32c
@@ -33,23 +34,30 @@ FULL = 8192
 """Receipts of a segment that is not written again."""
 
 
-def layouts_of(receipt: type[Receipt]) -> list[Layout]:
-    """How receipts are stored, and how they were before each column that was added since."""
+def layouts_of(receipt: type[Receipt], n_arrays: int = 1) -> list[Layout]:
+    """How receipts of blocks of so many arrays are stored, and how before each column was added."""
     hints = get_type_hints(receipt, include_extras=True)
-    columns = [(field.name, hints[field.name].__metadata__[0]) for field in fields(receipt)]
+    columns: list[Any] = []
+    for field in fields(receipt):
+        kind, stored = hints[field.name].__origin__, hints[field.name].__metadata__[0]
+        if get_origin(kind) is not tuple:
+            columns.append((field.name, stored))
+        elif n_arrays > 1:
+            columns.append((field.name, stored, (n_arrays - 1,)))
     n_first = sum(field.default is MISSING for field in fields(receipt))
     return [np.dtype(columns[:n]) for n in range(len(columns), n_first - 1, -1)]
 
-
-DTYPE = layouts_of(Receipt)[0]
 
 _N_FIRST = 9
 """Columns of the first version, which the checksum does not name."""
 
 
 def as_rows(receipts: Sequence[Receipt]) -> Receipts:
-    """Receipts as an array of the record dtype."""
-    return np.array([astuple(receipt) for receipt in receipts], DTYPE)
+    """Receipts as an array of the record dtype; all are of blocks of as many arrays."""
+    n_arrays = 1 + len(receipts[0].partial) if receipts else 1
+    layout = layouts_of(Receipt, n_arrays)[0]
+    columns = attrgetter(*(layout.names or ()))
+    return np.array([columns(receipt) for receipt in receipts], layout)
 
 
 def encode(rows: Receipts, *, is_former: bool = False) -> bytes:
@@ -63,25 +71,29 @@ def encode(rows: Receipts, *, is_former: bool = False) -> bytes:
     return body + _checksum(body, _salt(rows.dtype))
 
 
-def decode(content: bytes, receipt: type[Receipt] = Receipt) -> tuple[Receipts, int]:
+def decode(
+    content: bytes, receipt: type[Receipt] = Receipt, n_arrays: int = 1
+) -> tuple[Receipts, int]:
     """The receipts of a segment, with the defaults of columns that it lacks, and how many are lost.
+
+    `n_arrays` are those of a block.
 
     Raises
     ------
     ValueError
         If it is torn, or of a later version.
     """
-    layouts = layouts_of(receipt)
+    layouts = layouts_of(receipt, n_arrays)
     whole = next(filter(None, (_whole(content, layout) for layout in layouts)), None)
     if whole is not None:
-        return _widened(whole[0], receipt), 0
+        return _widened(whole[0], receipt, layouts[0]), 0
     for layout in layouts:
         rows = _rows(content, _checked(layout))
         kept = rows["check"] == _checks(rows["receipt"])
         if kept.any():
             # At least one: what is cut off is not seen.
             n_lost = max(len(rows) - int(kept.sum()), 1)
-            return _widened(rows["receipt"][kept], receipt), n_lost
+            return _widened(rows["receipt"][kept], receipt, layouts[0]), n_lost
     raise ValueError("the segment is torn, or of a later version")
 
 
@@ -122,11 +134,11 @@ def _checks(rows: Receipts) -> NDArray[np.uint32]:
     return np.array([crc32c(body[at : at + width] + added) for at in starts], "<u4")
 
 
-def _widened(rows: NDArray[Any], receipt: type[Receipt]) -> Receipts:
-    wide: NDArray[Any] = np.empty(len(rows), layouts_of(receipt)[0])
-    there = rows.dtype.names or ()
-    for field in fields(receipt):
-        wide[field.name] = rows[field.name] if field.name in there else field.default
+def _widened(rows: NDArray[Any], receipt: type[Receipt], layout: Layout) -> Receipts:
+    wide: NDArray[Any] = np.empty(len(rows), layout)
+    there, defaults = rows.dtype.names or (), {f.name: f.default or 0 for f in fields(receipt)}
+    for name in layout.names or ():
+        wide[name] = rows[name] if name in there else defaults[name]
     return wide
 
 

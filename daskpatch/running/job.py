@@ -18,7 +18,7 @@ from ..engine import Job, is_written_off
 from ..geometry import Dimensions, Factors, Region, RegularGrid, counterparts
 from ..image import look_at_all
 from ..model import single_threaded
-from ..receipts import ClaimedError, Permit, Receipt, digest_of
+from ..receipts import ClaimedError, Permit, Receipt, digests_of
 from ..store import StoredArray, guarded_by
 from ..support import cause_of, said_by
 from ..values import Downsample, downsampled
@@ -165,15 +165,14 @@ class PredictionJob:
             for box in boxes:
                 write_block(self.targets[data_idx][box.output], box.region, box.values)
             empty = 0 if tally.samples else tally.empty
-            digest = digest_of(*(self._as_stored(data_idx, box) for box in boxes))
+            *partial, digest = digests_of(self._as_stored(data_idx, box) for box in boxes)
             # Before its levels: what is made of a block is not older than it.
             finished = time.time()
             if self.levels and self.levels[data_idx]:
                 values = [box.values for box in boxes]
                 at = index - self._ends[data_idx]
                 levels = self._make_levels(data_idx, at, values)
-                alike = {"absent": tally.absent, "empty": empty}
-                further = tuple(replace(receipt, **alike) for receipt in levels)
+                further = tuple(replace(r, absent=tally.absent, empty=empty) for r in levels)
         dims = self.prediction.outputs[data_idx][0]
         channels = dims.channel_part(region)
         own = Receipt(
@@ -188,6 +187,7 @@ class PredictionJob:
             finished=finished,
             absent=tally.absent,
             empty=empty,
+            partial=tuple(partial),
         )
         return own, *further
 
@@ -237,14 +237,15 @@ class PredictionJob:
 class WrittenLevel:
     """What was written of a level, in numbers."""
 
-    digest: int
+    digests: tuple[int, ...]
     voxels: int
     nbytes: int
 
     def as_receipt(self, index: int, begin: float, *, bytes_read: int = 0) -> Receipt:
+        *partial, digest = self.digests
         return Receipt(
             index=index,
-            digest=self.digest,
+            digest=digest,
             tiles=0,
             nan_tiles=0,
             voxels=self.voxels,
@@ -252,6 +253,7 @@ class WrittenLevel:
             bytes_written=self.nbytes,
             seconds=time.perf_counter() - begin,
             finished=time.time(),
+            partial=tuple(partial),
         )
 
 
@@ -272,7 +274,7 @@ def write_level(
         write_block(array, box, each)
     channels = outputs[0].channel_part(region)
     return WrittenLevel(
-        digest_of(*values),
+        digests_of(values),
         region.n_voxels // (channels.stop - channels.start),
         sum(each.nbytes for each in values),
     )

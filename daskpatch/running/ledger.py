@@ -130,7 +130,9 @@ class Ledger:
 
     def receipts(self) -> Receipts:
         """Of all records, by ascending index."""
-        return np.concatenate([record.receipts() for record in self._records])
+        each = [record.receipts() for record in self._records]
+        # Rows of images not begun yet may be narrower than those of others.
+        return np.concatenate([rows for rows in each if len(rows)] or each[:1])
 
     def drop(self, indices: Sequence[int]) -> None:
         """Forget stored receipts of blocks, which are to be computed again."""

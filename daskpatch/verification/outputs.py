@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -60,17 +61,32 @@ class RecordedBlocks:
     factors: Factors | None = None
 
     @cached_property
-    def are_as_recorded(self) -> bool:
-        """Whether the arrays that are there have the recorded shapes, dtypes and fill values."""
-        recorded = zip(self.arrays, self.dimensions, self.dtypes, self.fill_values, strict=False)
-        return all(
-            array is None
-            or (
-                array.shape == dims.shape
-                and array.dtype.newbyteorder("=") == dtype.newbyteorder("=")
-                and fill_value in (array.fill_value, None)
+    def names(self) -> tuple[str, ...]:
+        """Of the arrays: the ways to them, from where these part."""
+        ways = [place.parts for place in self.locations]
+        shared = list(takewhile(lambda names: len(set(names)) == 1, zip(*ways, strict=False)))
+        return tuple("/".join(way[len(shared) :]) for way in ways)
+
+    @cached_property
+    def unlike(self) -> tuple[str, ...]:
+        """The arrays that are there with other shapes, dtypes or fill values than were recorded."""
+        recorded = zip(
+            self.names,
+            self.arrays,
+            self.dimensions,
+            self.dtypes,
+            self.fill_values,
+            strict=False,
+        )
+        return tuple(
+            name
+            for name, array, dims, dtype, fill_value in recorded
+            if array is not None
+            and (
+                array.shape != dims.shape
+                or array.dtype.newbyteorder("=") != dtype.newbyteorder("=")
+                or fill_value not in (array.fill_value, None)
             )
-            for array, dims, dtype, fill_value in recorded
         )
 
     @property

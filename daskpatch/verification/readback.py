@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
 from dask.system import CPU_COUNT
 
 from ..deciding import TilesLike
 from ..engine import Window, progress_of
-from ..geometry import Region
 from ..image import SourceLike
 from ..model import Model, ModelLike
 from ..output import Output
-from ..receipts import Receipts, Report, digest_of, digest_of_bytes
-from ..store import Objects, StoreLike, locate
+from ..receipts import Report
+from ..store import StoreLike, locate
 from ..support import as_count, counted, html_table
+from .comparison import Bad, Comparison
 from .mending import mend, mend_built, repair_plan
 from .outputs import RecordedBlocks, recorded_run
-
-NEVER_WRITTEN, MISSING, CHANGED, CORRUPT = "never written", "missing", "changed", "corrupt"
-
-UNLIKE = "unlike the record"
 
 _LISTED = 20
 """Bad blocks that are named one by one."""
@@ -53,6 +47,10 @@ class Verification:
         The same of each further pass, by name.
     repaired
         The report of the run that mended them, or None.
+    arrays
+        Of bad blocks of several arrays, by index: the ways to those that are bad, from where these
+        part. None for blocks that were never written, and for changed ones of runs that were
+        begun before each array had a digest of its own.
     """
 
     ok: bool
@@ -61,6 +59,7 @@ class Verification:
     total: int
     passes: dict[str, Verification] = field(default_factory=dict)
     repaired: Report | None = None
+    arrays: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -68,6 +67,7 @@ class Verification:
             "ok": self.ok,
             "bad": list(self.bad),
             "reasons": {str(index): reason for index, reason in self.reasons.items()},
+            "arrays": {str(index): list(names) for index, names in self.arrays.items()},
             "total": self.total,
             "passes": {name: found.to_dict() for name, found in self.passes.items()},
             "repaired": None if self.repaired is None else self.repaired.to_dict(),
@@ -83,7 +83,7 @@ class Verification:
         rows += [(name, str(found)) for name, found in self.passes.items()]
         shown = list(self.reasons.items())[:_LISTED]
         rows += [
-            ("bad" if number == 0 else "", f"block {index}: {reason}")
+            ("bad" if number == 0 else "", f"block {index}{self._of_arrays(index)}: {reason}")
             for number, (index, reason) in enumerate(shown)
         ]
         rows += [] if self.repaired is None else [("repaired", str(self.repaired))]
@@ -99,10 +99,15 @@ class Verification:
             )
         counts = Counter(self.reasons.values())
         kinds = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-        shown = ", ".join(map(str, self.bad[:_LISTED])) + (", …" if len(self.bad) > _LISTED else "")
+        named = [f"{index}{self._of_arrays(index)}" for index in self.bad[:_LISTED]]
+        shown = ", ".join(named) + (", …" if len(self.bad) > _LISTED else "")
         are = "is" if len(self.bad) == 1 else "are"
         of = counted(self.total, "block")
         return f"{len(self.bad):,} of {of} {are} bad ({kinds}): {shown}"
+
+    def _of_arrays(self, index: int) -> str:
+        names = self.arrays.get(index, ())
+        return f" of {' and '.join(names)}" if names else ""
 
 
 def verify(
@@ -199,85 +204,24 @@ def _place(output: StoreLike) -> StoreLike:
 
 def _check(recorded: Sequence[RecordedBlocks], threads: int, *, progress: bool) -> Verification:
     """The blocks of one pass compared with their receipts."""
-    check = _Comparison(recorded)
+    check = Comparison(recorded)
     indices = (index for number in range(len(recorded)) for index in check.indices(number))
     window = Window(check, indices, key=f"daskpatch-verify-{uuid4().hex}", threads=threads)
-    reasons: dict[int, str] = {}
+    found: dict[int, Bad] = {}
     total = sum(blocks.grid.n_voxels_before(blocks.grid.n_cells) for blocks in recorded)
     with progress_of(total, 0, shown=progress) as advance:
         for outcome in window:
             if outcome.error is not None:
                 raise outcome.error
-            reason, voxels = outcome.result
+            is_bad, voxels = outcome.result
             advance(voxels)
-            if reason is not None:
-                reasons[outcome.index] = reason
-    bad = tuple(sorted(reasons))
-    n_blocks = sum(blocks.grid.n_cells for blocks in recorded)
-    return Verification(not bad, bad, {i: reasons[i] for i in bad}, n_blocks)
-
-
-@dataclass
-class _Comparison:
-    """A block's index in, why it is bad (or None) and its voxels out."""
-
-    recorded: Sequence[RecordedBlocks]
-    receipts: list[Receipts] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.receipts = [blocks.record.receipts() for blocks in self.recorded]
-        self._firsts = [blocks.first for blocks in self.recorded]
-
-    def indices(self, number: int) -> Sequence[int]:
-        """The blocks to look at; of an array that is another, whose record may say any shape, few.
-
-        They are those with receipts, or the first one.
-        """
-        blocks = self.recorded[number]
-        if blocks.are_as_recorded:
-            return blocks.indices
-        done = [int(index) for index in self.receipts[number]["index"]]
-        return [index for index in done if index in blocks.indices] or blocks.indices[:1]
-
-    def __call__(self, index: int) -> tuple[str | None, int]:
-        at = bisect_right(self._firsts, index) - 1
-        blocks, receipts = self.recorded[at], self.receipts[at]
-        voxels = blocks.grid.cell(index - blocks.first).n_voxels
-        if not blocks.are_as_recorded:
-            return UNLIKE, voxels
-        row = int(np.searchsorted(receipts["index"], np.uint64(index)))
-        if row == len(receipts) or receipts["index"][row] != index:
-            return NEVER_WRITTEN, voxels
-        digest = int(receipts["digest"][row])
-        if not blocks.arrays:
-            return _compared_bytes(blocks, index, digest), voxels
-        return _compared(blocks, blocks.boxes(index), digest), voxels
-
-
-def _compared_bytes(blocks: RecordedBlocks, index: int, digest: int) -> str | None:
-    left = blocks.record.left(index)
-    if left is None:
-        return MISSING
-    return None if digest_of_bytes(left) == digest else CHANGED
-
-
-def _compared(blocks: RecordedBlocks, boxes: Sequence[Region], digest: int) -> str | None:
-    arrays = [array for array in blocks.arrays if array is not None]
-    if len(arrays) < len(blocks.arrays):
-        return MISSING
-    try:
-        values = [
-            array.read(box.slices).astype(array.dtype.newbyteorder("="), copy=False)
-            for array, box in zip(arrays, boxes, strict=True)
-        ]
-    except Exception:  # noqa: BLE001 (each codec raises its own)
-        return CORRUPT
-    if digest_of(*values) == digest:
-        return None
-    # Only now: asking for every chunk of every block would cost a request each.
-    gone = not all(
-        Objects(place).exists(key)
-        for place, array, box in zip(blocks.locations, arrays, boxes, strict=True)
-        for key, _ in array.units(box.slices)
+            if is_bad is not None:
+                found[outcome.index] = is_bad
+    bad = tuple(sorted(found))
+    return Verification(
+        ok=not bad,
+        bad=bad,
+        reasons={index: found[index].reason for index in bad},
+        total=sum(blocks.grid.n_cells for blocks in recorded),
+        arrays={index: found[index].arrays for index in bad if found[index].arrays},
     )
-    return MISSING if gone else CHANGED
