@@ -1,6 +1,7 @@
 """Pyramids: levels equal to the golden ones, built block by block, resumed, verified, repaired."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -449,6 +450,34 @@ def test_levels_are_made_with_full_resolution(tmp_path, source, values, words):
     counts = {"level-1": (plan.n_blocks,) * 2, "level-2": (plan.n_blocks,) * 2}
     assert daskpatch.status(out).passes == counts
     assert plan.run(resume=True, progress=False).done == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "made"),
+    [
+        ({"memory_limit": 2**33}, "all"),
+        ({"memory_limit": 2**31}, "the first 2"),
+        ({"memory_limit": 2**33, "block_shape": (188, 376, 376)}, "the first 2"),
+    ],
+)
+def test_blocks_grow_until_they_make_what_would_read_much_again(words, made):
+    source = zarr.create_array({}, shape=(300, 2048, 2048), chunks=(64, 64, 64), dtype="uint16")
+    options = {"axes": "ZYX", "patch_size": 64, "overlaps": 17, "threads": 2, "ome": True}
+    store = zarr.storage.MemoryStore()
+    plan = daskpatch.plan(source, double, store, **options, **words)
+    assert f"{made} made with full resolution" in repr(plan)
+    assert plan.peak_memory < words["memory_limit"]
+
+
+def test_levels_of_blocks_that_grew_are_right(tmp_path, rng):
+    values = rng.random((1100, 1400)).astype("f4")
+    options = {"axes": "YX", "patch_size": 300, "overlaps": 47, "threads": 1}
+    plan = daskpatch.plan(values, double, tmp_path / "out.zarr", ome=True, pyramid=2, **options)
+    bare = daskpatch.plan(values, double, tmp_path / "bare.zarr", **options)
+    assert math.prod(plan.block_shape) > math.prod(bare.block_shape)
+    assert "all made with full resolution" in repr(plan)
+    plan.run(progress=False)
+    assert_pyramid(tmp_path / "out.zarr", values * 2, [(2, 2)] * 2)
 
 
 def test_what_is_made_with_full_resolution_is_listed_with_it(tmp_path, source):

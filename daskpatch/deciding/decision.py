@@ -8,35 +8,32 @@ from dataclasses import replace
 from typing import Any
 
 from ..block import Recipe
-from ..geometry import Dimensions, whole_voxels
+from ..geometry import Dimensions
 from ..image import ImageStack, back_end_of, dimensions_of, with_io
 from ..model import OutputArray, Signature, Sizing
 from ..output import (
     BlockBudget,
     DTypes,
     KnownLevels,
-    Layout,
     Output,
     Target,
     check_fill,
-    check_fits,
     check_labels_made,
-    choose_layout,
     in_order,
     masks_of,
-    pyramid_of,
     wanted_version,
 )
 from ..statistics import box_voxels, bytes_needed
 from ..store import BackEnd, back_end_at
 from ..support import as_dtype, counted, shown
-from .agreement import check_averaged, check_channels
+from .agreement import check_averaged
 from .box import part_of, with_plain_box
 from .choice import Choice
 from .cost import cost_of
 from .decided import Decided
 from .emptiness import emptiness_of
 from .identity import Identity, contents_before, identify
+from .layouts import layout_with_levels
 from .memory import check_memory, memory_of, stitched_bytes
 from .plan_options import PlanOptions
 from .strategy import Tiling
@@ -74,15 +71,8 @@ def decide(
     limit, threads = options.limits.nbytes, options.limits.n_threads
     while True:
         budget = _budget(recipe, trial, limit, threads, has_cache=back_end.cache_bytes > 0)
-        layout = _layout(recipe, target, options.output, budget)
-        pyramid = pyramid_of(
-            options.output,
-            recipe,
-            layout,
-            budget,
-            is_ome=is_ome,
-            around=() if target is None else target.n_levels,
-            known=levels,
+        layout, pyramid = layout_with_levels(
+            options.output, recipe, target, budget, is_ome=is_ome, known=levels
         )
         memory = memory_of(
             recipe,
@@ -293,30 +283,6 @@ def _as_existing(dtype: DTypes | None, target: Target, trial: Trial) -> tuple[Ou
     return (replace(trial.stored[0], dtype=existing.name),)
 
 
-def _layout(recipe: Recipe, target: Target | None, output: Output, budget: BlockBudget) -> Layout:
-    dims = _largest(recipe.primary)
-    chunks, shards = output.chunks, output.shards
-    if target is not None and target.array is not None:
-        if chunks is not None or shards is not None:
-            raise ValueError(
-                f"chunks and shards are those of the output array {target.name}; leave them out."
-            )
-        check_fits(target.array, dims, target.name)
-        chunks, shards = target.array.chunks, target.array.shards
-    layout = choose_layout(
-        dims,
-        _steps(recipe),
-        chunks=chunks,
-        shards=shards,
-        block_shape=output.block_shape,
-        budget=budget,
-        whole=whole_voxels(recipe.outputs[0]),
-    )
-    if len(recipe.stored) > 1 and "C" in dims.axes:
-        check_channels(dims, layout)
-    return layout
-
-
 def _budget(
     recipe: Recipe, trial: Trial, limit: int, threads: int, *, has_cache: bool
 ) -> BlockBudget:
@@ -344,18 +310,6 @@ def _shared(recipe: Recipe) -> tuple[int, ...]:
     overlap = recipe.signature.finest.overlap(middle, grid.step)
     step = recipe.signature.finest.output_shape(grid.step)
     return tuple(-(-o // s) * s for o, s in zip(overlap, step, strict=True))
-
-
-def _largest(outputs: tuple[Dimensions, ...]) -> Dimensions:
-    """Axes of a series with the largest size along each: one layout serves all images."""
-    shape = tuple(map(max, zip(*(dims.shape for dims in outputs), strict=True)))
-    return replace(outputs[0], shape=shape)
-
-
-def _steps(recipe: Recipe) -> tuple[int, ...]:
-    """Distance of neighbouring crops in the output, per spatial axis."""
-    steps = (recipe.signature.finest.output_shape(grid.step) for grid in recipe.grids)
-    return tuple(map(max, zip(*steps, strict=True)))
 
 
 def _back_end(images: tuple[ImageStack, ...], target: Target | None, io: str) -> BackEnd:

@@ -13,7 +13,7 @@ from .creation import (
 )
 from .harm import check_around
 from .label_images import check_labels_made
-from .layout import BlockBudget, Layout, choose_layout, per_axis
+from .layout import BlockBudget, Layout, choose_layout, larger_blocks, per_axis
 from .masking import check_fill, holds, masks_of
 from .ome import OmeVersion, image_attributes, in_order, wanted_version, with_level
 from .output import DTypes, Output, OutputWords

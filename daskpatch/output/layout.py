@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -262,6 +262,24 @@ def choose_block(
         if math.prod(block) >= worth and not _gains(block, larger, dims, budget):
             return block
         block = larger
+
+
+def larger_blocks(layout: Layout, dims: Dimensions, budget: BlockBudget) -> Iterator[Layout]:
+    """The same with ever larger blocks, as long as threads have work, and memory to spare."""
+    covering = tuple(-(-n // u) * u for n, u in zip(dims.shape, layout.write_unit, strict=True))
+    # Half of what a block may take: the voxels of levels come beside it.
+    most = min(
+        budget.bytes_per_thread / budget.bytes_per_voxel / 2,
+        _LONG_TASK_SECONDS / max(budget.seconds_per_voxel, 1e-12),
+    )
+    block = grown(layout.block_shape, covering, dims)
+    while (
+        block is not None
+        and math.prod(block) <= most
+        and count_blocks(block, dims) >= _BLOCKS_PER_THREAD * budget.threads
+    ):
+        yield replace(layout, block_shape=block)
+        block = grown(block, covering, dims)
 
 
 def count_blocks(block: tuple[int, ...], dims: Dimensions) -> int:

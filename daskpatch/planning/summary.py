@@ -144,9 +144,7 @@ def _read_back(plan: Figures, target: Target | None) -> Rows:
 def _model(plan: Figures, decided: Decided) -> Rows:
     """The model, and what happens before and after it: as the options say it themselves."""
     signature = plan.signature
-    *others, last = (output.channels for output in signature.outputs)
-    channels = "".join(f"{n} and " for n in others) + counted(last, "channel")
-    lines = [f"{plan.model_name}, {channels} out"]
+    lines = [f"{plan.model_name}, {_channels(signature)} out"]
     if not signature.keeps_size:
         lines += _sizes(signature)
     options, identity = decided.options, decided.identity
@@ -160,6 +158,14 @@ def _model(plan: Figures, decided: Decided) -> Rows:
     if unlisted:
         lines.append(f"found as they are read: {unlisted[0]} cannot be listed")
     return _named("model", lines)
+
+
+def _channels(signature: Signature) -> str:
+    """How many there are of each array."""
+    *others, last = (output.channels for output in signature.outputs)
+    if others and set(others) == {last}:
+        return f"{counted(1 + len(others), 'array')} of {counted(last, 'channel')}"
+    return "".join(f"{n} and " for n in others) + counted(last, "channel")
 
 
 def _sizes(signature: Signature) -> list[str]:
