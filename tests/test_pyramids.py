@@ -23,6 +23,8 @@ from volumes import read
 import daskpatch
 from daskpatch.cli import main
 from daskpatch.geometry import Coordinates, halvings
+from daskpatch.receipts import Claim, Part, Record
+from daskpatch.store import locate
 from daskpatch.values import DOWNSAMPLES, downsampled
 
 HERE = Path(__file__).parent
@@ -574,6 +576,21 @@ source, out, number = sys.argv[1:]
 words = {**TILES, "chunks": 8}
 daskpatch.predict(source, double, out, pyramid=2, part=(int(number), 3), progress=False, **words)
 """
+
+
+@CUTS
+def test_a_part_that_finds_the_rest_being_built_ends_with_its_report(tmp_path, source, cut):
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(source, double, out, pyramid=2, **{**TILES, **cut})
+    record = Record(locate(out).child("0"))
+    plan.run(part=(1, 2), progress=False)
+    with Claim(record, Part()), pytest.raises(daskpatch.ClaimedError, match="being written"):
+        plan.run(part=(2, 2), progress=False)
+    plan.run(part=(2, 2), progress=False)
+    with Claim(record, Part()):
+        report = plan.run(part=(2, 2), progress=False)
+    assert (report.done, report.skipped) == (0, plan.n_blocks - plan.n_blocks // 2)
+    assert "level-1 is left to another run" in report.unfinished
 
 
 def test_parts_that_work_at_the_same_time_leave_nothing(tmp_path, source, values):

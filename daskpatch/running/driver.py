@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -39,7 +40,8 @@ def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
 
     A part that finds the pass before incomplete, because other parts are not done, ends normally:
     its report says so (`unfinished`), and the same call again goes on. The part that finds all
-    blocks done that levels are made of builds what is left of them, for all parts.
+    blocks done that levels are made of builds what is left of them, for all parts; another that
+    finds it at that ends normally, too.
 
     Raises
     ------
@@ -53,7 +55,13 @@ def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
         If blocks failed, or something could not be written; what was written stays.
     """
     check_exclusive(passes)
-    own = _carried_out(passes, run, crew, Totals())
+    try:
+        own = _carried_out(passes, run, crew, Totals())
+    except ClaimedError as claimed:
+        report = None if run.part is None else _left_to_another(passes, run, claimed)
+        if report is None:
+            raise
+        return report
     # After its claim is given back: of parts that end together, the last one finds no other.
     if run.part is None or not own.leaves_ready_blocks or _is_held(own.record):
         return own.report
@@ -65,6 +73,27 @@ def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
     taken_over = own.report.taken_over + rest.report.taken_over
     # What other parts had done is not what this one found done.
     return replace(rest.report, skipped=skipped, taken_over=taken_over)
+
+
+def _left_to_another(passes: Sequence[Pass], run: Run, claimed: ClaimedError) -> Report | None:
+    """The report of a part of which only levels are left, which whoever has the claim builds.
+
+    None where there is more to do.
+    """
+    for each, level in pairwise(passes):
+        if level.below(0) is None:
+            continue
+        records = each.records(run.pacing)
+        documents = [found for found in (record.document() for record in records) if found]
+        if len(documents) < len(records):
+            return None
+        total = each.as_begun(documents).blocks.n_blocks
+        if sum(len(record.receipts()) for record in records) < total:
+            return None
+        totals = Totals()
+        totals.skipped = len(run.share.share(total))
+        return totals.report(unfinished=f"{level.name} is left to another run: {claimed}")
+    return None
 
 
 def _is_held(record: Record) -> bool:
