@@ -1,5 +1,6 @@
 """From a region of the prediction to its voxels: read, tile, batch, model, stitch."""
 
+from .assembly import Assembly, AssemblyWords, Stitch
 from .buffers import BufferPool
 from .calling import Calls, check_result
 from .coverage import (
@@ -17,4 +18,5 @@ from .emptiness import KEPT, Emptiness, absent_value_of, is_said_empty
 from .filling import OutputBox, fill_region, predict_region, predicted_tile, stitched_sample
 from .posting import apply_post
 from .recipe import Prediction, Recipe, block_grid, block_grids
+from .skipping import Skipping, SkippingWords
 from .workspace import BatchLimit, Tally, Workspace

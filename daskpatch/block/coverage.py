@@ -63,7 +63,7 @@ def needed_along(
 ) -> range:
     """The tiles that an interval of the input along one axis is predicted from."""
     tiling = recipe.grids[data_idx].axes[axis]
-    if recipe.blends:
+    if recipe.assembly.blends:
         return reaching(tiling, start, stop, sizing.margin[axis])
     return tiling.touching(start, stop)
 

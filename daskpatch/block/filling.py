@@ -73,7 +73,8 @@ def stitched_sample(
         values = np.empty((output.channels, *part.shape), output.dtype)
         targets.append(Destination(output.name, slice(None), sizing, part, values))
     # Before `post`: what it makes of a place is not what it makes of a block; nor is what is empty.
-    plain = replace(prediction, post=None, emptiness=None, masks=())
+    stitched = replace(prediction.assembly, post=None, post_id=None)
+    plain = replace(prediction, assembly=stitched, emptiness=None, masks=())
     calls = calls_of(prediction, data_idx)
     Sample(plain, data_idx, sample_idx, targets, calls, Workspace(), Tally()).predict()
     return {to.name: to.values for to in targets}

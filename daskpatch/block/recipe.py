@@ -18,6 +18,7 @@ from ..model import OutputArray, Position, SharedModel, Signature, Sizing
 from ..patching import TileGrid
 from ..store import Occupancy
 from ..values import Normalize, Statistics, ValueMap
+from .assembly import Assembly
 from .emptiness import Emptiness
 
 
@@ -31,14 +32,12 @@ class Recipe:
         What is stored: one entry per array, in the dtype that is stored.
     outputs
         Per image, the dimensions of each of these arrays. Blocks are counted in the first one's.
-    stitch
-        How tiles meet: `"crop"`, or the name of the weights that they are blended with.
+    assembly
+        How blocks are made of the results of tiles.
     positions
         In which tiles are predicted: more than one for test-time augmentation.
-    post
-        What makes the stored arrays of the stitched ones; None where they are the same.
     made
-        What it made of the trial tile, in its own dtypes.
+        What its `post` made of the trial tile, in its own dtypes.
     normalize
         How values are mapped before the model, and whether results are mapped back.
     emptiness
@@ -55,9 +54,8 @@ class Recipe:
     outputs: tuple[tuple[Dimensions, ...], ...]
     input_dtype: np.dtype[Any]
     batch_size: int
-    stitch: str = "crop"
+    assembly: Assembly
     positions: tuple[Position, ...] = (Position(),)
-    post: SharedModel | None = None
     made: tuple[OutputArray, ...] = ()
     normalize: Normalize = Normalize()
     emptiness: Emptiness | None = None
@@ -77,7 +75,7 @@ class Recipe:
     def codes(self) -> dict[str, SharedModel]:
         """What of it is the user's code, by name."""
         predicate = None if self.emptiness is None else self.emptiness.predicate
-        named = {"model": self.model, "post": self.post, "skip_empty": predicate}
+        named = {"model": self.model, "post": self.assembly.function, "skip_empty": predicate}
         return {name: code for name, code in named.items() if code is not None}
 
     @property
@@ -102,11 +100,6 @@ class Recipe:
             nbytes = array.channels * np.dtype(array.dtype).itemsize
             total += nbytes * _product(sizing.scale) / finest
         return total
-
-    @property
-    def blends(self) -> bool:
-        """Whether a voxel comes from all tiles that reach it, not from one."""
-        return self.stitch != "crop"
 
     def needed(
         self, data_idx: int, sample_idx: int, region: Region, scale: Scale

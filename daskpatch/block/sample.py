@@ -149,7 +149,7 @@ class Sample:
         """Whether something of a region that is needed comes from a tile."""
         whole = tuple(tile)
         for (sizing, region), inside in needed.items():
-            gives = sizing.given(whole) if self.prediction.blends else sizing.kept(whole)
+            gives = sizing.given(whole) if self.prediction.assembly.blends else sizing.kept(whole)
             part = gives.intersection(region)
             if part is not None and (inside is None or inside[part.slices_within(region)].any()):
                 return True
@@ -227,7 +227,7 @@ class Sample:
     @contextmanager
     def _stitched(self) -> Iterator[Stitcher]:
         """What results are added to; at the end they are in the targets."""
-        if self.prediction.post is None:
+        if self.prediction.assembly.function is None:
             stitcher = self._stitcher(self.targets)
             yield stitcher
             stitcher.finish()
@@ -255,15 +255,15 @@ class Sample:
             yield stitcher
             stitcher.finish()
             stitched = {to.name: to.values for to in whole}
-            made = apply_post(self.prediction.post, stitched, first.region.shape)
+            made = apply_post(self.prediction.assembly.function, stitched, first.region.shape)
             store_post(made, self.prediction.made, self.targets)
 
     def _stitcher(self, destinations: Sequence[Destination]) -> Stitcher:
         prediction = self.prediction
-        if not prediction.blends:
+        if not prediction.assembly.blends:
             return Crop(destinations)
         step = prediction.grids[self.data_idx].step
-        return Blend(destinations, prediction.stitch, step)
+        return Blend(destinations, prediction.assembly.stitch, step)
 
     def _specs(self, tile: Tile) -> dict[str, Any]:
         grid = self.prediction.grids[self.data_idx]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..block import Recipe
+from ..block import Assembly, Recipe
 from ..geometry import Dimensions
 from ..image import ImageStack, back_end_of, dimensions_of, with_io
 from ..model import OutputArray, Signature, Sizing
@@ -25,7 +25,7 @@ from ..output import (
 )
 from ..statistics import box_voxels, bytes_needed
 from ..store import BackEnd, back_end_at
-from ..support import as_dtype, counted, shown
+from ..support import as_dtype, counted, narrowed_to, shown
 from .agreement import check_averaged
 from .box import part_of, with_plain_box
 from .choice import Choice
@@ -165,9 +165,8 @@ def _recipe(
         outputs=_outputs(options.output, images, trial.signature, stored, target),
         input_dtype=options.model.dtype,
         batch_size=batch_size,
-        stitch=options.output.stitch,
+        assembly=narrowed_to(Assembly, options.output),
         positions=options.model.positions(len(trial.tile_shape)),
-        post=options.output.function,
         made=() if options.output.function is None else trial.stored,
         normalize=options.normalize,
         emptiness=emptiness_of(options.output, images),
@@ -303,7 +302,7 @@ def _budget(
 
 def _shared(recipe: Recipe) -> tuple[int, ...]:
     """Output voxels per axis that blended blocks compute beyond their own: whole tiles."""
-    if not recipe.blends:
+    if not recipe.assembly.blends:
         return (0,) * len(recipe.signature.scale)
     grid = recipe.grids[len(recipe.grids) // 2]
     middle = tuple(grid.tiles([n // 2 for n in grid.counts]))

@@ -151,12 +151,12 @@ def _stand_in_bytes(recipe: Recipe) -> int:
 def stitched_bytes(recipe: Recipe) -> Fraction:
     """Bytes per voxel of a block that hold what is not stored as it comes from the model."""
     signature, held = recipe.signature, Fraction(0)
-    if recipe.blends:  # sums and weights in float64
+    if recipe.assembly.blends:  # sums and weights in float64
         sums = [OutputArray(output.channels, "f8") for output in signature.outputs]
         sizes = dict.fromkeys(signature.sizings)
         held += recipe.nbytes_of(sums, signature.sizings)
         held += recipe.nbytes_of([OutputArray(1, "f8")] * len(sizes), sizes)
-    if recipe.post is not None:
+    if recipe.assembly.function is not None:
         held += recipe.nbytes_of(signature.outputs, signature.sizings)
         held += recipe.nbytes_of(recipe.stored, recipe.sizings)
     return held

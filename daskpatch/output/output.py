@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import DTypeLike
 
+from ..block import Assembly, AssemblyWords, Skipping, SkippingWords
 from ..geometry import FactorsLike, RegionLike, Sizes, as_factors, plain_sizes
-from ..image import SourceLike
-from ..model import ModelHandle, ModelLike, SharedModel, shared_model
 from ..store import StoreLike
 from ..support import (
     DTYPES,
     FACTORS,
-    FILE,
     NAME,
     NAMES,
-    NUMBER,
     OME,
     PYRAMID,
     REGION,
     SIZES,
-    SKIP_EMPTY,
-    Options,
     as_dtype,
     as_flag,
-    as_id,
     is_integer,
-    is_number,
     need,
     option,
     shown,
+    with_parameters_of_bases,
 )
-from ..values import DOWNSAMPLES, STITCHES, Downsample, check_stitch
+from ..values import DOWNSAMPLES, Downsample
 from .label_images import check_label_name
-
-Stitch = Literal["crop", "gaussian", "linear"]
 
 DTypes = DTypeLike | Mapping[str, DTypeLike]
 """A dtype for all arrays, or some by name."""
@@ -68,43 +57,6 @@ def check_sizes(name: str, sizes: object) -> int | tuple[int, ...] | None:
 
 
 Ome = Literal["0.4", "0.5"]
-
-
-def _restored_emptiness(told: Any) -> object:
-    return None if isinstance(told, dict) else _restored_number(told)  # no record makes code run
-
-
-def _check_fill(name: str, fill: Any) -> float:
-    is_one = is_number(fill) or isinstance(fill, float)  # NaN is a value, too
-    need(is_one, name, fill, "a number")
-    plain: float = fill.item() if isinstance(fill, np.generic) else fill
-    return plain
-
-
-def _as_json(value: Any) -> object:
-    """What JSON has no number for, by its name."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _restored_number(told: Any) -> object:
-    return float(told) if isinstance(told, str) else told
-
-
-SkipEmpty = bool | float | ModelLike
-"""True, a value, or a function of a block's voxels."""
-
-
-def _check_skip_empty(name: str, skip: Any) -> object:
-    if skip is None or isinstance(skip, bool | np.bool_):
-        return True if skip else None
-    if is_number(skip) or isinstance(skip, float):  # NaN is a value, too
-        return skip.item() if isinstance(skip, np.generic) else skip
-    if not (callable(skip) or isinstance(skip, str | os.PathLike | SharedModel | ModelHandle)):
-        raise TypeError(
-            f"{name} is {shown(skip)}; needed is True, a number, or a function (or its name, "
-            "file.py:name)."
-        )
-    return shared_model(skip, name)
 
 
 def _check_ome(name: str, ome: object) -> object:
@@ -136,9 +88,10 @@ def _check_downsample(name: str, downsample: object) -> object:
     return downsample
 
 
+@with_parameters_of_bases
 @dataclass(frozen=True, repr=False)
-class Output(Options):
-    """Where results go, and how they lie there.
+class Output(Skipping, Assembly):
+    """Where results go, and how they lie there; how they are assembled, and what is skipped.
 
     Parameters
     ----------
@@ -152,15 +105,6 @@ class Output(Options):
     chunks, shards, block_shape
         Voxels per axis of the output; one number serves for all. By default chunks fit the
         crops, there are no shards, and a block is worth a task and fits memory.
-    stitch
-        `"crop"`: each voxel from the tile in whose crop it lies. `"gaussian"`, `"linear"`: from
-        all tiles that cover it, weighted (see docs/seams.md).
-    post
-        A function of each stitched block before it is written, one sample at a time: from an
-        array `C(Z)YX` (or a dict of them, if the model gives several) to one of the same size,
-        with other values, channels or dtype; or its name, as a model's.
-    post_id
-        What tells `post` from others when a run is resumed; by default a digest of its code.
     overwrite
         Whether a run may delete an array or a group that daskpatch made, at the output's place;
         other files there stay.
@@ -190,17 +134,6 @@ class Output(Options):
     factors
         Instead of halvings: per level, voxels of the level before per voxel. A number for all axes
         of space, or one for each, or for each axis of the output: `[(1, 2, 2), (2, 2, 2)]`.
-    skip_empty
-        What is not given to the model: True skips blocks of which nothing is stored, with their
-        halo (they are not read either); a number skips those, too, whose voxels are all that value;
-        a function of a block's voxels with their halo, `C(Z)YX`, those of which it says True.
-        What the model makes of such a tile is computed once, and stands for the results: with True
-        or a number the output is the same as without.
-    mask, fill
-        Only voxels that touch a voxel of the mask which is not 0 are predicted, and `fill` is
-        stored elsewhere: tiles outside are not computed. A path, URL or array at any resolution (of
-        a series, a list of them) of the same space as the source: by the scale and translation of
-        both, where they have some, else of the same extent.
     box
         Only this box of the source is predicted and written, as an output of its own: slices in
         voxels of the source, in its axes. Its voxels are those of the whole prediction: what tiles
@@ -252,37 +185,6 @@ class Output(Options):
         shows_in="layout.block_shape",
         help="What one task computes and writes.",
         example=24,
-    )
-    stitch: Stitch = option(
-        "crop",
-        parser=STITCHES,
-        check=lambda _, stitch: check_stitch(stitch),
-        guard="treatment.stitch",
-        say=lambda output, _: (
-            f"overlapping tiles blended with {output.stitch} weights" if output.blends else ""
-        ),
-        help="How tiles meet.",
-        example="linear",
-    )
-    post: ModelLike | None = option(
-        None,
-        parser=NAME,
-        check=lambda _, post: None if post is None else shared_model(post, "post"),
-        guard="treatment.post",
-        record=lambda output: None if output.function is None else output.function.handle.name,
-        restore=lambda _: None,
-        say=lambda output, _: (
-            "" if output.function is None else f"then {output.function.handle.name}, block by block"
-        ),
-        help="Applied to each block before it is written: file.py:name.",
-        example=np.negative,
-    )
-    post_id: str | None = option(
-        None,
-        check=as_id,
-        shows_in="post",
-        help="Tells post from others, where its code cannot.",
-        example="another",
     )
     overwrite: bool = option(
         False, check=as_flag, help="Delete an array that is there.", example=True
@@ -350,55 +252,13 @@ class Output(Options):
         example=(..., slice(0, 12)),
     )
 
-    skip_empty: SkipEmpty | None = option(
-        None,
-        parser=SKIP_EMPTY,
-        bare="yes",
-        check=_check_skip_empty,
-        guard="treatment.skip_empty",
-        record=lambda output: output.told_of_empty,
-        restore=_restored_emptiness,
-        say=lambda output, _: output.said_of_empty,
-        help="Skip blocks of which nothing is stored; also of this value, or by file.py:name.",
-        example=0,
-    )
-
-    mask: SourceLike | Sequence[SourceLike] | None = option(
-        None,
-        parser=FILE,
-        guard="treatment.mask",
-        record=lambda _: None,  # by whoever looked at it: its voxels tell it
-        say=lambda output, _: (
-            "" if output.mask is None else f"only where the mask is, else {output.fill}"
-        ),
-        help="Only where this image of the same space is not 0.",
-        example="mask.zarr",
-    )
-    fill: float = option(
-        0,
-        parser=NUMBER,
-        check=_check_fill,
-        guard="treatment.fill",
-        record=lambda output: _as_json(output.fill) if output.fill != 0 else None,
-        restore=_restored_number,
-        help="What is stored outside of the mask.",
-        example=-1,
-    )
-
     def _check(self) -> None:
-        if self.fill != 0 and self.mask is None:
-            raise ValueError(
-                f"fill is {shown(self.fill)}, which is stored outside of a mask; give mask= too."
-            )
+        Assembly._check(self)
+        Skipping._check(self)
         if self.label_image is not None:
             self._check_label_image()
         if self.factors is not None and self.pyramid is None:
             raise ValueError("factors= are those of levels, and pyramid is None; leave one out.")
-        if self.post_id is not None and self.post is None:
-            raise ValueError(
-                f"post_id is {shown(self.post_id)}, which stands for what post= does; give post= "
-                "too."
-            )
 
     def _check_label_image(self) -> None:
         name = self.label_image
@@ -414,56 +274,19 @@ class Output(Options):
             )
 
     @property
-    def function(self) -> SharedModel | None:
-        """`post`, as it travels."""
-        return None if self.post is None else shared_model(self.post)
-
-    @property
-    def predicate(self) -> SharedModel | None:
-        """The function that says which blocks are empty, as it travels."""
-        return self.skip_empty if isinstance(self.skip_empty, SharedModel) else None
-
-    @property
-    def told_of_empty(self) -> object:
-        """What a record has of `skip_empty`; what tells a function is beside its model."""
-        skip: Any = self.skip_empty
-        return (
-            _as_json(skip) if self.predicate is None else {"function": self.predicate.handle.name}
-        )
-
-    @property
-    def said_of_empty(self) -> str:
-        """What the plan says of it."""
-        if self.skip_empty is None:
-            return ""
-        if self.predicate is not None:
-            also = f", or of which {self.predicate.handle.name} says so"
-        else:
-            also = "" if self.skip_empty is True else f", or that are all {self.skip_empty}"
-        return f"not for blocks that are empty: of which nothing is stored{also}"
-
-    @property
     def box_ends(self) -> list[list[int]] | None:
         """Start and stop along each axis of the source, of a box that a plan made plain."""
         box: Any = self.box
         return None if box is None else [[each.start, each.stop] for each in box]
 
-    @property
-    def blends(self) -> bool:
-        """Whether a voxel comes from all tiles that reach it, not from one."""
-        return self.stitch != "crop"
 
-
-class OutputWords(TypedDict, total=False):
+class OutputWords(AssemblyWords, SkippingWords, total=False):
     """The flat words of `Output`."""
 
     dtype: DTypes | None
     chunks: Sizes | None
     shards: Sizes | None
     block_shape: Sizes | None
-    stitch: Stitch
-    post: ModelLike | None
-    post_id: str | None
     overwrite: bool
     ome: bool | Ome | None
     channel_names: Sequence[str] | None
@@ -472,6 +295,3 @@ class OutputWords(TypedDict, total=False):
     downsample: Downsample | None
     factors: Sequence[FactorsLike] | None
     box: RegionLike | None
-    skip_empty: SkipEmpty | None
-    mask: SourceLike | Sequence[SourceLike] | None
-    fill: float

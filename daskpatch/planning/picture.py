@@ -64,14 +64,14 @@ def picture_of(decided: Decided, data_idx: int) -> Any:
     (top, bottom), (left, right) = rows, columns = window[-2:]
     section = voxels.reshape(voxels.shape[-2:])
     axes.imshow(section, cmap="gray", extent=(left, right, bottom, top), aspect="equal")
-    _draw_tiles(axes, grid.axes[-2], grid.axes[-1], rows, columns, blends=recipe.blends)
+    _draw_tiles(axes, grid.axes[-2], grid.axes[-1], rows, columns, blends=recipe.assembly.blends)
     _draw_lines(axes, _edges(decided, data_idx, decided.layout.chunks), rows, columns, _CHUNKS)
     _draw_lines(axes, _block_edges(decided, data_idx), rows, columns, _BLOCKS)
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel="X (voxels)", ylabel="Y (voxels)")
     where = f", Z {window[0][0]}" if len(window) == 3 else ""
     title = f"{image.source}{where}: {_shown(window[-2:])}"
     axes.set_title(title, fontsize="medium", parse_math=False)  # a path may hold dollars
-    handles = _legend(blends=recipe.blends)
+    handles = _legend(blends=recipe.assembly.blends)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
     return figure
 

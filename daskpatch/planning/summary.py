@@ -32,7 +32,7 @@ def as_dict(plan: Figures, decided: Decided) -> dict[str, Any]:
         ],
         "patch_size": list(plan.tile_shape),
         "batch_size": recipe.batch_size,
-        "stitch": recipe.stitch,
+        "stitch": recipe.assembly.stitch,
         "augment": list(decided.options.model.augment or ()),
         "normalize": None if recipe.normalize.kind is None else str(recipe.normalize),
         "choice": None if plan.choice is None else plan.choice.to_dict(),

@@ -381,7 +381,7 @@ class PredictionPass(Pass):
     def _ranges(self) -> dict[str, tuple[float, float]]:
         """What values of each array may be, by the trial, where they are the model's own."""
         decided = self.decided
-        if decided.recipe.post is not None or decided.options.normalize.undo:
+        if decided.recipe.assembly.function is not None or decided.options.normalize.undo:
             return {}
         found = {name: one.range for name, one in decided.tiling.trial.samples.items()}
         return {name: each for name, each in found.items() if each is not None}

@@ -197,7 +197,7 @@ def _cause(
         return "global"
     if found.shifted is not None and _effect(found.plain, found.shifted) > limit:
         return "grid"
-    if prediction.blends:
+    if prediction.assembly.blends:
         return "blend"
     return "global" if shorter is None and difference <= _CONCENTRATED * inside else "halo"
 

@@ -190,11 +190,26 @@ _declared: dict[type[Options], dict[str, Declaration]] = {}
 
 def _read(kind: type[Options]) -> dict[str, Declaration]:
     found = {}
-    for each in fields(kind):  # type: ignore[arg-type] # a dataclass by its decorator
+    # A dataclass by its decorator; those that are given by name alone come last, as in a call.
+    for each in sorted(fields(kind), key=lambda each: bool(each.kw_only)):  # type: ignore[arg-type]
         told = dict(each.metadata[_KEY])
         told["word"] = each.name if told["word"] == "" else told["word"]
         found[each.name] = Declaration(name=each.name, default=each.default, **told)
     return found
+
+
+def narrowed_to(kind: type[KindT], holder: KindT) -> KindT:
+    """The options of a kind alone, out of a value that has others, too."""
+    return kind(**{name: getattr(holder, name) for name in declarations(kind)})
+
+
+def with_parameters_of_bases(kind: type[T]) -> type[T]:
+    """A class of options whose documentation has those of its bases, each written where it is."""
+    first, *others = (inspect.getdoc(each) or "" for each in (kind, *reversed(kind.__bases__)))
+    told, raises, rest = first.partition("\n\nRaises\n")
+    further = [each.partition("\n----------\n")[2].partition("\n\nRaises\n")[0] for each in others]
+    kind.__doc__ = "\n".join([told, *further]) + raises + rest
+    return kind
 
 
 def words_of(kind: type[Options]) -> dict[str, Declaration]:
