@@ -191,7 +191,9 @@ def test_a_series_goes_on_without_a_member_that_is_lost(stored, tmp_path, lost):
     output = tmp_path / "out.zarr"
     predict([stored, stored], output)
     shutil.rmtree(output / lost)
-    with pytest.raises(FileNotFoundError, match=f"no record: {lost[0]}.*resume=True computes"):
+    with pytest.raises(
+        FileNotFoundError, match=f"no record of their own: {lost[0]}.*resume=True computes"
+    ):
         daskpatch.status(output)
     if lost.endswith("daskpatch"):
         shutil.rmtree(output / "0")
@@ -201,6 +203,16 @@ def test_a_series_goes_on_without_a_member_that_is_lost(stored, tmp_path, lost):
     assert report.done == report.skipped > 0
     assert chunk_of(output / kept, (0, 0, 0)).stat().st_mtime_ns == before
     assert verified(output).ok
+
+
+def test_a_member_that_is_a_copy_of_another_is_missing(stored, tmp_path):
+    output = tmp_path / "out.zarr"
+    predict([stored, stored], output)
+    shutil.rmtree(output / "1")
+    shutil.copytree(output / "0", output / "1")
+    for verb in (daskpatch.status, verified):
+        with pytest.raises(FileNotFoundError, match="no record of their own: 1"):
+            verb(output)
 
 
 def test_what_has_no_record_is_refused(stored, tmp_path):

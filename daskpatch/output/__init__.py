@@ -5,12 +5,12 @@ from .clearing import KEY
 from .creation import (
     Shown,
     check_fits,
-    check_own,
     create_arrays,
     create_level,
     list_labels,
     list_level,
 )
+from .edits import Facts, check_own, check_unedited, edited, facts_of
 from .harm import check_around
 from .label_images import check_labels_made
 from .layout import BlockBudget, Layout, choose_layout, larger_blocks, per_axis

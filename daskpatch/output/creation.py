@@ -14,7 +14,6 @@ import numpy as np
 from ..block import Recipe
 from ..geometry import Dimensions
 from ..image import channel_names_of
-from ..receipts import Record
 from ..store import (
     OME_XML,
     Location,
@@ -32,6 +31,7 @@ from ..store import (
 from ..values import Downsample
 from .clearing import CLEARED, KEY
 from .collections import groups_around
+from .edits import check_own, check_unedited, facts_of
 from .label_images import image_around
 from .layout import Layout
 from .ome import Range, image_attributes, window_of, with_level
@@ -237,10 +237,7 @@ def _existing_level(place: Location, dims: Dimensions, dtype: np.dtype[Any]) -> 
     array = existing_array(place)
     if array is not None:
         check_own(array)
-        check_unedited(
-            place,
-            {"shape": (array.shape, dims.shape), "dtype": (array.dtype, np.dtype(dtype))},
-        )
+        _check_made(array, place, dims, dtype)
     return array
 
 
@@ -352,30 +349,21 @@ def _existing(
     array = existing_array(place)
     if array is None:
         return None
-    facts = {
-        "shape": (array.shape, dims.shape),
-        "dtype": (array.dtype, np.dtype(dtype)),
-        "chunks": (array.chunks, layout.chunks),
-        "shards": (array.shards, layout.shards),
-    }
-    check_unedited(place, facts)
+    _check_made(array, place, dims, dtype, layout)
     return array
 
 
-def check_unedited(place: Location, facts: Mapping[str, tuple[object, object]]) -> None:
-    """Refuse an array of which something is no longer what it was begun with.
-
-    Raises
-    ------
-    ValueError
-        If there is such a thing; `facts` are what is and what was, by name.
-    """
-    other = [f"{name} {now}, begun with {was}" for name, (now, was) in facts.items() if now != was]
-    if other:
-        raise ValueError(
-            f"The output {place.name} was edited since it was begun: {'; '.join(other)}. Put its "
-            "metadata right, or give overwrite=True to start anew."
-        )
+def _check_made(
+    array: StoredArray,
+    place: Location,
+    dims: Dimensions,
+    dtype: np.dtype[Any],
+    layout: Layout | None = None,
+) -> None:
+    """Refuse an array that is not as `_create` makes it."""
+    fill_value = bytes(np.dtype(dtype).itemsize).hex()
+    facts = facts_of(array, dims.shape, dtype, layout=layout, fill_value=fill_value)
+    check_unedited(place, facts)
 
 
 def _create(
@@ -399,21 +387,6 @@ def _create(
         zarr_format=zarr_format,
         is_nested=is_nested,
     )
-
-
-def check_own(array: StoredArray) -> None:
-    """Refuse an array that somebody put in the place of the one that a run began with.
-
-    Raises
-    ------
-    ValueError
-        If daskpatch did not make it, and it has no record.
-    """
-    if KEY not in array.attributes and Record(array.location).document() is None:
-        raise ValueError(
-            f"{array.location.name} is an array that daskpatch did not make, in the place of the "
-            "one that the run began with; give another output, or move it away."
-        )
 
 
 def check_fits(array: StoredArray, dims: Dimensions, name: str) -> None:

@@ -40,7 +40,9 @@ from ..output import (
     Shown,
     Target,
     check_own,
+    check_unedited,
     create_arrays,
+    facts_of,
     is_lossy,
     list_labels,
 )
@@ -63,7 +65,7 @@ from ..receipts import (
     check_same,
     refuse_claimed,
 )
-from ..store import ChangedError, Location, Occupancy, existing_array
+from ..store import ChangedError, Location, Occupancy, StoredArray, existing_array
 from ..support import DEFAULT_PACING, Pacing, recorded, without_secrets
 from ..values import Statistics
 from .job import FusedLevel, PredictionJob
@@ -543,6 +545,8 @@ class PredictionPass(Pass):
         if not isinstance(document, RunDocument):
             raise ValueError(f"The record of {target.name} is of another kind of pass.")
         begun, layout = document.fingerprint.layout, decided.layout
+        if target.array is not None:
+            self._check_given(target.array, document)
         # What the user did not ask for was the first machine's choice, and stays that.
         free = [name for name in LayoutRecord.__struct_fields__ if getattr(output, name) is None]
         taken_over = {name: getattr(begun, name) for name in free}
@@ -550,11 +554,25 @@ class PredictionPass(Pass):
         self._check_same(document, current)
         if LayoutRecord(**asdict(layout)) == begun:
             return decided
-        if target.array is not None:
-            free = ["block_shape"]  # chunks and shards are the array's own
+        if target.array is not None:  # chunks and shards are the array's own
+            free = [name for name in free if name == "block_shape"]
         wanted = {name: taken_over[name] for name in free if taken_over[name] is not None}
         options = replace(decided.options, output=replace(output, **wanted))
         return decide_anew(decided, options, target)
+
+    def _check_given(self, array: StoredArray, document: RunDocument) -> None:
+        """Refuse an array of the user's that was edited since the run began."""
+        (told,), dims = document.fingerprint.output.values(), self.decided.recipe.primary[0]
+        layout = document.fingerprint.layout
+        placed = next(iter(document.arrays.values()), None)
+        facts = facts_of(
+            array,
+            dims.shape,
+            told.dtype,
+            layout=Layout(layout.chunks, layout.shards, layout.block_shape),
+            fill_value=None if placed is None else placed.fill_value,
+        )
+        check_unedited(array.location, facts)
 
 
 def with_levels(decided: Decided, documents: Sequence[Document | None]) -> Decided:

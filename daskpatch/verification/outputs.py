@@ -20,6 +20,7 @@ from ..geometry import (
     coarser_shape,
     counterparts,
 )
+from ..output import Facts, Layout, check_unedited, edited, facts_of
 from ..pyramids import begun_at
 from ..receipts import ArrayRecord, PassDocument, Record, RunDocument, array_paths, image_paths
 from ..running import LEVEL
@@ -58,6 +59,7 @@ class RecordedBlocks:
     fill_values: tuple[str | None, ...]
     grid: RegularGrid
     first: int
+    layouts: tuple[Layout | None, ...] = ()
     factors: Factors | None = None
 
     @cached_property
@@ -69,25 +71,37 @@ class RecordedBlocks:
 
     @cached_property
     def unlike(self) -> tuple[str, ...]:
-        """The arrays that are there with other shapes, dtypes or fill values than were recorded."""
+        """The arrays that are there and not as they were begun."""
+        named = zip(self.names, self._facts, strict=False)
+        return tuple(name for name, facts in named if edited(facts))
+
+    def check_unedited(self) -> None:
+        """Refuse arrays that are there and not as they were begun.
+
+        Raises
+        ------
+        ValueError
+            If one is not; what is other is named.
+        """
+        for place, facts in zip(self.locations, self._facts, strict=False):
+            check_unedited(place, facts)
+
+    @cached_property
+    def _facts(self) -> list[Facts]:
         recorded = zip(
-            self.names,
             self.arrays,
             self.dimensions,
             self.dtypes,
             self.fill_values,
+            self.layouts or (None,) * len(self.arrays),
             strict=False,
         )
-        return tuple(
-            name
-            for name, array, dims, dtype, fill_value in recorded
-            if array is not None
-            and (
-                array.shape != dims.shape
-                or array.dtype.newbyteorder("=") != dtype.newbyteorder("=")
-                or fill_value not in (array.fill_value, None)
-            )
-        )
+        return [
+            {}
+            if array is None
+            else facts_of(array, dims.shape, dtype, layout=layout, fill_value=fill_value)
+            for array, dims, dtype, fill_value, layout in recorded
+        ]
 
     @property
     def indices(self) -> range:
@@ -232,12 +246,17 @@ def _images(location: Location, *, is_image: bool) -> tuple[RecordedImage, ...]:
     # The attribute may be lost, with which numbers go that it would have told.
     paths += map(str, range(len(paths), count))
     images += [_recorded(location.at(path)) for path in paths[len(images) :]]
-    missing = [path for path, image in zip(paths, images, strict=True) if image is None]
+    missing = [
+        path
+        for number, (path, image) in enumerate(zip(paths, images, strict=True))
+        # A copy of another member has a record, of the other.
+        if image is None or image.document.fingerprint.source.number != number
+    ]
     if missing:
         raise FileNotFoundError(
-            f"{location.name} is a series of {count} images, and these have no record: "
-            f"{', '.join(missing)}. Deleted, or not begun when the run ended; resume=True computes "
-            "them."
+            f"{location.name} is a series of {count} images, and these have no record of their "
+            f"own: {', '.join(missing)}. Deleted, or not begun when the run ended: resume=True "
+            "computes them. Where another's lies in its place, move that away first."
         )
     return tuple(image for image in images if image is not None)
 
@@ -286,7 +305,7 @@ def _of_document(record: Record, document: RunDocument) -> RecordedImage:
         Dimensions(o.axes, o.shape, ndim, scale=_scale(o.scale)) for o in outputs.values()
     )
     paths = [placed[name].path if name in placed else name for name in outputs]
-    root = _root(record.location, paths[0])
+    told, root = document.fingerprint.layout, _root(record.location, paths[0])
     locations = tuple(root.at(path) for path in paths)
     blocks = RecordedBlocks(
         name=PREDICTION,
@@ -298,6 +317,7 @@ def _of_document(record: Record, document: RunDocument) -> RecordedImage:
         fill_values=tuple(placed[n].fill_value if n in placed else None for n in outputs),
         grid=document.blocks.grid(dimensions[0].shape),
         first=document.blocks.first,
+        layouts=tuple(Layout(told.chunks, told.shards, told.block_shape).of_each(dimensions)),
     )
     return RecordedImage(document, blocks, root)
 

@@ -167,6 +167,8 @@ def verify(
     run = recorded_run(output)
     if repair and model is None and run.images:
         raise ValueError("A repair needs the model: give model=, the one that the run began with.")
+    for blocks in run.blocks if repair else ():
+        blocks.check_unedited()  # before a receipt is dropped
     n_threads = CPU_COUNT if threads is None else as_count("threads", threads)
     planned = None
     if repair and model is not None and run.images:  # refused before everything is read
