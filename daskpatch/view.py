@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .block import Prediction, block_grid, predict_region, touching
 from .geometry import Dimensions, Region, counterparts
-from .image import drawing_of
+from .image import drawing_of, look_at_all
 from .support import html_table
 
 Index = int | slice
@@ -94,6 +94,8 @@ class View:
                 part = predict_region(self.prediction, self.data_idx, region, self.output)
                 place = tuple(slice(p.target, p.target + p.length) for p in box)
                 values[place] = part[tuple(slice(None, None, p.step) for p in box)]
+            # One that was made anew with chunks of the same bytes would be read without a word.
+            look_at_all([self.prediction.images[self.data_idx]])
         values = values[tuple(slice(None, None, -1) if f else slice(None) for f in flipped)]
         return values[tuple(0 if d else slice(None) for d in dropped)]
 

@@ -196,6 +196,43 @@ def test_an_old_plan_of_an_output_that_changed_is_refused(source, image, tmp_pat
         plan.run(progress=False, pacing=OFTEN)
 
 
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+@pytest.mark.parametrize("stored", STORED)
+def test_a_source_that_is_away_for_a_moment_leaves_no_zeros(image, tmp_path, io, stored):
+    source, away = tmp_path / "in.zarr", tmp_path / "elsewhere"
+    saved(source, image, **STORED[stored])
+
+    back = threading.Timer(0.02, os.rename, (away, source))
+
+    def go():
+        os.rename(source, away)
+        back.start()
+
+    options = {"io": io, "threads": 2, "pacing": daskpatch.Pacing(flush=0.0)}
+    try:
+        predict(source, doubled_until(go), tmp_path / "o.zarr", **options)
+    except daskpatch.RunFailed:  # away for longer than it is waited for
+        back.join()
+        predict(source, lambda batch: batch * 2, tmp_path / "o.zarr", **options, resume=True)
+    np.testing.assert_array_equal(read(tmp_path / "o.zarr"), image * 2)
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+def test_what_is_written_to_an_output_that_is_away_has_no_receipt(source, image, tmp_path, io):
+    output, away = tmp_path / "share/o.zarr", tmp_path / "elsewhere"
+
+    def go():
+        os.rename(output.parent, away)
+
+    with pytest.raises(daskpatch.RunFailed, match="is gone"):
+        predict(source, doubled_until(go), output, io=io)
+    shutil.rmtree(output.parent, ignore_errors=True)
+    os.rename(away, output.parent)
+    assert set(daskpatch.verify(output, progress=False).reasons.values()) == {"never written"}
+    predict(source, lambda batch: batch * 2, output, io=io, resume=True)
+    np.testing.assert_array_equal(read(output), image * 2)
+
+
 @pytest.mark.parametrize("event", [moved, deleted, remade_in_other_chunks])
 def test_an_output_that_goes_away_is_not_all_done(source, image, tmp_path, event):
     output = tmp_path / "out.zarr"
@@ -212,6 +249,15 @@ def test_a_view_of_a_source_that_went_away_gives_no_zeros(source, image, tmp_pat
         plan.view[32:40]
     with pytest.raises(OSError, match="is gone"):
         plan.array[32:40].compute(scheduler="threads")
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+def test_a_view_of_a_source_that_was_made_anew_is_an_error(source, image, tmp_path, io):
+    plan = daskpatch.plan(source, double, axes="ZYX", io=io, patch_size=(8, 40, 40), overlaps=0)
+    moved(source, image)
+    saved(source, image.astype("i4"))
+    with pytest.raises(OSError, match="was made anew"):
+        plan.view[32:40]
 
 
 @pytest.mark.parametrize("io", ["zarr", "tensorstore"])
@@ -431,12 +477,30 @@ def test_an_output_in_a_consolidated_group_is_told_of(tmp_path, image, source, v
     np.testing.assert_array_equal(read(tmp_path / "image.zarr" / "predicted"), image * 2)
 
 
-@pytest.mark.parametrize("field", ["data_type", "shape", "fill_value", "huge"])
+def regular(*chunks):
+    return {"name": "regular", "configuration": {"chunk_shape": chunks}}
+
+
+def test_an_array_of_the_users_that_was_edited_is_not_gone_on_with(source, tmp_path):
+    output = zarr.create_array(tmp_path / "o.zarr", shape=SHAPE, chunks=PLANE, dtype="f4")
+    words = {"chunks": None, "block_shape": (16, 40, 40)}
+    predict(source, double, output, **words)
+    document = json.loads((tmp_path / "o.zarr/zarr.json").read_text())
+    document["chunk_grid"] = regular(8, 20, 40)
+    (tmp_path / "o.zarr/zarr.json").write_text(json.dumps(document))
+    edited = zarr.open_array(tmp_path / "o.zarr")
+    with pytest.raises(ValueError, match="chunks"):
+        predict(source, double, edited, **words, resume=True)
+
+
+@pytest.mark.parametrize("field", ["data_type", "shape", "fill_value", "huge", "chunks"])
 def test_an_output_whose_metadata_were_edited_is_bad_and_not_gone_on_with(source, tmp_path, field):
     output = tmp_path / "out.zarr"
     predict(source, double, output)
-    document = json.loads((output / "zarr.json").read_text())
+    good = (output / "zarr.json").read_text()
+    document = json.loads(good)
     document |= {
+        "chunks": {"chunk_grid": regular(4, 20, 20)},
         "data_type": {"data_type": "int32"},
         "shape": {"shape": [48, 40, 40]},
         "fill_value": {"fill_value": 7},
@@ -446,9 +510,12 @@ def test_an_output_whose_metadata_were_edited_is_bad_and_not_gone_on_with(source
     found = daskpatch.verify(output, progress=False)
     assert not found.ok
     assert set(found.reasons.values()) == {"unlike the record"}
-    if field != "fill_value":  # no block that is still to come depends on it
-        with pytest.raises(ValueError, match="Put its metadata right"):
-            predict(source, double, output, resume=True)
+    with pytest.raises(ValueError, match="Put its metadata right"):
+        predict(source, double, output, resume=True)
+    with pytest.raises(ValueError, match="Put its metadata right"):
+        daskpatch.verify(output, repair=True, model=double, model_id="m", progress=False)
+    (output / "zarr.json").write_text(good)
+    assert daskpatch.verify(output, progress=False).ok  # nothing was forgotten
 
 
 # Chunks that are elsewhere

@@ -86,6 +86,19 @@ def test_blocks_of_any_fill_value_verify(tmp_path, fill, value, io):
     assert daskpatch.verify(tmp_path / "out.zarr", progress=False).ok
 
 
+@pytest.mark.filterwarnings("ignore:The model gave NaN:RuntimeWarning")
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+@pytest.mark.parametrize("bits", ["0xffc00000", "0x7fc00001"])
+def test_blocks_of_nan_verify_whose_fill_value_has_bits_of_its_own(tmp_path, bits, io):
+    out = created(tmp_path / "out.zarr", fill_value=np.nan)
+    document = tmp_path / "out.zarr/zarr.json"
+    document.write_text(document.read_text().replace('"NaN"', f'"{bits}"'))
+    out = zarr.open_array(tmp_path / "out.zarr")
+    options = {**TILES, "io": io, "progress": False}
+    daskpatch.predict(np.zeros((64, 64), "f4"), lambda b: b * np.nan, out, model_id="m", **options)
+    assert daskpatch.verify(tmp_path / "out.zarr", progress=False).ok
+
+
 @pytest.mark.parametrize("padding", [float("nan"), float("inf"), -float("inf")])
 def test_padding_that_is_no_number_of_json_is_recorded(tmp_path, image, padding):
     out = tmp_path / "out.zarr"
@@ -124,7 +137,7 @@ def test_a_series_without_a_member_is_not_complete(tmp_path, image, lost):
     shutil.rmtree(out / lost)
     for look in (daskpatch.status, lambda path: daskpatch.verify(path, progress=False)):
         with pytest.raises(
-            FileNotFoundError, match=f"3 images, and these have no record: {lost[0]}"
+            FileNotFoundError, match=f"3 images, and these have no record of their own: {lost[0]}"
         ):
             look(out)
     report = daskpatch.predict([image] * 3, double, out, resume=True, **options)

@@ -21,8 +21,8 @@ class ClaimedError(RuntimeError):
 
 
 LOST = (
-    "Another driver took the output over: this one gave no sign of life for a while (was the "
-    "machine asleep, or the store away?), and writes nothing more"
+    "Another driver took the output over, or the output is not where it was: the claim of this one "
+    "is gone (was the machine asleep, or the store away?), and it writes nothing more"
 )
 
 

@@ -24,14 +24,24 @@ _current: ContextVar[Absence | None] = ContextVar("daskpatch_absence", default=N
 
 
 @contextmanager
-def noticing() -> Iterator[Absence]:
-    """Count the absent chunks of what this thread reads; whoever counts around it does too."""
+def counting() -> Iterator[Absence]:
+    """Count the absent chunks of what this thread reads, and tell nobody else of them."""
     absence = Absence()
     token = _current.set(absence)
     try:
         yield absence
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def noticing() -> Iterator[Absence]:
+    """Count the absent chunks of what this thread reads; whoever counts around it does too."""
+    absence = Absence()
+    try:
+        with counting() as absence:
+            yield absence
+    finally:
         notice(absence.count)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from zarr.types import AnyArray
 
 from ..support import said_by
-from .absence import noticing
+from .absence import counting, notice
 from .backends import BackEnd, Box, Handle, back_end_at, check_io, open_handle
 from .backoff import DELAYS, at_first
 from .fidelity import documents_of, is_lossless
@@ -126,6 +126,7 @@ class StoredArray:
         process = os.getpid()
         if process not in self._opened:
             self._opened = {process: open_handle(self.array, self.io, self.delays)}
+            self._sight.notice_folder()
         return self._opened[process]
 
     def read(self, box: Box) -> NDArray[np.generic]:
@@ -138,12 +139,24 @@ class StoredArray:
         OSError
             If a chunk's file is there and cannot be had: a link without a target.
         """
-        with noticing() as absence:
-            values = self._open()[1].read(box)
-        if absence.count:
+        values, n_absent = self._read(box)
+        while n_absent:
             self.look()
-            self._check_links(box)
+            # What was away while it was read may be back when it is looked at: an absence counts
+            # that is met twice, with the array there in between and afterwards.
+            n_before, (values, n_absent) = n_absent, self._read(box)
+            if n_absent == n_before:
+                self.look()
+                self._check_links(box)
+                notice(n_absent)
+                break
         return values
+
+    def _read(self, box: Box) -> tuple[NDArray[np.generic], int]:
+        """A box, and how many chunks of it were absent."""
+        with counting() as absence:
+            values = self._open()[1].read(box)
+        return values, absence.count
 
     def _check_links(self, box: Box) -> None:
         """Refuse chunks that only seem absent: links to what is not mounted, or not fetched."""
@@ -170,7 +183,9 @@ class StoredArray:
         """
         self._check_ways(box)
         with writing():
+            self._sight.check_folder()
             self._write(box, values)
+            self._sight.check_folder()  # what is written where a share was mounted is not in it
 
     def _check_ways(self, box: Box) -> None:
         """Refuse to write through links among the array's folders: they may lead to any other."""
@@ -225,13 +240,18 @@ class StoredArray:
         """Whether it gives back what is written: filters may round."""
         return is_lossless(self.array, documents_of(self.array, Objects(self.location).read))
 
+    @cached_property
+    def _nan(self) -> Any:
+        """What absent chunks are read as: metadata say no more than "NaN", or all bits of it."""
+        return reopened(self.array).fill_value
+
     def settle(self, values: NDArray[Any]) -> None:
         """Make values that read back as others bits what they read back as, in place.
 
         Where the fill value is NaN, a chunk of NaNs of any kind is not stored, and is that one.
         """
         if values.dtype.kind == "f" and self._is_filled_with_nan:
-            values[np.isnan(values)] = np.nan  # what "NaN" in metadata is read as
+            values[np.isnan(values)] = self._nan
 
     def has_key(self, key: str) -> bool:
         """Whether a key inside the array's prefix is that of one of its write units.

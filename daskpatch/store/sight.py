@@ -53,6 +53,24 @@ class Sight:
                 f"{name} was made anew since it was opened: its folder is another one"
             )
 
+    def notice_folder(self) -> None:
+        """See which local folder it lies in, where this process did not yet."""
+        self._folder = self._folder or _folder_of(self.array)
+
+    def check_folder(self) -> None:
+        """Refuse a local folder that is another one by now, or gone: a share may be unmounted.
+
+        Raises
+        ------
+        ChangedError
+            If it is.
+        """
+        if self._folder is not None and _folder_of(self.array) != self._folder:
+            raise ChangedError(
+                f"{locate(self.array).name} is gone, or another folder: it was moved, deleted or "
+                "unmounted since it was opened"
+            )
+
     def with_delays(self, delays: tuple[float, ...]) -> Sight:
         """The same one, whatever lies there now; its store is waited for as long."""
         twin = copy(self)
