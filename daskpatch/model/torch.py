@@ -237,7 +237,7 @@ def _on_device(module: Any, device: Any) -> Any:
     moves = any(
         t.device.type != device.type or device.index not in (None, t.device.index) for t in tensors
     )
-    if moves or any(part.training for part in module.modules()):
+    if moves or any(getattr(part, "training", False) for part in module.modules()):
         # The user may go on training theirs.
         module = _copied(module).eval().to(device)
     return module

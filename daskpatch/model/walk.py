@@ -43,6 +43,9 @@ from .installed import (
 from .names import imports_inside, names_used
 from .settings import set_at_run_time
 
+_UNSEEN = "ConstantMKLDNNTensor"
+"""What TorchScript says of constants that it does not show."""
+
 _PLAIN = {bool, float, complex, str, bytes, range, slice, type(None), type(Ellipsis)}
 """Types whose values their repr tells from others."""
 
@@ -273,6 +276,7 @@ class _Walk:
 
         if type(tensor) not in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer):
             self.visit(type(tensor), f"{path}.__class__", "")
+        self._attributes(tensor, path)
         told = f"{tensor.dtype} {tuple(tensor.shape)}"
         tensor = tensor.detach()
         if tensor.is_quantized:
@@ -423,6 +427,9 @@ class _Walk:
             case functools.partial() if type(value) is functools.partial:
                 self.visit(value.func, f"{path}.func", holder)
                 self.visit([value.args, value.keywords], f"{path}.arguments", holder)
+                notes = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__"}
+                for name in sorted({*vars(value)} - notes):
+                    self._held(vars(value)[name], f"{path}.{name}")
             case functools.partialmethod():
                 self.visit([value.func, value.args, value.keywords], path, holder)
             case np.ufunc() if value.__name__.endswith("(vectorized)"):
@@ -548,6 +555,8 @@ class _Walk:
             # Of the compiled module: Python's face of a list of modules hides its own.
             code, constants = module._c._get_method(method).code_with_constants
             codes.append(code)
+            if _UNSEEN in code:
+                raise NoIdentityError(f"{path}, whose weights torch.jit.optimize_for_inference hid")
             self._add_code(f"{path}.{method}", "", code, code)
             mapping = getattr(constants, "const_mapping", constants)  # of a method, of a module
             self.visit(dict(mapping), f"{path}.{method}.constants", "")

@@ -11,6 +11,7 @@ import pytest
 import scipy.interpolate
 import torch
 
+import daskpatch
 from daskpatch.model import Look, NoIdentityError
 from daskpatch.model.walk import contents_of
 
@@ -267,6 +268,21 @@ def test_values_that_libraries_make(one, other):
     assert not differing(one, one)
 
 
+def with_attribute(value, gain):
+    value.gain = gain
+    return value
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: functools.partial(abs), lambda: torch.ones(2), lambda: lambda batch: batch]
+)
+def test_attributes_of_what_is_called_and_of_tensors(make):
+    assert differing(with_attribute(make(), 2.0), with_attribute(make(), 3.0)) == {"attributes"}
+    assert not differing(with_attribute(make(), 2.0), with_attribute(make(), 2.0))
+    named = functools.update_wrapper(functools.partial(abs), len)
+    assert not differing(named, functools.update_wrapper(functools.partial(abs), max))
+
+
 def test_what_cannot_be_told_says_what_it_is(tmp_path):
     with open(tmp_path / "log.txt", "w") as file, pytest.raises(NoIdentityError, match="TextIO"):
         contents_of(lambda batch: file.write("") or batch)
@@ -370,6 +386,17 @@ def test_modules_that_differ_in_one_thing(make, parts):
 def test_constants_of_script_modules(make):
     assert differing(make(2.0), make(3.0))  # in the code or beside it
     assert not differing(make(2.0), make(2.0))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_frozen_script_is_a_model_and_one_that_hides_its_weights_needs_a_name():
+    frozen = torch.jit.freeze(torch.jit.script(torch.nn.Conv2d(1, 4, 3, padding=1).eval()))
+    image = np.ones((32, 32), "f4")
+    plan = daskpatch.plan(image, frozen, axes="YX", patch_size=16, overlaps=4)
+    assert plan.view[:, :4].shape == (4, 4, 32)
+    hidden = torch.jit.optimize_for_inference(torch.jit.script(convolution(1).eval()))
+    with pytest.raises(NoIdentityError, match="optimize_for_inference"):
+        contents_of(lambda batch: hidden(batch))
 
 
 def test_training_is_no_difference():
