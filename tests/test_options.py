@@ -365,6 +365,11 @@ def test_verbs_take_the_words_of_their_values(words, kinds):
     assert get_type_hints(words).keys() == {word for kind in kinds for word in words_of(kind)}
 
 
+def test_the_documentation_of_plan_has_every_word():
+    told = set(re.findall(r"`(\w+)`", inspect.getdoc(daskpatch.plan)))
+    assert {word for kind in KINDS[:-1] for word in words_of(kind)} <= told
+
+
 def test_the_words_of_to_are_some_of_those_of_a_plan():
     types = get_type_hints(PlanWords)
     assert get_type_hints(ToWords).items() <= types.items()
@@ -740,6 +745,17 @@ def test_another_output_takes_neither_the_model_nor_statistics_again(tmp_path):
     assert model.calls == there[0] + tiles
     assert zarr.open_array(tmp_path / "b.zarr").chunks == (2, 6, 6)
     assert_same(values_of(tmp_path / "b.zarr"), values_of(tmp_path / "a.zarr"))
+
+
+def test_a_first_output_takes_the_trial_tile_once_more(tmp_path):
+    source, model = Counted(read("in.zarr")), Uneven()
+    planned = plan(source=source, model=model, axes="CYX")
+    with_trial = model.calls
+    first = planned.to(tmp_path / "a.zarr")
+    assert model.calls <= 2 * with_trial
+    known = model.calls
+    first.to(tmp_path / "b.zarr")
+    assert model.calls == known
 
 
 @pytest.mark.parametrize("words", [{"patch_size": 32}, {"normalize": None}, {"resume": True}])

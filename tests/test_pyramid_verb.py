@@ -208,6 +208,28 @@ def test_a_damaged_level_is_built_again_without_a_model(tmp_path, source, copies
     assert contents(place / "1" / "c") | contents(place / "2" / "c") == before
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("settings", {}),
+        ("settings", {"factors": 7}),
+        ("settings", {"factors": [2]}),
+        ("settings", {"factors": [2, 2], "levels": 7}),
+        ("fingerprint", {}),
+    ],
+)
+def test_a_broken_record_of_a_level_is_told_of_in_words(tmp_path, values, field, value):
+    source = image(tmp_path / "in.zarr", values[0], "yx")
+    build(source, pyramid=1)
+    (record,) = source.rglob("passes/level-1/run.json")
+    document = json.loads(record.read_text())
+    record.write_text(json.dumps({**document, field: value}))
+    first = zarr.open_array(source / "1", mode="r+")
+    first[...] += 1
+    with pytest.raises(ValueError, match=r"level-1 .*run\.json.*is broken"):
+        daskpatch.verify(source, repair=True, progress=False)
+
+
 def test_the_output_of_a_run_is_completed_once_it_is_done(tmp_path, source, values):
     out = tmp_path / "out.zarr"
     plan = daskpatch.plan(

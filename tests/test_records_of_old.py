@@ -309,6 +309,7 @@ def test_a_repair_with_another_model_is_refused(options, tmp_path):
         lambda record: record["fingerprint"].pop("source"),
         lambda record: record["fingerprint"].update(output=[]),
         lambda record: record.update(is_series="yes"),
+        lambda record: record["fingerprint"].update(tiling={}),
     ],
     ids=[
         "no format",
@@ -319,6 +320,7 @@ def test_a_repair_with_another_model_is_refused(options, tmp_path):
         "no source",
         "outputs are a list",
         "is_series is a text",
+        "no strategy",
     ],
 )
 def test_a_broken_record_is_refused_in_words(case, breaks, tmp_path):
@@ -337,3 +339,14 @@ def test_a_broken_record_is_refused_in_words(case, breaks, tmp_path):
         with pytest.raises(ValueError, match="run.json"):
             verb()
     assert documents(output) == broken
+
+
+def test_a_broken_option_of_a_record_is_named_before_a_repair(tmp_path):
+    output = copied("normalised", tmp_path) / "output.zarr"
+    run(plan("normalised", output.parent), resume=True)
+    for path, document in documents(output).items():
+        record = json.loads(document)
+        record["fingerprint"]["treatment"]["normalize"] = {"kind": "percentile"}
+        path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"run.json.*treatment.normalize"):
+        daskpatch.verify(output, repair=True, model=smooth, progress=False)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 
+import cloudpickle
 import numpy as np
 import pytest
 import zarr
@@ -306,18 +307,21 @@ def test_a_bar_is_shown_in_a_terminal(tmp_path, stored, volume, capsys, monkeypa
     assert "voxel/s" in shown
 
 
-def test_tasks_are_small_whatever_the_job_weighs(tmp_path, rng):
-    import cloudpickle
+def test_tasks_are_small_whatever_the_job_weighs(tmp_path, rng, processes, monkeypatch):
+    images = [rng.normal(size=(8, 8)).astype("f4") for _ in range(20)]
+    weights, submit, sizes = np.zeros(10_000_000, "u1"), processes.submit, []
 
-    images = [rng.normal(size=(8, 8)).astype("f4") for _ in range(1000)]
-    weights = np.zeros(500_000_000, "u1")
+    def weighed(*task, **options):
+        sizes.append(len(cloudpickle.dumps(task)))
+        return submit(*task, **options)
+
+    monkeypatch.setattr(processes, "submit", weighed)
     plan = daskpatch.plan(
         images, lambda b: b + weights[0], tmp_path / "out.zarr", axes="YX", patch_size=8
     )
-    assert plan.n_blocks == 1000
-    from functools import partial
-
-    assert len(cloudpickle.dumps((partial(run_registered, "daskpatch-" + "0" * 32), 10**12))) < 4096
+    plan.run(client=processes, progress=False)
+    assert len(sizes) == plan.n_blocks == 20
+    assert max(sizes) < 4096
 
 
 def test_a_model_that_does_not_travel_is_refused_before_anything_is_written(

@@ -66,9 +66,13 @@ def create_arrays(
     *,
     provenance: Mapping[str, Any],
     io: str,
-    shown: Shown = Shown(),
+    shown: Shown,
+    fill_values: Sequence[Sequence[str | None]],
 ) -> tuple[tuple[StoredArray, ...], ...]:
-    """The arrays of each image; those that are not there yet are created."""
+    """The arrays of each image; those that are not there yet are created.
+
+    `fill_values` are those that each was begun with, as far as they are known.
+    """
     if target.array is not None:
         return ((target.array.with_io(io),),)
     told = {**provenance, "arrays": target.array_paths(recipe), "ome": target.ome}
@@ -80,7 +84,8 @@ def create_arrays(
         places = array_places[data_idx]
         for group in _groups(target, image_places[data_idx], places):
             ensure_group(group, attributes=own, zarr_format=target.zarr_format)
-        arrays = _arrays_of(target, recipe, layout, data_idx, places, own)
+        begun_with = fill_values[data_idx]
+        arrays = _arrays_of(target, recipe, layout, data_idx, places, own, begun_with)
         _tell_image(target, recipe, data_idx, places, shown)  # after what it speaks of
         return tuple(array.with_io(io) for array in arrays)
 
@@ -103,12 +108,14 @@ def _arrays_of(
     data_idx: int,
     places: Sequence[Location],
     own: Mapping[str, Any],
+    fill_values: Sequence[str | None],
 ) -> list[StoredArray]:
     """The arrays of one image."""
     outputs = recipe.outputs[data_idx]
-    each = zip(places, outputs, recipe.dtypes, layout.of_each(outputs), strict=True)
+    layouts = layout.of_each(outputs)
+    each = zip(places, outputs, recipe.dtypes, layouts, fill_values, strict=True)
     return [
-        _existing(place, dims, dtype, layout_of)
+        _existing(place, dims, dtype, layout_of, fill_value)
         or _create(
             place,
             dims,
@@ -118,7 +125,7 @@ def _arrays_of(
             zarr_format=target.zarr_format,
             is_nested=target.ome is not None,
         )
-        for place, dims, dtype, layout_of in each
+        for place, dims, dtype, layout_of, fill_value in each
     ]
 
 
@@ -237,7 +244,9 @@ def _existing_level(place: Location, dims: Dimensions, dtype: np.dtype[Any]) -> 
     array = existing_array(place)
     if array is not None:
         check_own(array)
-        _check_made(array, place, dims, dtype)
+        zeros = bytes(dtype.itemsize).hex()
+        facts = facts_of(array, dims.shape, dtype, layout=None, fill_value=zeros)
+        check_unedited(place, facts)
     return array
 
 
@@ -337,7 +346,11 @@ def _of_image(provenance: Mapping[str, Any], data_idx: int) -> dict[str, Any]:
 
 
 def _existing(
-    place: Location, dims: Dimensions, dtype: np.dtype[Any], layout: Layout
+    place: Location,
+    dims: Dimensions,
+    dtype: np.dtype[Any],
+    layout: Layout,
+    fill_value: str | None,
 ) -> StoredArray | None:
     """The array that a run began with, which is gone on with; None where there is none.
 
@@ -349,21 +362,9 @@ def _existing(
     array = existing_array(place)
     if array is None:
         return None
-    _check_made(array, place, dims, dtype, layout)
-    return array
-
-
-def _check_made(
-    array: StoredArray,
-    place: Location,
-    dims: Dimensions,
-    dtype: np.dtype[Any],
-    layout: Layout | None = None,
-) -> None:
-    """Refuse an array that is not as `_create` makes it."""
-    fill_value = bytes(np.dtype(dtype).itemsize).hex()
     facts = facts_of(array, dims.shape, dtype, layout=layout, fill_value=fill_value)
     check_unedited(place, facts)
+    return array
 
 
 def _create(

@@ -213,7 +213,10 @@ class Plan(Figures):
         return carry_out(passes, how, crew)
 
     def to(self, output: StoreLike | None = None, **words: Unpack[ToWords]) -> Plan:
-        """The same plan with another output or other limits; the model does not run again.
+        """The same plan with another output or other limits; the trial is not done again.
+
+        Only where the plan had no output does the model run, on the trial tile, once: what tells
+        it from others, and the source, is part of an output's record.
 
         Parameters
         ----------

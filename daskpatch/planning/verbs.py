@@ -70,8 +70,9 @@ def plan(
     output
         Path, URL or zarr store of the array to create (of the group, for a series or several
         arrays), or a zarr array of the prediction's shape. Without it the plan is for the lazy
-        array alone. `Output` has the words `dtype`, `chunks`, `shards`, `block_shape`, `stitch`,
-        `post`, `post_id` and `overwrite`.
+        array alone. `Output` has the words `dtype`, `chunks`, `shards`, `block_shape`, `overwrite`,
+        `ome`, `channel_names`, `label_image`, `pyramid`, `downsample`, `factors`, `box`, `stitch`,
+        `post`, `post_id`, `skip_empty`, `mask` and `fill`.
     tiles
         A strategy, as `patching`. `Tiles` has the words `patch_size`, `overlaps`, `align`,
         `min_size`, `batch_size`, `patching` and `probe`.

@@ -8,7 +8,7 @@ wrong by its path.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,7 +16,9 @@ from msgspec import Meta, Struct
 from ..geometry import RegularGrid, check_axes
 from ..model import Parts
 from ..support import Natural, Positive, as_dtype, converted, decoded
-from ..values import ResultSample, Statistics
+from ..values import Downsample, ResultSample, Statistics
+
+T = TypeVar("T")
 
 Json = dict[str, Any]
 """JSON values by name."""
@@ -217,6 +219,8 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
         sizes = [layout.chunks, layout.shards or layout.chunks, layout.block_shape]
         if any(len(each) != n_axes for each in sizes):
             raise ValueError("`$.fingerprint.layout` has other axes than `$.fingerprint.output`")
+        if not isinstance(self.fingerprint.tiling.get("strategy"), str):
+            raise ValueError("there is no name in `$.fingerprint.tiling.strategy`")
         data_shape = self.fingerprint.source.data_shape
         if len(data_shape) not in (4, 5):  # SC(Z)YX
             raise ValueError("`$.fingerprint.source.data_shape` has neither 4 nor 5 entries")
@@ -241,6 +245,30 @@ class ArrayRecord(Struct, frozen=True, omit_defaults=True):
     dtype: str = ""
     fill_value: str = ""
     scale: tuple[Ratio, ...] = ()
+
+
+class LevelSettings(Struct, frozen=True):
+    """What the record of a pass over a level says in `settings`: how coarser it is.
+
+    Of levels that are built of an image that is there, also which are, and of what.
+    """
+
+    factors: Shape
+    levels: tuple[Shape, ...] = ()
+    source: str = ""
+    axes: str = ""
+
+
+class LevelFingerprint(Struct, frozen=True):
+    """What it says in `fingerprint` of how each array is made coarser."""
+
+    downsample: Annotated[tuple[Downsample, ...], Meta(min_length=1)]
+
+
+class StatisticsSettings(Struct, frozen=True):
+    """What the record of the pass over images says in `settings`: voxels of a box."""
+
+    voxels: Positive
 
 
 class PassDocument(Struct, frozen=True, tag_field="format", tag=2):
@@ -271,6 +299,29 @@ class PassDocument(Struct, frozen=True, tag_field="format", tag=2):
     def n_arrays(self) -> int:
         """That a block writes; 1 where it leaves bytes."""
         return max(len(self.arrays), 1)
+
+    def settings_as(self, kind: type[T]) -> T:
+        """What a kind of pass says in `settings`.
+
+        Raises
+        ------
+        ValueError
+            If it is not that; the field that is wrong is named.
+        """
+        return self._told("settings", kind)
+
+    def fingerprint_as(self, kind: type[T]) -> T:
+        """What it says in `fingerprint`; raises as `settings_as`."""
+        return self._told("fingerprint", kind)
+
+    def _told(self, field: str, kind: type[T]) -> T:
+        try:
+            return converted(getattr(self, field), kind)
+        except msgspec.ValidationError as error:
+            raise ValueError(
+                f"The record of {self.name} (run.json of that pass) is broken, or of another "
+                f"version of daskpatch: {field}: {error}. overwrite=True starts anew."
+            ) from error
 
     def __post_init__(self) -> None:
         if not len(self.of) == len(self.blocks.shape) == len(self.blocks.merge):

@@ -103,6 +103,8 @@ class PredictionPass(Pass):
         Where statistics are kept that the record knows.
     side_by_side
         Whether several blocks are computed at a time in one process.
+    fill_values
+        Those that the arrays of each image were begun with; None where no record says them.
     """
 
     name: ClassVar[str] = "prediction"
@@ -115,6 +117,7 @@ class PredictionPass(Pass):
     sources: list[SourceRecord] = field(default_factory=list, repr=False, compare=False)
     masks: list[SourceRecord] = field(default_factory=list, repr=False, compare=False)
     further: tuple[Pass, ...] = ()
+    fill_values: tuple[tuple[str | None, ...], ...] = ()
 
     @cached_property
     def level_set(self) -> LevelSet:
@@ -334,8 +337,17 @@ class PredictionPass(Pass):
             self.measured.keep(statistics, self.known_sources)
         else:
             statistics = ()
+        names = [output.name for output in decided.recipe.stored]
+        placed = [d.arrays for d in documents if isinstance(d, RunDocument)]
         return replace(
-            self, decided=decided, statistics=statistics or None, sources=self.known_sources
+            self,
+            decided=decided,
+            statistics=statistics or None,
+            sources=self.known_sources,
+            fill_values=tuple(
+                tuple(arrays[n].fill_value if n in arrays else None for n in names)
+                for arrays in placed
+            ),
         )
 
     def with_further(self, further: Sequence[Pass]) -> PredictionPass:
@@ -369,6 +381,7 @@ class PredictionPass(Pass):
             provenance=provenance_of(decided, self.statistics),
             io=decided.options.limits.io,
             shown=Shown(self._ranges(), tuple(decided.options.output.channel_names or ())),
+            fill_values=self.fill_values,
         )
         return PredictionJob(
             prediction,

@@ -10,7 +10,15 @@ from typing import Any, ClassVar
 from ..engine import Job
 from ..geometry import RegularGrid
 from ..image import look_at_all, with_delays
-from ..receipts import Document, Json, PassDocument, Receipt, Record, RunDocument
+from ..receipts import (
+    Document,
+    Json,
+    PassDocument,
+    Receipt,
+    Record,
+    RunDocument,
+    StatisticsSettings,
+)
 from ..statistics import Accumulator, Boxes, conclude, encode, merge_encoded
 from ..store import Location
 from ..support import Pacing
@@ -81,7 +89,8 @@ class StatisticsPass(Pass):
         (document,) = documents
         begun = super().as_begun(documents)
         assert isinstance(document, PassDocument)
-        return replace(begun, boxes=replace(self.boxes, voxels=int(document.settings["voxels"])))
+        voxels = document.settings_as(StatisticsSettings).voxels
+        return replace(begun, boxes=replace(self.boxes, voxels=voxels))
 
     def job(self, ends: Ends, pacing: Pacing) -> Job:  # noqa: ARG002 (there are none before)
         boxes = replace(self.boxes, images=with_delays(self.boxes.images, pacing.delays))

@@ -149,7 +149,7 @@ class Options:
             if declared.check is not None:
                 word = declared.word or declared.name
                 value = declared.check(word, getattr(self, declared.name))
-                # The one place where a frozen value is changed: while it is made.
+                # The one place where options are changed: while they are made.
                 object.__setattr__(self, declared.name, value)
         self._check()
 
@@ -345,12 +345,25 @@ def recorded(*values: Options) -> dict[str, Any]:
 
 
 def restored(kind: type[Options], record: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a value, by name, that a record of `recorded` tells."""
+    """The fields of a value, by name, that a record of `recorded` tells.
+
+    Raises
+    ------
+    ValueError
+        If it tells something that is no value of a field; its place in the record is named.
+    """
     found = {}
     for declared in declarations(kind).values():
         inside: Any = record
         for name in (declared.guard or declared.shows_in).split("."):
             inside = inside.get(name) if isinstance(inside, Mapping) else None
         if inside is not None and (declared.guard or declared.restore is not None):
-            found[declared.name] = inside if declared.restore is None else declared.restore(inside)
+            try:
+                found[declared.name] = (declared.restore or (lambda told: told))(inside)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise ValueError(
+                    f"The record (run.json) says {shown(inside)} in fingerprint."
+                    f"{declared.guard or declared.shows_in}, which is no {declared.word}; it is "
+                    "broken, or of another version of daskpatch."
+                ) from error
     return found

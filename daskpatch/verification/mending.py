@@ -18,6 +18,8 @@ from ..pyramids import rebuild
 from ..receipts import (
     Claim,
     Fingerprint,
+    LevelFingerprint,
+    LevelSettings,
     Part,
     PassDocument,
     Record,
@@ -147,15 +149,16 @@ def _rebuilt(own: Sequence[RecordedBlocks], source: Any, *, progress: bool) -> R
     group, number = place.parent, int(first.name.removeprefix(LEVEL))
     assert isinstance(document, PassDocument), "it was found by that"
     assert group is not None, "a level lies in a group"
-    copied = document.settings["source"] if source is None else source
+    settings = document.settings_as(LevelSettings)
+    copied = settings.source if source is None else source
     return rebuild(
         group.given,
         None if number else copied,
         number,
-        axes=document.settings["axes"],
+        axes=settings.axes,
         # What is copied is no level that could be asked for.
         factors=[level.factors or () for level in own][0 if number else 1 :],
-        downsample=document.fingerprint["downsample"][0],
+        downsample=document.fingerprint_as(LevelFingerprint).downsample[0],
         run=Run(resume=True, progress=progress),
     )
 

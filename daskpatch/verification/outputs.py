@@ -22,7 +22,15 @@ from ..geometry import (
 )
 from ..output import Facts, Layout, check_unedited, edited, facts_of
 from ..pyramids import begun_at
-from ..receipts import ArrayRecord, PassDocument, Record, RunDocument, array_paths, image_paths
+from ..receipts import (
+    ArrayRecord,
+    LevelSettings,
+    PassDocument,
+    Record,
+    RunDocument,
+    array_paths,
+    image_paths,
+)
 from ..running import LEVEL
 from ..store import (
     LABELS,
@@ -210,11 +218,11 @@ def _levels_at(place: Location) -> Iterator[RecordedBlocks]:
     for name in sorted(found, key=_number):
         yield _of_pass(Record(place, name), name, found[name])
     shape = document.of
-    levels = document.settings.get("levels", [])
+    levels = document.settings_as(LevelSettings).levels
     for number, factors in enumerate(levels[1:], _number(first) + 1):
-        shape = coarser_shape(shape, tuple(factors))
+        shape = coarser_shape(shape, factors)
         if f"{LEVEL}{number}" not in found:
-            yield _unbegun(place, f"{LEVEL}{number}", shape, 0, tuple(factors))
+            yield _unbegun(place, f"{LEVEL}{number}", shape, 0, factors)
 
 
 def _number(name: str) -> int:
@@ -324,10 +332,15 @@ def _of_document(record: Record, document: RunDocument) -> RecordedImage:
 
 def _factors(document: PassDocument) -> Factors | None:
     """Of a level of a pyramid; None for other passes."""
-    found = document.settings.get("factors")
-    if not isinstance(found, list) or len(found) != len(document.of):
+    if not document.name.startswith(LEVEL):
         return None
-    return tuple(map(int, found))
+    factors = document.settings_as(LevelSettings).factors
+    if len(factors) != len(document.of):
+        raise ValueError(
+            f"The record of {document.name} (run.json of that pass) is broken: its factors "
+            f"{factors} are of other axes than its shape {document.of}."
+        )
+    return factors
 
 
 def _dimensions(array: ArrayRecord) -> Dimensions:

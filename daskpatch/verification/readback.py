@@ -121,7 +121,7 @@ def verify(
     model_id: str | None = None,
     post_id: str | None = None,
     skip_empty: ModelLike | None = None,
-    mask: SourceLike | None = None,
+    mask: SourceLike | Sequence[SourceLike] | None = None,
     threads: int | None = None,
     progress: bool = True,
 ) -> Verification:
