@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Region
-from ..image import ArrayImage, ImageStack, stored_array_of
+from ..image import ImageStack, boxes_of, padding_of, stored_array_of
 from ..model import Results, SharedModel, load
 from ..store import Occupancy
 from ..support import all_said_by, cause_of
@@ -94,9 +94,8 @@ def absent_value_of(image: ImageStack) -> np.generic:
 
 def is_stored(image: ImageStack, occupancy: Occupancy | None, sample_idx: int, box: Region) -> bool:
     """Whether something that a patch is read from may be stored: without a listing it may."""
-    if occupancy is None or not isinstance(image, ArrayImage):
-        return True
-    return any(map(occupancy.is_any_in, image.boxes(sample_idx, box)))
+    boxes = boxes_of(image, sample_idx, box)
+    return occupancy is None or boxes is None or any(map(occupancy.is_any_in, boxes))
 
 
 def check_there(
@@ -110,9 +109,9 @@ def check_there(
         If one is gone.
     """
     array = stored_array_of(image)
-    if not n_absent or occupancy is None or array is None or not isinstance(image, ArrayImage):
+    if not n_absent or occupancy is None or array is None:
         return
-    for each in image.boxes(sample_idx, box):
+    for each in boxes_of(image, sample_idx, box) or ():
         occupancy.check_there(array, each, n_absent)
 
 
@@ -124,7 +123,7 @@ def inside_of(image: ImageStack, box: Region, patch: NDArray[Any]) -> NDArray[An
 
 def is_padded_by_us(image: ImageStack, box: Region) -> bool:
     """Whether it is known what stands for voxels of a box outside an image, if there are some."""
-    return isinstance(image, ArrayImage) or box.lies_in(tuple(image.data_shape[2:]))
+    return padding_of(image) is not None or box.lies_in(tuple(image.data_shape[2:]))
 
 
 def empty_patch(image: ImageStack, box: Region, value: np.generic) -> NDArray[Any]:
@@ -134,9 +133,10 @@ def empty_patch(image: ImageStack, box: Region, value: np.generic) -> NDArray[An
     def read(inside: Region) -> NDArray[np.generic]:
         return np.full((n_channels, *inside.shape), value, image.data_dtype)
 
-    if not isinstance(image, ArrayImage):
+    padding = padding_of(image)
+    if padding is None:
         return read(box)  # all of it lies in the image
-    return read_padded(read, box, shape, image.padding)
+    return read_padded(read, box, shape, padding)
 
 
 def ends_at(image: ImageStack, box: Region, value: np.generic) -> Region | None:
@@ -145,8 +145,13 @@ def ends_at(image: ImageStack, box: Region, value: np.generic) -> Region | None:
     None where all that lies in it is the value.
     """
     shape = tuple(image.data_shape[2:])
-    padding = image.padding if isinstance(image, ArrayImage) else "reflect"
-    if isinstance(padding, str) or box.lies_in(shape) or are_all(np.asarray(padding), value):
+    padding = padding_of(image)
+    if (
+        padding is None
+        or isinstance(padding, str)
+        or box.lies_in(shape)
+        or are_all(np.asarray(padding), value)
+    ):
         return None
     inside = box.clipped_to(shape).slices_within(box)
     return Region(tuple(s.start for s in inside), tuple(s.stop for s in inside))

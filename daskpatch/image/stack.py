@@ -390,6 +390,16 @@ def stored_array_of(image: ImageStack) -> StoredArray | None:
     return array if isinstance(array, StoredArray) else None
 
 
+def boxes_of(image: ImageStack, sample_idx: int, region: Region) -> list[tuple[slice, ...]] | None:
+    """The boxes of its array that a patch of all channels is read from; None where it has none."""
+    return image.boxes(sample_idx, region) if isinstance(image, ArrayImage) else None
+
+
+def padding_of(image: ImageStack) -> Padding | None:
+    """What is read outside of it, where that is known; images from elsewhere see to it."""
+    return image.padding if isinstance(image, ArrayImage) else None
+
+
 def is_unlisted(image: ImageStack) -> bool:
     """Whether an image is a Zarr array whose chunks cannot be listed: a web server's."""
     array = stored_array_of(image)
