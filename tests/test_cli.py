@@ -186,6 +186,36 @@ def test_a_strategy_is_named(run, stored, volume):
     assert np.array_equal(read("out.zarr"), volume * np.float32(2))
 
 
+MINE = """
+import daskpatch
+
+tiling = daskpatch.TiledPatching([(1, 1, *{shape})], 16, 4)
+
+
+class Mine:
+    n_patches = tiling.n_patches
+    get_patch_spec = staticmethod(tiling.get_patch_spec)
+    get_patch_indices = staticmethod(tiling.get_patch_indices)
+
+
+mine = Mine()
+"""
+
+
+def test_a_run_with_a_strategy_of_ones_own_is_repaired(run, stored, tmp_path, volume):
+    (tmp_path / "mine.py").write_text(MINE.format(shape=volume.shape))
+    strategy = ("--patching", "mine.py:mine")
+    code, _, err = run("predict", stored, "out.zarr", *MODEL, *strategy)
+    assert code == 0, err
+    zarr.open_array("out.zarr", mode="r+")[0, 0, 0] += 1
+    code, _, err = run("verify", "out.zarr", "--repair", *MODEL)
+    assert code == 2
+    assert "--patching" in err
+    code, _, err = run("verify", "out.zarr", "--repair", *MODEL, *strategy)
+    assert code == 0, err
+    assert np.array_equal(read("out.zarr"), volume * np.float32(2))
+
+
 def test_every_parameter_of_plan_and_run_has_a_flag():
     import inspect
 

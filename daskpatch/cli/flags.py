@@ -120,6 +120,7 @@ _VERIFY: list[Flag] = [
     click.option("--model", type=Text(NAME), help="For the repair: the model of the run."),
     click.option("--post", type=Text(NAME), help="For the repair: as it was given to predict."),
     click.option("--skip-empty", type=Text(NAME), help="For the repair: a function, as it was."),
+    click.option("--patching", type=Text(NAME), help="For the repair: as it was given to predict."),
     click.option("--model-id", help="For the repair: as it was given to predict."),
     click.option("--post-id", help="For the repair: as it was given to predict."),
     click.option("--threads", type=Text(INTEGER), help="Blocks that are read at a time."),
