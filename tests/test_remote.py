@@ -119,7 +119,7 @@ def test_a_pyramid_on_s3(s3, volume):
 def test_a_label_image_on_s3(s3, volume):
     source, out = f"{s3}/in.zarr", f"{s3}/labelled.zarr"
     put(source, volume)
-    words = {"patch_size": 20, "overlaps": 4, "chunks": 16, "progress": False}
+    words = {"patch_size": 20, "overlaps": 4, "chunks": 32, "progress": False}
     daskpatch.predict(source, double, out, ome=True, pyramid=1, **words)
     words["label_image"] = "nuclei"
     label, model = f"{out}/labels/nuclei", bright
