@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from example_models import double
 from test_ome_out import image, said
@@ -87,6 +88,16 @@ def test_a_pyramid_is_completed(source, values):
     assert_pyramid(source, values, FACTORS)
     assert set(daskpatch.status(source).passes) == {"level-2", "level-3"}
     assert daskpatch.verify(source, progress=False).ok
+
+
+def test_the_finest_level_of_a_mirrored_image_is_the_finest(tmp_path, values):
+    falls = xr.DataArray(values, dims=("z", "y", "x"), coords={"y": -0.5 * np.arange(70)})
+    out = tmp_path / "out.zarr"
+    daskpatch.predict(falls, double, out, ome=True, pyramid=2, patch_size=16, progress=False)
+    assert daskpatch.open_image(out).data_shape == (1, 1, *values.shape)
+    build(out, pyramid=3)
+    shapes = [zarr.open_array(str(out / level), mode="r").shape for level in "23"]
+    assert shapes == [(10, 18, 45), (5, 9, 23)]
 
 
 def test_an_array_in_a_group_becomes_an_image_and_its_neighbours_stay(tmp_path, values):

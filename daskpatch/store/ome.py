@@ -180,7 +180,8 @@ def _levels(image: _Multiscale, version: str, name: str) -> tuple[OmeLevel, ...]
         OmeLevel(dataset.path, scale, translation)
         for dataset, (scale, translation) in zip(image.datasets, places, strict=True)
     ]
-    return tuple(sorted(levels, key=lambda level: math.prod(level.scale or ())))
+    # Along an axis that is mirrored, or falls, the scale is negative.
+    return tuple(sorted(levels, key=lambda level: abs(math.prod(level.scale or ()))))
 
 
 def _place(image: _Multiscale, dataset: _Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
