@@ -100,6 +100,44 @@ def test_the_finest_level_of_a_mirrored_image_is_the_finest(tmp_path, values):
     assert shapes == [(10, 18, 45), (5, 9, 23)]
 
 
+@pytest.mark.parametrize("names", [("1",), ("1", "2"), ("7", "0"), ("a/1", "1")])
+def test_new_levels_are_called_by_numbers_that_no_level_has(tmp_path, values, names):
+    path = tmp_path / "in.zarr"
+    group = zarr.create_group(str(path))
+    datasets = []
+    for name, factor in zip(names, (1, 2), strict=False):
+        made = downsampled(values, (1, factor, factor), "mean")
+        group.create_array(name, data=made, chunks=(20, 32, 32))
+        scale = {"type": "scale", "scale": [2.0, 0.5 * factor, 0.5 * factor]}
+        first = (factor - 1) / 4
+        place = {"type": "translation", "translation": [0.0, first, first]}
+        datasets.append({"path": name, "coordinateTransformations": [scale, place]})
+    axes = [{"name": axis, "type": "space"} for axis in "zyx"]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    build(path, pyramid=2)
+    build(path, pyramid=3)
+    assert_pyramid(path, values, FACTORS)
+    listed = [each["path"] for each in said(path)["multiscales"][0]["datasets"]]
+    first = max(int(name) for name in names if name.isdecimal()) + 1
+    assert listed == [*names, *map(str, range(first, first + 4 - len(names)))]
+    assert build(path, pyramid=3, resume=True).done == 0
+    for chunk in (path / listed[-1] / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"")
+    assert not daskpatch.verify(path, repair=True, progress=False).ok
+    assert_pyramid(path, values, FACTORS)
+    assert daskpatch.status(path).remaining == 0
+
+
+def test_an_array_called_1_in_a_group_becomes_an_image(tmp_path, values):
+    zarr.create_group(str(tmp_path / "g.zarr"))
+    save(tmp_path / "g.zarr" / "1", values, chunks=(8, 32, 32), dimension_names=list("zyx"))
+    for part in ((1, 2), (2, 2)):
+        report = build(tmp_path / "g.zarr" / "1", pyramid=2, part=part, chunks=8)
+        assert bool(report.unfinished) is (part == (1, 2))
+    assert_pyramid(tmp_path / "g.zarr", values, [(2, 2, 2)] * 2)
+
+
 def test_an_array_in_a_group_becomes_an_image_and_its_neighbours_stay(tmp_path, values):
     group = zarr.create_group(str(tmp_path / "g.zarr"), attributes={"notes": "mine"})
     save(tmp_path / "g.zarr" / "raw", values, chunks=(8, 32, 32), dimension_names=["z", "y", "x"])

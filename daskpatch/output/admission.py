@@ -15,11 +15,11 @@ from ..store import (
     StoredArray,
     StoreLike,
     check_io_at,
-    count_levels_at,
     find_array,
     format_named,
     is_stored,
     is_zip,
+    level_paths_at,
     locate,
     own_attributes,
 )
@@ -118,8 +118,8 @@ def _levels_around(
         If that has no room for one.
     """
     check_label_place(label, images, version, is_named=is_named)
-    count = count_levels_at(image_around(label))
-    return None if count is None else count - 1
+    paths = level_paths_at(image_around(label))
+    return len(paths) - 1 if paths else None
 
 
 def _location(place: StoreLike, label: str | None, *, is_series: bool) -> Location:

@@ -114,8 +114,7 @@ def _factors(subject: Subject, asked: Output) -> tuple[Factors, ...]:
                 "factors alone."
             )
         return (*copied, *given)
-    has = 0 if is_copy else subject.number - 1
-    wanted = asked.pyramid - has if isinstance(asked.pyramid, int) else None
+    wanted = asked.pyramid - subject.has if isinstance(asked.pyramid, int) else None
     if wanted is not None and wanted <= 0:
         return copied
     return (*copied, *halvings(subject.coordinates, dims.shape, n_levels=wanted))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,10 +22,10 @@ from ..running import LEVEL
 from ..store import (
     Location,
     StoreLike,
-    count_levels_at,
     find_array,
     find_collection,
     format_at,
+    level_paths_at,
     locate,
     node_at,
 )
@@ -43,7 +43,9 @@ class Subject:
     group
         Of the levels.
     number
-        Of the first new level; 0 where the image is copied.
+        Of the first new level, by which it is called; 0 where the image is copied.
+    has
+        How many levels there are beside level 0 up to the base.
     listed
         The arrays that the image has.
     attributes
@@ -53,6 +55,7 @@ class Subject:
     base: ArrayImage
     group: Location
     number: int
+    has: int
     listed: tuple[Location, ...]
     attributes: Mapping[str, Any]
     is_label: bool = False
@@ -114,8 +117,18 @@ def subject_of(
 
 def begun_at(group: Location) -> list[int]:
     """The numbers of first levels that runs began with, whose records lie in these."""
-    count = count_levels_at(group) or 1
-    return [n for n in range(count + 1) if _is_begun(group.child(str(n)), n)]
+    paths = level_paths_at(group)
+    numbers = sorted({0, *_numbers(paths), _next_number(paths)})
+    return [n for n in numbers if _is_begun(group.child(str(n)), n)]
+
+
+def _next_number(paths: Sequence[str]) -> int:
+    """What the level after some is called, whatever they are: a number above theirs."""
+    return max(1, len(paths), *(n + 1 for n in _numbers(paths)))
+
+
+def _numbers(paths: Iterable[str]) -> Iterator[int]:
+    return (int(path) for path in paths if path.isdecimal())
 
 
 def _is_begun(place: Location, number: int) -> bool:
@@ -156,14 +169,15 @@ def _listed(group: Location, first: int | None, *, io: str) -> Subject:
             f"{name} is an OME-Zarr image of version {version:.40}; levels are added to 0.4 and "
             "0.5. Give an OUTPUT, in which it is an image of 0.5."
         )
-    number = len(levels) if first is None else first
-    at = min(number, len(levels)) - 1
+    paths = [level.path for level in levels]
+    number = _next_number(paths) if first is None else first
+    at = len(paths) - sum(n >= number for n in _numbers(paths)) - 1
     base = open_stack(source, level=at).with_io(io)
     _check_axes(dimensions_of(base), base.source)
     _check_listed(group, levels[at].path)
     listed = tuple(group.at(level.path) for level in levels)
     _check_done(listed, levels_listed=len(levels))
-    return Subject(base, group, number, listed, {}, "image-label" in _said(group))
+    return Subject(base, group, number, at, listed, {}, "image-label" in _said(group))
 
 
 def _check_listed(group: Location, path: str) -> None:
@@ -225,7 +239,7 @@ def _beside(array: Location, first: int | None, *, axes: str | None, io: str) ->
     attributes = image_attributes(version, group.parts[-1], {path: coordinates_of(base)})
     check_kind(group, None, is_series=False)
     check_around(group.child("1"))
-    return Subject(base, group, 1, (array,), attributes)
+    return Subject(base, group, _next_number([path]), 0, (array,), attributes)
 
 
 def _copied(place: StoreLike, output: StoreLike, *, axes: str | None, io: str) -> Subject:
@@ -247,7 +261,7 @@ def _copied(place: StoreLike, output: StoreLike, *, axes: str | None, io: str) -
     )
     if isinstance(said.get("omero"), Mapping):
         attributes.get("ome", attributes)["omero"] = said["omero"]
-    return Subject(base, group, 0, (), attributes, label is not None)
+    return Subject(base, group, 0, 0, (), attributes, label is not None)
 
 
 def _of_copy(label: object) -> Mapping[str, Any]:

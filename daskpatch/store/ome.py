@@ -247,13 +247,13 @@ def _version(attributes: Mapping[str, Any], multiscales: Any) -> Any:
     return first.get("version", "unknown" if are_old else "0.4")
 
 
-def count_levels_at(place: Location) -> int | None:
-    """How many levels the OME-Zarr image at a place has; None where there is none that says so."""
+def level_paths_at(place: Location) -> tuple[str, ...]:
+    """The levels that the OME-Zarr image at a place lists; none where there is no image."""
     try:
         first, *_ = converted(_multiscales(own_attributes(place)), list[_Multiscale])
     except ValueError:  # msgspec's is one
-        return None
-    return len(first.datasets)
+        return ()
+    return tuple(dataset.path for dataset in first.datasets)
 
 
 def image_version_at(place: Location) -> str | None:
