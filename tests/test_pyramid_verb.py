@@ -129,6 +129,16 @@ def test_new_levels_are_called_by_numbers_that_no_level_has(tmp_path, values, na
     assert daskpatch.status(path).remaining == 0
 
 
+def test_a_copy_is_completed_in_parts_and_resumed(tmp_path, source, values):
+    out = tmp_path / "out.zarr"
+    build(source, out, pyramid=1)
+    build(out, pyramid=2, resume=True)
+    for part in ((1, 2), (2, 2)):
+        build(out, pyramid=3, part=part)
+    assert_pyramid(out, values, FACTORS)
+    assert daskpatch.verify(out, progress=False).ok
+
+
 def test_an_array_called_1_in_a_group_becomes_an_image(tmp_path, values):
     zarr.create_group(str(tmp_path / "g.zarr"))
     save(tmp_path / "g.zarr" / "1", values, chunks=(8, 32, 32), dimension_names=list("zyx"))

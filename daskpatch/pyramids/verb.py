@@ -107,7 +107,8 @@ def pyramid(
         raise ValueError("pyramid is None, and there is nothing to build; give a number or 'auto'.")
     subject = subject_of(image, output, axes=axes, io=limits.io, first=None)
     if how.resumes and output is None:
-        begun = begun_at(subject.group)
+        # What began with level 0 copied the image there.
+        begun = [number for number in begun_at(subject.group) if number > 0]
         if begun:  # the last one; what was begun before it is done
             subject = subject_of(image, None, axes=axes, io=limits.io, first=begun[-1])
     return _build(subject, asked, limits, how)
