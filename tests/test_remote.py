@@ -12,7 +12,7 @@ import pytest
 import zarr
 from example_models import double, identity
 from test_ome_out import image
-from volumes import save
+from volumes import read, save
 
 import daskpatch
 from daskpatch.values import downsampled
@@ -297,6 +297,14 @@ def test_a_source_on_s3_that_is_deleted_during_a_run(s3, volume):
     found = get(f"{s3}/out.zarr")[...]
     written = found != 0  # the source has no zeros
     np.testing.assert_array_equal(found[written], ((volume + 1) * np.float32(2))[written])
+
+
+def test_an_image_on_a_web_server_is_copied_with_a_pyramid(http, tmp_path, volume):
+    save(tmp_path / "in.zarr", volume, chunks=(8, 16, 16))
+    out = tmp_path / "out.zarr"
+    daskpatch.pyramid(f"{http}/in.zarr", out, axes="ZYX", pyramid=1, progress=False)
+    np.testing.assert_array_equal(read(out / "0"), volume)
+    assert read(out / "1").shape == tuple(-(-n // 2) for n in volume.shape)
 
 
 def test_a_server_that_begins_to_answer_404(http, tmp_path, volume):

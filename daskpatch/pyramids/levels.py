@@ -63,7 +63,8 @@ def levels_over(subject: Subject, asked: Output, limits: Limits) -> LevelSet | N
         origin=Origin(
             subject.base,
             subject.attributes,
-            tuple(place for place in beside if place.parts != first.parts),
+            # Where nothing is written nobody has a claim, and a web server lists none.
+            tuple(p for p in beside if p.parts != first.parts and not p.why_not_written),
         ),
     )
 
