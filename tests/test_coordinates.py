@@ -178,6 +178,8 @@ def test_a_scale_of_the_whole_image_comes_last(tmp_path):
         [{"type": "scale", "scale": [1.0, 2.0]}],
         [{"type": "scale", "path": "elsewhere"}],
         [{"type": "translation", "translation": [0, 0, 0, 0, "x"]}],
+        FINE[::-1],
+        [FINE[0], FINE[0]],
     ],
 )
 @pytest.mark.parametrize("version", ["0.5", "0.6"])

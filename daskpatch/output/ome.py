@@ -156,6 +156,9 @@ def with_level(
     by_path = {level["path"]: level["coordinateTransformations"] for level in image["datasets"]}
     if path in by_path:
         return changed
+    kinds = [each["type"] for each in by_path[before]]
+    if kinds not in (["scale"], ["scale", "translation"]):
+        raise ValueError(f"needed is a scale, then a translation, and there are {kinds}")
     said = {each["type"]: tuple(each[each["type"]]) for each in by_path[before]}
     scale = said["scale"]
     translation = said.get("translation", (0.0,) * len(scale))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -189,12 +189,12 @@ def _place(image: _Multiscale, dataset: _Dataset) -> tuple[tuple[float, ...], tu
     n_axes = len(image.own_axes)
     scale, translation = (1.0,) * n_axes, (0.0,) * n_axes
     for told in (dataset.coordinate_transformations, image.coordinate_transformations):
-        for one in _flat(converted(told or [], list[_Transformation])):
+        for one in _in_order(_flat(converted(told or [], list[_Transformation]))):
             if one.type == "scale":
                 factors = _per_axis(one.scale, n_axes)
                 scale = tuple(s * f for s, f in zip(scale, factors, strict=True))
                 translation = tuple(t * f for t, f in zip(translation, factors, strict=True))
-            elif one.type == "translation":
+            else:
                 shifts = _per_axis(one.translation, n_axes)
                 translation = tuple(t + d for t, d in zip(translation, shifts, strict=True))
     return scale, translation
@@ -204,6 +204,15 @@ def _flat(transformations: list[_Transformation]) -> Iterator[_Transformation]:
     for one in transformations:
         yield one
         yield from _flat(one.transformations)
+
+
+def _in_order(transformations: Iterable[_Transformation]) -> list[_Transformation]:
+    """A scale, a translation, or both in this order, as OME-Zarr has them; others mean nothing."""
+    found = [one for one in transformations if one.type in ("scale", "translation")]
+    kinds = [one.type for one in found]
+    if kinds not in ([], ["scale"], ["translation"], ["scale", "translation"]):
+        raise ValueError(f"needed is a scale, then a translation, and there are {kinds}")
+    return found
 
 
 def _per_axis(numbers: tuple[float, ...], n_axes: int) -> tuple[float, ...]:
