@@ -129,6 +129,38 @@ def test_new_levels_are_called_by_numbers_that_no_level_has(tmp_path, values, na
     assert daskpatch.status(path).remaining == 0
 
 
+SCALE, PLACE = (
+    {"type": "scale", "scale": [2, 1, 1]},
+    {"type": "translation", "translation": [0] * 3},
+)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [{"type": "scale", "scale": ["2", 1, 1]}],
+        [{"type": "scale", "scale": [float("nan"), 1, 1]}],
+        [{"type": "scale", "scale": [1, 1]}],
+        [SCALE, {"type": "translation", "translation": [0, 1]}],
+        [SCALE, {"type": "affine", "affine": [[1]]}],
+        [PLACE, SCALE],
+        [SCALE, SCALE],
+        [{"type": "identity"}],
+        [],
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The scale of .* cannot be understood")
+def test_a_scale_that_no_level_could_follow_is_refused_before_one_is_built(source, odd):
+    group = zarr.open_group(str(source), mode="r+")
+    told = group.attrs["ome"]
+    told["multiscales"][0]["datasets"][0]["coordinateTransformations"] = odd
+    group.attrs["ome"] = told
+    before = contents(source)
+    with pytest.raises(ValueError, match=r"do not say the scale of s0 .* or give an OUTPUT"):
+        build(source, pyramid=1)
+    assert contents(source) == before
+
+
 def test_a_copy_is_completed_in_parts_and_resumed(tmp_path, source, values):
     out = tmp_path / "out.zarr"
     build(source, out, pyramid=1)

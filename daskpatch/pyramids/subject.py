@@ -21,6 +21,7 @@ from ..receipts import PassDocument, Record, RunDocument
 from ..running import LEVEL
 from ..store import (
     Location,
+    OmeLevel,
     StoreLike,
     find_array,
     find_collection,
@@ -174,16 +175,18 @@ def _listed(group: Location, first: int | None, *, io: str) -> Subject:
     at = len(paths) - sum(n >= number for n in _numbers(paths)) - 1
     base = open_stack(source, level=at).with_io(io)
     _check_axes(dimensions_of(base), base.source)
-    _check_listed(group, levels[at].path)
+    _check_listed(group, levels[at])
     listed = tuple(group.at(level.path) for level in levels)
     _check_done(listed, levels_listed=len(levels))
     return Subject(base, group, number, at, listed, {}, "image-label" in _said(group))
 
 
-def _check_listed(group: Location, path: str) -> None:
+def _check_listed(group: Location, last: OmeLevel) -> None:
     """Refuse metadata in which no level could be listed, before one is built."""
-    node = node_at(group)
+    node, path = node_at(group), last.path
     try:
+        if last.scale is None:
+            raise ValueError("it cannot be understood")
         with_level({} if node is None else node.attributes, "a further one", path, lambda it: it)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(

@@ -31,6 +31,6 @@ from .nodes import (
 )
 from .objects import Objects, plain_name
 from .occupancy import MOST_CELLS, Occupancy, occupancy_of
-from .ome import OmeImage, Places, image_version_at, level_paths_at
+from .ome import OmeImage, OmeLevel, Places, image_version_at, level_paths_at
 from .plates import OME_XML, Collection, Plate
 from .sight import ChangedError
