@@ -202,6 +202,24 @@ def test_what_a_file_says_of_scale_and_channels_is_kept(tmp_path, channels, volu
     assert str(image.coordinates) == "Z 2 micrometer, Y 0.5 micrometer, X 0.25 micrometer"
 
 
+@pytest.mark.parametrize(
+    ("labels", "axes", "told"),
+    [
+        ("", "ZYX", "Z 2 micrometer, Y 0.5 micrometer, X 0.25 micrometer"),
+        ("zyx", "ZYX", "Z 2 micrometer, Y 0.5 micrometer, X 0.25 micrometer"),
+        ("ijk", "TYX", "T 1, Y 0.5 micrometer, X 0.25 micrometer"),
+    ],
+)
+def test_voxel_sizes_of_hdf5_are_along_the_axes_that_are_given(tmp_path, labels, axes, told):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("raw", data=np.zeros((4, 30, 40), "u1"))
+        data.attrs["element_size_um"] = [2.0, 0.5, 0.25]
+        for dimension, label in zip(data.dims, labels, strict=False):
+            dimension.label = label
+    image = daskpatch.open_image(tmp_path / "a.h5", axes=axes)
+    assert str(image.coordinates) == told
+
+
 def test_imaris_says_where_its_corners_are(tmp_path, rng):
     values = rng.integers(0, 4000, (2, 3, 9, 40, 50)).astype("u2")
     save_imaris(tmp_path / "a.ims", values)

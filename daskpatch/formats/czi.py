@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..support import load_extra, said_by
 from .choosing import check_one, chosen_image
-from .places import Size, places_along
-from .reader import Box, Choice, Facts
+from .places import places_along
+from .reader import Box, Choice, Facts, Size
 
 _DTYPES = {"Gray8": "u1", "Gray16": "u2", "Gray32Float": "f4", "Bgr24": "u1", "Bgr48": "u2"}
 

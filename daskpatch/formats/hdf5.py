@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..store import Places
 from ..support import load_extra, said_by
 from .choosing import check_one
 from .imaris import ImarisReader, is_imaris
-from .places import Size, places_along
-from .reader import Box, Choice, Facts, Reader
+from .reader import Box, Choice, Facts, Reader, Size
 
 _LISTED = 10
 """Datasets that are told."""
@@ -61,13 +59,12 @@ class DatasetReader:
     @cached_property
     def facts(self) -> Facts:
         dataset = self._dataset
-        names = _axis_names(dataset)
         return Facts(
             tuple(dataset.shape),
             np.dtype(dataset.dtype).newbyteorder("="),
-            names,
+            _axis_names(dataset),
             dataset.chunks,
-            places=_places(dataset, names),
+            sizes=_sizes(dataset),
         )
 
     def read(self, box: Box) -> NDArray[np.generic]:
@@ -126,12 +123,9 @@ def _name_of(dimension: Any) -> str:
     return str(dimension[0].name).rpartition("/")[2] if len(dimension) else ""
 
 
-def _places(dataset: Any, names: tuple[str, ...] | None) -> Places | None:
+def _sizes(dataset: Any) -> dict[str, Size]:
     """By `element_size_um`, the sizes of Z, Y and X, as ilastik's and ImageJ's plug-ins have it."""
     told = np.asarray(dataset.attrs.get("element_size_um", ()))
-    if told.shape != (3,) or told.dtype.kind not in "iuf" or names is None:
-        return None
-    sizes: dict[str, Size] = {
-        axis: (float(n), "micrometer") for axis, n in zip("ZYX", told, strict=True)
-    }
-    return places_along([name[:1].upper() for name in names], sizes)
+    if told.shape != (3,) or told.dtype.kind not in "iuf":
+        return {}
+    return {axis: (float(n), "micrometer") for axis, n in zip("ZYX", told, strict=True)}

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ..store import Places
 from ..support import load_extra, said_by
 from .choosing import check_one
-from .places import Size, places_along
-from .reader import Box, Choice, Facts
+from .places import places_along
+from .reader import Box, Choice, Facts, Size
 
 _AXES = "XYZTC"
 

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ..geometry import long_unit
 from ..store import Places
-
-Size = tuple[float, str | None]
-"""How far apart voxels are, and in which unit."""
+from .reader import Size
 
 
 def places_along(axes: Sequence[str], sizes: Mapping[str, Size]) -> Places | None:

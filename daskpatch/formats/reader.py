@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from ..store import Places
 
+Size = tuple[float, str | None]
+"""How far apart voxels are, and in which unit."""
+
 Box = tuple[slice, ...]
 
 
@@ -43,6 +46,8 @@ class Facts:
         Of a pyramid, the finest first: what each is called, and where its voxels lie.
     note
         What makes reading slow, after the name of the file; empty where nothing does.
+    sizes
+        Of voxels along axes of some letters, where the file tells them so, whichever it has.
     """
 
     shape: tuple[int, ...]
@@ -53,6 +58,7 @@ class Facts:
     places: Places | None = None
     levels: Mapping[str, Places | None] = field(default_factory=dict)
     note: str = ""
+    sizes: Mapping[str, Size] = field(default_factory=dict)
 
 
 class Reader(Protocol):

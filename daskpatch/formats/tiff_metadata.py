@@ -9,7 +9,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ..store import Places
-from .places import Size, places_along
+from .places import places_along
+from .reader import Size
 
 _COLOURS = "colours of a pixel"
 """What has no letter of its own beside channels."""

@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from ..formats import Facts, FileArray, FileSequence, find_file, matching
+from ..formats import Facts, FileArray, FileSequence, find_file, matching, places_along
 from ..geometry import Coordinates, Dimensions, check_axes, check_count, example_axes
 from ..store import (
     OmeImage,
@@ -304,9 +304,11 @@ class Found:
 
     def coordinates_along(self, axes: str) -> Coordinates | None:
         """Where voxels lie, if that is told; the axes may be called otherwise than they say."""
-        if self.places is None or len(self.places) != len(axes):
+        by_letter = {} if self.file is None else self.file.sizes
+        places = self.places or places_along(axes, by_letter)
+        if places is None or len(places) != len(axes):
             return None
-        scale, translation, units = zip(*self.places, strict=True)
+        scale, translation, units = zip(*places, strict=True)
         return Coordinates(axes, scale, translation, units)
 
     def names_along(self, axes: str) -> tuple[str, ...]:
