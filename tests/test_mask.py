@@ -306,6 +306,16 @@ def test_what_is_no_mask_of_the_source_is_refused(source, tmp_path, given_mask, 
     assert not (tmp_path / "out.zarr").exists()
 
 
+@pytest.mark.parametrize("unit", ["um", "µm"])
+def test_a_short_name_of_a_unit_is_the_same_unit(tmp_path, unit):
+    values = np.ones((32, 32), "f4")
+    source = placed(tmp_path / "in.zarr", values, [1.0, 1.0], [0.0, 0.0])
+    mask = placed(tmp_path / "mask.zarr", values[::2, ::2], [2.0, 2.0], [0.5, 0.5], unit)
+    out = tmp_path / "out.zarr"
+    daskpatch.predict(source, double, out, mask=mask, patch_size=16, progress=False)
+    np.testing.assert_array_equal(read(out / "0"), 2 * values)
+
+
 def test_units_that_differ_are_refused(tmp_path):
     values = np.zeros((32, 32), "f4")
     source = placed(tmp_path / "in.zarr", values, [1.0, 1.0], [0.0, 0.0])

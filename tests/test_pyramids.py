@@ -138,6 +138,8 @@ def test_axes_are_halved_until_voxels_are_alike_and_few(axes, scale, shape, word
 def test_voxels_of_different_units_count_as_alike():
     mixed = Coordinates("ZYX", (1.0, 300.0, 300.0), (0.0,) * 3, ("micrometer", "nanometer", None))
     assert halvings(mixed, (300, 300, 300)) == ((2, 2, 2),)
+    alike = Coordinates("ZYX", (4.0, 1.0, 1.0), (0.0,) * 3, ("um", "micrometer", "µm"))
+    assert halvings(alike, (300, 300, 300)) == ((1, 2, 2),)
 
 
 # Levels of an output

@@ -9,6 +9,7 @@ from typing import Any
 
 from .coordinates import Coordinates
 from .region import Region
+from .units import long_unit
 
 Factors = tuple[int, ...]
 """Voxels of the level before per voxel, along each axis of an array."""
@@ -122,7 +123,11 @@ def _halvings(
 def _comparable(coordinates: Coordinates) -> dict[str, float]:
     """Voxel sizes along the axes of space; all alike where they have different units."""
     along = zip(coordinates.axes, coordinates.scale, coordinates.units, strict=True)
-    told = {axis: (abs(scale), unit) for axis, scale, unit in along if axis in "ZYX"}
+    told = {
+        axis: (abs(scale), None if unit is None else long_unit(unit))
+        for axis, scale, unit in along
+        if axis in "ZYX"
+    }
     has_one_unit = len({unit for _, unit in told.values()}) == 1
     return {axis: scale if has_one_unit else 1.0 for axis, (scale, _) in told.items()}
 

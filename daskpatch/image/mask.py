@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Dimensions, Overlay, Region, unravel
+from ..geometry import Dimensions, Overlay, Region, long_unit, unravel
 from ..store import Occupancy
 from ..support import shown, what_is
 from .opening import find, open_stack
@@ -197,7 +197,10 @@ def _overlay(axis: str, mask: ArrayImage, image: ImageStack) -> Overlay:
     if told is None or mask.coordinates is None:
         return Overlay.of_sizes(size, other)
     here, there = coordinates_of(image).axes.index(axis), mask.coordinates.axes.index(axis)
-    units = (told.units[here], mask.coordinates.units[there])
+    units = [
+        None if unit is None else long_unit(unit)
+        for unit in (told.units[here], mask.coordinates.units[there])
+    ]
     if None not in units and units[0] != units[1]:
         raise ValueError(
             f"The mask {mask.source} is in {units[1]} along {axis}, the source in {units[0]}; give "
