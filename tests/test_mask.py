@@ -316,6 +316,18 @@ def test_a_short_name_of_a_unit_is_the_same_unit(tmp_path, unit):
     np.testing.assert_array_equal(read(out / "0"), 2 * values)
 
 
+@pytest.mark.parametrize("scales", [(0.0, 1.0), (1.0, 0.0)])
+def test_a_scale_of_0_is_refused(tmp_path, scales):
+    values = np.ones((32, 32), "f4")
+    source, mask = (
+        placed(tmp_path / f"{number}.zarr", values, [scale, 1.0], [0.0, 0.0])
+        for number, scale in enumerate(scales)
+    )
+    with pytest.raises(ValueError, match=r"scale of the mask .* along Y.* give the mask as an arr"):
+        daskpatch.plan(source, double, mask=mask, patch_size=16)
+    daskpatch.plan(source, double, mask=values, patch_size=16)
+
+
 def test_units_that_differ_are_refused(tmp_path):
     values = np.zeros((32, 32), "f4")
     source = placed(tmp_path / "in.zarr", values, [1.0, 1.0], [0.0, 0.0])

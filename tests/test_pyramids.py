@@ -140,6 +140,7 @@ def test_voxels_of_different_units_count_as_alike():
     assert halvings(mixed, (300, 300, 300)) == ((2, 2, 2),)
     alike = Coordinates("ZYX", (4.0, 1.0, 1.0), (0.0,) * 3, ("um", "micrometer", "µm"))
     assert halvings(alike, (300, 300, 300)) == ((1, 2, 2),)
+    assert halvings(along("ZYX", 0.0, 1.0, 1.0), (300, 300, 300)) == ((2, 2, 2),)
 
 
 # Levels of an output

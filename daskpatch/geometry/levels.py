@@ -121,15 +121,15 @@ def _halvings(
 
 
 def _comparable(coordinates: Coordinates) -> dict[str, float]:
-    """Voxel sizes along the axes of space; all alike where they have different units."""
+    """Voxel sizes along the axes of space; all alike where units differ, or a size is 0."""
     along = zip(coordinates.axes, coordinates.scale, coordinates.units, strict=True)
     told = {
         axis: (abs(scale), None if unit is None else long_unit(unit))
         for axis, scale, unit in along
         if axis in "ZYX"
     }
-    has_one_unit = len({unit for _, unit in told.values()}) == 1
-    return {axis: scale if has_one_unit else 1.0 for axis, (scale, _) in told.items()}
+    is_told = len({unit for _, unit in told.values()}) == 1 and all(s for s, _ in told.values())
+    return {axis: scale if is_told else 1.0 for axis, (scale, _) in told.items()}
 
 
 def _alike(sizes: dict[str, int], voxels: dict[str, float]) -> set[str]:

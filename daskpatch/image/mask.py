@@ -206,6 +206,12 @@ def _overlay(axis: str, mask: ArrayImage, image: ImageStack) -> Overlay:
             f"The mask {mask.source} is in {units[1]} along {axis}, the source in {units[0]}; give "
             "one in the same units."
         )
+    if 0 in (told.scale[here], mask.coordinates.scale[there]):
+        raise ValueError(
+            f"The scale of the mask {mask.source} is {mask.coordinates.scale[there]:g} along "
+            f"{axis}, that of the source {told.scale[here]:g}; with one of 0 neither can be laid "
+            "on the other. Put the metadata right, or give the mask as an array."
+        )
     return Overlay.of_places(
         told.scale[here],
         told.translation[here],
