@@ -411,6 +411,7 @@ except ImportError as error:
     ("name", "missing", "extra"),
     [
         ("tiles.tif", "tifffile", "tiff"), ("predictor.tif", "imagecodecs", "tiff"),
+        ("big.tif", "imagecodecs", "tiff"),
         ("chunks.h5", "h5py", "hdf5"), ("big.nii", "nibabel", "nifti"),
         ("a.czi", "pylibCZIrw", "czi"),
     ],
@@ -425,6 +426,13 @@ def test_the_extra_that_is_missing_is_named(tmp_path, volume, name, missing, ext
     assert missing in ran.stdout
     assert f"pip install 'daskpatch[{extra}]'" in ran.stdout
     assert not (tmp_path / "o.zarr").exists()
+
+
+def test_what_python_decodes_itself_needs_no_imagecodecs(tmp_path, volume):
+    tifffile.imwrite(tmp_path / "a.tif", volume, **TIFFS["tiles"])
+    command = [sys.executable, "-c", MISSING, str(tmp_path / "a.tif"), str(tmp_path / "o.zarr")]
+    subprocess.run([*command, "imagecodecs"], check=True)
+    np.testing.assert_array_equal(read(tmp_path / "o.zarr"), volume)
 
 
 @pytest.mark.parametrize(

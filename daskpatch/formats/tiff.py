@@ -207,10 +207,10 @@ class TiffReader:
         page = self._page
         try:
             if page.compression != 1:
-                tables.DECOMPRESSORS[page.compression]
+                _check_stand_in(tables.DECOMPRESSORS[page.compression])
             if page.predictor != 1:
                 tables.UNPREDICTORS[page.predictor]
-        except KeyError as error:
+        except (KeyError, ImportError) as error:
             load_extra("imagecodecs", f"Reading {self._path} ({error.args[0]!s})")
             raise ValueError(
                 f"{self._path} is compressed in a way that is not read ({error.args[0]}); save it "
@@ -245,6 +245,26 @@ def _overlap(start: int, size: int, wanted: slice) -> tuple[slice, slice]:
     """The part of a run of voxels that is wanted: in the run, and in what is wanted."""
     first, last = max(start, wanted.start), min(start + size, wanted.stop)
     return slice(first - start, last - start), slice(first - wanted.start, last - wanted.start)
+
+
+def _check_stand_in(decode: Any) -> None:
+    """Refuse what tifffile has for a codec of imagecodecs where Python lacks what that needs.
+
+    zstd comes with Python 3.14; before it fails only when it decodes.
+
+    Raises
+    ------
+    ImportError
+        If it is missing.
+    """
+    if decode.__module__ != "tifffile._imagecodecs":
+        return
+    try:
+        decode(b"")
+    except ImportError:
+        raise
+    except Exception:  # noqa: BLE001 (of nothing each says in its way that it is too little)
+        return
 
 
 def _torn(path: str, why: str) -> str:
