@@ -124,7 +124,9 @@ def test_new_levels_are_called_by_numbers_that_no_level_has(tmp_path, values, na
     for chunk in (path / listed[-1] / "c").rglob("*"):
         if chunk.is_file():
             chunk.write_bytes(b"")
-    assert not daskpatch.verify(path, repair=True, progress=False).ok
+    repaired = daskpatch.verify(path, repair=True, progress=False).repaired
+    assert repaired.done == 1
+    assert repaired.bytes_written == read(path / listed[-1]).nbytes
     assert_pyramid(path, values, FACTORS)
     assert daskpatch.status(path).remaining == 0
 
@@ -335,7 +337,8 @@ def test_the_output_of_a_run_is_completed_once_it_is_done(tmp_path, source, valu
     assert set(daskpatch.status(out).passes) == {"level-1", "level-2", "level-3"}
     chunk = min(p for p in (out / "0" / "c").rglob("*") if p.is_file())
     chunk.write_bytes(b"")
-    daskpatch.verify(out, repair=True, model=double, progress=False)
+    report = daskpatch.verify(out, repair=True, model=double, progress=False).repaired
+    assert report.done == 3 + 3  # of the prediction and its level, and of those that were added
     assert daskpatch.verify(out, progress=False).ok
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..support import counted, html_table, sized
@@ -66,6 +66,22 @@ class Report:
     @property
     def failed(self) -> int:
         return len(self.failed_blocks)
+
+    def __add__(self, other: Report) -> Report:
+        """Of two runs, one after the other."""
+        seconds = self.seconds + other.seconds
+        voxels = sum(each.voxels_per_second * each.seconds for each in (self, other))
+        summed = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in (each.name for each in fields(Report))
+            if name not in ("seconds", "voxels_per_second", "unfinished")
+        }
+        return Report(
+            **summed,
+            seconds=seconds,
+            voxels_per_second=voxels / seconds if seconds > 0 else 0.0,
+            unfinished=self.unfinished or other.unfinished,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 from .. import patching as strategies
@@ -139,7 +141,7 @@ def mend_built(
                 if level.record.document() is not None:
                     level.record.drop(sorted(doubtful[level.name]))
         reports.append(_rebuilt(own, source, progress=progress))
-    return reports[0]
+    return reduce(add, reports)
 
 
 def _rebuilt(own: Sequence[RecordedBlocks], source: Any, *, progress: bool) -> Report:

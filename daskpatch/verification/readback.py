@@ -190,7 +190,7 @@ def verify(
         repaired = mend(planned, output, bad, progress=progress)
     if repair and run.built and any(bad.values()):
         rebuilt = mend_built(recorded_run(output, read_only=False), bad, source, progress=progress)
-        repaired = rebuilt if repaired is None else repaired
+        repaired = rebuilt if repaired is None else repaired + rebuilt
     ok = found.ok and all(one.ok for one in passes.values())
     return replace(found, ok=ok, passes=passes, repaired=repaired)
 
