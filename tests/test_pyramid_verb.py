@@ -335,8 +335,13 @@ def test_the_output_of_a_run_is_completed_once_it_is_done(tmp_path, source, valu
     build(out, pyramid=3)
     assert_pyramid(out, values.astype("f4") * 2, FACTORS)
     assert set(daskpatch.status(out).passes) == {"level-1", "level-2", "level-3"}
+    chunk = min(p for p in (out / "3" / "c").rglob("*") if p.is_file())
+    chunk.write_bytes(b"")
+    assert daskpatch.verify(out, repair=True, progress=False).repaired.done == 1
     chunk = min(p for p in (out / "0" / "c").rglob("*") if p.is_file())
     chunk.write_bytes(b"")
+    with pytest.raises(ValueError, match="A repair needs the model"):
+        daskpatch.verify(out, repair=True, progress=False)
     report = daskpatch.verify(out, repair=True, model=double, progress=False).repaired
     assert report.done == 3 + 3  # of the prediction and its level, and of those that were added
     assert daskpatch.verify(out, progress=False).ok

@@ -165,8 +165,8 @@ def verify(
     the block is as it was written
     """
     run = recorded_run(output)
-    if repair and model is None and run.images:
-        raise ValueError("A repair needs the model: give model=, the one that the run began with.")
+    if repair and model is None and run.images and not run.built:
+        raise _needs_model()
     for blocks in run.blocks if repair else ():
         blocks.check_unedited()  # before a receipt is dropped
     n_threads = CPU_COUNT if threads is None else as_count("threads", threads)
@@ -186,6 +186,9 @@ def verify(
     }
     repaired = None
     bad = {run.main[0].name: found.bad, **{name: one.bad for name, one in passes.items()}}
+    of_built = {blocks.name for blocks in run.built}
+    if repair and planned is None and any(bad[name] for name in bad.keys() - of_built):
+        raise _needs_model()
     if planned is not None and any(bad.values()):
         repaired = mend(planned, output, bad, progress=progress)
     if repair and run.built and any(bad.values()):
@@ -193,6 +196,10 @@ def verify(
         repaired = rebuilt if repaired is None else repaired + rebuilt
     ok = found.ok and all(one.ok for one in passes.values())
     return replace(found, ok=ok, passes=passes, repaired=repaired)
+
+
+def _needs_model() -> ValueError:
+    return ValueError("A repair needs the model: give model=, the one that the run began with.")
 
 
 def _place(output: StoreLike) -> StoreLike:
