@@ -648,6 +648,16 @@ def test_info_says_what_a_file_is(tmp_path, channels, capsys):
         assert words in told
 
 
+def test_info_of_one_of_several_images_and_levels(tmp_path, volume, channels, capsys):
+    save_series_of_two(tmp_path / "two.tif", volume)
+    assert ran("info", tmp_path / "two.tif", "--image", 1) == 0
+    assert str(volume.shape) in capsys.readouterr().out
+    save_ome_tiff(tmp_path / "a.tif", channels)
+    assert ran("info", tmp_path / "a.tif", "--level", 1) == 0
+    assert "(3, 75, 85)" in capsys.readouterr().out
+    assert ran("info", tmp_path / "a.tif", "--level", 2) == 2
+
+
 def test_a_pattern_is_predicted_by_the_command_line(tmp_path, planes, monkeypatch):
     import zarr
 

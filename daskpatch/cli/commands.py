@@ -27,6 +27,7 @@ from .flags import (
     RUN_WORDS,
     check_flags,
     common_flags,
+    info_flags,
     plan_flags,
     probe_flags,
     pyramid_flags,
@@ -64,11 +65,11 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("source")
-@click.option("--axes", help="The source's axes, of STCZYX; by default from its metadata.")
+@info_flags
 @common_flags
-def info(source: str, axes: str | None, as_json: bool, debug: bool) -> None:  # noqa: ARG001
+def info(source: str, as_json: bool, debug: bool, **chosen: Any) -> None:  # noqa: ARG001
     """Say what SOURCE is: shape, dtype, axes, chunks."""
-    found = information(source, axes)
+    found = information(source, **chosen)
     if as_json:
         click.echo(json.dumps(found))
         return

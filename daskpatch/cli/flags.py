@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from ..deciding import KINDS, Limits
+from ..image import Source
 from ..output import Output
 from ..running import Run
 from ..support import (
@@ -136,6 +137,12 @@ _COMMON: list[Flag] = [
 def plan_flags(command: F) -> F:
     """Every option of `daskpatch.plan`."""
     return _with(command, [flag for kind in KINDS for flag in flags_of(kind)])
+
+
+def info_flags(command: F) -> F:
+    """What chooses an array of a source, of the options of `daskpatch.plan`."""
+    found = (_flag(declarations(Source)[name]) for name in ("axes", "level", "image"))
+    return _with(command, [flag for flag in found if flag is not None])
 
 
 def run_flags(command: F) -> F:

@@ -18,24 +18,37 @@ from ..store import (
     locate,
     members_of,
 )
+from .collections import path_of
 from .opening import find
 
 
-def information(source: StoreLike, axes: str | None = None) -> dict[str, Any]:
+def information(
+    source: StoreLike,
+    axes: str | None = None,
+    *,
+    level: int = 0,
+    image: int | str | None = None,
+) -> dict[str, Any]:
     """Shape, dtype, axes, chunks and scale of an array, or the members of a group.
 
-    Of a plate, a well or a series the paths of its images, and the facts of the first.
+    Of a plate, a well or a series the paths of its images, and the facts of the first; of a series
+    whose image is named those of that. What is chosen is as in `open_image`.
 
     Raises
     ------
     FileNotFoundError
         If there is neither.
     ValueError
-        If the axes don't fit the array.
+        If the axes don't fit the array, or there is no such level or image.
     """
     collected = find_collection(source)
     if collected is not None:
-        return _of_collection(*collected, axes)
+        collection, paths, name = collected
+        if image is not None and collection.kind == "series":
+            return information(paths[path_of(collection, image, name)], axes, level=level)
+        first = next(iter(paths.values()), None)
+        facts = None if first is None else information(first, axes, level=level, image=image)
+        return _of_collection(collection, name, facts)
     members = members_of(source)
     if members is not None:
         facts = {
@@ -44,7 +57,7 @@ def information(source: StoreLike, axes: str | None = None) -> dict[str, Any]:
         }
         name = locate(source, read_only=True).name
         return {"source": name, "members": dict(sorted(facts.items()))}
-    found = find(source)
+    found = find(source, level=level, image=image)
     array = found.array
     named = axes or found.axes
     checked = None if named is None else check_axes(named, array.shape)
@@ -66,16 +79,16 @@ def information(source: StoreLike, axes: str | None = None) -> dict[str, Any]:
 
 
 def _of_collection(
-    collection: Collection, places: Mapping[str, StoreLike], name: str, axes: str | None
+    collection: Collection, name: str, first: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    plate, first = collection.plate, next(iter(places.values()), None)
+    plate = collection.plate
     return {
         "source": name,
         "kind": collection.kind,
         **({} if plate is None else {"rows": list(plate.rows), "columns": list(plate.columns)}),
-        "images": list(places),
+        "images": list(collection.paths),
         **({"missing": list(collection.missing)} if collection.missing else {}),
-        **({} if first is None else {"first": information(first, axes)}),
+        **({} if first is None else {"first": first}),
     }
 
 
