@@ -304,7 +304,9 @@ def test_samples_have_no_place(tmp_path, rng, values):
     assert not out.exists()
     path = image(tmp_path / "in.zarr", values)
     with pytest.warns(UserWarning, match="says of itself"):
-        daskpatch.predict(path, double, out, axes="SYX", **TILES)
+        plan = daskpatch.plan(path, double, out, axes="SYX", patch_size=16, overlaps=4)
+    assert "a bare array, without scale or levels: samples (S) have no place" in repr(plan)
+    plan.run(progress=False)
     np.testing.assert_array_equal(read(out), values * 2)
 
 

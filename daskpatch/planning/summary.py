@@ -7,7 +7,7 @@ from typing import Any
 from dask.utils import format_bytes, format_time
 
 from ..deciding import Decided
-from ..image import drawing_of, is_unlisted
+from ..image import drawing_of, is_unlisted, ome_version_of
 from ..model import Signature
 from ..output import Target
 from ..support import Options, counted, declarations, html_table, text_table, without_secrets
@@ -64,6 +64,7 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
         *_source(plan, decided),
         ("output", _place(target) if target else "none: the lazy array alone"),
         *_alone(target),
+        *_bare(plan, decided),
         *_arrays(plan, decided),
         *_levels(decided),
         *_read_back(plan, target),
@@ -220,6 +221,16 @@ def _alone(target: Target | None) -> Rows:
     if target is None or None not in target.n_levels:
         return []
     return [("", "in a group that is no image: viewers open the label image itself")]
+
+
+def _bare(plan: Figures, decided: Decided) -> Rows:
+    """Of what would be an OME-Zarr image, as its source is, if that had no axis S."""
+    target = decided.target
+    is_asked = decided.options.output.ome is not None or (target is not None and target.ome)
+    is_ome = any(ome_version_of(image) is not None for image in plan.images)
+    if target is None or is_asked or not (is_ome and "S" in plan.images[0].original_axes):
+        return []
+    return [("", "a bare array, without scale or levels: samples (S) have no place in OME-Zarr")]
 
 
 def as_html(plan: Figures, decided: Decided) -> str:
