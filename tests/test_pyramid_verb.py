@@ -362,6 +362,7 @@ def test_a_source_that_became_another_is_no_resume(source, values):
         ({"pyramid": None}, "nothing to build"),
         ({"pyramid": 40}, "of one voxel after"),
         ({"factors": [(2, 2)]}, "one per axis of space"),
+        ({"factors": [2] * 8}, r"factors of level 8 are \(2, 2, 2\), .* shape \(1, 1, 1\)"),
         ({"factors": [2], "pyramid": 2}, "factors alone"),
         ({"downsample": "median"}, "one of"),
         ({"shards": 24, "chunks": 16, "pyramid": 1}, "must be whole chunks"),

@@ -168,18 +168,28 @@ def _plain(entry: object) -> FactorsLike:
     return operator.index(entry)  # type: ignore[arg-type] # its TypeError is caught above
 
 
-def factors_along(axes: str, levels: Sequence[FactorsLike]) -> tuple[Factors, ...]:
-    """Factors along each axis of an array, of what `as_factors` gave.
+def factors_along(
+    axes: str, shape: tuple[int, ...], levels: Sequence[FactorsLike]
+) -> tuple[Factors, ...]:
+    """Factors along each axis of an array of such a shape, of what `as_factors` gave.
 
-    >>> factors_along("CZYX", [2, (1, 2, 2), (1, 2, 2, 2)])
+    >>> factors_along("CZYX", (1, 8, 8, 8), [2, (1, 2, 2), (1, 2, 2, 2)])
     ((1, 2, 2, 2), (1, 1, 2, 2), (1, 2, 2, 2))
 
     Raises
     ------
     ValueError
-        If there are other numbers than axes.
+        If there are other numbers than axes, or a level would be the one before again.
     """
-    return tuple(_along(axes, entry) for entry in levels)
+    found = tuple(_along(axes, entry) for entry in levels)
+    for number, factors in enumerate(found, 1):
+        finer, shape = shape, coarser_shape(shape, factors)
+        if shape == finer:
+            raise ValueError(
+                f"factors of level {number} are {factors}, and the level before has shape {finer} "
+                f"({axes}), which they make no smaller; give fewer levels, or others."
+            )
+    return found
 
 
 def _along(axes: str, entry: FactorsLike) -> Factors:

@@ -319,7 +319,7 @@ def _factors(
             keeps_planes=dims.ndim == 2,
             is_strict=n_levels is not None,
         )
-    given = factors_along(dims.axes, output.factors)
+    given = factors_along(dims.axes, dims.shape, output.factors)
     if n_levels not in (None, len(given)):
         raise ValueError(
             f"pyramid is {n_levels}, and factors are those of {len(given)} levels; give factors "

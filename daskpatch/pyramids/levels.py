@@ -108,7 +108,7 @@ def _factors(subject: Subject, asked: Output) -> tuple[Factors, ...]:
     is_copy = subject.number == 0
     copied = ((1,) * len(dims.shape),) if is_copy else ()
     if asked.factors is not None:
-        given = factors_along(dims.axes, asked.factors)
+        given = factors_along(dims.axes, dims.shape, asked.factors)
         if isinstance(asked.pyramid, int) and asked.pyramid != len(given):
             raise ValueError(
                 f"pyramid is {asked.pyramid}, and factors are those of {len(given)} levels; give "
