@@ -205,6 +205,8 @@ def test_channels_may_be_named(tmp_path, source, rng):
     ):
         with pytest.raises(ValueError, match=f"channel_names is .*{words}"):
             daskpatch.plan(source, scores, out, channel_names=names, patch_size=16, overlaps=4)
+    with pytest.raises(ValueError, match="the output has no channels, as the source: .* are ZYX"):
+        daskpatch.plan(source, double, out, channel_names=["cell"], patch_size=16)
     bare = {"channel_names": ["cell", "rest"], "ome": False}
     with pytest.raises(ValueError, match="bare array, which has no place for them"):
         daskpatch.plan(source, scores, tmp_path / "b.zarr", patch_size=16, **bare)

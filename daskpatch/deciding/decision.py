@@ -200,11 +200,17 @@ def _check_names(output: Output, recipe: Recipe, *, is_ome: bool) -> None:
     """
     if output.channel_names is None:
         return
-    names, counts = output.channel_names, {one.channels for one in recipe.stored}
+    names = output.channel_names
+    counts = {dims.n_channels for dims in recipe.outputs[0] if "C" in dims.axes}
     if not is_ome:
         raise ValueError(
             f"channel_names is {shown(names)}, and the output is a bare array, which has no place "
             "for them; give ome=True, or leave them out."
+        )
+    if not counts:
+        raise ValueError(
+            f"channel_names is {shown(names)}, and the output has no channels, as the source: its "
+            f"axes are {recipe.outputs[0][0].axes}. Leave them out."
         )
     if len(names) not in counts:
         raise ValueError(
