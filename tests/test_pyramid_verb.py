@@ -352,7 +352,7 @@ def test_a_source_that_became_another_is_no_resume(source, values):
     zarr.open_array(str(source / "s0"), mode="r+")[:] = values[::-1]
     with pytest.raises(ValueError, match=r"source\.content"):
         build(source, pyramid=1, resume=True)
-    with pytest.raises(ValueError, match="downsample"):
+    with pytest.raises(ValueError, match=r"downsample.* Give what it began with\.$"):
         build(source, pyramid=1, downsample="max", resume=True)
 
 
@@ -390,8 +390,10 @@ def test_what_is_there_is_never_written_over(tmp_path, source, values):
         build(tmp_path / "p.zarr" / "raw", pyramid=1)
     zarr.create_group(str(tmp_path / "g.zarr"))
     save(tmp_path / "g.zarr" / "raw", values, chunks=(20, 70, 90))
-    with pytest.raises(ValueError, match="space in this order"):
+    with pytest.raises(ValueError, match="space in this order.* Give axes="):
         build(tmp_path / "g.zarr" / "raw", axes="YXZ", pyramid=1)
+    with pytest.raises(ValueError, match=r"Z, Y, X\)\. Write it anew in that order"):
+        build(image(tmp_path / "yxz.zarr", values, "yxz"), pyramid=1)
 
 
 def test_the_command_line_builds_one(source, values, capsys):
@@ -401,3 +403,7 @@ def test_the_command_line_builds_one(source, values, capsys):
     assert json.loads(capsys.readouterr().out)["done"] > 0
     assert_pyramid(source, values, FACTORS[:2])
     assert Path(source / "2" / "zarr.json").exists()
+    with pytest.raises(SystemExit) as ended:
+        main(["pyramid", str(source), "--region", "0:4"])
+    assert ended.value.code == 2
+    assert "No such option" in capsys.readouterr().err

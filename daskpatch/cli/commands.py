@@ -337,7 +337,8 @@ def _how(
         raise click.UsageError("give --scheduler, or --threads and --workers, not both")
     interruption = Interruption(grace)
     how = daskpatch.Run(
-        interruption=interruption, **{word: options.pop(word) for word in RUN_WORDS}
+        interruption=interruption,
+        **{word: options.pop(word) for word in RUN_WORDS if word in options},
     )
     with interruptible(interruption, grace), _client(scheduler, workers, options) as client:
         yield replace(how, client=client)

@@ -158,9 +158,9 @@ def pyramid_flags(command: F) -> F:
     """Every option of `daskpatch.pyramid`, and who runs it."""
     levels = (_flag(declarations(Output)[name]) for name in _LEVELS)
     axes = click.option("--axes", help="Of an array that does not name them: of TCZYX.")
-    return _with(
-        command, [axes, *(f for f in levels if f), *flags_of(Limits), *flags_of(Run), *_WORKERS]
-    )
+    run = (_flag(told) for name, told in declarations(Run).items() if name != "region")
+    flags = [*levels, *flags_of(Limits), *run, *_WORKERS]
+    return _with(command, [axes, *(flag for flag in flags if flag is not None)])
 
 
 def probe_flags(command: F) -> F:

@@ -174,7 +174,7 @@ def _listed(group: Location, first: int | None, *, io: str) -> Subject:
     number = _next_number(paths) if first is None else first
     at = len(paths) - sum(n >= number for n in _numbers(paths)) - 1
     base = open_stack(source, level=at).with_io(io)
-    _check_axes(dimensions_of(base), base.source)
+    _check_axes(dimensions_of(base), base.source, says_axes=True)
     _check_listed(group, levels[at])
     listed = tuple(group.at(level.path) for level in levels)
     _check_done(listed, levels_listed=len(levels))
@@ -281,10 +281,10 @@ def _said(group: Location) -> Mapping[str, Any]:
     return inner if isinstance(inner, Mapping) else {}
 
 
-def _check_axes(dims: Dimensions, name: str) -> None:
+def _check_axes(dims: Dimensions, name: str, *, says_axes: bool = False) -> None:
     if "S" in dims.axes or in_order(dims).axes != dims.axes:
+        fix = "Write" if says_axes else "Give axes= if they are called wrongly; else write"
         raise ValueError(
             f"The axes of {name} are {dims.axes}; OME-Zarr has time, channel, space in this order "
-            "(T, C, Z, Y, X). Give axes= if they are called wrongly; else write it anew in that "
-            "order."
+            f"(T, C, Z, Y, X). {fix} it anew in that order."
         )

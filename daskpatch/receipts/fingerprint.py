@@ -11,7 +11,13 @@ _LISTED = 6
 """Fields that are named."""
 
 
-def check_same(recorded: Fingerprint | Json, current: Fingerprint | Json, name: str) -> None:
+def check_same(
+    recorded: Fingerprint | Json,
+    current: Fingerprint | Json,
+    name: str,
+    *,
+    is_overwritable: bool = True,
+) -> None:
     """Refuse to go on with a run that began otherwise.
 
     Raises
@@ -29,8 +35,8 @@ def check_same(recorded: Fingerprint | Json, current: Fingerprint | Json, name: 
     if len(differing) > _LISTED:
         lines += f"; and {len(differing) - _LISTED} more"
     raise ValueError(
-        f"{name} cannot be resumed, the run began otherwise: {lines}. Give what it began with, or "
-        "overwrite=True to start anew."
+        f"{name} cannot be resumed, the run began otherwise: {lines}. Give what it began with"
+        f"{', or overwrite=True to start anew' if is_overwritable else ''}."
     )
 
 

@@ -121,7 +121,8 @@ class LevelPass(Pass):
                 raise ValueError(
                     f"Level {self.number} of the output, {arrays[0].location.name}, was edited "
                     f"since it was begun: its blocks of {grid.cell_shape} are no whole {unit}. Put "
-                    "its metadata right, or give overwrite=True to start anew."
+                    "its metadata right"
+                    f"{', or give overwrite=True to start anew' if self.is_overwritable else ''}."
                 )
         return tuple(array.with_delays(pacing.delays) for array in arrays)
 
@@ -205,6 +206,10 @@ class LevelPass(Pass):
                     f"Level {self.number} of the output, {gone.name}, is gone, and the record says "
                     f"that blocks of it are written. {self._repair} writes them again."
                 )
+
+    @property
+    def is_overwritable(self) -> bool:
+        return self.level_set.origin is None
 
     @property
     def _repair(self) -> str:

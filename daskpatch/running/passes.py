@@ -101,6 +101,11 @@ class Pass(ABC):
         return Selection.of(self.grids)
 
     @property
+    def is_overwritable(self) -> bool:
+        """Whether `overwrite=True` begins it anew."""
+        return True
+
+    @property
     def n_voxels(self) -> int | None:
         """What its receipts' voxels sum up to, where these are not the blocks' own."""
         return None
@@ -200,7 +205,10 @@ class Pass(ABC):
         for place, found in zip(self.places, documents, strict=True):
             if not isinstance(found, PassDocument):
                 raise ValueError(f"The record of {place.name} is of another pass.")
-            check_same(found.fingerprint, self.fingerprint, f"{self.name} of {place.name}")
+            name = f"{self.name} of {place.name}"
+            check_same(
+                found.fingerprint, self.fingerprint, name, is_overwritable=self.is_overwritable
+            )
             grids.append(found.blocks.grid(found.of))
         return tuple(grids)
 
