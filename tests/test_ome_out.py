@@ -329,8 +329,11 @@ def test_units_have_long_names(tmp_path, values, unit, written):
 
 def test_shards_are_for_0_5(tmp_path, source, values):
     words = {**TILES, "chunks": (1, 8, 8), "shards": (2, 16, 16)}
-    with pytest.raises(ValueError, match="is OME-Zarr 0.4, where arrays have no shards"):
+    with pytest.raises(ValueError, match=r"is OME-Zarr 0.4, where .* or give ome='0\.5'\.$"):
         daskpatch.predict(source, double, tmp_path / "a.zarr", ome="0.4", **words)
+    zarr.create_group(str(tmp_path / "g.zarr"), zarr_format=2)
+    with pytest.raises(ValueError, match="lies in a Zarr v2 group, .* a place outside the group"):
+        daskpatch.predict(source, double, tmp_path / "g.zarr" / "a", **words)
     assert not (tmp_path / "a.zarr").exists()
     daskpatch.predict(source, double, tmp_path / "b.zarr", **words)
     assert zarr.open_array(str(tmp_path / "b.zarr" / "0")).shards == (2, 16, 16)

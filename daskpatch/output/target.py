@@ -177,10 +177,12 @@ class Target:
     def check_layout(self, layout: Layout) -> None:
         """Refuse shards where the array would be of Zarr v2, which has none."""
         if self.array is None and layout.shards is not None and self.zarr_format == 2:
-            why = "is OME-Zarr 0.4" if self.ome == "0.4" else "lies in a Zarr v2 group"
+            is_inside = format_at(self.location, reach=3) == 2
+            why = "lies in a Zarr v2 group" if is_inside else "is OME-Zarr 0.4"
+            fix = "a place outside the group" if is_inside else "ome='0.5'"
             raise ValueError(
                 f"The output {self.name} {why}, where arrays have no shards; leave shards out, or "
-                f"give {'ome=...' if self.ome == '0.4' else 'a place outside the group'}."
+                f"give {fix}."
             )
 
     @property
