@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .block import Prediction, block_grid, predict_region, touching
 from .geometry import Dimensions, Region, counterparts
 from .image import drawing_of, look_at_all
-from .support import html_table
+from .support import html_table, shown
 
 Index = int | slice
 
@@ -246,8 +246,8 @@ def _as_index(entry: object, size: int) -> int:
         index = operator.index(entry)  # type: ignore[arg-type] # asked, not known
     except TypeError:
         raise IndexError(
-            f"a prediction is indexed with integers and slices, not with {entry!r}; use plan.array "
-            "(a Dask array) for more"
+            f"a prediction is indexed with integers and slices, not with {shown(entry)}; use "
+            "plan.array (a Dask array) for more"
         ) from None
     if isinstance(entry, bool | np.bool_):
         raise IndexError("a prediction is indexed with integers and slices, not with booleans")

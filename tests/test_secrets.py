@@ -1,5 +1,6 @@
 """Passwords and tokens are in nothing that is stored, logged, shown or raised."""
 
+import inspect
 import io
 import json
 import logging
@@ -122,6 +123,8 @@ def test_nothing_of_a_run_that_fails_tells_a_secret(server, tmp_path, source, an
         ("wrapping-file:///tmp/a", "wrapping-file:///tmp/a"),
         ("s3://key:secret@bucket/a?versionId=1#x", "s3://bucket/a"),
         ("url='http://h/a?sig=1', status=500", "url='http://h/a', status=500"),
+        ("https://h/x.zarr;token=SECRET", "https://h/x.zarr"),
+        ("see http://h/a; b=1", "see http://h/a; b=1"),
         ("see http://h/a?x=1.", "see http://h/a."),
         ("(http://h/a?x=1)", "(http://h/a)"),
         ("secret_access_key=abc, region=eu", "secret_access_key=***, region=eu"),
@@ -238,6 +241,71 @@ def test_errors_and_their_tracebacks_tell_no_secret(tmp_path, monkeypatch, attem
     # Not the sources of this file.
     told = [line for text in lines for line in text.splitlines() if not line.startswith("    ")]
     assert PASSWORD not in "\n".join(told)
+
+
+ARRAY = np.ones((16, 16), "f4")
+
+VERBS = {
+    "plan": lambda **word: daskpatch.plan(
+        **{"source": ARRAY, "model": np.abs, "axes": "YX", "patch_size": 16} | word
+    ),
+    "run": lambda **word: daskpatch.plan(ARRAY, np.abs, axes="YX", patch_size=16).run(**word),
+    "open_image": lambda **word: daskpatch.open_image(**{"source": ARRAY, "axes": "YX"} | word),
+    "open_sequence": lambda **word: daskpatch.open_sequence(
+        **{"files": ["gone.tif"], "axis": "Z"} | word
+    ),
+    "probe": lambda **word: daskpatch.probe(
+        **{"model": np.abs, "ndim": 2, "patch_size": 16, "seconds": 0} | word
+    ),
+    "pyramid": lambda **word: daskpatch.pyramid(**{"image": ARRAY} | word),
+}
+
+OF_VERBS = {
+    "plan": daskpatch.plan,
+    "run": daskpatch.Plan.run,
+    "open_image": daskpatch.open_image,
+    "open_sequence": daskpatch.open_sequence,
+    "probe": daskpatch.probe,
+    "pyramid": daskpatch.pyramid,
+}
+
+ASKED_FOR = {"source", "output", "image", "client", "mask"}
+"""Words that URLs are good for, or good enough: servers would be asked."""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_url_given_to_the_wrong_option_is_told_without_its_secrets(verb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url = f"https://me:{PASSWORD}@h/x.zarr;sig={TOKEN}?token={TOKEN}"
+    words = set(inspect.signature(OF_VERBS[verb]).parameters) - ASKED_FOR - {"self"}
+    told = ""
+    for word in words:
+        for value in (url, [url], {url: url}):
+            try:
+                told += repr(VERBS[verb](**{word: value}))
+            except Exception as error:
+                told += "".join(traceback.format_exception_only(error))
+    assert "Error" in told
+    assert PASSWORD not in told
+    assert TOKEN not in told
+
+
+def test_a_mask_that_a_server_lacks_is_told_without_secrets(server):
+    url = f"http://me:{PASSWORD}@{server}/gone.zarr?token={TOKEN}"
+    with pytest.raises(
+        FileNotFoundError, match=r"^mask is 'http://127.*/gone.zarr', which"
+    ) as told:
+        daskpatch.plan(ARRAY, np.abs, axes="YX", patch_size=16, mask=url)
+    assert PASSWORD not in str(told.value)
+    assert TOKEN not in str(told.value)
+
+
+def test_a_url_given_for_one_of_several_images_is_told_without_its_secrets(tmp_path):
+    save(tmp_path / "in.zarr", ARRAY, chunks=(16, 16))
+    url = f"https://me:{PASSWORD}@h/x.zarr?token={TOKEN}"
+    with pytest.raises(ValueError, match="image is 'https://h/x.zarr', and") as told:
+        daskpatch.open_image(tmp_path / "in.zarr", axes="YX", image=url)
+    assert TOKEN not in str(told.value)
 
 
 def test_a_server_s_page_is_no_error_text():

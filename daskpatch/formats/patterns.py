@@ -6,6 +6,8 @@ import glob
 import os
 import re
 
+from ..support import redacted
+
 
 def is_pattern(source: object) -> bool:
     """Whether a source is a pattern of names, and not the name of something that is there."""
@@ -25,7 +27,9 @@ def matching(pattern: str | os.PathLike[str]) -> list[str]:
     """
     found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True), key=_natural)
     if not found:
-        raise FileNotFoundError(f"Nothing matches {os.fsdecode(pattern)}; check the pattern.")
+        raise FileNotFoundError(
+            f"Nothing matches {redacted(os.fsdecode(pattern))}; check the pattern."
+        )
     return found
 
 

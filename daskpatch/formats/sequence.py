@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..store import BackEnd, Location, Places
+from ..support import without_secrets
 from .file_array import FileArray
 from .finding import find_file
 from .reader import Box, Facts
@@ -53,11 +54,11 @@ class FileSequence:
             found = find_file(path, level, image)
             if found is not None:
                 return found
+            name = without_secrets(os.fsdecode(path))
             if not os.path.lexists(path):
-                raise FileNotFoundError(f"There is no file {os.fsdecode(path)}.")
+                raise FileNotFoundError(f"There is no file {name}.")
             raise ValueError(
-                f"{os.fsdecode(path)} is no file of a format that is stacked: TIFF, HDF5, NIfTI, "
-                "CZI."
+                f"{name} is no file of a format that is stacked: TIFF, HDF5, NIfTI, CZI."
             )
 
         self.axis = axis

@@ -34,3 +34,4 @@ from .per_axis import Margin, Ratio, Scale, Sides, Sizes, as_margin, as_scale, a
 from .region import Region, RegularGrid, unravel
 from .slices import RegionLike, ranges_of
 from .units import long_unit
+from .wording import given

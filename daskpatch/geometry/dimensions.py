@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .per_axis import Scale
 from .region import Region, unravel
+from .wording import given
 
 _CANONICAL = "STCZYX"
 
@@ -253,16 +254,17 @@ def check_axes(axes: str, shape: tuple[int, ...]) -> str:
     unknown = set(checked) - set(_CANONICAL)
     if not checked or unknown or len(set(checked)) != len(checked):
         raise ValueError(
-            f"axes {axes!r:.60} must be different letters of {_CANONICAL} (samples, time, "
+            f"axes {given(axes, 60)} must be different letters of {_CANONICAL} (samples, time, "
             f"channels, Z, Y, X), one per axis of the array's shape {shape}, for example "
             f"axes={example_axes(len(shape))!r}."
         )
     if not {"Y", "X"} <= set(checked):
-        raise ValueError(f"axes {axes!r:.60} must hold Y and X; the array's shape is {shape}.")
+        raise ValueError(f"axes {given(axes, 60)} must hold Y and X; the array's shape is {shape}.")
     if len(checked) != len(shape):
         raise ValueError(
-            f"axes {axes!r:.60} names {len(checked)} axes, the array has {len(shape)}: its shape "
-            f"is {shape}. Give one letter per axis, for example axes={example_axes(len(shape))!r}."
+            f"axes {given(axes, 60)} names {len(checked)} axes, the array has {len(shape)}: its "
+            f"shape is {shape}. Give one letter per axis, for example "
+            f"axes={example_axes(len(shape))!r}."
         )
     return checked
 

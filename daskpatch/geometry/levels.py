@@ -10,6 +10,7 @@ from typing import Any
 from .coordinates import Coordinates
 from .region import Region
 from .units import long_unit
+from .wording import given
 
 Factors = tuple[int, ...]
 """Voxels of the level before per voxel, along each axis of an array."""
@@ -147,24 +148,24 @@ def as_factors(name: str, levels: object) -> tuple[FactorsLike, ...]:
     ValueError
         If they are none: no integers of 1 or more, or none above 1.
     """
-    given: Any = levels
+    entries: Any = levels
     try:
-        made = tuple(_plain(entry) for entry in given)
+        made = tuple(_plain(entry) for entry in entries)
     except TypeError:
         made = ()
     flat = [(each,) if isinstance(each, int) else each for each in made]
     if not made or any(not each or min(each) < 1 or max(each) < 2 for each in flat):
         raise ValueError(
-            f"{name} is {levels!r:.80}; needed are, for each level, voxels of the level before per "
-            "voxel: a number, or one per axis, such as [(1, 2, 2), (2, 2, 2)]."
+            f"{name} is {given(levels)}; needed are, for each level, voxels of the level before "
+            "per voxel: a number, or one per axis, such as [(1, 2, 2), (2, 2, 2)]."
         )
     return made
 
 
 def _plain(entry: object) -> FactorsLike:
     if hasattr(entry, "__len__") and not isinstance(entry, str):
-        given: Any = entry
-        return tuple(map(operator.index, given))
+        several: Any = entry
+        return tuple(map(operator.index, several))
     return operator.index(entry)  # type: ignore[arg-type] # its TypeError is caught above
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .wording import given
+
 Sizes = int | Sequence[int]
 """Voxels along every axis, or one number for each."""
 
@@ -40,7 +42,7 @@ def as_sizes(name: str, value: Sizes, n_axes: int, least: int) -> tuple[int, ...
     sizes = plain_sizes(value)
     if sizes is None:
         raise ValueError(
-            f"{name} is {value!r:.80}; needed is an integer, or one for each of {n_axes} axes."
+            f"{name} is {given(value)}; needed is an integer, or one for each of {n_axes} axes."
         )
     sizes = (sizes,) * n_axes if isinstance(sizes, int) else sizes
     if len(sizes) != n_axes:
@@ -89,17 +91,17 @@ def as_margin(value: int | Sequence[Sides], n_axes: int | None) -> Margin:
         margin = ()
     if _count_differs(margin, n_axes) or any(min(sides) < 0 for sides in margin):
         raise ValueError(
-            f"margin is {value!r:.80}; needed is a number of voxels, 0 or more, or for each "
+            f"margin is {given(value)}; needed is a number of voxels, 0 or more, or for each "
             f"{_axes(n_axes)} a number or a pair (before, behind)."
         )
     return margin
 
 
 def _sides(entry: Sides) -> tuple[int, int]:
-    given: Any = entry  # arrays are no sequences to Python
-    if hasattr(given, "__len__") and len(given) == 2:
-        return operator.index(given[0]), operator.index(given[1])
-    return (operator.index(given),) * 2
+    sides: Any = entry  # arrays are no sequences to Python
+    if hasattr(sides, "__len__") and len(sides) == 2:
+        return operator.index(sides[0]), operator.index(sides[1])
+    return (operator.index(sides),) * 2
 
 
 def as_scale(value: Ratio | Sequence[Ratio], n_axes: int | None) -> Scale:
@@ -123,7 +125,7 @@ def as_scale(value: Ratio | Sequence[Ratio], n_axes: int | None) -> Scale:
         scale = ()
     if _count_differs(scale, n_axes) or any(s <= 0 for s in scale):
         raise ValueError(
-            f"scale is {value!r:.80}; needed are the output's voxels per voxel of the input, such "
+            f"scale is {given(value)}; needed are the output's voxels per voxel of the input, such "
             f"as 2 or '1/4': one number, or one for each {_axes(n_axes)}."
         )
     return scale

@@ -6,6 +6,8 @@ import operator
 from types import EllipsisType
 from typing import Any
 
+from .wording import given
+
 Index = int | slice
 """Of one axis."""
 
@@ -40,7 +42,7 @@ def ranges_of(
         )
     ranges = [_range_of(entry, size, word) for entry, size in zip(entries, shape, strict=True)]
     if not all(map(len, ranges)):
-        raise ValueError(f"{word} {region!r} selects nothing of {of}'s shape {shape}.")
+        raise ValueError(f"{word} {given(region)} selects nothing of {of}'s shape {shape}.")
     return ranges
 
 
@@ -56,5 +58,7 @@ def _range_of(entry: Index, size: int, word: str) -> range:
     except TypeError:
         indices = range(0, 0, 2)
     if indices.step != 1:
-        raise ValueError(f"{word} holds {entry!r}; needed are slices without steps, or integers.")
+        raise ValueError(
+            f"{word} holds {given(entry)}; needed are slices without steps, or integers."
+        )
     return indices

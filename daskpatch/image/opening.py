@@ -165,8 +165,8 @@ def open_sequence(
         )
     if axis in inner:
         raise ValueError(
-            f"axis is {axis!r}, and the axes of each file are {inner!r}, with it; needed is one "
-            "that they lack, or other axes= for the files."
+            f"axis is {axis!r}, and the axes of each file are {shown(inner)}, with it; needed is "
+            "one that they lack, or other axes= for the files."
         )
     whole = None if axes is None else f"{axis}{axes}"
     return open_stack(stacked, axes=whole, channels=channels, padding=padding)

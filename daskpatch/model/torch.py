@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..support import load_extra, redacted, said_by, shown
+from ..support import load_extra, redacted, said_by, shown, what_is
 from .archive import check_archive
 from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
@@ -49,7 +49,7 @@ class TorchModel:
     def __post_init__(self) -> None:
         if self.autocast not in (None, "float16", "bfloat16"):
             raise ValueError(
-                f"autocast is {self.autocast!r}; needed is None, 'float16' or 'bfloat16'."
+                f"autocast is {shown(self.autocast)}; needed is None, 'float16' or 'bfloat16'."
             )
         if isinstance(self.module_or_path, str | os.PathLike):
             path = Path(self.module_or_path).expanduser().absolute()
@@ -58,7 +58,7 @@ class TorchModel:
             object.__setattr__(self, "module_or_path", path)
         elif not hasattr(self.module_or_path, "state_dict"):
             raise TypeError(
-                f"{self.module_or_path!r} is neither a torch.nn.Module nor the path of one."
+                f"{what_is(self.module_or_path)} is neither a torch.nn.Module nor the path of one."
             )
 
     @property

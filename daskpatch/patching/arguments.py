@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 
-from ..geometry import Margin
+from ..geometry import Margin, given
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -22,7 +22,7 @@ def as_shapes(data_shapes: Sequence[Sequence[int]]) -> Shapes:
         shapes = tuple(tuple(map(operator.index, shape)) for shape in data_shapes)
     except TypeError:
         raise ValueError(
-            f"data_shapes is {data_shapes!r:.80}; needed is a sequence of SC(Z)YX shapes, one per "
+            f"data_shapes is {given(data_shapes)}; needed is a sequence of SC(Z)YX shapes, one per "
             "image stack, for example [(1, 1, 512, 512)]."
         ) from None
     if not shapes:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..geometry import given
 from .sequence import Strategy
 from .types import PatchSpecs
 
@@ -66,7 +67,8 @@ class FixedPatching(Strategy[PatchSpecs]):
 def _frozen(position: int, specs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     if not isinstance(specs, Mapping):
         raise ValueError(
-            f"fixed_patch_specs[{position}] is {specs!r}; needed is a PatchSpecs, a dictionary."
+            f"fixed_patch_specs[{position}] is {given(specs)}; needed is a PatchSpecs, a "
+            "dictionary."
         )
     missing = sorted(PatchSpecs.__required_keys__ - specs.keys())
     if missing:

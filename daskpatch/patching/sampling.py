@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..geometry import Sizes, as_sizes
+from ..geometry import Sizes, as_sizes, given
 from .arguments import Shapes, as_shapes
 from .sequence import Offsets, Strategy
 from .types import PatchSpecs
@@ -165,7 +165,7 @@ def _as_word(name: str, value: int) -> int:
     try:
         word = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name} is {value!r}; needed is an integer.") from None
+        raise ValueError(f"{name} is {given(value)}; needed is an integer.") from None
     if not 0 <= word <= _MASK:
         raise ValueError(f"{name} is {word}; needed is an integer from 0 to 2**64 - 1.")
     return word

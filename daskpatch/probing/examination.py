@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..geometry import as_sizes
 from ..image import ImageStack, SourceLike, open_stack
 from ..model import ModelLike, load, shared_model
-from ..support import as_dtype, holds_numbers, is_number, peak_memory
+from ..support import as_dtype, holds_numbers, is_number, peak_memory, shown
 from .equivariance import LARGEST, align_of, measure_shifts, needed_size
 from .findings import Probe
 from .influence import GENTLE, STRONG, Profile, effect_of_context, measure_profile
@@ -104,11 +104,13 @@ def probe(
     ((1, 0), (1, 1), False)
     """
     if isinstance(ndim, bool) or ndim not in (2, 3):
-        raise ValueError(f"ndim is {ndim!r}; needed is the number of spatial axes: 2 or 3.")
+        raise ValueError(f"ndim is {shown(ndim)}; needed is the number of spatial axes: 2 or 3.")
     if tolerance is not None and not _is_amount(tolerance):
-        raise ValueError(f"tolerance is {tolerance!r}; needed is a number, 0 or more, or None.")
+        raise ValueError(
+            f"tolerance is {shown(tolerance)}; needed is a number, 0 or more, or None."
+        )
     if not _is_amount(seconds):
-        raise ValueError(f"seconds is {seconds!r}; needed is a number, 0 or more.")
+        raise ValueError(f"seconds is {shown(seconds)}; needed is a number, 0 or more.")
     ndim = int(ndim)
     (channels,) = as_sizes("channels", channels, 1, least=1)
     if largest is not None:

@@ -46,7 +46,7 @@ def crew_of(
         n_threads = planned_threads if threads is None else as_count("threads", threads)
         return Crew(None, n_threads, is_here=True)
     if client.status in ("closed", "closing"):
-        raise ValueError(f"The client {client!r} is closed; open a new one: Client(address).")
+        raise ValueError(f"The client {shown(client)} is closed; open a new one: Client(address).")
     if run.progress:
         _log.info("dashboard at %s", client.dashboard_link)
     workers = client.nthreads()

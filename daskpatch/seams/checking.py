@@ -79,9 +79,9 @@ def check_seams(
         )
     count = as_count("places", places)
     if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed is {seed!r}; needed is an integer, 0 or more.")
+        raise ValueError(f"seed is {shown(seed)}; needed is an integer, 0 or more.")
     if not isinstance(tolerance, Real) or not tolerance >= 0:
-        raise ValueError(f"tolerance is {tolerance!r}; needed is a number, 0 or more.")
+        raise ValueError(f"tolerance is {shown(tolerance)}; needed is a number, 0 or more.")
     begin = time.perf_counter()
     prediction = prediction_of(plan)
     chosen = [

@@ -92,8 +92,8 @@ def check_single(name: str, level: int, image: int | str | None) -> None:
     for word, chosen, default in (("level", level, 0), ("image", image, None)):
         if chosen != default:
             raise ValueError(
-                f"{word} is {chosen!r}, and {name} is one array; needed is an OME-Zarr image, the "
-                f"group that its arrays lie in. Leave {word} out, or name the group."
+                f"{word} is {shown(chosen)}, and {name} is one array; needed is an OME-Zarr image, "
+                f"the group that its arrays lie in. Leave {word} out, or name the group."
             )
 
 

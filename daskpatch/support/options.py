@@ -296,7 +296,7 @@ def refuse_unknown(words: Mapping[str, object], verb: str, *kinds: type[Options]
             takers = "run and predict" if others == ["Run"] else "plan and predict"
             hint = f"{takers} take it."
         hint = f" {_ELSEWHERE.get(word, hint)}".rstrip()
-        raise TypeError(f"{verb}() got an unexpected keyword argument {word!r}.{hint}")
+        raise TypeError(f"{verb}() got an unexpected keyword argument {shown(word)}.{hint}")
 
 
 def with_signature(*kinds: type[Options]) -> Callable[[FunctionT], FunctionT]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .wording import shown
+
 
 @dataclass(frozen=True, slots=True)
 class Parser:
@@ -28,7 +30,7 @@ class Parser:
         try:
             return self.convert(text)
         except ValueError:
-            raise ValueError(f"{text!r} {self.problem}") from None
+            raise ValueError(f"{shown(text)} {self.problem}") from None
 
 
 _NONE = "none"

@@ -1,6 +1,6 @@
 """Texts without secrets: what is stored, logged or raised goes through here.
 
-User info, query and fragment of a URL hold passwords and signed tokens.
+User info, parameters, query and fragment of a URL hold passwords and signed tokens.
 """
 
 from __future__ import annotations
@@ -67,6 +67,9 @@ _BARE_USER = re.compile(
 )
 """User info without a scheme."""
 
+_PARAMETERS = re.compile(r"[?#]|;[\w.-]{1,60}=")
+"""Where a URL's place ends."""
+
 _ODD_USER = re.compile(r"[^/?#@\s:]*:(?!\d+(?:[/?#]|$))[^@\s]*@")
 """User info whose password holds what should have been encoded."""
 
@@ -87,7 +90,7 @@ _LONGEST, _END = 250, 110
 
 
 def without_secrets(url: str) -> str:
-    """A URL without user info, query and fragment; anything else as it is.
+    """A URL without user info, parameters, query and fragment; anything else as it is.
 
     >>> without_secrets("https://me:secret@example.org/a.zarr?token=1")
     'https://example.org/a.zarr'
@@ -99,7 +102,7 @@ def without_secrets(url: str) -> str:
         return _USER.sub(r"\1", url)
     rest = _ODD_USER.sub("", rest, count=1) if _ODD_USER.match(rest) else rest
     # What has no secrets stays as it is, letter by letter.
-    place = re.split("[?#]", rest, maxsplit=1)[0]
+    place = _PARAMETERS.split(rest, maxsplit=1)[0]
     host, slash, path = place.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 

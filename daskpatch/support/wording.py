@@ -1,6 +1,8 @@
-"""Numbers in sentences."""
+"""Numbers and values in sentences."""
 
 from __future__ import annotations
+
+from .redaction import redacted
 
 
 def counted(number: int, noun: str) -> str:
@@ -38,10 +40,16 @@ def what_is(value: object) -> str:
 
 
 def shown(value: object, most: int = 80) -> str:
-    """A value as Python writes it, cut where it is long.
+    """A value as Python writes it, without secrets, cut where it is long.
 
     >>> shown("a" * 100, 10)
     "'aaaaaaaa…"
+    >>> shown("https://me:secret@example.org/a.zarr?token=1")
+    "'https://example.org/a.zarr'"
     """
-    text = repr(value)
+    text = redacted(repr(value)[:_LOOKED_AT])
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+_LOOKED_AT = 4000
+"""Characters of a value that may come to be shown."""
