@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -219,6 +222,78 @@ def test_what_has_no_record_is_refused(stored, tmp_path):
     for verb in (daskpatch.status, daskpatch.verify):
         with pytest.raises(FileNotFoundError, match="no record"):
             verb(stored)
+
+
+class Armed:
+    """A source that, once armed, waits to be let go, and then cannot be read by a run's threads."""
+
+    shape, dtype, ndim = (16, 16), np.dtype("f4"), 2
+
+    def __init__(self):
+        self.is_armed, self.may_go = False, threading.Event()
+
+    def __getitem__(self, box):
+        if self.is_armed and threading.current_thread().name.startswith("daskpatch"):
+            self.may_go.wait(30)
+            raise ValueError("a bad plane")
+        return np.ones(self.shape, self.dtype)[box]
+
+
+def two_arrays(batch):
+    return {"mean": batch, "spread": batch + 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "is_series"),
+    [({}, False), ({"ome": "0.5"}, True), ({"model": two_arrays, "ome": False}, False)],
+)
+def test_a_run_whose_statistics_are_measured_is_told_of(tmp_path, options, is_series):
+    source, out = Armed(), tmp_path / "out.zarr"
+    plan = daskpatch.plan(
+        [source, source] if is_series else source,
+        **{"model": np.negative, "output": out, "normalize": "zscore", **options},
+        axes="YX",
+        patch_size=16,
+        model_id="m",
+    )
+    source.is_armed = True
+    failure = []
+
+    def run():
+        with pytest.raises(daskpatch.RunFailed) as failed:
+            plan.run(progress=False, retries=0, pacing=daskpatch.Pacing(heartbeat=0.05))
+        failure.append(failed)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        found = until(lambda: daskpatch.status(out), lambda status: status.working)
+    finally:
+        source.may_go.set()
+        thread.join()
+    assert (found.done, found.total, found.has_begun) == (0, 1, False)
+    assert str(found).startswith("the prediction has not begun\nstatistics: 0 of ")
+    assert found.working[0].of == "statistics"
+    assert found.drivers
+    assert failure
+    found = daskpatch.status(out)
+    assert "nobody works on it" in str(found)
+    assert "statistics: block 0 failed: " in str(found)
+    assert "a bad plane" in found.to_dict()["failed_of_passes"]["statistics"][0]["error"]
+    assert not daskpatch.verify(out, progress=False).ok
+    with pytest.raises(ValueError, match="its prediction has not begun.*resume=True"):
+        daskpatch.verify(out, progress=False, repair=True, model=np.negative)
+
+
+def until(look, is_so):
+    """What is seen once it is so."""
+    for _ in range(300):
+        with suppress(FileNotFoundError):
+            found = look()
+            if is_so(found):
+                return found
+        time.sleep(0.02)
+    raise AssertionError("it never came")
 
 
 def test_threads_of_a_verification_are_at_least_one(output):

@@ -144,11 +144,13 @@ class RecordedRun:
     """All that a run writes for its images, one or those of a series.
 
     `built` are the levels that were built beside an image: by runs of their own, without images.
+    `unbegun` is the prediction, as one block, where only passes before it have begun: `others`.
     """
 
     images: tuple[RecordedImage, ...]
     others: tuple[RecordedBlocks, ...]
     built: tuple[RecordedBlocks, ...] = ()
+    unbegun: RecordedBlocks | None = None
 
     @property
     def blocks(self) -> list[RecordedBlocks]:
@@ -158,6 +160,8 @@ class RecordedRun:
     @property
     def main(self) -> list[RecordedBlocks]:
         """Of the prediction; where there is none, of the first level that was built."""
+        if self.unbegun is not None:
+            return [self.unbegun]
         return [image.blocks for image in self.images] or list(self.built[:1])
 
     @property
@@ -196,8 +200,40 @@ def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
     # Asked once before all else: a store that does not answer now is not waited for.
     at_first(partial(Objects(location, delays=()).exists, "zarr.json"), f"Reading {location.name}")
     built = tuple(_built(location))
-    images = _images(location, is_image=bool(built))
-    return RecordedRun(images, tuple(_further(images)), built)
+    images = _images(location)
+    if images or built:
+        return RecordedRun(images, tuple(_further(images)), built)
+    before = tuple(_before_prediction(location))
+    if not before:
+        raise FileNotFoundError(
+            f"{location.name} has no record of a daskpatch run; name the output of one: the array, "
+            f"or the group of a series or of several arrays{_lost(location)}."
+        )
+    prediction = _unbegun(before[0].record.location, PREDICTION, (1,), 0)
+    return RecordedRun((), before, unbegun=prediction)
+
+
+_DEEPEST = 5
+"""Folders between an output and the record of its first array: `B/03/0/labels/nuclei`, and `0`."""
+
+
+def _before_prediction(location: Location) -> Iterator[RecordedBlocks]:
+    """The passes that have begun before the prediction, such as statistics.
+
+    Until it begins nothing is created: their record lies where the first array will be.
+    """
+    if location.is_web:  # nobody writes there, and what there is cannot be listed
+        return
+    place = location
+    for _ in range(_DEEPEST + 2):
+        found = dict(_recorded_passes(place))
+        if found:
+            yield from (_of_pass(Record(place, name), name, found[name]) for name in found)
+            return
+        entries = Objects(place).entries()
+        if len(entries) != 1:
+            return
+        place = place.child(entries[0])
 
 
 def _built(location: Location) -> Iterator[RecordedBlocks]:
@@ -236,20 +272,16 @@ def _recorded_passes(place: Location) -> Iterator[tuple[str, PassDocument]]:
             yield name, document
 
 
-def _images(location: Location, *, is_image: bool) -> tuple[RecordedImage, ...]:
+def _images(location: Location) -> tuple[RecordedImage, ...]:
+    """The image, or those of a series; none where there is no record of a prediction."""
     alone = _recorded(location)
     if alone is not None:
         return (alone,)
     paths = image_paths(own_attributes(location).get("daskpatch")) or ["0"]
     images = [_recorded(location.at(path)) for path in paths]
     there = [image for image in images if image is not None]
-    if not there and is_image:
-        return ()
     if not there:
-        raise FileNotFoundError(
-            f"{location.name} has no record of a daskpatch run; name the output of one: the array, "
-            f"or the group of a series or of several arrays{_lost(location)}."
-        )
+        return ()
     count = there[0].document.fingerprint.source.of
     # The attribute may be lost, with which numbers go that it would have told.
     paths += map(str, range(len(paths), count))
@@ -390,9 +422,13 @@ def _unbegun_levels(image: RecordedImage, names: Collection[str]) -> Iterator[Re
 
 
 def _unbegun(
-    place: Location, name: str, shape: tuple[int, ...], first: int, factors: Factors
+    place: Location,
+    name: str,
+    shape: tuple[int, ...],
+    first: int,
+    factors: Factors | None = None,
 ) -> RecordedBlocks:
-    """A level without a record, as one block."""
+    """A level, or a prediction, without a record, as one block."""
     return RecordedBlocks(
         name=name,
         record=Record(place, name),

@@ -62,6 +62,11 @@ class Status:
         Who works on the output, in words.
     passes
         Done and total blocks of each further pass, by name.
+    failed_of_passes
+        Those of them that were set aside, by name.
+    has_begun
+        Whether the prediction has begun. Before that, while statistics are measured, it counts as
+        one block.
     empty
         Those of the done blocks that were not given to the model.
     """
@@ -75,6 +80,8 @@ class Status:
     drivers: tuple[str, ...]
     working: tuple[BlockInWork, ...]
     passes: dict[str, tuple[int, int]]
+    failed_of_passes: dict[str, tuple[FailedBlock, ...]]
+    has_begun: bool
     empty: int
     _images: tuple[tuple[RecordedBlocks, Receipts], ...] = field(repr=False)
 
@@ -109,6 +116,11 @@ class Status:
             "working": [asdict(block) for block in self.working],
             "passes": {name: list(counts) for name, counts in self.passes.items()},
             "failed_blocks": [asdict(failure) for failure in self.failed_blocks],
+            "failed_of_passes": {
+                name: [asdict(failure) for failure in failed]
+                for name, failed in self.failed_of_passes.items()
+            },
+            "has_begun": self.has_begun,
         }
 
     def __str__(self) -> str:
@@ -125,7 +137,7 @@ class Status:
             f"{self.done:,} of {counted(self.total, 'block')} done{empty}, "
             f"{self.remaining:,} remaining, {self.failed:,} failed"
         )
-        lines = [("blocks", counts)]
+        lines = [("blocks", counts if self.has_begun else "the prediction has not begun")]
         if self.seconds_left and self.remaining:
             speed = f"{self.voxels_per_second / 1e6:.2f} Mvoxel/s"
             lines.append(("speed", f"{speed}, {format_time(self.seconds_left)} left"))
@@ -141,7 +153,10 @@ class Status:
             working.append(f"and {len(self.working) - _SHOWN} more in work")
         lines += _named("driver", [f"being written by {driver}" for driver in self.drivers])
         lines += _named("in work", working)
-        lines += _named("failed", list(map(str, self.failed_blocks)))
+        failed = list(map(str, self.failed_blocks))
+        for name, of_pass in self.failed_of_passes.items():
+            failed += [f"{name}: {failure}" for failure in of_pass]
+        lines += _named("failed", failed)
         return lines
 
 
@@ -187,6 +202,8 @@ def status(output: StoreLike) -> Status:
         drivers=drivers,
         working=_working(there),
         passes=_of_passes(run.further),
+        failed_of_passes=_failed_of_passes(run.further),
+        has_begun=run.unbegun is None,
         empty=int(np.count_nonzero(rows["empty"])),
         _images=parts,
     )
@@ -204,6 +221,15 @@ def _of_passes(others: Sequence[RecordedBlocks]) -> dict[str, tuple[int, int]]:
         done, total = counts.get(blocks.name, (0, 0))
         counts[blocks.name] = done + len(_receipts(blocks)), total + blocks.grid.n_cells
     return counts
+
+
+def _failed_of_passes(others: Sequence[RecordedBlocks]) -> dict[str, tuple[FailedBlock, ...]]:
+    failed: dict[str, tuple[FailedBlock, ...]] = {}
+    for blocks in others:
+        found = tuple(blocks.record.failures(_receipts(blocks)).values())
+        if found:
+            failed[blocks.name] = (*failed.get(blocks.name, ()), *found)
+    return failed
 
 
 def _receipts(blocks: RecordedBlocks) -> Receipts:

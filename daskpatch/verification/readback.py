@@ -151,7 +151,8 @@ def verify(
     FileNotFoundError
         If there is no record of a run.
     ValueError
-        If the repair's model, source or tiling is not the run's, or is missing.
+        If the repair's model, source or tiling is not the run's, or is missing, or if there is
+        nothing yet that could be repaired.
 
     Examples
     --------
@@ -167,6 +168,11 @@ def verify(
     run = recorded_run(output)
     if repair and model is None and run.images and not run.built:
         raise _needs_model()
+    if repair and run.unbegun is not None:
+        raise ValueError(
+            f"{locate(output).name} has nothing that could be repaired: its prediction has not "
+            "begun. Run it again with resume=True."
+        )
     for blocks in run.blocks if repair else ():
         blocks.check_unedited()  # before a receipt is dropped
     n_threads = CPU_COUNT if threads is None else as_count("threads", threads)
