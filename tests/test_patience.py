@@ -4,10 +4,12 @@ import json
 import logging
 import random
 import time
+from datetime import timedelta
 from typing import ClassVar
 
 import aiohttp
 import numpy as np
+import obstore.store
 import pytest
 import zarr
 from volumes import read, save
@@ -294,3 +296,43 @@ def test_a_store_that_denies_for_a_while_what_it_allowed_is_waited_for(
     plan.run(progress=False, pacing=QUICK, retries=0)
     assert Denying.calls > Denying.first + Denying.tries
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), -image)
+
+
+@pytest.fixture
+def away():
+    """A bucket at a port where nobody listens, of a store that tries again by itself."""
+    store = obstore.store.S3Store(
+        "bucket",
+        endpoint="http://127.0.0.1:9",
+        client_options={"allow_http": True},
+        access_key_id="a",
+        secret_access_key="b",
+        region="x",
+        retry_config={
+            "max_retries": 1,
+            "backoff": {"init_backoff": ONE_MS, "max_backoff": ONE_MS, "base": 2},
+        },
+    )
+    return zarr.storage.ObjectStore(store)
+
+
+ONE_MS = timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        daskpatch.status,
+        lambda out: daskpatch.plan(
+            np.ones((16, 16), "f4"), np.abs, out, axes="YX", patch_size=16, model_id="m"
+        ),
+    ],
+)
+def test_an_output_whose_store_is_away_is_an_error_at_once(away, ask, caplog):
+    """It was none of a plan, after minutes."""
+    with (
+        caplog.at_level("INFO", "daskpatch"),
+        pytest.raises(OSError, match="after 1 retries.*Check the URL, the network"),
+    ):
+        ask(away)
+    assert "again in" not in caplog.text

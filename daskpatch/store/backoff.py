@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ..support import DEFAULT_PACING, as_shown, said_by
+from ..support import DEFAULT_PACING, as_shown, said_by, text_of
 
 T = TypeVar("T")
 
@@ -60,9 +61,14 @@ def at_first(call: Callable[[], T], what: str) -> T:
     return with_backoff(call, what, _AT_FIRST, _lasts_at_first)
 
 
+_TRIED = re.compile(r"after [1-9]\d* retries")
+"""What obstore says once it has tried again by itself, for long enough."""
+
+
 def _lasts_at_first(error: Exception) -> bool:
     if isinstance(error, OSError):
-        return lasts_anywhere(error) or isinstance(error, FileNotFoundError)
+        is_told = isinstance(error, FileNotFoundError) or _TRIED.search(text_of(error)) is not None
+        return lasts_anywhere(error) or is_told
     return lasts_anywhere(error) or not _is_of_a_store(error)
 
 

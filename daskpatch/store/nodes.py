@@ -181,17 +181,31 @@ def attributes_at(location: Location) -> dict[str, Any]:
     return {} if node is None else node.attrs.asdict()
 
 
+_NO_ATTRIBUTES = (
+    *(FileNotFoundError, NotADirectoryError, IsADirectoryError),
+    PermissionError,  # servers that may not list answer so for what is missing
+    KeyError,  # of a store that makes up its keys
+    *(ValueError, RecursionError),  # no JSON
+)
+
+
 def own_attributes(location: Location) -> Mapping[str, Any]:
-    """The attributes that lie at a place itself, in one or two requests; empty where none do."""
+    """The attributes that lie at a place itself, in one or two requests; empty where none do.
+
+    Raises
+    ------
+    OSError
+        If the store does not answer.
+    """
     folder = location.local_path
     if folder is not None and not folder.is_dir():
         return {}  # asked for in a folder that is not there, a store seen read-only raises
-    objects = Objects(location)
+    objects = Objects(location, delays=())
     for name, field in (("zarr.json", "attributes"), (".zattrs", None)):
         try:
-            content = objects.read(name)
+            content = at_first(partial(objects.read, name), f"Reading {name} in {location.name}")
             said = None if content is None else json.loads(content)
-        except Exception:  # noqa: BLE001 (each store raises its own; what cannot be read is no run's)
+        except _NO_ATTRIBUTES:  # what cannot be understood is no run's
             continue
         if isinstance(said, dict):
             found = said if field is None else said.get(field)
