@@ -493,3 +493,15 @@ def test_secrets_in_urls_are_not_printed(run):
         code, out, err = run("info", url)
         assert code in (1, 2)
         assert "s3cret" not in out + err
+
+
+def test_a_warning_is_a_line_that_names_flags(tmp_path):
+    save(tmp_path / "in.zarr", np.ones((16, 16), "f4"), chunks=(16, 16), dimension_names=["y", "x"])
+    command = [sys.executable, "-m", "daskpatch", "plan", "in.zarr", "--model", "numpy:negative"]
+    options = ["--patch-size", "16", "--axes", "XY"]
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == (
+        "Warning: --axes is 'XY', and in.zarr says of itself that it is 'YX'; axes counts. Leave "
+        "it out if that is right.\n"
+    )

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -268,7 +269,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        with _logged():
+        with _logged(), _warned(arguments):
             code = cli.main(arguments, prog_name="daskpatch", standalone_mode=False)
     except click.ClickException as error:
         error.show()
@@ -316,9 +317,28 @@ def _logged() -> Iterator[None]:
         log.setLevel(level)
 
 
+@contextmanager
+def _warned(arguments: Sequence[str]) -> Iterator[None]:
+    """Warnings as a line each, in flags, on stderr: where they arose is of no use here."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        text = as_typed(" ".join(str(message).split()), _quoted(arguments))
+        click.echo(f"Warning: {text}", err=True)
+
+    with warnings.catch_warnings():
+        if "--debug" not in arguments:
+            warnings.showwarning = show
+        yield
+
+
+def _quoted(arguments: Sequence[str]) -> list[str]:
+    """The user's own texts on a command line."""
+    return [text for text in arguments if not text.startswith("-") and not text.isalnum()]
+
+
 def _one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
     """What an error says, in flags; what the user gave, and what a model said, stays as it is."""
-    quoted = [text for text in arguments if not text.startswith("-") and not text.isalnum()]
+    quoted = _quoted(arguments)
     if error.__cause__ is not None:
         quoted.append(all_said_by(error.__cause__))
     return as_typed(" ".join(str(error).split()), quoted) or type(error).__name__
