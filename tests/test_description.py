@@ -142,11 +142,17 @@ def test_the_command_line_checks_it(written, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a: [", "inputs: []", "inputs: [{axes: bcyx}]\noutputs: [{}]"]
+    "text", ["", "a: [", "inputs: []", "inputs: [{axes: bcyx}]\noutputs: [{}]", "[" * 2000]
 )
 def test_what_states_nothing_is_refused(written, text):
     with pytest.raises(ValueError, match="does not state"):
         read_description(written(text))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000])
+def test_a_probe_that_is_nested_too_deeply_is_none(written, text):
+    with pytest.raises(ValueError, match=r"a.json is no saved probe: it is nested too deeply"):
+        as_probe(written(text, "a.json"))
 
 
 def test_what_is_no_probe(tmp_path):

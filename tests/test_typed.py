@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+from daskpatch.support import decoded, parsed
+
 TOGETHER = """
 import os, sys, threading
 from daskpatch.store.ome import _Multiscale
@@ -32,3 +36,9 @@ for _ in range(80):
 def test_threads_that_meet_a_type_together_do_not_end_the_process():
     ended = subprocess.run([sys.executable, "-c", TOGETHER], check=False, capture_output=True)
     assert ended.returncode == 0, ended.stderr.decode()
+
+
+@pytest.mark.parametrize("read", [parsed, lambda content: decoded(content, dict[str, object])])
+def test_what_is_nested_too_deeply_is_an_error_as_others_are(read):
+    with pytest.raises(ValueError, match="it is nested too deeply"):
+        read(b'{"a":' + b"[" * 100_000)

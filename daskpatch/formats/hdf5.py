@@ -112,7 +112,7 @@ def _axis_names(dataset: Any) -> tuple[str, ...] | None:
     try:
         axes = json.loads(dataset.attrs["axistags"])["axes"]
         keys = tuple(str(axis["key"]) for axis in axes)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     return keys if len(keys) == len(dataset.shape) else None
 

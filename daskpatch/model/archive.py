@@ -9,7 +9,6 @@ Written for torch 2.5 to 2.13.
 from __future__ import annotations
 
 import io
-import json
 import posixpath
 import warnings
 import zipfile
@@ -17,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..support import said_by
+from ..support import parsed, said_by
 
 _MARKS = ("archive_format", "archive_version", "version", "byteorder", "serialization_id")
 """Entries of a few characters that say what the archive is."""
@@ -75,7 +74,7 @@ def _told_entries(archive: zipfile.ZipFile) -> tuple[set[str], set[str]]:
     pickled: set[str] = set()
     for name in archive.namelist():
         if name.endswith("_config.json"):
-            for entry, is_pickled in _entries_of(name, json.loads(archive.read(name))):
+            for entry, is_pickled in _entries_of(name, parsed(archive.read(name))):
                 (pickled if is_pickled else raw).add(entry)
     return raw - pickled, pickled
 

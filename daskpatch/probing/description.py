@@ -67,6 +67,7 @@ def read_description(path: str | os.PathLike[str]) -> Probe:
         AttributeError,
         ValueError,
         ArithmeticError,
+        RecursionError,
     ) as error:
         raise ValueError(
             f"{path} does not state what tiles need ({type(error).__name__}: {said_by(error)}); "

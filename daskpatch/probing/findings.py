@@ -20,6 +20,7 @@ from ..support import (
     counted,
     html_table,
     load_extra,
+    parsed,
     said_by,
     shown,
     text_table,
@@ -222,7 +223,7 @@ class Probe:
             If the file is none.
         """
         try:
-            values = json.loads(Path(path).read_text())
+            values = parsed(Path(path).read_text())
             if not isinstance(values, dict):
                 raise ValueError(f"it holds {shown(values)}, not named fields")
             if values["format"] != _FORMAT:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..store import Objects, at_first
+from ..support import parsed
 from .holder import Holder, is_alive, living
 from .permit import ClaimedError, Permit
 from .record import CLAIMS, Part, Record, is_entry
@@ -299,7 +300,7 @@ def _refuse(there: Iterable[Holder], part: Part, record: Record) -> None:
 def _read(documents: Objects, name: str) -> Holder | None:
     content = documents.read(name)
     try:
-        return None if content is None else Holder.of_json(json.loads(content))
+        return None if content is None else Holder.of_json(parsed(content))
     except (ValueError, TypeError, AttributeError):
         raise ClaimedError(
             f"{documents.location.name}/{name}, a claim, cannot be read; delete it if nobody "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 import threading
@@ -10,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from ..store import Location, Objects
-from ..support import Pacing
+from ..support import Pacing, parsed
 
 _CLAIM = re.compile(r"/\d+\.json$")
 """Files of a desktop's may lie beside claims."""
@@ -130,7 +129,7 @@ class Permit:
 
 def _token_in(content: bytes) -> object:
     try:
-        return json.loads(content).get("token")
+        return parsed(content).get("token")
     except (ValueError, AttributeError):
         return None
 

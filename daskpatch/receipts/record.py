@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..store import Location, Objects, plain_name, writing
-from ..support import DEFAULT_PACING, Pacing, counted
+from ..support import DEFAULT_PACING, Pacing, counted, parsed
 from .document import Document, decode_document, encode_document
 from .receipt import FailedBlock, Receipt
 from .segments import FULL, Receipts, as_rows, decode, encode, latest, layouts_of
@@ -379,7 +379,7 @@ def _left(index: int) -> str:
 
 def _failures(documents: Objects, name: str) -> list[FailedBlock]:
     try:
-        return [FailedBlock(**failure) for failure in json.loads(documents.read(name) or b"[]")]
+        return [FailedBlock(**failure) for failure in parsed(documents.read(name) or b"[]")]
     except (ValueError, TypeError):
         _log.warning("%s is torn; the blocks that it names will be tried again.", name)
         return []

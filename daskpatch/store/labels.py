@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..support import converted, shown
+from ..support import converted, parsed, shown
 from .backoff import with_backoff
 from .location import Location, check_inside
 from .nodes import attributes_at, own_attributes
@@ -131,7 +131,7 @@ def _add(image: Location, name: str, version: str) -> bool:
     if content is None and is_v2:
         objects.create(".zgroup", json.dumps({"zarr_format": 2}).encode())
     empty: dict[str, Any] = {} if is_v2 else {"zarr_format": 3, "node_type": "group"}
-    told = empty if content is None else json.loads(content)
+    told = empty if content is None else parsed(content)
     inner = told if is_v2 else _inner(told, version)
     names = converted(inner.get(LABELS, []), list[str])
     if name in names:

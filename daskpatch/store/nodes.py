@@ -18,7 +18,7 @@ from zarr.codecs import BloscCodec
 from zarr.errors import ContainsArrayError, ContainsGroupError
 from zarr.types import AnyArray
 
-from ..support import cause_of, said_by
+from ..support import cause_of, parsed, said_by
 from .arrays import StoredArray
 from .backoff import CHECK_REMOTE, at_first
 from .foreign_files import format_named, instead_of_zarr, neighbour_of
@@ -185,7 +185,7 @@ _NO_ATTRIBUTES = (
     *(FileNotFoundError, NotADirectoryError, IsADirectoryError),
     PermissionError,  # servers that may not list answer so for what is missing
     KeyError,  # of a store that makes up its keys
-    *(ValueError, RecursionError),  # no JSON
+    ValueError,  # no JSON
 )
 
 
@@ -204,7 +204,7 @@ def own_attributes(location: Location) -> Mapping[str, Any]:
     for name, field in (("zarr.json", "attributes"), (".zattrs", None)):
         try:
             content = at_first(partial(objects.read, name), f"Reading {name} in {location.name}")
-            said = None if content is None else json.loads(content)
+            said = None if content is None else parsed(content)
         except _NO_ATTRIBUTES:  # what cannot be understood is no run's
             continue
         if isinstance(said, dict):

@@ -6,6 +6,7 @@ end the process (SIGSEGV in msgspec 0.22): images of a plate are opened side by 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from threading import RLock
 from typing import Any, TypeVar, overload
@@ -59,5 +60,31 @@ def decoded(content: bytes, kind: Any) -> Any:
     >>> decoded(b"[1, 2]", tuple[int, int])
     (1, 2)
     """
-    with _LOCK:
-        return msgspec.json.decode(content, type=kind)
+    try:
+        with _LOCK:
+            return msgspec.json.decode(content, type=kind)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+
+
+_TOO_DEEP = "it is nested too deeply"
+"""Of a text that would need more memory than Python has for calls inside calls."""
+
+
+def parsed(content: str | bytes) -> Any:
+    """JSON as plain values.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+
+    Examples
+    --------
+    >>> parsed("[1, 2]")
+    [1, 2]
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
