@@ -149,6 +149,38 @@ def test_what_states_nothing_is_refused(written, text):
         read_description(written(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "it holds None, not named fields. Needed are inputs and outputs"),
+        ("hello", "it holds 'hello', not named fields. "),
+        ("- 1\n- 2", r"it holds \[1, 2\], not named fields. "),
+        ("a: [1,", "it is no YAML .while parsing a flow node.. "),
+        ("type: model", "its field 'inputs' is missing; needed is a list of tensors. "),
+        ("inputs: foo", "its field 'inputs' is 'foo'; needed is a list"),
+        ("inputs: [null]", r"inputs\[0\] is None; needed are the fields of a tensor"),
+        ("inputs: [{axes: 3}]", r"axes of inputs\[0\] is 3; needed are letters"),
+        ("inputs: [{axes: yx}]\noutputs: []", r"its field 'outputs' is \[\]; needed is a list"),
+        ("inputs: [{axes: yx}]\noutputs: [{axes: yx}]", "has no 'shape' where it is needed"),
+    ],
+)
+def test_a_description_that_states_nothing_is_told_by_the_field(written, text, words):
+    with pytest.raises(ValueError, match=f"rdf.yaml does not state what tiles need: .*{words}"):
+        read_description(written(text))
+
+
+def test_a_folder_with_a_description_is_told(written, tmp_path):
+    written(FORMAT_04)
+    with pytest.raises(FileNotFoundError, match=r"is a folder; name the description.*rdf.yaml\."):
+        as_probe(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"format": 1', "{}"])
+def test_a_probe_that_is_torn_says_how_to_fix_it(written, text):
+    with pytest.raises(ValueError, match=r"no saved probe: .*\. Save it again with Probe.save, or"):
+        as_probe(written(text, "a.json"))
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000])
 def test_a_probe_that_is_nested_too_deeply_is_none(written, text):
     with pytest.raises(ValueError, match=r"a.json is no saved probe: it is nested too deeply"):

@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from ..support import said_by
+from ..support import said_by, shown
 from .findings import Probe
 from .influence import Profile
 from .sizes import AxisSizes
@@ -41,9 +41,12 @@ def is_description(path: str | os.PathLike[str]) -> bool:
 
 def description_beside(file: str | os.PathLike[str] | None) -> Path | None:
     """The description in the folder of a model's file, if there is one."""
-    if file is None:
-        return None
-    return next((p for name in _NAMES if (p := Path(file).parent / name).is_file()), None)
+    return None if file is None else description_in(Path(file).parent)
+
+
+def description_in(folder: Path) -> Path | None:
+    """The description in a folder, if there is one."""
+    return next((p for name in _NAMES if (p := folder / name).is_file()), None)
 
 
 def read_description(path: str | os.PathLike[str]) -> Probe:
@@ -55,25 +58,59 @@ def read_description(path: str | os.PathLike[str]) -> Probe:
         If the file is none, or lacks what is needed: sizes of the input, and the output's halo.
     """
     try:
-        rdf = yaml.safe_load(Path(path).read_text())
-        given, made = rdf["inputs"][0], rdf["outputs"][0]
-        old = isinstance(given["axes"], str)
+        return _read(Path(path))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} does not state what tiles need: {said_by(error)}. Needed are inputs and "
+            "outputs as in bioimage.io's formats 0.4 and 0.5; put it right, or probe the model "
+            "instead: daskpatch.probe(model, …)."
+        ) from error
+
+
+def _read(path: Path) -> Probe:
+    """What a description states.
+
+    Raises
+    ------
+    ValueError
+        If that is not enough: which field, as part of a sentence.
+    """
+    try:
+        rdf = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"it is no YAML ({said_by(error)})") from error
+    if not isinstance(rdf, Mapping):
+        raise ValueError(f"it holds {shown(rdf)}, not named fields")
+    given, made = _first(rdf, "inputs"), _first(rdf, "outputs")
+    old = isinstance(given["axes"], str)
+    try:
         stated = (_of_letters if old else _of_axes)(str(rdf.get("name", path)), given, made)
         return Probe.of(stated.to_dict())  # each value is looked at
-    except (
-        yaml.YAMLError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
+    except KeyError as error:
+        raise ValueError(f"inputs[0] or outputs[0] has no {error} where it is needed") from error
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise ValueError(
-            f"{path} does not state what tiles need ({type(error).__name__}: {said_by(error)}); "
-            "needed are inputs and outputs as in bioimage.io's formats 0.4 and 0.5. Probe the "
-            "model instead."
+            f"axes, sizes or types of inputs[0] and outputs[0] are odd or don't agree "
+            f"({said_by(error)})"
         ) from error
+
+
+def _first(rdf: Mapping[str, Any], field: str) -> Axis:
+    """The first of the tensors that go in, or come out."""
+    tensors = rdf.get(field)
+    if not isinstance(tensors, list) or not tensors:
+        said = f"is {shown(tensors)}" if field in rdf else "is missing"
+        raise ValueError(f"its field {field!r} {said}; needed is a list of tensors")
+    first = tensors[0]
+    if not isinstance(first, Mapping) or "axes" not in first:
+        raise ValueError(
+            f"{field}[0] is {shown(first)}; needed are the fields of a tensor, axes first"
+        )
+    if not isinstance(first["axes"], str | list):
+        raise ValueError(
+            f"axes of {field}[0] is {shown(first['axes'])}; needed are letters, or a list"
+        )
+    return first
 
 
 def _of_letters(name: str, given: Axis, made: Axis) -> Probe:

@@ -230,9 +230,11 @@ class Probe:
                 raise ValueError(f"it has format {values['format']}, not {_FORMAT}")
             return cls.of(values)
         except KeyError as error:
-            raise ValueError(f"{path} is no saved probe: it has no field {error}.") from error
+            raise ValueError(
+                f"{path} is no saved probe: it has no field {error}. {_ANEW}"
+            ) from error
         except (ValueError, TypeError, ArithmeticError) as error:
-            raise ValueError(f"{path} is no saved probe: {said_by(error)}.") from error
+            raise ValueError(f"{path} is no saved probe: {said_by(error)}. {_ANEW}") from error
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Probe:
@@ -288,6 +290,9 @@ class Probe:
             ("cost", speed),
             ("advice", self.advice),
         ]
+
+
+_ANEW = "Save it again with Probe.save, or probe the model anew: daskpatch.probe(model, …)."
 
 
 def _as_fraction(kind: type[Fraction], value: str) -> Fraction:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..support import what_is, without_secrets
-from .description import is_description, read_description
+from .description import description_in, is_description, read_description
 from .findings import Probe
 
 
@@ -23,7 +23,12 @@ def as_probe(probe: Probe | str | os.PathLike[str] | None) -> Probe | None:
     if isinstance(probe, str | os.PathLike):
         path = Path(probe)
         if not path.is_file():
-            raise FileNotFoundError(f"There is no probe at {without_secrets(os.fspath(probe))!r}.")
+            inside = description_in(path)
+            hint = (
+                "" if inside is None else f" It is a folder; name the description in it: {inside}."
+            )
+            name = without_secrets(os.fspath(probe))
+            raise FileNotFoundError(f"There is no probe at {name!r}.{hint}")
         return read_description(path) if is_description(path) else Probe.load(path)
     raise TypeError(
         f"probe is {what_is(probe)}; needed is a daskpatch.Probe, or the path of a saved "
