@@ -27,6 +27,9 @@ _DTYPES: Mapping[str, str] = {
 
 _ROUNDED = 3
 
+_MOST_CHANNELS = 4
+"""Along an axis: no patch is as small."""
+
 
 def advice_for(error: BaseException, shape: Shape = (), dtype: str = "") -> str:
     """A sentence on what to change, for a model that was given `(N, C, (Z), Y, X)`; or nothing.
@@ -130,6 +133,8 @@ def _of_dtype(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one s
     dtype = _as_numpys(found["needed"])
     if dtype == "bfloat16":
         return "The network takes bfloat16, which NumPy has not: give model.float()."
+    if dtype == "string":
+        return "The network takes texts, not voxels: give one that takes arrays of numbers."
     return f'The network takes {dtype}: give input_dtype="{dtype}".'
 
 
@@ -145,6 +150,12 @@ def _of_graph_size(found: re.Match[str], shape: Shape) -> str:
     index, needed = int(found["index"]), int(found["needed"])
     if index == 1:
         return _of_channels(found, shape)
+    if index == len(shape) - 1 and needed <= _MOST_CHANNELS:
+        return (
+            f"The graph takes {needed} along its last axis, as if channels came last; they must "
+            "come second: export it so, or give a function that moves them, calls the graph, and "
+            "moves them back."
+        )
     return f"The graph takes {needed} along axis {index} only: give its own size as patch_size."
 
 

@@ -207,3 +207,18 @@ def test_errors_of_inner_layers_get_no_advice(case):
 
 def test_other_errors_get_no_advice():
     assert advice_for(ValueError("no idea"), (1, 1, 8, 8)) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("index: 3 Got: 16 Expected: 3", "channels came last; they must come second"),
+        ("index: 3 Got: 16 Expected: 24", "give its own size as patch_size"),
+        (
+            "Unexpected input data type. Actual: (tensor(float)) , expected: (tensor(string))",
+            "takes texts, not voxels",
+        ),
+    ],
+)
+def test_a_graph_of_another_kind_gets_advice_that_works(text, words):
+    assert words in advice_for(RuntimeError(text), (1, 1, 16, 16), "float32")
