@@ -220,6 +220,22 @@ def test_names_of_axes_that_are_no_letters_are_named():
         daskpatch.open_image(source)
 
 
+def test_a_future_and_a_result_that_is_none_are_told_as_such(image, tmp_path):
+    save(tmp_path / "in.zarr", image, chunks=(16, 16))
+    future = tensorstore.open({"driver": "zarr3", "kvstore": f"file://{tmp_path}/in.zarr/"})
+    with pytest.raises(TypeError, match=r"is a Future; .* Wait for it: source.result\(\)"):
+        daskpatch.open_image(future, axes="YX")
+    half = tensorstore.array(np.ones((8, 8), tensorstore.bfloat16.numpy_dtype))
+    with pytest.raises(ValueError, match=r"Cast it: tensorstore.cast\(source, 'float32'\)"):
+        daskpatch.open_image(half, axes="YX")
+    for model, name in (
+        (lambda b: {"a": b, "loss": None}, "loss"),
+        (lambda b: (b, None), "output1"),
+    ):
+        with pytest.raises(RuntimeError, match=f"its result '{name}' is None, no array: give"):
+            daskpatch.plan(image, model, axes="YX", patch_size=16)
+
+
 def test_a_dtype_that_is_not_numpys(image):
     with pytest.raises(ValueError, match="has dtype bfloat16; needed are integers"):
         daskpatch.open_image(labelled(image.astype(ml_dtypes.bfloat16)), axes="YX")

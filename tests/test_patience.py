@@ -336,3 +336,16 @@ def test_an_output_whose_store_is_away_is_an_error_at_once(away, ask, caplog):
     ):
         ask(away)
     assert "again in" not in caplog.text
+
+
+class Denied(Flaky):
+    """A place that may not be looked at."""
+
+    async def exists(self, key):
+        raise PermissionError(13, "Permission denied")
+
+
+def test_a_status_that_may_not_be_read_is_told_by_its_place(tmp_path):
+    for verb in (daskpatch.status, daskpatch.verify):
+        with pytest.raises(PermissionError, match=f"{tmp_path} may not be read: Permission denied"):
+            verb(Denied(LocalStore(tmp_path)))

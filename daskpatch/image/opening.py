@@ -391,6 +391,8 @@ def _held_by(source: object) -> str:
         return ". Name one of its variables: dataset['name']"
     if isinstance(source, Mapping):  # files of HDF5, archives of NumPy, dicts
         return ". Name one of its arrays: source['name']"
+    if callable(getattr(type(source), "result", None)):  # tensorstore's, and Python's futures
+        return ". Wait for it: source.result()"
     if hasattr(type(source), "aszarr"):
         return ". Pass zarr.open(source.aszarr(level=0), mode='r')"
     if isinstance(source, list | tuple) or hasattr(type(source), "__array_interface__"):
@@ -426,4 +428,8 @@ def _check_array_like(source: IndexedArray) -> None:
 
 def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
     if dtype.kind not in "biuf":
-        raise ValueError(f"{name} has dtype {dtype}; needed are integers, floats or booleans.")
+        # The one that TensorStore and ml_dtypes have, and NumPy has not.
+        cast = " Cast it: tensorstore.cast(source, 'float32')." if dtype.name == "bfloat16" else ""
+        raise ValueError(
+            f"{name} has dtype {dtype}; needed are integers, floats or booleans.{cast}"
+        )

@@ -14,7 +14,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from ..support import unmasked
+from ..support import shown, unmasked
 from .contents import WHOLE, Contents, Look
 from .walk import contents_of
 
@@ -97,6 +97,11 @@ def as_results(result: object) -> Results:
 
     >>> list(as_results((np.zeros(1), np.zeros(1))))
     ['output0', 'output1']
+
+    Raises
+    ------
+    TypeError
+        If one of several is none.
     """
     if isinstance(result, Mapping):
         named = dict(zip(distinct(result), result.values(), strict=True))
@@ -106,6 +111,12 @@ def as_results(result: object) -> Results:
         named = {f"output{i}": value for i, value in enumerate(result)}
     else:
         named = {"": result}
+    lacking = [name for name, value in named.items() if value is None]
+    if lacking and any(lacking):
+        raise TypeError(
+            f"its result {shown(lacking[0])} is None, no array: give arrays alone, in a function "
+            "that leaves it out"
+        )
     if len(named) == 1:
         named = {"": next(iter(named.values()))}
     return {name: _native(value) for name, value in named.items()}

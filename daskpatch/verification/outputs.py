@@ -45,6 +45,7 @@ from ..store import (
     locate,
     own_attributes,
 )
+from ..support import cause_of, said_by
 
 PREDICTION = "prediction"
 
@@ -187,6 +188,8 @@ def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
     ------
     FileNotFoundError
         If there is no record of a run.
+    PermissionError
+        If it may not be read.
     ValueError
         If one cannot be understood.
     """
@@ -198,7 +201,12 @@ def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
     if folder is not None and not folder.exists():
         raise FileNotFoundError(f"{location.name} does not exist; name the output of a run.")
     # Asked once before all else: a store that does not answer now is not waited for.
-    at_first(partial(Objects(location, delays=()).exists, "zarr.json"), f"Reading {location.name}")
+    look = partial(Objects(location, delays=()).exists, "zarr.json")
+    try:
+        at_first(look, f"Reading {location.name}")
+    except PermissionError as error:
+        reason = error.strerror or said_by(error)
+        raise PermissionError(f"{location.name} may not be read: {reason}.") from cause_of(error)
     built = tuple(_built(location))
     images = _images(location)
     if images or built:
