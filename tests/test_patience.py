@@ -190,6 +190,18 @@ def test_a_source_larger_than_memory_in_one_chunk_is_refused(tmp_path):
             daskpatch.plan(path, np.negative, patch_size=16, io=io)
 
 
+def test_a_mask_larger_than_memory_in_one_chunk_is_named(tmp_path):
+    path = tmp_path / "mask.zarr"
+    names = ["y", "x"]
+    zarr.create_array(
+        path, shape=(2**20, 2**20), chunks=(2**20, 2**20), dtype="f4", dimension_names=names
+    )
+    image = np.ones((2**10, 2**10), "u1")
+    for mask in (path, [path]):
+        with pytest.raises(MemoryError, match=f"of the mask {path} is 4.* the mask in smaller"):
+            daskpatch.plan(image, np.negative, axes="YX", patch_size=16, mask=mask)
+
+
 def test_chunks_of_as_many_threads_fit_or_are_refused(tmp_path):
     save(tmp_path / "in.zarr", np.ones((1024, 1024), "f4"), chunks=(1024, 1024))
     words = {"axes": "YX", "patch_size": 16, "memory_limit": "10 MB"}

@@ -34,7 +34,7 @@ from .decided import Decided
 from .emptiness import emptiness_of
 from .identity import Identity, contents_before, identify
 from .layouts import layout_with_levels
-from .memory import check_memory, memory_of, stitched_bytes
+from .memory import check_chunks, check_memory, memory_of, stitched_bytes
 from .plan_options import PlanOptions
 from .strategy import Tiling
 from .trial import Trial
@@ -154,6 +154,8 @@ def _recipe(
     check_fill(options.output, stored)
     if options.output.label_image is not None:
         check_labels_made(stored, options.output.label_image)
+    masks = masks_of(options.output, images)
+    check_chunks([mask.image for mask in masks], options.limits, "mask")
     batch_size = options.tiles.batch_size
     assert not isinstance(batch_size, str), "chosen by now"
     return Recipe(
@@ -170,7 +172,7 @@ def _recipe(
         made=() if options.output.function is None else trial.stored,
         normalize=options.normalize,
         emptiness=emptiness_of(options.output, images),
-        masks=masks_of(options.output, images),
+        masks=masks,
         fill=options.output.fill,
     )
 

@@ -182,8 +182,8 @@ def check_tile(
         )
 
 
-def check_chunks(images: Sequence[ImageStack], limits: Limits) -> None:
-    """Refuse chunks that do not fit, before the first of them is read.
+def check_chunks(images: Sequence[ImageStack], limits: Limits, what: str = "source") -> None:
+    """Refuse chunks that do not fit, of sources or masks, before the first of them is read.
 
     Raises
     ------
@@ -196,10 +196,10 @@ def check_chunks(images: Sequence[ImageStack], limits: Limits) -> None:
             fewer = "lower threads, or " if threads > 1 and nbytes <= limits.nbytes else ""
             decode = "decodes" if threads == 1 else "decode"
             raise MemoryError(
-                f"One chunk of {image.source} is {format_bytes(nbytes)} when it is decoded, and "
-                f"{counted(threads, 'thread')} {decode} as many at a time; the memory_limit is "
-                f"{limited(limits.nbytes)}: {fewer}store the source in smaller chunks (or is "
-                "its metadata broken?)."
+                f"One chunk of the {what} {image.source} is {format_bytes(nbytes)} when it is "
+                f"decoded, and {counted(threads, 'thread')} {decode} as many at a time; the "
+                f"memory_limit is {limited(limits.nbytes)}: {fewer}store the {what} in smaller "
+                "chunks (or is its metadata broken?)."
             )
 
 
