@@ -190,6 +190,14 @@ def test_a_source_larger_than_memory_in_one_chunk_is_refused(tmp_path):
             daskpatch.plan(path, np.negative, patch_size=16, io=io)
 
 
+def test_an_image_of_chunks_larger_than_memory_is_not_read(tmp_path):
+    shape = (2**20, 2**20)
+    zarr.create_array(tmp_path / "in.zarr", shape=shape, chunks=shape, dtype="f4")
+    image = daskpatch.open_image(tmp_path / "in.zarr", axes="YX")
+    with pytest.raises(MemoryError, match=r"One chunk of .* is 4.* this machine has"):
+        image.extract_patch(0, None, (0, 0), (4, 4))
+
+
 def test_a_mask_larger_than_memory_in_one_chunk_is_named(tmp_path):
     path = tmp_path / "mask.zarr"
     names = ["y", "x"]

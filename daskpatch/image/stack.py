@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
+import psutil
 from dask.utils import format_bytes
 from numpy.typing import NDArray
 
@@ -207,9 +209,12 @@ class ArrayImage:
 
         Raises
         ------
+        MemoryError
+            If one of its chunks is larger than this machine's memory.
         OSError
             If they cannot be read.
         """
+        self._check_chunk()
         try:
             return self.array.read(box)
         except ChangedError:
@@ -220,6 +225,16 @@ class ArrayImage:
                 f"{self.source} could not be read at [{place}]: {type(error).__name__}: "
                 f"{said_by(error)}"
             ) from cause_of(error)
+
+    def _check_chunk(self) -> None:
+        """Refuse what would end the process: codecs allocate what metadata say."""
+        total = _total_memory()
+        if isinstance(self.array, StoredArray) and self.chunk_nbytes > total:
+            raise MemoryError(
+                f"One chunk of {self.source} is {format_bytes(self.chunk_nbytes)} when it is "
+                f"decoded, and this machine has {format_bytes(total)}: store it in smaller chunks "
+                "(or is its metadata broken?)."
+            )
 
     def __repr__(self) -> str:
         axes = "SCZYX" if self.dimensions.ndim == 3 else "SCYX"
@@ -342,6 +357,11 @@ def channel_names_of(image: ImageStack) -> tuple[str, ...]:
 def chunks_of(image: ImageStack) -> tuple[int, ...] | None:
     """The (Z)YX part of what is decoded at once, where an image has chunks."""
     return image.chunk_shape if is_located(image) else None
+
+
+@cache
+def _total_memory() -> int:
+    return int(psutil.virtual_memory().total)
 
 
 def chunk_nbytes_of(image: ImageStack) -> int:
