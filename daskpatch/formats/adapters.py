@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from ..support import cause_of, said_by
-from .reader import Choice, Reader
+from .reader import ArrayChoice, Reader
 
 _ADAPTERS = {
     "tiff": (".tiff", "TiffReader"),
@@ -16,7 +16,7 @@ _ADAPTERS = {
 """By the reader that `Format` names: a module here, and what opens a file in it."""
 
 
-def opened(path: str, reader: str, choice: Choice) -> Reader:
+def opened(path: str, reader: str, choice: ArrayChoice) -> Reader:
     """An array in a file, open.
 
     Raises

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..support import shown
-from .reader import Choice
+from .reader import ArrayChoice
 
 _LISTED = 200
 """Letters of what a file holds that are told."""
 
 
-def check_level(choice: Choice, levels: Sequence[object], path: str) -> int:
+def check_level(choice: ArrayChoice, levels: Sequence[object], path: str) -> int:
     """The level that is chosen, the finest being 0.
 
     Raises
@@ -27,7 +27,7 @@ def check_level(choice: Choice, levels: Sequence[object], path: str) -> int:
     )
 
 
-def chosen_image(choice: Choice, names: Sequence[str], path: str) -> int:
+def chosen_image(choice: ArrayChoice, names: Sequence[str], path: str) -> int:
     """The index of the image that is chosen, by index or name; the first where none is.
 
     Raises
@@ -50,7 +50,7 @@ def chosen_image(choice: Choice, names: Sequence[str], path: str) -> int:
     )
 
 
-def check_one(choice: Choice, path: str, *, how: str = "") -> None:
+def check_one(choice: ArrayChoice, path: str, *, how: str = "") -> None:
     """Refuse to choose a level or an image where there is one array; `how` says what names it.
 
     Raises

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..support import load_extra, said_by
 from .choosing import check_one, chosen_image
 from .places import places_along
-from .reader import Box, Choice, Facts, Size
+from .reader import ArrayChoice, Box, Facts, Size
 
 _DTYPES = {"Gray8": "u1", "Gray16": "u2", "Gray32Float": "f4", "Bgr24": "u1", "Bgr48": "u2"}
 
@@ -32,9 +32,9 @@ class CziReader:
         If pylibCZIrw is missing.
     """
 
-    def __init__(self, path: str, choice: Choice) -> None:
+    def __init__(self, path: str, choice: ArrayChoice) -> None:
         czi = load_extra("pylibCZIrw.czi", f"Reading {path}")
-        check_one(Choice(level=choice.level), path)
+        check_one(ArrayChoice(level=choice.level), path)
         try:
             self._file = czi.CziReader(path)
         except RuntimeError as error:  # libCZI's only kind

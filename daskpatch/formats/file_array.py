@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..store import BackEnd, Location, Places, locate
 from .adapters import opened
 from .handles import HANDLES
-from .reader import Box, Choice, Facts, Reader
+from .reader import ArrayChoice, Box, Facts, Reader
 from .stamp import Stamp
 
 
@@ -29,7 +29,7 @@ class FileArray:
     is_at_hand = True
     is_held_by_cluster = False
 
-    def __init__(self, path: str, reader: str, choice: Choice, *, name: str = "") -> None:
+    def __init__(self, path: str, reader: str, choice: ArrayChoice, *, name: str = "") -> None:
         self.path, self.reader, self.choice = path, reader, choice
         self.name = name or path  # what the user calls it
         self.stamp = Stamp.of(path)

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from ..store import format_at_path
 from ..support import without_secrets
 from .file_array import FileArray
-from .reader import Choice
+from .reader import ArrayChoice
 
 _NAMED = "hdf5"
 """The reader of files that hold several arrays, by name."""
@@ -32,7 +32,7 @@ def find_file(source: object, level: int = 0, image: int | str | None = None) ->
     if found is None or not found.reader:
         return None
     called = without_secrets(os.fsdecode(source))
-    return FileArray(path, found.reader, Choice(name, level, image), name=called)
+    return FileArray(path, found.reader, ArrayChoice(name, level, image), name=called)
 
 
 def _local(text: str | bytes) -> str | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..support import load_extra, said_by
 from .choosing import check_one
 from .imaris import ImarisReader, is_imaris
-from .reader import Box, Choice, Facts, Reader, Size
+from .reader import ArrayChoice, Box, Facts, Reader, Size
 
 _LISTED = 10
 """Datasets that are told."""
@@ -21,7 +21,7 @@ _LISTED = 10
 _FEWEST_AXES = 2
 
 
-def opened_hdf5(path: str, choice: Choice) -> Reader:
+def opened_hdf5(path: str, choice: ArrayChoice) -> Reader:
     """A dataset of an HDF5 file, or the image of an Imaris file.
 
     Raises
@@ -52,7 +52,7 @@ def opened_hdf5(path: str, choice: Choice) -> Reader:
 class DatasetReader:
     """A dataset of an HDF5 file; h5py lets one thread read at a time."""
 
-    def __init__(self, path: str, file: Any, choice: Choice) -> None:
+    def __init__(self, path: str, file: Any, choice: ArrayChoice) -> None:
         check_one(choice, path, how=f", and name a dataset: {path}:/name")
         self._dataset = _chosen(file, choice.name, path)
 

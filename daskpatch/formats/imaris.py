@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..geometry import long_unit
 from ..store import Places
 from .choosing import check_level, check_one
-from .reader import Box, Choice, Facts
+from .reader import ArrayChoice, Box, Facts
 
 _INFO = "DataSetInfo"
 
@@ -38,8 +38,8 @@ class ImarisReader:
         If there is no such level.
     """
 
-    def __init__(self, path: str, file: Any, choice: Choice) -> None:
-        check_one(Choice(image=choice.image), path)
+    def __init__(self, path: str, file: Any, choice: ArrayChoice) -> None:
+        check_one(ArrayChoice(image=choice.image), path)
         self._info = file[_INFO]
         levels = list(_numbered(file["DataSet"], _LEVEL))
         shapes = [_size(level[f"{_TIME} 0/{_CHANNEL} 0"]) for level in levels]

@@ -14,7 +14,7 @@ from ..store import Places
 from ..support import load_extra, said_by
 from .choosing import check_one
 from .places import places_along
-from .reader import Box, Choice, Facts, Size
+from .reader import ArrayChoice, Box, Facts, Size
 
 _AXES = "XYZTC"
 
@@ -36,7 +36,7 @@ class NiftiReader:
         If nibabel is missing.
     """
 
-    def __init__(self, path: str, choice: Choice) -> None:
+    def __init__(self, path: str, choice: ArrayChoice) -> None:
         nibabel = load_extra("nibabel", f"Reading {path}")
         check_one(choice, path)
         try:

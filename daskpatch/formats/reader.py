@@ -18,7 +18,7 @@ Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ArrayChoice:
     """Which array of a file is meant: by its name in the file, its level, its image (series)."""
 
     name: str | None = None

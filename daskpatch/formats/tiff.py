@@ -24,7 +24,7 @@ from .alignment import aligned_box
 from .choosing import check_level, chosen_image
 from .descriptor import Descriptor
 from .places import coarser_places
-from .reader import Box, Choice, Facts
+from .reader import ArrayChoice, Box, Facts
 from .rows import Rows
 from .tiff_metadata import described
 
@@ -49,7 +49,7 @@ class TiffReader:
         If imagecodecs is needed and missing.
     """
 
-    def __init__(self, path: str, choice: Choice) -> None:
+    def __init__(self, path: str, choice: ArrayChoice) -> None:
         tifffile = load_extra("tifffile", f"Reading {path}")
         self._path = path
         self._lock = threading.Lock()  # pages are looked up when they are first read
@@ -64,7 +64,7 @@ class TiffReader:
         self._check_codecs(tifffile.TIFF)
         self._check_end()
 
-    def _choose(self, choice: Choice) -> None:
+    def _choose(self, choice: ArrayChoice) -> None:
         images = self._tiff.series
         names = [each.name or str(each.shape) for each in images]
         self._levels = images[chosen_image(choice, names, self._path)].levels

@@ -14,10 +14,7 @@ from .edits import Facts, check_own, check_unedited, edited, facts_of
 from .harm import check_around
 from .label_images import check_labels_made
 from .layout import BlockBudget, Layout, choose_layout, larger_blocks, per_axis
-from .masking import check_fill, holds, masks_of
-from .ome import OmeVersion, image_attributes, in_order, wanted_version, with_level
-from .output import DTypes, Output, OutputWords
-from .pyramid import (
+from .level_layouts import (
     KnownLevels,
     Level,
     Pyramid,
@@ -26,4 +23,7 @@ from .pyramid import (
     pyramid_over,
     result_coordinates,
 )
+from .masking import check_fill, holds, masks_of
+from .ome import OmeVersion, image_attributes, in_order, wanted_version, with_level
+from .output import DTypes, Output, OutputWords
 from .target import Target, is_lossy, is_taken, written_around

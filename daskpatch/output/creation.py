@@ -34,9 +34,9 @@ from .collections import groups_around
 from .edits import check_own, check_unedited, facts_of
 from .label_images import image_around
 from .layout import Layout
+from .level_layouts import Level, level_coordinates, result_coordinates
 from .ome import Range, image_attributes, window_of, with_level
 from .ome_xml import ome_xml
-from .pyramid import Level, level_coordinates, result_coordinates
 from .target import Target
 
 _AT_ONCE = 16

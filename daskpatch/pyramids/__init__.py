@@ -1,4 +1,4 @@
 """Pyramids of images that are there, built or completed out of core."""
 
-from .subject import begun_at
+from .pyramid_image import begun_at
 from .verb import pyramid, rebuild

@@ -26,10 +26,10 @@ from ..receipts import Record
 from ..running import LevelSet, Origin
 from ..store import StoredArray, existing_array, own_attributes
 from ..values import Downsample
-from .subject import Subject
+from .pyramid_image import PyramidImage
 
 
-def levels_over(subject: Subject, asked: Output, limits: Limits) -> LevelSet | None:
+def levels_over(subject: PyramidImage, asked: Output, limits: Limits) -> LevelSet | None:
     """What is built of an image; None where it has all levels.
 
     Raises
@@ -69,7 +69,7 @@ def levels_over(subject: Subject, asked: Output, limits: Limits) -> LevelSet | N
     )
 
 
-def check_free(subject: Subject, levels: LevelSet, *, resumes: bool) -> None:
+def check_free(subject: PyramidImage, levels: LevelSet, *, resumes: bool) -> None:
     """Refuse to build a level where something is that is not the run's own.
 
     Raises
@@ -102,7 +102,7 @@ def check_free(subject: Subject, levels: LevelSet, *, resumes: bool) -> None:
             )
 
 
-def _factors(subject: Subject, asked: Output) -> tuple[Factors, ...]:
+def _factors(subject: PyramidImage, asked: Output) -> tuple[Factors, ...]:
     """Of each new level; where the image is copied, ones before them."""
     dims = subject.dimensions
     is_copy = subject.number == 0
@@ -122,7 +122,7 @@ def _factors(subject: Subject, asked: Output) -> tuple[Factors, ...]:
 
 
 def _decided(
-    subject: Subject,
+    subject: PyramidImage,
     asked: Output,
     factors: Sequence[Factors],
     method: Downsample,
@@ -169,11 +169,11 @@ def _decided(
     return pyramid, memory
 
 
-def _nbytes(subject: Subject) -> int:
+def _nbytes(subject: PyramidImage) -> int:
     return math.prod(subject.dimensions.shape) * subject.base.data_dtype.itemsize
 
 
-def _layout(subject: Subject, asked: Output, budget: BlockBudget) -> Layout:
+def _layout(subject: PyramidImage, asked: Output, budget: BlockBudget) -> Layout:
     """Chunks and shards of the first new level, by default those of what it is made of."""
     array = subject.base.array
     assert isinstance(array, StoredArray), "found in a store"

@@ -14,7 +14,7 @@ from ..store import StoreLike
 from ..support import refuse_unknown, taken, with_signature
 from ..values import Downsample
 from .levels import check_free, levels_over
-from .subject import Subject, begun_at, subject_of
+from .pyramid_image import PyramidImage, begun_at, subject_of
 
 
 class PyramidWords(LimitsWords, RunWords):
@@ -133,7 +133,7 @@ def rebuild(
     return _build(subject, Output(factors=factors, downsample=downsample), limits, run)
 
 
-def _build(subject: Subject, asked: Output, limits: Limits, how: Run) -> Report:
+def _build(subject: PyramidImage, asked: Output, limits: Limits, how: Run) -> Report:
     levels = levels_over(subject, asked, limits)
     if levels is None:
         return Totals().report()

@@ -48,13 +48,13 @@ class MaskPass(Pass):
     end_type: ClassVar[Any] = list[bytes]
 
     prediction: PredictionPass
-    boxes: Boxes
+    boxes: MaskBoxes
     grids: tuple[RegularGrid, ...]
 
     @classmethod
     def before(cls, prediction: PredictionPass) -> MaskPass:
         """The pass that a prediction needs which has masks."""
-        boxes = Boxes(prediction.decided.recipe.masks)
+        boxes = MaskBoxes(prediction.decided.recipe.masks)
         n_boxes = boxes.firsts[-1]
         return cls(prediction, boxes, (RegularGrid.clipped((n_boxes,), (-(-n_boxes // _BLOCKS),)),))
 
@@ -80,13 +80,13 @@ class MaskPass(Pass):
             for number, start, content in _SEEN.decode(left):
                 seen = Occupancy.of_bytes(content).cells
                 inside = tuple(slice(a, a + n) for a, n in zip(start, seen.shape, strict=True))
-                # Boxes need not end where cells do: two may have seen parts of one.
+                # MaskBoxes need not end where cells do: two may have seen parts of one.
                 found[number].cells[inside] |= seen
         return [occupancy.encoded() for occupancy in found]
 
 
 @dataclass(frozen=True)
-class Boxes:
+class MaskBoxes:
     """Masks cut into boxes of whole chunks, one after another, and into cells."""
 
     masks: tuple[Mask, ...]
@@ -143,7 +143,7 @@ def _boxes_of(mask: Mask) -> RegularGrid:
 class MaskJob:
     """Reads a block's boxes, and leaves what is in them."""
 
-    boxes: Boxes
+    boxes: MaskBoxes
     grid: RegularGrid
     place: Location
     pacing: Pacing

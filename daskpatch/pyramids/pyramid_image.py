@@ -34,7 +34,7 @@ from ..support import counted
 
 
 @dataclass(frozen=True)
-class Subject:
+class PyramidImage:
     """An image, and the group in which its levels lie.
 
     Attributes
@@ -92,7 +92,7 @@ def located(image: ArrayImage) -> Location:
 
 def subject_of(
     place: StoreLike, output: StoreLike | None, *, axes: str | None, io: str, first: int | None
-) -> Subject:
+) -> PyramidImage:
     """The image that is named; `first` is the number of its first new level, where that is known.
 
     Raises
@@ -157,7 +157,7 @@ def _refuse_several(place: Location) -> None:
         )
 
 
-def _listed(group: Location, first: int | None, *, io: str) -> Subject:
+def _listed(group: Location, first: int | None, *, io: str) -> PyramidImage:
     """An image that says which levels it has."""
     name, source = group.name, group.given
     check_kind(group, None, is_series=False)
@@ -178,7 +178,7 @@ def _listed(group: Location, first: int | None, *, io: str) -> Subject:
     _check_listed(group, levels[at])
     listed = tuple(group.at(level.path) for level in levels)
     _check_done(listed, levels_listed=len(levels))
-    return Subject(base, group, number, at, listed, {}, "image-label" in _said(group))
+    return PyramidImage(base, group, number, at, listed, {}, "image-label" in _said(group))
 
 
 def _check_listed(group: Location, last: OmeLevel) -> None:
@@ -213,7 +213,7 @@ def _check_done(listed: tuple[Location, ...], *, levels_listed: int) -> None:
         )
 
 
-def _beside(array: Location, first: int | None, *, axes: str | None, io: str) -> Subject:
+def _beside(array: Location, first: int | None, *, axes: str | None, io: str) -> PyramidImage:
     """An array in a group, which becomes the image of which the array is level 0."""
     # What lies around a folder is found read-only; here it is written to.
     group = None if array.parent is None else locate(array.parent.given)
@@ -242,10 +242,10 @@ def _beside(array: Location, first: int | None, *, axes: str | None, io: str) ->
     attributes = image_attributes(version, group.parts[-1], {path: coordinates_of(base)})
     check_kind(group, None, is_series=False)
     check_around(group.child("1"))
-    return Subject(base, group, _next_number([path]), 0, (array,), attributes)
+    return PyramidImage(base, group, _next_number([path]), 0, (array,), attributes)
 
 
-def _copied(place: StoreLike, output: StoreLike, *, axes: str | None, io: str) -> Subject:
+def _copied(place: StoreLike, output: StoreLike, *, axes: str | None, io: str) -> PyramidImage:
     """An image of its own, into which the finest level is copied."""
     base = open_stack(place, axes=axes).with_io(io)
     _check_axes(dimensions_of(base), base.source)
@@ -264,7 +264,7 @@ def _copied(place: StoreLike, output: StoreLike, *, axes: str | None, io: str) -
     )
     if isinstance(said.get("omero"), Mapping):
         attributes.get("ome", attributes)["omero"] = said["omero"]
-    return Subject(base, group, 0, 0, (), attributes, label is not None)
+    return PyramidImage(base, group, 0, 0, (), attributes, label is not None)
 
 
 def _of_copy(label: object) -> Mapping[str, Any]:
