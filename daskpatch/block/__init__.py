@@ -1,6 +1,6 @@
 """From a region of the prediction to its voxels: read, tile, batch, model, stitch."""
 
-from .assembly import Assembly, AssemblyWords, Stitch
+from .assembly import Assembly, AssemblyWords
 from .buffers import BufferPool
 from .calling import Calls, check_result
 from .coverage import (
@@ -11,10 +11,9 @@ from .coverage import (
     needed_along,
     needed_tiles,
     reaching,
-    tile_view,
     touching,
 )
-from .emptiness import KEPT, Emptiness, absent_value_of, is_said_empty
+from .emptiness import KEPT, Emptiness, is_said_empty
 from .filling import OutputBox, fill_region, predict_region, predicted_tile, stitched_sample
 from .posting import apply_post
 from .recipe import Prediction, Recipe, block_grid, block_grids

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
 
-from ..deciding import KINDS, Limits
+from ..deciding import KINDS, Limits, Tiles
 from ..image import Source
+from ..model import Model
 from ..output import Output
 from ..running import Run
 from ..support import (
@@ -116,14 +118,28 @@ _CHECK: list[Flag] = [
     click.option("--progress/--no-progress", default=True, help="Show a bar."),
 ]
 
+_NEEDED_FOR_REPAIR: list[tuple[type[Options], str]] = [
+    (Output, "post"),
+    (Output, "skip_empty"),
+    (Output, "mask"),
+    (Tiles, "patching"),
+    (Model, "id"),
+    (Output, "post_id"),
+]
+"""Options that a record cannot hold, or whose value may have moved."""
+
+
+def _for_repair(kind: type[Options], name: str) -> Flag:
+    declared = declarations(kind)[name]
+    flag = _flag(replace(declared, help="For the repair: as it was given to predict."))
+    assert flag is not None, "each of them has one"
+    return flag
+
+
 _VERIFY: list[Flag] = [
     click.option("--repair", is_flag=True, help="Compute bad blocks again."),
     click.option("--model", type=Text(NAME), help="For the repair: the model of the run."),
-    click.option("--post", type=Text(NAME), help="For the repair: as it was given to predict."),
-    click.option("--skip-empty", type=Text(NAME), help="For the repair: a function, as it was."),
-    click.option("--patching", type=Text(NAME), help="For the repair: as it was given to predict."),
-    click.option("--model-id", help="For the repair: as it was given to predict."),
-    click.option("--post-id", help="For the repair: as it was given to predict."),
+    *(_for_repair(kind, name) for kind, name in _NEEDED_FOR_REPAIR),
     click.option("--threads", type=Text(INTEGER), help="Blocks that are read at a time."),
     click.option("--progress/--no-progress", default=True, help="Show a bar."),
 ]

@@ -18,12 +18,11 @@ from .level_layouts import (
     KnownLevels,
     Level,
     Pyramid,
-    level_coordinates,
     pyramid_of,
     pyramid_over,
     result_coordinates,
 )
 from .masking import check_fill, holds, masks_of
-from .ome import OmeVersion, image_attributes, in_order, wanted_version, with_level
+from .ome import image_attributes, in_order, wanted_version, with_level
 from .output import DTypes, Output, OutputWords
 from .target import Target, is_lossy, is_taken, written_around

@@ -62,8 +62,7 @@ def read_description(path: str | os.PathLike[str]) -> Probe:
     except ValueError as error:
         raise ValueError(
             f"{path} does not state what tiles need: {said_by(error)}. Needed are inputs and "
-            "outputs as in bioimage.io's formats 0.4 and 0.5; put it right, or probe the model "
-            "instead: daskpatch.probe(model, …)."
+            "outputs of bioimage.io's 0.4 or 0.5; put it right, or use daskpatch.probe(model, …)."
         ) from error
 
 

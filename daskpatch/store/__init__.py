@@ -5,7 +5,6 @@ from .arrays import StoredArray, check_io_at
 from .backends import BACK_ENDS, BackEnd, back_end_at, check_io
 from .backoff import at_first, with_backoff, with_backoff_async
 from .finding import (
-    FoundArray,
     StoreLike,
     check_single,
     find_array,
