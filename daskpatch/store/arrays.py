@@ -144,13 +144,24 @@ class StoredArray:
             self.look()
             # What was away while it was read may be back when it is looked at: an absence counts
             # that is met twice, with the array there in between and afterwards.
+            if self._count_missing(box) == n_absent:
+                self._sight.check_folder()
+                break
             n_before, (values, n_absent) = n_absent, self._read(box)
             if n_absent == n_before:
                 self.look()
-                self._check_links(box)
-                notice(n_absent)
                 break
+        if n_absent:
+            self._check_links(box)
+            notice(n_absent)
         return values
+
+    def _count_missing(self, box: Box) -> int | None:
+        """How many chunks of a box have no file; None where that says nothing of what is read."""
+        if self._folder is None or self.shards is not None:
+            return None
+        # Far cheaper than to read those again that are there.
+        return sum(not os.path.exists(f"{self._folder}/{key}") for key, _ in self.units(box))
 
     def _read(self, box: Box) -> tuple[NDArray[np.generic], int]:
         """A box, and how many chunks of it were absent."""
