@@ -23,7 +23,8 @@ def run(smoke: bool, folder: Path) -> list[dict[str, Any]]:
     fields = _plate(plate, SIZES[smoke])
 
     def whole() -> None:
-        daskpatch.predict(plate, np.negative, out, overwrite=True, **TILES)
+        shutil.rmtree(out, ignore_errors=True)
+        daskpatch.predict(plate, np.negative, out, **TILES)
 
     def by_field() -> None:
         shutil.rmtree(out, ignore_errors=True)
