@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from multiprocessing import forkserver
+
+import dask.config
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -10,6 +13,18 @@ from volumes import save
 # Machines are noisy: a slow example is no failure.
 settings.register_profile("daskpatch", deadline=None)
 settings.load_profile("daskpatch")
+
+# Processes of tests fork from one that has imported what all of them need (distributed's list
+# of this comes later than ours); workers do not wake up each 10 ms to be profiled.
+forkserver.set_forkserver_preload(["daskpatch.planning", "distributed", "hypothesis", "pytest"])
+forkserver.ensure_running()
+dask.config.set(
+    {
+        "distributed.worker.multiprocessing-method": "forkserver",
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+    }
+)
 
 
 @pytest.fixture

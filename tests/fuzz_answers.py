@@ -149,7 +149,7 @@ def _stands_in(text, name, form):
     is_plain = len(form) > 2 or name in _PLACES or form[:1] in ("'", '"')
     if not is_plain or form in _COMMON:
         word = rf"(?s){re.escape(name)}\b.{{1,{_NEAR}}}?{word}"
-    return bool(form) and re.search(word, text) is not None
+    return bool(form) and form in text and re.search(word, text) is not None
 
 
 # What is left

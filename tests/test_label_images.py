@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import zarr
+from children import Child
 from example_models import double
 from test_ome_out import image, said
 from volumes import read, save
@@ -345,9 +344,8 @@ plan.run(progress=False)
 
 
 def test_two_runs_add_at_once(tmp_path, source):
-    arguments = [sys.executable, "-c", RUN, source]
-    runs = [subprocess.Popen([*arguments, *names]) for names in (("a", "b"), ("b", "a"))]
-    assert [run.wait() for run in runs] == [0, 0]
+    for run in [Child(RUN, source, *names) for names in (("a", "b"), ("b", "a"))]:
+        run.said()
     assert sorted(listed(source)) == ["a", "b"]
     for name in "ab":
         assert daskpatch.verify(source / "labels" / name, progress=False).ok

@@ -1,15 +1,12 @@
 """Passes: run in order on threads and clusters, in parts, killed and resumed; statistics as one."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from children import Child
 from doubling import Doubled, DoubledBlockwise, doubled
 from example_models import gaussian
 from volumes import read
@@ -181,35 +178,24 @@ PART = """
 import sys
 from test_passes import daskpatch, gaussian, planned, run_both, slowly
 source, out, number, seconds, model = sys.argv[1:]
-print("begins", flush=True)
 plan = planned(source, out, globals()[model])
 report = run_both(plan, out, part=(int(number), 2), seconds=float(seconds),
                   pacing=daskpatch.Pacing(flush=0.0))
-print(report.unfinished or "all", flush=True)
+print(report.unfinished or "all")
 """
 
 
 def start_part(source, out, number, seconds=0.0, model="gaussian"):
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
-    command = [sys.executable, "-c", PART, *map(str, (source, out, number, seconds)), model]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return Child(PART, source, out, number, seconds, model)
 
 
-def said(process):
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    return output.splitlines()[-1]
+def said(part):
+    return part.said().splitlines()[-1]
 
 
-def kill_after(process, receipts):
-    """Kill a process as soon as there are receipts."""
-    deadline = time.monotonic() + 60
-    while not list(receipts.rglob("*0[0-9]")) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+def kill_after(part, receipts):
+    """Kill a part as soon as there are receipts."""
+    part.kill_when(lambda: any(receipts.rglob("*0[0-9]")))
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])

@@ -1,17 +1,13 @@
 """`daskpatch.pyramid`: levels beside images that are there, by whomever they were written."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from children import Child
 from example_models import double
 from test_ome_out import image, said
 from test_pyramids import GOLDEN, HERE, assert_pyramid, levels_of
@@ -269,14 +265,9 @@ daskpatch.pyramid(
 @pytest.mark.parametrize(("copies", "level"), [(False, 1), (False, 2), (True, 0), (True, 2)])
 def test_a_pyramid_goes_on_after_a_kill(tmp_path, source, values, copies, level):
     place, given = (tmp_path / "out.zarr", [tmp_path / "out.zarr"]) if copies else (source, [])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen([sys.executable, "-c", KILLED, source, *given], env=environment)
     first = place / ("0" if copies else "1")
     receipts = first / ".daskpatch" / "passes" / f"level-{level}" / "receipts"
-    while process.poll() is None and not list(receipts.rglob("*0[0-9]")):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    Child(KILLED, source, *given).kill_when(lambda: any(receipts.rglob("*0[0-9]")))
     with pytest.raises(FileExistsError):
         build(source, *given, pyramid=2, chunks=8)
     report = build(source, *given, pyramid=2, chunks=8, resume=True)

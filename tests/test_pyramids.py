@@ -4,16 +4,13 @@ import json
 import math
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
+from children import Child
 from example_models import double
 from hypothesis import given
 from hypothesis import strategies as st
@@ -528,6 +525,7 @@ def test_what_a_resume_does_along_and_afterwards_is_recorded_together(tmp_path, 
 KILLED = """
 import sys
 import daskpatch
+from children import Child
 from example_models import double
 
 source, out, *sizes = sys.argv[1:]
@@ -543,14 +541,9 @@ daskpatch.predict(
 @pytest.mark.parametrize("level", [1, 2])
 def test_levels_go_on_after_a_kill(tmp_path, source, values, level, cut):
     out = tmp_path / "out.zarr"
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
     given = [source, out, *(["fused"] if cut is FUSED else [])]
-    process = subprocess.Popen([sys.executable, "-c", KILLED, *given], env=environment)
     receipts = out / "0" / ".daskpatch" / "passes" / f"level-{level}" / "receipts"
-    while process.poll() is None and not list(receipts.rglob("*0[0-9]")):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    Child(KILLED, *given).kill_when(lambda: any(receipts.rglob("*0[0-9]")))
     words = FUSED if cut is FUSED else {"chunks": 8}
     plan = daskpatch.plan(source, double, out, pyramid=2, **{**TILES, **words})
     report = plan.run(resume=True, progress=False)
@@ -573,6 +566,7 @@ def test_parts_build_their_share_and_the_last_one_the_rest(tmp_path, source, val
 
 PART = """
 import sys, daskpatch
+from children import Child
 from example_models import double
 from test_pyramids import TILES
 source, out, number = sys.argv[1:]
@@ -598,12 +592,8 @@ def test_a_part_that_finds_the_rest_being_built_ends_with_its_report(tmp_path, s
 
 def test_parts_that_work_at_the_same_time_leave_nothing(tmp_path, source, values):
     out = tmp_path / "out.zarr"
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    parts = [
-        subprocess.Popen([sys.executable, "-c", PART, source, out, str(number)], env=environment)
-        for number in (1, 2, 3)
-    ]
-    assert [part.wait() for part in parts] == [0, 0, 0]
+    for part in [Child(PART, source, out, number) for number in (1, 2, 3)]:
+        part.said()
     assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
     assert daskpatch.status(out).remaining == 0
     assert daskpatch.verify(out, progress=False).ok

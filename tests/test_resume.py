@@ -6,11 +6,11 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
+from children import Child
 from example_models import double, gaussian
 from volumes import read, save
 
@@ -496,6 +496,7 @@ def test_parts_that_are_none(stored, tmp_path, part):
 
 PART = """
 import sys, daskpatch
+from children import Child
 from example_models import gaussian
 source, out, number = sys.argv[1:]
 daskpatch.predict(source, gaussian, out, patch_size=16, overlaps=4, chunks=12, block_shape=12,
@@ -505,19 +506,8 @@ daskpatch.predict(source, gaussian, out, patch_size=16, overlaps=4, chunks=12, b
 
 def test_three_parts_at_once_in_three_processes(stored, tmp_path, whole):
     out = tmp_path / "out.zarr"
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PART, str(stored), str(out), str(i)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in (1, 2, 3)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    for part in [Child(PART, stored, out, number) for number in (1, 2, 3)]:
+        part.said()
     np.testing.assert_array_equal(read(out), whole)
     found = daskpatch.status(out)
     assert (found.done, found.remaining, found.drivers) == (found.total, 0, ())
@@ -526,55 +516,52 @@ def test_three_parts_at_once_in_three_processes(stored, tmp_path, whole):
 
 # Drivers that are killed
 
-SLOW = """
-import sys, time, daskpatch
+KILLED = """
+import sys, threading, daskpatch
 from example_models import gaussian
-source, out = sys.argv[1:]
+source, out, most = sys.argv[1:]
+answers = threading.Semaphore(1000)
 
 def model(batch):
     with open(out + ".calls", "a") as calls:
         calls.write("x")
-    time.sleep(0.02)
+    if not answers.acquire(blocking=False):
+        open(out + ".waiting", "w").close()
+        threading.Event().wait()
     return gaussian(batch)
 
-report = daskpatch.predict(source, model, out, patch_size=16, overlaps=4, chunks=12, block_shape=12,
-                           resume=True, model_id="gaussian", progress=False, threads=2,
-                           pacing=daskpatch.Pacing(flush=0.0))
-print(report.done, report.skipped, flush=True)
+plan = daskpatch.plan(source, model, out, patch_size=16, overlaps=4, chunks=12, block_shape=12,
+                      model_id="gaussian", threads=2)
+answers = threading.Semaphore(int(most))
+report = plan.run(resume=True, progress=False, pacing=daskpatch.Pacing(flush=0.0))
+print(report.done, report.skipped)
 """
 
 
-def blocks_done(out):
-    """How many blocks have receipts; 0 before the run has begun."""
-    return daskpatch.status(out).done if (out / ".daskpatch" / "run.json").exists() else 0
+def kill_a_driver(stored, out, answers, seconds):
+    """Kill a driver some time after its model has given so many answers, and waits."""
+    waiting = out.with_name(f"{out.name}.waiting")
+    waiting.unlink(missing_ok=True)
+    driver = Child(KILLED, stored, out, answers)
+    driver.kill_when(lambda: waiting.exists() and not time.sleep(seconds))
 
 
 def test_a_driver_killed_at_ten_random_moments(stored, tmp_path, whole, rng):
-    out = tmp_path / "out.zarr"
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
-    command = [sys.executable, "-c", SLOW, str(stored), str(out)]
+    out, calls = tmp_path / "out.zarr", tmp_path / "out.zarr.calls"
     done_before = 0
     # What was in work at a death runs alone, and is set aside after two: each gets past that.
-    past_suspects = 5
-    for seconds in rng.uniform(0, 0.1, 10):
-        process = subprocess.Popen(command, env=environment)
-        while blocks_done(out) < done_before + past_suspects:
-            assert process.poll() is None
-            time.sleep(0.01)
-        time.sleep(seconds)
-        process.kill()
-        process.wait()
-        assert blocks_done(out) >= done_before + past_suspects
-        done_before = blocks_done(out)
-    final = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    done, skipped = map(int, final.stdout.splitlines()[-1].split())
+    for answers, seconds in zip(rng.integers(4, 7, 10), rng.uniform(0, 0.02, 10), strict=True):
+        kill_a_driver(stored, out, answers, seconds)
+        done = daskpatch.status(out).done
+        assert done > done_before
+        done_before = done
+    done, skipped = map(int, Child(KILLED, stored, out, 1000).said().split())
     assert skipped == done_before
     total = daskpatch.status(out).total
     assert done + skipped == total
     # Per kill: what was in flight, what came while receipts were stored; and each plan's trial.
     in_flight, interval, runs = 2, 2, 11
-    calls = Path(f"{out}.calls").stat().st_size
-    assert total <= calls <= total + runs * (in_flight + interval + 1)
+    assert total <= calls.stat().st_size <= total + runs * (in_flight + interval + 1)
     np.testing.assert_array_equal(read(out), whole)
     assert daskpatch.verify(out, progress=False).ok
 
