@@ -70,7 +70,7 @@ def blown_up(mask, axes, shape, of_axes):
     return np.broadcast_to(np.expand_dims(whole, missing), shape)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     axes=st.sampled_from(["YX", "XTY", "ZYX", "TCZYX"]),
     lacks=st.sampled_from(["", "Z", "T", "TZ"]),

@@ -7,6 +7,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
 
+import dask.config
 import numpy as np
 import pytest
 import zarr
@@ -19,16 +20,31 @@ from daskpatch.values import downsampled
 
 
 @pytest.fixture
-def s3(monkeypatch):
-    """The environment of a bucket on a real S3 server."""
-    import boto3
+def volume(rng):
+    """A small ZYX volume with awkward sizes: of few requests."""
+    return rng.integers(0, 60_000, (21, 37, 35)).astype("uint16")
+
+
+@pytest.fixture(scope="module")
+def s3_server():
+    """The address of a real S3 server."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
+    try:
+        yield "http://{}:{}".format(*server.get_host_and_port())
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def s3(monkeypatch, s3_server):
+    """The environment of a bucket of its own."""
+    import boto3
+
     for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": s3_server,
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "a-secret",
         "AWS_REGION": "us-east-1",
@@ -36,10 +52,9 @@ def s3(monkeypatch):
         monkeypatch.setenv(name, value)
     bucket = f"bucket-{uuid4().hex}"
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
-    try:
+    # Workers that fork from what began earlier do not know this environment.
+    with dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}):
         yield f"s3://{bucket}"
-    finally:
-        server.stop()
 
 
 @pytest.fixture
@@ -187,7 +202,7 @@ def test_what_is_not_there_is_named(http):
         daskpatch.open_image(f"{http}/missing.zarr")
 
 
-def test_an_interrupted_run_on_s3_with_two_worker_processes_is_resumed(s3, volume):
+def test_an_interrupted_run_on_s3_with_two_worker_processes_is_resumed(s3, volume, tmp_path):
     from distributed import Client, LocalCluster
 
     from daskpatch.engine import Interruption
@@ -200,8 +215,9 @@ def test_an_interrupted_run_on_s3_with_two_worker_processes_is_resumed(s3, volum
         Client(cluster, set_as_default=False) as client,
     ):
         interruption = Interruption()
-        stop = threading.Thread(target=stop_soon, args=(out, interruption))
-        planned = daskpatch.plan(source, slow, out, model_id="m", **options)
+        stop = threading.Thread(target=stop_soon, args=(out, interruption, tmp_path))
+        planned = daskpatch.plan(source, Held(tmp_path), out, model_id="m", **options)
+        (tmp_path / "armed").touch()
         stop.start()
         with pytest.raises(KeyboardInterrupt):
             planned.run(
@@ -223,19 +239,28 @@ def test_an_interrupted_run_on_s3_with_two_worker_processes_is_resumed(s3, volum
     assert daskpatch.predict(source, double, out, overwrite=True, progress=False, **options)
 
 
-def stop_soon(output, interruption):
+def stop_soon(output, interruption, folder):
     """As soon as some receipts are stored."""
     while True:
         with contextlib.suppress(FileNotFoundError):
             if daskpatch.status(output).done > 2:
                 interruption.request()
+                (folder / "free").touch()
                 return
         time.sleep(0.05)
 
 
-def slow(batch):
-    time.sleep(0.05)
-    return double(batch)
+class Held:
+    """A model that doubles; armed, its third call in a process waits until all are free."""
+
+    def __init__(self, folder):
+        self.folder, self.calls = folder, 0
+
+    def __call__(self, batch):
+        self.calls += (self.folder / "armed").exists()
+        while self.calls > 2 and not (self.folder / "free").exists():
+            time.sleep(0.01)
+        return double(batch)
 
 
 def test_only_one_claim_wins_on_s3(s3, volume):

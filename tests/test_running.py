@@ -118,7 +118,7 @@ def cube(tmp_path, rng):
 @pytest.mark.parametrize("io", ["zarr", "tensorstore"])
 def test_no_voxel_is_lost_with_many_threads(tmp_path, cube, layout, io):
     source, values = cube
-    for attempt in range(3):
+    for attempt in range(2):
         plan = daskpatch.plan(
             source,
             double,

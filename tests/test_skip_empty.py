@@ -73,7 +73,7 @@ MODELS = {
 }
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     axes=st.sampled_from(["YX", "ZYX", "TYX", "CYX", "XTY"]),
     model=st.sampled_from(list(MODELS)),
