@@ -1,6 +1,7 @@
 """The map for contributors names what there is: rooms, files, and the functions in them."""
 
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,15 @@ def rooms():
 def test_every_room_has_a_line_and_every_line_a_room():
     lines = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", section("Floors"), re.MULTILINE)
     assert sorted(lines) == sorted(rooms())
+
+
+def test_a_name_of_a_module_is_used_in_one_room_only():
+    rooms_by_name = defaultdict(set)
+    for path in PACKAGE.rglob("*.py"):
+        if path.stem != "__init__":
+            rooms_by_name[path.stem].add(path.parent.relative_to(PACKAGE).as_posix())
+    assert len(rooms_by_name) > 200
+    assert {name: found for name, found in rooms_by_name.items() if len(found) > 1} == {}
 
 
 def section(title):

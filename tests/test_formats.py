@@ -30,7 +30,7 @@ from volumes import read
 import daskpatch
 from daskpatch.cli import main
 from daskpatch.formats import FileSequence
-from daskpatch.formats.handles import HANDLES
+from daskpatch.formats.open_readers import OPEN_READERS
 from daskpatch.store import ChangedError
 
 
@@ -569,7 +569,7 @@ def test_thousands_of_files_are_few_handles_and_few_bytes(tmp_path):
     image = daskpatch.open_sequence(f"{tmp_path}/plane_*.tif", axis="Z")
     assert len(pickle.dumps(image)) < 20 * 1500
     assert whole(image).shape == (1500, 8, 8)
-    assert len(HANDLES) <= 64
+    assert len(OPEN_READERS) <= 64
 
 
 def test_files_that_differ_are_not_stacked(tmp_path, planes):

@@ -17,7 +17,7 @@ from volumes import read, save
 
 import daskpatch
 from daskpatch.cli import main
-from daskpatch.cli.wording import as_typed
+from daskpatch.cli.messages import as_typed
 
 TILES = {"patch_size": 16, "overlaps": 4}
 

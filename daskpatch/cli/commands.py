@@ -35,8 +35,8 @@ from .flags import (
     run_flags,
     verify_flags,
 )
+from .messages import as_typed
 from .signals import INTERRUPTED, interruptible, leave_at_once
-from .wording import as_typed
 
 _RUN_FAILED, _WRONG_USE = 1, 2
 

@@ -31,7 +31,7 @@ from .box import part_of, with_plain_box
 from .choice import Choice
 from .cost import cost_of
 from .decided import Decided
-from .emptiness import emptiness_of
+from .empty_criterion import emptiness_of
 from .identity import Identity, contents_before, identify
 from .layouts import layout_with_levels
 from .memory import check_chunks, check_memory, memory_of, stitched_bytes

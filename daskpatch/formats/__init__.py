@@ -1,8 +1,8 @@
 """Files of other formats: thin adapters over the libraries that read them."""
 
 from .file_array import FileArray
-from .finding import find_file
+from .file_lookup import find_file
+from .file_sequence import FileSequence
 from .patterns import is_pattern, matching
-from .places import places_along
 from .reader import Facts
-from .sequence import FileSequence
+from .voxel_places import places_along

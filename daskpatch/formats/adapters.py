@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 
 from ..support import cause_of, said_by
-from .reader import ArrayChoice, Reader
+from .array_choice import ArrayChoice
+from .reader import Reader
 
 _ADAPTERS = {
     "tiff": (".tiff", "TiffReader"),

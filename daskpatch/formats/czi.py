@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..support import load_extra, said_by
-from .choosing import check_one, chosen_image
-from .places import places_along
-from .reader import ArrayChoice, Box, Facts, Size
+from .array_choice import ArrayChoice, check_one, chosen_image
+from .reader import Box, Facts, Size
+from .voxel_places import places_along
 
 _DTYPES = {"Gray8": "u1", "Gray16": "u2", "Gray32Float": "f4", "Bgr24": "u1", "Bgr48": "u2"}
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ..store import BackEnd, Location, Places, locate
 from .adapters import opened
-from .handles import HANDLES
-from .reader import ArrayChoice, Box, Facts, Reader
+from .array_choice import ArrayChoice
+from .open_readers import OPEN_READERS
+from .reader import Box, Facts, Reader
 from .stamp import Stamp
 
 
@@ -108,11 +109,11 @@ class FileArray:
 
     def _open(self) -> Reader:
         key = (self.path, self.reader, self.choice, self.stamp)
-        found = HANDLES.get(key)
+        found = OPEN_READERS.get(key)
         if found is not None:
             return found
         with self._lock:  # else each thread would open it
-            return HANDLES.opened(key, self._opened)
+            return OPEN_READERS.opened(key, self._opened)
 
     def _opened(self) -> Reader:
         self.stamp.check(self.path)

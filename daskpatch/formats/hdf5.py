@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..support import load_extra, said_by
-from .choosing import check_one
+from .array_choice import ArrayChoice, check_one
 from .imaris import ImarisReader, is_imaris
-from .reader import ArrayChoice, Box, Facts, Reader, Size
+from .reader import Box, Facts, Reader, Size
 
 _LISTED = 10
 """Datasets that are told."""

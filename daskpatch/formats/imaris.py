@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from ..geometry import long_unit
 from ..store import Places
-from .choosing import check_level, check_one
-from .reader import ArrayChoice, Box, Facts
+from .array_choice import ArrayChoice, check_level, check_one
+from .reader import Box, Facts
 
 _INFO = "DataSetInfo"
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ..store import Places
 from ..support import load_extra, said_by
-from .choosing import check_one
-from .places import places_along
-from .reader import ArrayChoice, Box, Facts, Size
+from .array_choice import ArrayChoice, check_one
+from .reader import Box, Facts, Size
+from .voxel_places import places_along
 
 _AXES = "XYZTC"
 

@@ -18,15 +18,6 @@ Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class ArrayChoice:
-    """Which array of a file is meant: by its name in the file, its level, its image (series)."""
-
-    name: str | None = None
-    level: int = 0
-    image: int | str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of an array before a voxel is read.
 

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from ..geometry import Region, RegularGrid
 from ..support import load_extra
 from .alignment import aligned_box
-from .choosing import check_level, chosen_image
+from .array_choice import ArrayChoice, check_level, chosen_image
 from .descriptor import Descriptor
-from .places import coarser_places
-from .reader import ArrayChoice, Box, Facts
+from .reader import Box, Facts
 from .rows import Rows
 from .tiff_metadata import described
+from .voxel_places import coarser_places
 
 _JPEG = (6, 7, 33007, 34892)
 """Compressions whose tables are kept apart."""

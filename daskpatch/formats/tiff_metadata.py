@@ -9,8 +9,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ..store import Places
-from .places import places_along
 from .reader import Size
+from .voxel_places import places_along
 
 _COLOURS = "colours of a pixel"
 """What has no letter of its own beside channels."""

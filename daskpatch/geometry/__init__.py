@@ -32,6 +32,6 @@ from .levels import (
 from .overlay import Overlay
 from .per_axis import Margin, Ratio, Scale, Sides, Sizes, as_margin, as_scale, as_sizes, plain_sizes
 from .region import Region, RegularGrid, unravel
+from .short_repr import given
 from .slices import RegionLike, ranges_of
 from .units import long_unit
-from .wording import given

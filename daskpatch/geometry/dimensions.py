@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .per_axis import Scale
 from .region import Region, unravel
-from .wording import given
+from .short_repr import given
 
 _CANONICAL = "STCZYX"
 

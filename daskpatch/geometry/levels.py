@@ -9,8 +9,8 @@ from typing import Any
 
 from .coordinates import Coordinates
 from .region import Region
+from .short_repr import given
 from .units import long_unit
-from .wording import given
 
 Factors = tuple[int, ...]
 """Voxels of the level before per voxel, along each axis of an array."""

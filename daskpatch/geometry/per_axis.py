@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .wording import given
+from .short_repr import given
 
 Sizes = int | Sequence[int]
 """Voxels along every axis, or one number for each."""

@@ -6,7 +6,7 @@ import operator
 from types import EllipsisType
 from typing import Any
 
-from .wording import given
+from .short_repr import given
 
 Index = int | slice
 """Of one axis."""

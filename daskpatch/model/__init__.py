@@ -13,5 +13,5 @@ from .installed import is_installed, is_library_code, module_of
 from .model import Model, ModelWords
 from .onnx import OnnxModel
 from .signature import OutputArray, Signature, Sizing
-from .threads import restore_threads, single_threaded
 from .torch import TorchModel
+from .torch_threads import restore_threads, single_threaded

@@ -23,6 +23,6 @@ from .level_layouts import (
     result_coordinates,
 )
 from .masking import check_fill, holds, masks_of
-from .ome import image_attributes, in_order, wanted_version, with_level
+from .ome_metadata import image_attributes, in_order, wanted_version, with_level
 from .output import DTypes, Output, OutputWords
 from .target import Target, is_lossy, is_taken, written_around

@@ -34,7 +34,7 @@ from .label_images import (
     warn_of_labels_place,
 )
 from .masking import masks_of
-from .ome import OmeVersion, wanted_version
+from .ome_metadata import OmeVersion, wanted_version
 from .output import Output
 from .target import Target
 

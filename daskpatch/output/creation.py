@@ -30,12 +30,12 @@ from ..store import (
 )
 from ..values import Downsample
 from .clearing import CLEARED, KEY
-from .collections import groups_around
+from .collection_groups import groups_around
 from .edits import check_own, check_unedited, facts_of
 from .label_images import image_around
 from .layout import Layout
 from .level_layouts import Level, level_coordinates, result_coordinates
-from .ome import Range, image_attributes, window_of, with_level
+from .ome_metadata import Range, image_attributes, window_of, with_level
 from .ome_xml import ome_xml
 from .target import Target
 

@@ -26,7 +26,7 @@ from ..support import Pacing, counted
 from .clearing import CLEARED, KEY, claimed_folders, clearance_of, is_recorded
 from .harm import endangered
 from .layout import Layout
-from .ome import OmeVersion
+from .ome_metadata import OmeVersion
 
 _READERS = 16
 

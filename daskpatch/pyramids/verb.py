@@ -13,7 +13,7 @@ from ..running import Run, RunWords, carry_out, check_crew, crew_of, level_passe
 from ..store import StoreLike
 from ..support import refuse_unknown, taken, with_signature
 from ..values import Downsample
-from .levels import check_free, levels_over
+from .missing_levels import check_free, levels_over
 from .pyramid_image import PyramidImage, begun_at, subject_of
 
 

@@ -4,9 +4,9 @@ from .blending import STITCHES, check_stitch, weights
 from .conversion import convert, has_nan, store_values
 from .differences import Values, deviation_of, difference_of, finite_mean_and_deviation
 from .downsampling import DOWNSAMPLES, Downsample, downsampled, downsampling_bytes
-from .emptiness import are_all
-from .labels import are_renumbered
 from .normalization import Normalize, NormalizeLike, NormalizeWords
 from .padding import Padding, check_padding, read_padded, source_box
+from .renumbering import are_renumbered
 from .result_sample import ResultSample
+from .uniformity import are_all
 from .value_map import Statistics, ValueMap

@@ -18,7 +18,7 @@ from ..output import Output
 from ..receipts import Report
 from ..store import StoreLike, locate
 from ..support import as_count, counted, html_table
-from .comparison import Bad, Comparison
+from .block_check import Bad, BlockCheck
 from .mending import mend, mend_built, repair_plan
 from .outputs import RecordedBlocks, recorded_run
 
@@ -219,7 +219,7 @@ def _place(output: StoreLike) -> StoreLike:
 
 def _check(recorded: Sequence[RecordedBlocks], threads: int, *, progress: bool) -> Verification:
     """The blocks of one pass compared with their receipts."""
-    check = Comparison(recorded)
+    check = BlockCheck(recorded)
     indices = (index for number in range(len(recorded)) for index in check.indices(number))
     window = Window(check, indices, key=f"daskpatch-verify-{uuid4().hex}", threads=threads)
     found: dict[int, Bad] = {}

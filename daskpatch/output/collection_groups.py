@@ -11,7 +11,7 @@ from posixpath import dirname
 from typing import Any
 
 from ..store import Collection, Plate
-from .ome import OmeVersion
+from .ome_metadata import OmeVersion
 
 _LAYOUT = 3
 """Of bioformats2raw: the only one that OME-Zarr has."""

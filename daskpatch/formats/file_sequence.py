@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..store import BackEnd, Location, Places
 from ..support import without_secrets
 from .file_array import FileArray
-from .finding import find_file
+from .file_lookup import find_file
 from .reader import Box, Facts
 from .stamp import Stamp
 

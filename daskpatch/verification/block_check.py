@@ -27,7 +27,7 @@ class Bad(NamedTuple):
 
 
 @dataclass
-class Comparison:
+class BlockCheck:
     """A block's index in; what is bad of it (or None) and its voxels out."""
 
     recorded: Sequence[RecordedBlocks]

@@ -1,14 +1,23 @@
-"""Refusals of levels and images that a file does not have."""
+"""Which array of a file is meant, and refusals of levels and images that it does not have."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..support import shown
-from .reader import ArrayChoice
 
 _LISTED = 200
 """Letters of what a file holds that are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayChoice:
+    """Which array of a file is meant: by its name in the file, its level, its image (series)."""
+
+    name: str | None = None
+    level: int = 0
+    image: int | str | None = None
 
 
 def check_level(choice: ArrayChoice, levels: Sequence[object], path: str) -> int:

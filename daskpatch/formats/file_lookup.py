@@ -8,8 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from ..store import format_at_path
 from ..support import without_secrets
+from .array_choice import ArrayChoice
 from .file_array import FileArray
-from .reader import ArrayChoice
 
 _NAMED = "hdf5"
 """The reader of files that hold several arrays, by name."""

@@ -13,7 +13,7 @@ _MOST = 64
 """Two files each: below what systems allow, 256 and more."""
 
 
-class Handles:
+class OpenReaders:
     """Readers by what they read; of those that are dropped, who reads with one still has it."""
 
     def __init__(self) -> None:
@@ -50,4 +50,4 @@ def _here(key: Hashable) -> Hashable:
     return os.getpid(), key
 
 
-HANDLES = Handles()
+OPEN_READERS = OpenReaders()
