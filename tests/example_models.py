@@ -24,6 +24,17 @@ def gaussian(batch):
     return ndimage.gaussian_filter(batch, 1.0, axes=axes, mode="mirror")
 
 
+def standardised(batch):
+    """Each tile by its own mean and standard deviation, then smoothed: it sees all of a tile."""
+    axes = tuple(range(2, batch.ndim))
+    return gaussian((batch - batch.mean(axes, keepdims=True)) / batch.std(axes, keepdims=True))
+
+
+def finer(batch):
+    """Twice the size along Y and X."""
+    return batch.repeat(2, -1).repeat(2, -2)
+
+
 def median(batch):
     size = (1, 1) + (3,) * (batch.ndim - 2)
     return ndimage.median_filter(batch, size=size, mode="mirror")

@@ -91,3 +91,8 @@ TIFFS = {
     "big": {"metadata": ZYX, "bigtiff": True, "compression": "zstd"},
 }  # fmt: skip
 """Ways in which tifffile writes a volume, all of which say their axes."""
+
+
+def whole(image):
+    """All voxels of an opened image, along the axes of its file."""
+    return image.array.read(tuple(slice(0, n) for n in image.original_data_shape))

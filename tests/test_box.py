@@ -8,7 +8,7 @@ import zarr
 from example_models import double
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_ome_out import image
+from ome_images import image
 from volumes import read
 
 import daskpatch

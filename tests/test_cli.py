@@ -5,15 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 from click import Option
+from serving import served
 from volumes import read, save
 
 import daskpatch
@@ -365,22 +364,12 @@ def test_an_address_that_is_none_is_named(run, stored, address):
     assert "No dask scheduler answers" in errors
 
 
-def test_a_server_that_is_no_scheduler_is_named(run, stored):
-    class Silent(BaseHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            code, _, errors = run(
-                "predict", str(stored), "out.zarr", "--model", "example_models:double",
-                "--patch-size", "16", "--scheduler", f"tcp://127.0.0.1:{server.server_port}",
-            )  # fmt: skip
-        finally:
-            server.shutdown()
-            thread.join()
+def test_a_server_that_is_no_scheduler_is_named(run, stored, tmp_path):
+    with served(tmp_path) as address:
+        code, _, errors = run(
+            "predict", str(stored), "out.zarr", "--model", "example_models:double",
+            "--patch-size", "16", "--scheduler", f"tcp://{address}",
+        )  # fmt: skip
     assert code == 2
     assert "No dask scheduler answers" in errors
 

@@ -8,7 +8,7 @@ import pytest
 import zarr
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from test_ome_out import image
+from ome_images import image
 from volumes import read
 
 import daskpatch

@@ -6,6 +6,7 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
+from example_models import double
 from zarr.codecs import numcodecs as codecs
 
 import daskpatch
@@ -41,10 +42,6 @@ def image():
 def created(path, **options):
     options = {"dtype": "f4", "fill_value": 0, **options}
     return zarr.create_array(str(path), shape=(64, 64), chunks=(16, 16), **options)
-
-
-def double(batch):
-    return batch * 2
 
 
 @pytest.mark.filterwarnings("ignore:Numcodecs codecs are not")

@@ -24,6 +24,7 @@ from files_of_formats import (
     save_imaris,
     save_nifti,
     save_ome_tiff,
+    whole,
 )
 from volumes import read
 
@@ -87,10 +88,6 @@ def test_a_file_is_what_its_library_reads(made, volume, rng):
         high = [int(rng.integers(a + 1, n + 1)) for a, n in zip(low, volume.shape, strict=True)]
         box = tuple(map(slice, low, high))
         np.testing.assert_array_equal(image.array.read(box), volume[box])
-
-
-def whole(image):
-    return image.array.read(tuple(slice(0, n) for n in image.original_data_shape))
 
 
 def test_a_file_pickles_as_its_path(made, volume):

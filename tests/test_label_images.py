@@ -11,7 +11,7 @@ import pytest
 import zarr
 from children import Child
 from example_models import double
-from test_ome_out import image, said
+from ome_images import image, said
 from volumes import read, save
 
 import daskpatch

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from example_models import double, gaussian
+from example_models import double, finer, gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_box import IMAGES, MODELS
@@ -203,9 +203,6 @@ def test_a_label_image_becomes_the_mask_of_the_next_run(source, tmp_path):
 
 
 def test_scales_boxes_levels_and_what_comes_after_the_model(source, mask, tmp_path):
-    def finer(batch):
-        return batch.repeat(2, -1).repeat(2, -2)
-
     def grown(block):
         return block + 1
 

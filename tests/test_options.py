@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 import numpy as np
 import pytest
 import zarr
+from folders import contents
 from volumes import read, save
 
 import daskpatch
@@ -325,10 +326,6 @@ def resolved(request):
     return resolve
 
 
-def files(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def values_of(output):
     there = zarr.open(str(output), mode="r")
     return [array[...] for array in arrays_in(there)]
@@ -407,13 +404,13 @@ def given(name, example):
 def test_what_voxels_depend_on_is_named_and_refused(name, example, tmp_path, begun, resolved):
     output, base = tmp_path / "out.zarr", CASES.get(name, Case()).base
     begun(output, **base)
-    before = files(output)
+    before = contents(output)
     with pytest.raises(ValueError, match="cannot be resumed") as refusal:
         predict(output, **{**base, **resolved(given(name, example))}, resume=True)
     declared = OPTIONS[name][1]
     path = re.escape(declared.guard or declared.shows_in)
     assert re.search(rf"[:;] {path}(\.\S+)? was ", str(refusal.value))
-    assert files(output) == before
+    assert contents(output) == before
 
 
 @tried(harmless=True)

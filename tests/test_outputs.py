@@ -12,6 +12,7 @@ import obstore
 import pytest
 import zarr
 from example_models import channels, double, identity
+from folders import contents
 from volumes import read, save
 
 import daskpatch
@@ -20,10 +21,6 @@ import daskpatch
 def predict(source, output, **options):
     options = {"patch_size": 16, "overlaps": 4, "progress": False} | options
     return daskpatch.predict(source, options.pop("model", double), output, **options)
-
-
-def files(folder):
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_a_plan_touches_no_output(tmp_path, stored):
@@ -35,10 +32,10 @@ def test_a_plan_touches_no_output(tmp_path, stored):
 
 def test_an_output_that_exists_is_refused(tmp_path, stored):
     predict(stored, tmp_path / "out.zarr")
-    before = files(tmp_path / "out.zarr")
+    before = contents(tmp_path / "out.zarr")
     with pytest.raises(FileExistsError, match="overwrite=True"):
         predict(stored, tmp_path / "out.zarr")
-    assert files(tmp_path / "out.zarr") == before
+    assert contents(tmp_path / "out.zarr") == before
 
 
 def test_overwrite_replaces_an_array(tmp_path, stored, volume):
@@ -68,7 +65,7 @@ def test_what_is_no_array_of_ours_is_never_deleted(tmp_path, stored, overwrite):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("precious")
     (tmp_path / "file.zarr").write_text("precious")
-    before = files(tmp_path)
+    before = contents(tmp_path)
     through = zarr.storage.ObjectStore(obstore.store.LocalStore(tmp_path))
     for output in (
         tmp_path / "group.zarr",
@@ -78,7 +75,7 @@ def test_what_is_no_array_of_ours_is_never_deleted(tmp_path, stored, overwrite):
     ):
         with pytest.raises(FileExistsError):
             predict(stored, output, overwrite=overwrite)
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 def test_an_empty_folder_is_no_output_yet(tmp_path, stored, volume):
@@ -110,10 +107,10 @@ def test_the_input_is_never_in_danger(tmp_path, volume, output, words, overwrite
     group = zarr.create_group(store=str(tmp_path / "g.zarr"))
     group.create_array("raw", data=volume, chunks=(16, 16, 16))
     (tmp_path / "link").symlink_to(tmp_path / "g.zarr")
-    before = files(tmp_path)
+    before = contents(tmp_path)
     with pytest.raises(ValueError, match=words):
         predict(tmp_path / "g.zarr" / "raw", tmp_path / output, axes="ZYX", overwrite=overwrite)
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 def test_the_input_array_itself_is_no_output(stored):
@@ -388,10 +385,10 @@ def ours(tmp_path, stored, **options):
 
 def test_an_array_of_somebody_else_is_never_deleted(tmp_path, stored):
     save(tmp_path / "raw.zarr", np.ones((5, 5)), chunks=(2, 2))
-    before = files(tmp_path / "raw.zarr")
+    before = contents(tmp_path / "raw.zarr")
     with pytest.raises(FileExistsError, match="an array that daskpatch did not make"):
         predict(stored, tmp_path / "raw.zarr", overwrite=True)
-    assert files(tmp_path / "raw.zarr") == before
+    assert contents(tmp_path / "raw.zarr") == before
 
 
 @pytest.mark.parametrize("shards", [None, 32])
@@ -429,10 +426,10 @@ def test_files_beside_chunks_stay_and_are_counted(tmp_path, stored, volume, shar
 def test_a_nested_array_refuses_before_anything_is_gone(tmp_path, stored, inside):
     out = ours(tmp_path, stored)
     save(out / inside, np.ones((5, 5)), chunks=(2, 2))
-    before = files(out)
+    before = contents(out)
     with pytest.raises(FileExistsError, match=f"also holds {inside}, which daskpatch did not make"):
         ours(tmp_path, stored, overwrite=True)
-    assert files(out) == before
+    assert contents(out) == before
 
 
 def test_broken_metadata_inside_refuse(tmp_path, stored):
@@ -447,10 +444,10 @@ def test_chunks_in_a_linked_folder_are_not_deleted(tmp_path, stored):
     out = ours(tmp_path, stored)
     (out / "c").rename(tmp_path / "elsewhere")
     (out / "c").symlink_to(tmp_path / "elsewhere")
-    before = files(tmp_path / "elsewhere")
+    before = contents(tmp_path / "elsewhere")
     with pytest.raises(FileExistsError, match=r"links to folders elsewhere \(c\)"):
         ours(tmp_path, stored, overwrite=True)
-    assert files(tmp_path / "elsewhere") == before
+    assert contents(tmp_path / "elsewhere") == before
 
 
 def linked_whole(given, source):
@@ -499,10 +496,10 @@ def test_chunks_that_a_source_links_to_are_not_deleted(tmp_path, stored):
             place.symlink_to(path)
         elif path.name == "zarr.json":
             place.write_bytes(path.read_bytes())
-    before = files(out)
+    before = contents(out)
     with pytest.raises(ValueError, match="holds chunks of the input"):
         predict(source, out, overwrite=True)
-    assert files(out) == before
+    assert contents(out) == before
 
 
 def test_a_text_is_no_mark_of_ours(tmp_path, stored):
@@ -546,7 +543,7 @@ def test_an_overwrite_that_was_cut_short_does_not_make_the_place_taken(tmp_path,
     command = [sys.executable, "-c", KILLED, str(stored), str(out)]
     found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
     assert found.returncode == 9, found.stderr
-    assert {name.parts[0] for name in files(out)} == {".daskpatch", "NOTES.txt"}
+    assert {name.parts[0] for name in contents(out)} == {".daskpatch", "NOTES.txt"}
     ours(tmp_path, stored, overwrite=True)
     assert np.array_equal(read(out), volume * np.float32(2))
     assert (out / "NOTES.txt").read_text() == "precious"
@@ -572,11 +569,11 @@ def test_an_array_in_the_place_of_a_member_is_not_gone_on_with(tmp_path, stored)
     shutil.rmtree(out / "1")
     made = zarr.open_array(str(out / "0"))
     save(out / "1", np.full(shape, 7, made.dtype), chunks=made.chunks)
-    before = files(out / "1")
+    before = contents(out / "1")
     for words in ({"resume": True}, {"overwrite": True}):
         with pytest.raises((ValueError, FileExistsError), match="daskpatch did not make"):
             daskpatch.predict([stored, stored], np.positive, out, **options, **words)
-    assert files(out / "1") == before
+    assert contents(out / "1") == before
 
 
 def test_empty_folders_of_others_stay(tmp_path, stored):

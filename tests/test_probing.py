@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from example_models import gaussian
+from example_models import gaussian, standardised
 from scipy import ndimage
 from volumes import save
 
@@ -41,11 +41,6 @@ def blocky(batch):
         raise ValueError("sizes of multiples of 3 and 4")
     cells = batch.reshape(n, c, y // 3, 3, x // 4, 4).mean((3, 5), keepdims=True)
     return np.broadcast_to(cells, (n, c, y // 3, 3, x // 4, 4)).reshape(batch.shape).copy()
-
-
-def standardised(batch):
-    axes = tuple(range(2, batch.ndim))
-    return gaussian((batch - batch.mean(axes, keepdims=True)) / batch.std(axes, keepdims=True))
 
 
 FILTERS = {

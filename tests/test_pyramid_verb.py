@@ -9,7 +9,8 @@ import xarray as xr
 import zarr
 from children import Child
 from example_models import double
-from test_ome_out import image, said
+from folders import contents
+from ome_images import image, said
 from test_pyramids import GOLDEN, HERE, assert_pyramid, levels_of
 from volumes import read, save
 
@@ -28,10 +29,6 @@ def values(rng):
 @pytest.fixture
 def source(tmp_path, values):
     return image(tmp_path / "in.zarr", values)
-
-
-def contents(root):
-    return {p.relative_to(root): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
 def build(place, *args, **words):

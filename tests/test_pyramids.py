@@ -12,9 +12,10 @@ import pytest
 import zarr
 from children import Child
 from example_models import double
+from folders import contents
 from hypothesis import given
 from hypothesis import strategies as st
-from test_ome_out import image, said
+from ome_images import image, said
 from volumes import read
 
 import daskpatch
@@ -31,6 +32,8 @@ TILES = {"patch_size": 16, "overlaps": 4}
 SEPARATE = {"chunks": 16, "block_shape": 16}
 FUSED = {"patch_size": 20, "block_shape": 64}
 """Chunks and blocks of which levels are made in passes of their own, or with full resolution."""
+
+CHUNKS = "c/*/*/*"
 
 CUTS = pytest.mark.parametrize("cut", [SEPARATE, FUSED], ids=["separate", "fused"])
 
@@ -606,13 +609,9 @@ def built(tmp_path, source, cut):
     return out
 
 
-def contents(root):
-    return {p.relative_to(root): p.read_bytes() for p in root.rglob("c/*/*/*") if p.is_file()}
-
-
 @pytest.mark.parametrize("level", ["0", "1", "2", "3"])
 def test_what_is_computed_of_a_damaged_block_is_built_again(built, source, level):
-    before = contents(built)
+    before = contents(built, CHUNKS)
     chunk = min(p for p in (built / level / "c").rglob("*") if p.is_file())
     chunk.write_bytes(b"")
     found = daskpatch.verify(built, repair=True, model=double, progress=False)
@@ -624,19 +623,19 @@ def test_what_is_computed_of_a_damaged_block_is_built_again(built, source, level
         assert found.passes[f"level-{level}"].bad
     assert "repaired: " in str(found)
     assert found.repaired.done >= 1
-    assert contents(built) == before
+    assert contents(built, CHUNKS) == before
     assert daskpatch.verify(built, progress=False).ok
 
 
 def test_a_level_that_is_gone_is_told_of_and_built_again(built, source, cut):
-    before = contents(built)
+    before = contents(built, CHUNKS)
     shutil.rmtree(built / "2")
     plan = daskpatch.plan(source, double, built, pyramid=3, **{**TILES, **cut})
     with pytest.raises(ValueError, match="Level 2 of the output, .* is gone"):
         plan.run(resume=True, progress=False)
     assert not daskpatch.verify(built, progress=False).ok
     daskpatch.verify(built, repair=True, model=double, progress=False)
-    assert contents(built) == before
+    assert contents(built, CHUNKS) == before
 
 
 def test_what_others_say_of_the_image_stays(tmp_path, source, values):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import zarr
+from damage import flip, verified
+from folders import contents
 from records.make import CASES, PLACEHOLDER, plan, source_names
 from records.models import dimmed, smooth
 
@@ -67,10 +69,6 @@ def run(planned, **options):
     return planned.run(progress=False, **options)
 
 
-def verified(output, **options):
-    return daskpatch.verify(output, progress=False, **options)
-
-
 # What they say
 
 
@@ -114,9 +112,9 @@ def test_verify_names_only_what_was_never_written(case, tmp_path):
 @every_case
 def test_looking_changes_nothing(case, look, tmp_path):
     folder = copied(case, tmp_path)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    before = contents(folder)
     look(folder / "output.zarr")
-    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert contents(folder) == before
 
 
 # Going on
@@ -264,12 +262,6 @@ def test_a_repair_needs_nothing_but_the_record_and_the_code(case, tmp_path):
     assert len(found.bad) == total - done
     assert verified(output).ok
     assert values(output) == values(folder / "new.zarr")
-
-
-def flip(chunk):
-    content = bytearray(chunk.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    chunk.write_bytes(content)
 
 
 @pytest.mark.parametrize("damage", [flip, Path.unlink])

@@ -3,8 +3,6 @@
 import contextlib
 import threading
 import time
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
 
 import dask.config
@@ -12,7 +10,8 @@ import numpy as np
 import pytest
 import zarr
 from example_models import double, identity
-from test_ome_out import image
+from ome_images import image
+from serving import Quiet, served
 from volumes import read, save
 
 import daskpatch
@@ -61,19 +60,8 @@ def s3(monkeypatch, s3_server):
 def http(tmp_path):
     """The URL of a folder, served read-only."""
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(tmp_path) as address:
+        yield f"http://{address}"
 
 
 def put(url, values):
@@ -351,21 +339,12 @@ def test_a_server_that_begins_to_answer_404(http, tmp_path, volume):
 def unlisted(tmp_path):
     """A folder, and the address of a server that answers 403 for what is not in it."""
 
-    class Handler(SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(tmp_path))
-
-        def log_message(self, *args):
-            pass
-
+    class Forbidding(Quiet):
         def send_error(self, code, *args):
             super().send_error(403 if code == 404 else code, *args)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield tmp_path, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with served(tmp_path, Forbidding) as address:
+        yield tmp_path, f"http://{address}"
 
 
 @pytest.mark.parametrize("version", [2, 3])

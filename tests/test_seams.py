@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from example_models import gaussian
+from example_models import gaussian, standardised
 from scipy import ndimage
 from volumes import save
 
@@ -21,11 +21,6 @@ def pooled(batch):
     cells = batch.reshape(n, c, y // 8, 8, x // 8, 8).max((3, 5))
     smooth = ndimage.uniform_filter(cells, (0, 0, 5, 5), mode="nearest")
     return smooth.repeat(8, -1).repeat(8, -2) + batch
-
-
-def standardised(batch):
-    axes = tuple(range(2, batch.ndim))
-    return gaussian((batch - batch.mean(axes, keepdims=True)) / batch.std(axes, keepdims=True))
 
 
 @pytest.fixture

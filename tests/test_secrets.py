@@ -5,14 +5,13 @@ import io
 import json
 import logging
 import pickle
-import threading
 import traceback
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving import Quiet, served
 from volumes import save
 from zarr.storage import FsspecStore
 
@@ -26,23 +25,20 @@ TILES = {"axes": "YX", "patch_size": 16, "chunks": 16, "block_shape": 16}
 QUICK = daskpatch.Pacing(delays=(0.001,))
 
 
-class Server(SimpleHTTPRequestHandler):
+class Server(Quiet):
     """Serves a folder, whatever the query; begins to answer otherwise when it is told to."""
 
     protocol_version = "HTTP/1.1"
     answer = 0
 
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
+    def do_GET(self):  # noqa: N802 (so it is called)
         self.path = self.path.split("?")[0]
         if Server.answer and "/c/3" in self.path:
             self.send_error(Server.answer)
         else:
             super().do_GET()
 
-    def do_HEAD(self):
+    def do_HEAD(self):  # noqa: N802 (so it is called)
         self.path = self.path.split("?")[0]
         super().do_HEAD()
 
@@ -54,15 +50,9 @@ def server(tmp_path, rng):
     folder = tmp_path / "served"
     save(folder / "in.zarr", values, chunks=(16, 16), dimension_names=["y", "x"])
 
-    def handler(*args):
-        return Server(*args, directory=str(folder))
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     Server.answer = 0
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with served(folder, Server) as address:
+        yield address
 
 
 def with_token(host):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import zarr
-from volumes import save
+from volumes import read, save
 
 import daskpatch
 
@@ -42,10 +42,6 @@ def values(rng):
 @pytest.fixture
 def wanted(values):
     return {name: result[0] for name, result in stardist(values[None, None]).items()}
-
-
-def read(path):
-    return zarr.open_array(store=str(path), mode="r")[...]
 
 
 def test_each_array_is_written_in_one_pass(tmp_path, values, wanted):

@@ -2,10 +2,7 @@
 
 import os
 import shutil
-import threading
 from collections import Counter
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -15,6 +12,7 @@ from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from serving import served
 from volumes import read, save
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
@@ -313,20 +311,10 @@ def test_a_source_that_goes_away_before_it_is_listed_is_missed(source, tmp_path)
 
 
 def test_a_web_server_lists_nothing_and_reading_shows_it(source, tmp_path):
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            url = f"http://127.0.0.1:{server.server_port}/in.zarr"
-            plan = daskpatch.plan(url, uneven, tmp_path / "out.zarr", skip_empty=True, **TILES)
-            report = plan.run(progress=False)
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(tmp_path) as address:
+        url = f"http://{address}/in.zarr"
+        plan = daskpatch.plan(url, uneven, tmp_path / "out.zarr", skip_empty=True, **TILES)
+        report = plan.run(progress=False)
     assert report.empty == 13
     assert report.absent_chunks > 0
     assert f"found as they are read: {url} cannot be listed" in str(plan)

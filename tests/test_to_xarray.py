@@ -4,8 +4,8 @@ import dask
 import numpy as np
 import pytest
 import xarray
-from example_models import double
-from test_ome_out import image
+from example_models import double, finer
+from ome_images import image
 
 import daskpatch
 
@@ -47,9 +47,6 @@ def test_a_box_and_chosen_channels_keep_their_labels(scene):
 
 
 def test_a_finer_result_lies_between_the_labels_of_its_source(scene):
-    def finer(batch):
-        return batch.repeat(2, -1).repeat(2, -2)
-
     lazy = daskpatch.plan(scene, finer, **TILES).to_xarray()
     np.testing.assert_array_equal(lazy.time, scene.time)
     np.testing.assert_allclose(lazy.x[:3], [-0.1625, 0.1625, 0.4875])

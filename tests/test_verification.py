@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from damage import flip, verified
 from example_models import double, gaussian
 from volumes import read, save
 
@@ -29,10 +30,6 @@ def output(stored, tmp_path):
     return tmp_path / "out.zarr"
 
 
-def verified(output, **options):
-    return daskpatch.verify(output, progress=False, **options)
-
-
 def chunk_of(output, position):
     return Path(output, "c", *map(str, position))
 
@@ -42,12 +39,6 @@ def block_of(output, position):
     counts = daskpatch.status(output).block_map().shape
     at = [min(p // 2, n - 1) for p, n in zip(position, counts, strict=True)]
     return int(np.ravel_multi_index(at, counts))
-
-
-def flip(path, at=None):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2 if at is None else at] ^= 0xFF
-    path.write_bytes(content)
 
 
 def test_a_good_output_is_good(output):

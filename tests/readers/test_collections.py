@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from example_models import double
 from test_plates import group, image, plate, said
-from test_validators import VERSIONS, double, valid
+from test_validators import VERSIONS, valid
 from yaozarrs import validate_zarr_store
 
 import daskpatch

@@ -10,6 +10,7 @@ import cloudpickle
 import numpy as np
 import pytest
 from example_models import double
+from files_of_formats import whole
 from pylibCZIrw import czi
 from volumes import read
 
@@ -37,10 +38,6 @@ def mosaic(tmp_path, rng):
             scale_x=0.1e-6, scale_y=0.2e-6, scale_z=2e-6,
         )  # fmt: skip
     return path, values
-
-
-def whole(image):
-    return image.array.read(tuple(slice(0, n) for n in image.original_data_shape))
 
 
 def test_a_mosaic_is_one_image(mosaic, rng):

@@ -3,10 +3,7 @@
 import os
 import re
 import shutil
-import threading
 from concurrent.futures import Future
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -14,10 +11,11 @@ from time import monotonic
 import neuroglancer
 import numpy as np
 import pytest
+from example_models import double
+from ome_images import SCALES, image
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
-from test_ome_out import SCALES, image
-from test_validators import double
+from serving import Quiet, served
 from volumes import read
 
 import daskpatch
@@ -48,14 +46,14 @@ BEFORE = {"c": 0, "z": 4, "y": 40, "x": 12}
 OFFSET = [0.0, *((BEFORE[axis] + 0.5) * SCALES[axis] for axis in "zyx")]
 
 
-class Shared(SimpleHTTPRequestHandler):
+class Shared(Quiet):
     """Files, and spans of them, for pages from elsewhere."""
 
     def end_headers(self):
         self.send_header("Access-Control-Allow-Origin", "*")
         super().end_headers()
 
-    def do_GET(self):
+    def do_GET(self):  # noqa: N802 (so it is called)
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
         if asked is None or not path.is_file():
@@ -70,17 +68,12 @@ class Shared(SimpleHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(part)
 
-    def log_message(self, *arguments):
-        pass
-
 
 @pytest.fixture
 def http(tmp_path):
     """The URL of the folder."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Shared, directory=str(tmp_path))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(tmp_path, Shared) as address:
+        yield f"http://{address}"
 
 
 @pytest.fixture(scope="module")

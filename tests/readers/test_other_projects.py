@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorstore
 import zarr
-from test_ome_out import image
-from test_validators import VERSIONS, double
+from example_models import double
+from ome_images import image
+from test_validators import VERSIONS
 
 import daskpatch
 

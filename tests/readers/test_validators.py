@@ -7,6 +7,7 @@ import ome_zarr_models
 import pytest
 import yaozarrs
 import zarr
+from example_models import double
 
 import daskpatch
 
@@ -15,10 +16,6 @@ TILES = {"patch_size": (64, 64), "overlaps": 8, "progress": False}
 VERSIONS = pytest.mark.parametrize("version", ["0.4", "0.5"])
 
 SHAPES = {"yx": (300, 80), "zyx": (6, 300, 80), "cyx": (2, 300, 80), "tczyx": (2, 2, 3, 300, 80)}
-
-
-def double(batch):
-    return batch * 2
 
 
 def labelled(batch):
