@@ -569,6 +569,22 @@ def test_thousands_of_files_are_few_handles_and_few_bytes(tmp_path):
     assert len(OPEN_READERS) <= 64
 
 
+def test_a_file_that_a_thread_still_has_at_exit_is_closed_without_a_word(tmp_path, volume):
+    tifffile.imwrite(tmp_path / "a.tif", volume, metadata={"axes": "ZYX"})
+    code = """if True:
+        import sys, threading
+        import daskpatch
+        image = daskpatch.open_image("a.tif")
+        def waiting(kept):
+            threading.Event().wait()
+        kept = dict(sys.modules)
+        threading.Thread(target=waiting, args=[kept], daemon=True).start()
+    """
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
+
+
 def test_files_that_differ_are_not_stacked(tmp_path, planes):
     pattern = f"{tmp_path}/run/*.tif"
     tifffile.imwrite(tmp_path / "run" / "t7.tif", planes[7, 1:])

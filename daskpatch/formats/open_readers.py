@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from collections import OrderedDict
@@ -44,6 +45,12 @@ class OpenReaders:
             self.put(key, found)
         return found
 
+    def clear(self) -> None:
+        """Close those that nobody reads with."""
+        with self._lock:
+            dropped, self._open = self._open, OrderedDict()
+        del dropped
+
 
 def _here(key: Hashable) -> Hashable:
     # By process: of what a fork inherits the libraries know nothing.
@@ -51,3 +58,7 @@ def _here(key: Hashable) -> Hashable:
 
 
 OPEN_READERS = OpenReaders()
+
+# Where a daemon thread lives on, Python empties modules at exit before this one goes: closing files
+# would miss what it needs of them, and say so.
+atexit.register(OPEN_READERS.clear)
