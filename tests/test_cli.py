@@ -494,3 +494,14 @@ def test_a_warning_is_a_line_that_names_flags(tmp_path):
         "Warning: --axes is 'XY', and in.zarr says of itself that it is 'YX'; axes counts. Leave "
         "it out if that is right.\n"
     )
+
+
+def test_a_range_of_channels(run, tmp_path, rng):
+    values = rng.random((3, 20, 20)).astype("f4")
+    save(tmp_path / "c.zarr", values, chunks=(1, 20, 20))
+    code, _, err = run(
+        "predict", "c.zarr", "out.zarr", *MODEL,
+        "--axes", "CYX", "--channels", "1:", "--patch-size", 20,
+    )  # fmt: skip
+    assert code == 0, err
+    assert np.array_equal(read("out.zarr"), 2 * values[1:])

@@ -219,6 +219,12 @@ def test_channels_are_chosen_on_opening(tmp_path, five):
     assert np.array_equal(image.extract_patch(1, [1], (0, 0, 0), (5, 9, 11)), five[1, [0]])
 
 
+@pytest.mark.parametrize("chosen", [slice(1, None), slice(-2, 9), slice(None, None, -2)], ids=str)
+def test_channels_are_chosen_by_a_slice(five, chosen):
+    image = open_image(five, axes="TCZYX", channels=chosen)
+    assert np.array_equal(image.extract_patch(1, None, (0, 0, 0), (5, 9, 11)), five[1, chosen])
+
+
 OME_AXES = [{"name": name, "type": "space"} for name in "czyx"]
 
 
@@ -295,6 +301,8 @@ def test_a_group_names_its_arrays(tmp_path, five):
         (np.zeros((4, 5)), {"axes": "YX", "channels": [1]}, ValueError, "has 1 channel"),
         (np.zeros((4, 5)), {"axes": "YX", "channels": []}, ValueError, "channels"),
         (np.zeros((4, 5)), {"axes": "YX", "channels": 0}, ValueError, "such as [0]"),
+        (np.zeros((4, 5)), {"axes": "YX", "channels": slice(1, 2)}, ValueError, "has 1 channel"),
+        (np.zeros((4, 5)), {"axes": "YX", "channels": slice("a")}, ValueError, "or a slice"),
         (np.zeros((4, 5)), {"axes": "YX", "padding": "wrap"}, ValueError, "'wrap'"),
         (np.ma.masked_array(np.zeros((4, 5))), {"axes": "YX"}, ValueError, "filled"),
         (da.zeros((4, 5))[da.zeros(4) > 1], {"axes": "YX"}, ValueError, "unknown shape"),

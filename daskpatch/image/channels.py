@@ -8,31 +8,34 @@ from collections.abc import Sequence
 from ..geometry import Dimensions
 from ..support import counted, is_integer, shown
 
-Channels = Sequence[int | str]
+Channels = Sequence[int | str] | slice
 
 _LISTED = 200
 """Letters of names that are told."""
 
 
-def as_channels(channels: Channels | None) -> tuple[int | str, ...] | None:
-    """Indices and names, as they were given; None for all.
+def as_channels(channels: Channels | None) -> tuple[int | str, ...] | slice | None:
+    """Indices and names, or a slice, as they were given; None for all.
 
     Raises
     ------
     ValueError
-        If it is no sequence of them.
+        If it is neither.
     """
     if channels is None:
         return None
     try:
+        if isinstance(channels, slice):
+            channels.indices(1)  # its TypeError is caught below, as is a step of 0
+            return channels
         are_channels = all(isinstance(c, str) or is_integer(c) for c in channels)
         if isinstance(channels, str) or not are_channels:
             raise TypeError
         return tuple(c if isinstance(c, str) else operator.index(c) for c in channels)
-    except TypeError:
+    except (TypeError, ValueError):
         raise ValueError(
             f"channels is {shown(channels)}; needed is a list of indices or names, such as [0] or "
-            "['DAPI']."
+            "['DAPI'], or a slice."
         ) from None
 
 
@@ -51,7 +54,11 @@ def chosen_channels(
         return None
     count = dimensions.n_channels
     known = list(names) if len(names) == count else []
-    indices = [_index(channel, known, count) for channel in chosen]
+    indices = (
+        list(range(count)[chosen])
+        if isinstance(chosen, slice)
+        else [_index(channel, known, count) for channel in chosen]
+    )
     if indices and None not in indices:
         return tuple(index for index in indices if index is not None)
     listed = ", ".join(known)

@@ -67,8 +67,8 @@ def open_image(
         The array's axes in its own order, a subset of STCZYX that holds Y and X. By default from
         the array's dimension names (xarray's dims, tensorstore's labels) or OME metadata.
     channels
-        Indices along C, or names (of OME metadata, Imaris, CZI, of xarray's coordinate); None takes
-        all.
+        Indices along C, or names (of OME metadata, Imaris, CZI, of xarray's coordinate), or a
+        slice; None takes all.
     padding
         What stands for voxels outside the image: `"reflect"`, `"edge"` or a number.
     level

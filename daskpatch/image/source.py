@@ -64,7 +64,7 @@ class Source(Options):
         parser=CHANNELS,
         check=lambda _, channels: as_channels(channels),
         shows_in="source.channels",
-        help="Channels to use, by index or name; all by default.",
+        help="Channels to use, by index, range a:b or name; all by default.",
         example=(0,),
     )
     padding: str | float = option(

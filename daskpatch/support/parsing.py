@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ class Parser:
 
 _NONE = "none"
 
+_RANGE = re.compile(r"(-?\d+)?:(-?\d+)?")
+
 
 def _number_or_auto(text: str) -> int | str | None:
     if text == _NONE:
@@ -67,7 +70,10 @@ def _sizes(text: str) -> int | tuple[int, ...]:
     return numbers if "," in text else numbers[0]
 
 
-def _indices_or_names(text: str) -> tuple[int | str, ...]:
+def _indices_or_names(text: str) -> tuple[int | str, ...] | slice:
+    if _RANGE.fullmatch(text):
+        start, _, stop = text.partition(":")
+        return slice(int(start) if start else None, int(stop) if stop else None)
     parts = text.split(",")
     if not all(parts):
         raise ValueError
@@ -127,8 +133,8 @@ _NO_SIZES = "is no integer, and no list of integers such as 80,160,160"
 # 64, or 80,160,160; or auto
 SIZES = Parser("n[,n…]", _sizes, _NO_SIZES)
 SIZES_OR_AUTO = Parser("n[,n…]|auto", lambda t: t if t == "auto" else _sizes(t), _NO_SIZES)
-# 0, or 0,2, or DAPI,GFP: always a sequence
-CHANNELS = Parser("i[,i…]", _indices_or_names, "holds an empty entry; needed is 0,2 or names")
+# 0, or 0,2, or DAPI,GFP: always a sequence; or 0:2
+CHANNELS = Parser("i[,i…]|a:b", _indices_or_names, "holds an empty entry; needed is 0,2 or names")
 INTEGER = Parser("n", int, "is no integer")
 NUMBER = Parser("x", float, "is no number")
 # 60, 0.5 or inf
