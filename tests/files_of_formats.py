@@ -51,9 +51,9 @@ def save_ome_tiff(path, values):
         file.write(values[:, ::2, ::2], subfiletype=1, **how)
 
 
-def save_nifti(path, values):
+def save_nifti(path, values, kind=nibabel.Nifti1Image):
     """A NIfTI file of a ZYX array."""
-    image = nibabel.Nifti1Image(values.T, np.diag([0.5, 0.6, 2.0, 1.0]))
+    image = kind(values.T, np.diag([0.5, 0.6, 2.0, 1.0]))
     image.header.set_xyzt_units("mm", "sec")
     nibabel.save(image, path)
 

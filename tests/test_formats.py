@@ -64,6 +64,7 @@ MADE = {
     "plain.h5": (save_hdf5, ":group/raw", {}, "ZYX"),
     "alone.h5": (save_hdf5, "", {}, "ZYX"),
     "big.nii": (lambda path, v: save_nifti(path, v), "", {}, "ZYX"),
+    "second.nii": (partial(save_nifti, kind=nibabel.Nifti2Image), "", {}, "ZYX"),
     "a.ims": (lambda path, v: save_imaris(path, v[None, None]), "", {}, "ZYX"),
 }  # fmt: skip
 """By name: how it is written, what follows the path, what is chosen, and its axes."""

@@ -53,6 +53,7 @@ FORMATS = (
         made="nibabel.save",
         reader="nifti",
     ),
+    Format("a NIfTI file", (), magic=(b"n+2\0",), at=4, reader="nifti"),
     Format(
         "an npy file",
         (".npy",),
