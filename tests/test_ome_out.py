@@ -174,6 +174,23 @@ def test_channels_may_be_named(tmp_path, source, rng):
         daskpatch.plan(source, scores, tmp_path / "b.zarr", patch_size=16, **bare)
 
 
+def test_names_are_those_of_the_array_that_they_fit(tmp_path, rng):
+    values = rng.random((2, 40, 36)).astype("f4")
+    path = image(tmp_path / "in.zarr", values, "cyx", names=["a", "b"])
+
+    def with_sum(batch):
+        return {"same": batch, "sum": batch.sum(1, keepdims=True)}
+
+    plan = daskpatch.plan(
+        path, with_sum, tmp_path / "out.zarr", channel_names=["all"], patch_size=16, overlaps=4
+    )
+    plan.run(progress=False)
+    for number, (name, expected) in enumerate({"same": ["a", "b"], "sum": ["all"]}.items()):
+        channels = said(tmp_path / "out.zarr" / name)["omero"]["channels"]
+        assert [each["label"] for each in channels] == expected
+        assert list(plan.to_xarray(number).c.values) == expected
+
+
 def two(batch):
     return {"mean": batch / 2, "twice": batch * 2}
 

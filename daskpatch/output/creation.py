@@ -52,7 +52,7 @@ class Shown:
     ranges
         Between which values arrays of floats are shown, by the array's name.
     channel_names
-        Of the output's channels; where it is empty, the source's.
+        Of the output's channels; where these are fewer or more, the source's.
     """
 
     ranges: Mapping[str, Range] = field(default_factory=dict)
@@ -312,13 +312,14 @@ def _image_attributes(
     """What the group of an array says of the image that it is."""
     assert target.ome is not None, "looked at before"
     image, dims = recipe.images[data_idx], recipe.outputs[data_idx][number]
-    names = shown.channel_names or channel_names_of(image)
-    is_shown = "C" in dims.axes and len(names) == dims.n_channels
+    # Of several arrays those that are given may be the names of another one.
+    known = (shown.channel_names, channel_names_of(image)) if "C" in dims.axes else ()
+    names = next((each for each in known if len(each) == dims.n_channels), ())
     return image_attributes(
         target.ome,
         _parent(place).parts[-1],
         {"0": result_coordinates(recipe, data_idx, number)},
-        channels=names if is_shown else (),
+        channels=names,
         window=window_of(recipe.dtypes[number], shown.ranges.get(recipe.stored[number].name)),
         label=None if target.label_image is None else _of_label(_parent(place)),
     )

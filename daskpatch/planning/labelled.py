@@ -53,7 +53,8 @@ def _labels(
 
 
 def _channels(decided: Decided, image: ImageStack, dims: Dimensions, name: str) -> Labels | None:
-    own = labels_along(image, "C")
-    if own is None:
-        own = np.asarray(decided.options.output.channel_names or channel_names_of(image))
-    return (name, own, {}) if len(own) == dims.n_channels else None
+    named = decided.options.output.channel_names or ()
+    for known in (named, labels_along(image, "C"), channel_names_of(image)):
+        if known is not None and len(known) == dims.n_channels:
+            return name, np.asarray(known), {}
+    return None
