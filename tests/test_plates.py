@@ -278,6 +278,11 @@ def test_several_arrays_of_a_plate_are_images_in_its_fields(tmp_path, rng):
     fields = plate(tmp_path / "p.zarr", rng, "0.5")
     daskpatch.predict(tmp_path / "p.zarr", both, tmp_path / "o.zarr", **TILES)
     np.testing.assert_array_equal(read(tmp_path / "o.zarr/B/2/1/two/0"), fields["B/2/1"] * 2)
+    for name in ("B/2/1", "B/2/1/one", "B/2/1/two", "B/2/1/two/0"):
+        assert daskpatch.status(tmp_path / "o.zarr" / name).total == 1
+        assert daskpatch.verify(tmp_path / "o.zarr" / name, progress=False).ok
+    with pytest.raises(FileNotFoundError, match=r"If it is a part .* a well, name the whole\.$"):
+        daskpatch.status(tmp_path / "o.zarr/B/2")
     assert "plate" not in attributes(tmp_path / "o.zarr")
     assert daskpatch.verify(tmp_path / "o.zarr", progress=False).ok
 

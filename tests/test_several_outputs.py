@@ -61,6 +61,8 @@ def test_each_array_is_written_in_one_pass(tmp_path, values, wanted):
     assert dist.metadata.dimension_names == ("c", "z", "y", "x")
     assert dist.chunks == (4, 16, 16, 16)
     assert report.bytes_written == wanted["prob"].nbytes + wanted["dist"].nbytes
+    for name in ("prob", "dist"):
+        assert daskpatch.verify(tmp_path / "o.zarr" / name, progress=False).ok
 
 
 def test_the_lazy_arrays(values, wanted):

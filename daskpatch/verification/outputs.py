@@ -285,7 +285,8 @@ def _images(location: Location) -> tuple[RecordedImage, ...]:
     alone = _recorded(location)
     if alone is not None:
         return (alone,)
-    paths = image_paths(own_attributes(location).get("daskpatch")) or ["0"]
+    named = image_paths(own_attributes(location).get("daskpatch"))
+    paths = named or ["0"]
     images = [_recorded(location.at(path)) for path in paths]
     there = [image for image in images if image is not None]
     if not there:
@@ -301,10 +302,11 @@ def _images(location: Location) -> tuple[RecordedImage, ...]:
         if image is None or image.document.fingerprint.source.number != number
     ]
     if missing:
+        part = "" if named else " If it is a part of an output, such as a well, name the whole."
         raise FileNotFoundError(
             f"{location.name} is a series of {count} images, and these have no record of their "
             f"own: {', '.join(missing)}. Deleted, or not begun when the run ended: resume=True "
-            "computes them. Where another's lies in its place, move that away first."
+            f"computes them. Where another's lies in its place, move that away first.{part}"
         )
     return tuple(image for image in images if image is not None)
 
@@ -452,10 +454,23 @@ def _unbegun(
 
 
 def _places(location: Location) -> Iterator[Location]:
-    """Where the record of an image may be: inside its array, or inside the first of several."""
+    """Where the record of an image may be: inside its array, or inside the first of several.
+
+    Each of several says where all of them lie, and may be named itself, or the group of its levels.
+    """
     yield location
     paths = array_paths(attributes_at(location).get("daskpatch"))
     yield from (location.at(path) for path in paths[:1])
+    if len(paths) > 1 and location.parent is not None:
+        groups = [path.rpartition("/")[0] for path in paths]
+        here = [way for way in (*paths, *groups) if way and _is_end(way, location)]
+        yield from (_root(location, way).at(paths[0]) for way in here[:1])
+
+
+def _is_end(way: str, location: Location) -> bool:
+    """Whether a place may be what lies at a way from another one."""
+    parts = tuple(way.split("/"))
+    return location.parts[-len(parts) :] == parts
 
 
 def _root(location: Location, path: str) -> Location:
