@@ -17,7 +17,8 @@ from zarr.storage import MemoryStore
 import daskpatch
 from daskpatch.cli import main
 from daskpatch.geometry import Overlay
-from daskpatch.running import mask_pass
+from daskpatch.image import mask as masks
+from daskpatch.running.mask_pass import MaskBoxes
 
 RNG = np.random.default_rng(7)
 TILES = {"patch_size": 16, "overlaps": 4, "chunks": 12, "block_shape": 24}
@@ -113,12 +114,12 @@ def test_outside_is_fill_and_inside_the_prediction(
     options |= {"progress": False, **MODELS[model]}
     whole, out = MemoryStore(), MemoryStore()
     plain = daskpatch.predict(source, model, whole, **options)
-    before = mask_pass.MOST_CELLS
-    mask_pass.MOST_CELLS = most_cells
+    before = masks.MOST_CELLS
+    masks.MOST_CELLS = most_cells
     try:
         report = daskpatch.predict(source, model, out, mask=stored, fill=fill, **options)
     finally:
-        mask_pass.MOST_CELLS = before
+        masks.MOST_CELLS = before
     full = zarr.open_array(whole)[...]
     inside = blown_up(mask, kept, full.shape, axes)
     np.testing.assert_array_equal(zarr.open_array(out)[...], np.where(inside, full, fill))
@@ -270,6 +271,50 @@ def test_another_mask_is_no_resume(source, mask, tmp_path):
             daskpatch.predict(source, double, out, resume=True, progress=False, **options, **TILES)
     with pytest.raises(ValueError, match="mask=…"):
         daskpatch.verify(out, repair=True, model=double, progress=False)
+
+
+@pytest.mark.parametrize("reader", ["a pass of its own", "blocks"])
+def test_a_mask_that_changes_while_it_is_read_ends_the_run(
+    source, mask, tmp_path, monkeypatch, reader
+):
+    """Blocks read it where it is larger than what a record holds."""
+    save(tmp_path / "mask.zarr", mask, chunks=(5, 5), dimension_names=["y", "x"])
+    stored, seen, running = zarr.open_array(tmp_path / "mask.zarr"), MaskBoxes.__call__, []
+
+    def model(batch):
+        stored[10, 10] = bool(running)
+        return batch * 2
+
+    def changing(*args):
+        stored[10, 10] = True
+        return seen(*args)
+
+    if reader == "blocks":
+        monkeypatch.setattr(masks, "MOST_CELLS", 4)
+    else:
+        monkeypatch.setattr(MaskBoxes, "__call__", changing)
+    options = {"mask": tmp_path / "mask.zarr", "model_id": "m", **TILES}
+    plan = daskpatch.plan(source, model, tmp_path / "out.zarr", **options)
+    running.append(True)
+    with pytest.raises(daskpatch.RunFailed, match=r"The mask .* made anew .* does not count"):
+        plan.run(progress=False)
+    assert daskpatch.status(tmp_path / "out.zarr").done == 0
+
+
+def test_a_mask_that_was_read_may_change(source, mask, tmp_path):
+    save(tmp_path / "mask.zarr", mask, chunks=(5, 5), dimension_names=["y", "x"])
+    stored, running = zarr.open_array(tmp_path / "mask.zarr"), []
+
+    def model(batch):
+        stored[10, 10] = bool(running)
+        return batch * 2
+
+    options = {"mask": tmp_path / "mask.zarr", "model_id": "m", **TILES}
+    plan = daskpatch.plan(source, model, tmp_path / "out.zarr", **options)
+    running.append(True)
+    plan.run(progress=False)
+    inside = blown_up(mask, "YX", (96, 96), "YX")
+    assert (read(tmp_path / "out.zarr") == np.where(inside, 2 * read(source), 0)).all()
 
 
 def test_the_lazy_array_is_masked_too(source, mask):

@@ -5,7 +5,7 @@ from .axis_labels import axis_name_of, is_placed, labels_along
 from .content import SAMPLES, identity_of_image, token_of
 from .drawing import drawing_of
 from .facts import information
-from .mask import Mask, mask_of
+from .mask import Mask, mask_of, unseen_cells
 from .opening import open_image, open_sequence, open_stack
 from .source import Source, SourceLike, SourceWords
 from .stack import (

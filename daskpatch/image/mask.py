@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Dimensions, Overlay, Region, long_unit, unravel
-from ..store import Occupancy
+from ..store import MOST_CELLS, Occupancy
 from ..support import shown, what_is
 from .opening import find, open_stack
 from .source import SourceLike
@@ -111,6 +111,12 @@ class Mask:
         values: Any = self.image.read_box(box.slices)
         there: NDArray[np.bool_] = np.asarray(values != 0)
         return there & ~np.isnan(values) if values.dtype.kind == "f" else there
+
+
+def unseen_cells(masks: Sequence[Mask], number: int) -> Occupancy:
+    """One of several masks, of which nothing was seen yet; cells are shared among them."""
+    shape = masks[number].image.dimensions.shape
+    return Occupancy.of_shape(shape, (1,) * len(shape), MOST_CELLS // len(masks) or 1)
 
 
 def _around(windows: list[Windows]) -> Region | None:

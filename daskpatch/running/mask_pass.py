@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -16,9 +16,9 @@ import numpy as np
 
 from ..engine import Job
 from ..geometry import Region, RegularGrid
-from ..image import Mask, look_at_all
+from ..image import Mask, look_at_all, unseen_cells
 from ..receipts import Json, Receipt, Record
-from ..store import MOST_CELLS, Location, Occupancy
+from ..store import Location, Occupancy
 from ..support import Pacing
 from .leaving import leave
 from .passes import Ends, Leavings, Pass
@@ -74,6 +74,10 @@ class MaskPass(Pass):
         masks = tuple(mask.with_delays(pacing.delays) for mask in self.boxes.masks)
         return MaskJob(replace(self.boxes, masks=masks), self.grids[0], self.places[0], pacing)
 
+    def changed(self, numbers: Sequence[int], pacing: Pacing) -> Mapping[int, str]:
+        masks = self.prediction.changed_masks(range(len(self.boxes.masks)), pacing)
+        return dict.fromkeys(numbers, next(iter(masks.values()))) if masks else {}
+
     def end(self, leavings: Leavings) -> object:
         found = [self.boxes.nothing(number) for number in range(len(self.boxes.masks))]
         for left in leavings:
@@ -112,8 +116,7 @@ class MaskBoxes:
 
     def nothing(self, number: int) -> Occupancy:
         """A mask of which nothing was seen."""
-        shape = self.masks[number].image.dimensions.shape
-        return Occupancy.of_shape(shape, (1,) * len(shape), MOST_CELLS // len(self.masks) or 1)
+        return unseen_cells(self.masks, number)
 
     def __call__(self, box: int) -> Seen:
         """Read a box: what is in its cells."""

@@ -30,6 +30,7 @@ from ..image import (
     is_at_hand,
     is_held_by_cluster,
     look_at_all,
+    unseen_cells,
     why_not_portable,
     with_delays,
 )
@@ -435,12 +436,26 @@ class PredictionPass(Pass):
 
     def changed(self, numbers: Sequence[int], pacing: Pacing) -> Mapping[int, str]:
         # What is computed may come out a little otherwise each time, and takes its time.
-        images = self.decided.recipe.images
-        return {
+        images, masks = self.decided.recipe.images, self.decided.recipe.masks
+        sources = {
             now.number: f"{now.where} was made anew during the run: its voxels are others, and "
             "what the run wrote from it does not count"
             for now in self._read_sources([n for n in numbers if is_at_hand(images[n])], pacing)
             if now != self.known_sources[now.number]
+        }
+        # Others are in the record, voxel by voxel.
+        read_again = [n for n in numbers if masks and not unseen_cells(masks, n).is_exact]
+        return {**self.changed_masks(read_again, pacing), **sources}
+
+    def changed_masks(self, numbers: Sequence[int], pacing: Pacing) -> dict[int, str]:
+        """Of some masks those that are no longer what they were in the beginning, in words."""
+        masks = self._masks(pacing)
+        return {
+            number: f"The mask {masks[number].image.source} was made anew during the run: its "
+            "voxels are others, and what the run wrote by it does not count"
+            for number in numbers
+            if is_at_hand(masks[number].image)
+            and _mask_record(masks, number) != self.known_masks[number]
         }
 
     @property
@@ -455,11 +470,7 @@ class PredictionPass(Pass):
         """The identities of the masks, looked at once."""
         masks = self.decided.recipe.masks
         if len(self.masks) < len(masks):
-            found = (identity_of_image(mask.image, samples=_MASK_SAMPLES) for mask in masks)
-            self.masks[:] = [
-                SourceRecord(**facts, number=number, of=len(masks))
-                for number, facts in enumerate(found)
-            ]
+            self.masks[:] = [_mask_record(masks, number) for number in range(len(masks))]
         return self.masks
 
     def _masks(self, pacing: Pacing) -> list[Mask]:
@@ -605,6 +616,12 @@ def with_levels(decided: Decided, documents: Sequence[Document | None]) -> Decid
         return decided
     known = KnownLevels(factors, methods)
     return decide_anew(decided, decided.options, decided.target, levels=known)
+
+
+def _mask_record(masks: Sequence[Mask], number: int) -> SourceRecord:
+    """The identity of one of several masks, looked at now."""
+    facts = identity_of_image(masks[number].image, samples=_MASK_SAMPLES)
+    return SourceRecord(**facts, number=number, of=len(masks))
 
 
 def _known(masks: Sequence[Mask], read: object) -> tuple[Mask, ...]:
