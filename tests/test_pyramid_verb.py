@@ -175,6 +175,17 @@ def test_an_array_called_1_in_a_group_becomes_an_image(tmp_path, values):
     assert_pyramid(tmp_path / "g.zarr", values, [(2, 2, 2)] * 2)
 
 
+def test_the_status_of_a_group_before_its_first_level_is_listed(tmp_path, values):
+    group = zarr.create_group(tmp_path / "g.zarr")
+    group.create_array("7", data=values, chunks=(4, 32, 32))
+    build(tmp_path / "g.zarr" / "7", axes="ZYX", pyramid=2, part=(1, 3))
+    assert "multiscales" not in str(said(tmp_path / "g.zarr"))
+    assert daskpatch.status(tmp_path / "g.zarr").remaining > 0
+    assert not daskpatch.verify(tmp_path / "g.zarr", progress=False).ok
+    build(tmp_path / "g.zarr" / "7", axes="ZYX", pyramid=2, resume=True)
+    assert daskpatch.verify(tmp_path / "g.zarr", progress=False).ok
+
+
 def test_an_array_in_a_group_becomes_an_image_and_its_neighbours_stay(tmp_path, values):
     group = zarr.create_group(str(tmp_path / "g.zarr"), attributes={"notes": "mine"})
     save(tmp_path / "g.zarr" / "raw", values, chunks=(8, 32, 32), dimension_names=["z", "y", "x"])

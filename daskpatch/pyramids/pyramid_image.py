@@ -21,6 +21,7 @@ from ..receipts import PassDocument, Record, RunDocument
 from ..running import LEVEL
 from ..store import (
     Location,
+    Objects,
     OmeLevel,
     StoreLike,
     find_array,
@@ -119,8 +120,17 @@ def subject_of(
 def begun_at(group: Location) -> list[int]:
     """The numbers of first levels that runs began with, whose records lie in these."""
     paths = level_paths_at(group)
-    numbers = sorted({0, *_numbers(paths), _next_number(paths)})
-    return [n for n in numbers if _is_begun(group.child(str(n)), n)]
+    return _begun(group, {0, *_numbers(paths), _next_number(paths)})
+
+
+def begun_unlisted(group: Location) -> list[int]:
+    """The same in a group that lists no levels: beside an array in it, before one is done."""
+    # Web servers list nothing, and nobody writes there.
+    return [] if group.is_web else _begun(group, _numbers(Objects(group).entries()))
+
+
+def _begun(group: Location, numbers: Iterable[int]) -> list[int]:
+    return [n for n in sorted(numbers) if _is_begun(group.child(str(n)), n)]
 
 
 def _next_number(paths: Sequence[str]) -> int:

@@ -21,7 +21,7 @@ from ..geometry import (
     counterparts,
 )
 from ..output import Facts, Layout, check_unedited, edited, facts_of
-from ..pyramids import begun_at
+from ..pyramids import begun_at, begun_unlisted
 from ..receipts import (
     ArrayRecord,
     LevelSettings,
@@ -207,8 +207,11 @@ def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
     except PermissionError as error:
         reason = error.strerror or said_by(error)
         raise PermissionError(f"{location.name} may not be read: {reason}.") from cause_of(error)
-    built = tuple(_built(location))
     images = _images(location)
+    built = tuple(_built(location))
+    if not images and not built:
+        beside = begun_unlisted(location)
+        built = tuple(blocks for n in beside for blocks in _levels_at(location.child(str(n))))
     if images or built:
         return RecordedRun(images, tuple(_further(images)), built)
     before = tuple(_before_prediction(location))
