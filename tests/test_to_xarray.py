@@ -78,6 +78,17 @@ def test_several_arrays_are_chosen_by_number():
             plan.to_xarray(number)
 
 
+def test_uneven_coordinates_have_no_place_in_ome_zarr(tmp_path):
+    coords = {"time": np.array(["2026-01-01", "2026-01-02"], "M8[ns]")}
+    coords |= {"y": np.arange(20) ** 2, "x": np.arange(24) / 2, "c": ["a", "b"]}
+    source = xarray.DataArray(np.zeros((2, 2, 20, 24)), dims=["time", "c", "y", "x"], coords=coords)
+    with pytest.warns(UserWarning, match=r"along T, Y is not evenly spaced.* voxels are the unit"):
+        plan = daskpatch.plan(
+            source, double, tmp_path / "o.zarr", ome=True, patch_size=16, overlaps=4
+        )
+    np.testing.assert_array_equal(plan.to_xarray().y, coords["y"])
+
+
 def test_a_result_without_coordinates_has_none():
     plan = daskpatch.plan(RNG.random((40, 36)).astype("f4"), double, axes="YX", **TILES)
     assert dict(plan.to_xarray().coords) == {}

@@ -1,7 +1,7 @@
 """Image stacks: any array, seen as S C (Z) Y X."""
 
 from .arraylike import IndexedArray
-from .axis_labels import axis_name_of, is_placed, labels_along
+from .axis_labels import axis_name_of, is_placed, labels_along, uneven_axes
 from .content import SAMPLES, identity_of_image, token_of
 from .drawing import drawing_of
 from .facts import information

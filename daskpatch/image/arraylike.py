@@ -80,6 +80,11 @@ class ArrayLike:
         found = [None if labels is None else _spaced(labels) for labels in along]
         return tuple(each or (1.0, 0.0, None) for each in found) if any(found) else None
 
+    def is_uneven(self, axis_name: str) -> bool:
+        """Whether xarray's coordinate along an axis says no scale: others than numbers, or such."""
+        labels = self.labels(axis_name)
+        return labels is not None and _spaced(labels) is None
+
     @property
     def chunks(self) -> tuple[int, ...] | None:
         """The largest chunk of a Dask array; None for an array without chunks."""

@@ -30,6 +30,14 @@ def labels_along(image: ImageStack, axis: str) -> NDArray[Any] | None:
     return np.asarray(labels) if chosen is None else np.asarray(labels)[list(chosen)]
 
 
+def uneven_axes(image: ImageStack) -> str:
+    """The axes of time and space along which a coordinate of xarray is not evenly spaced."""
+    if not (isinstance(image, ArrayImage) and isinstance(image.array, ArrayLike)):
+        return ""
+    axes = [axis for axis in image.dimensions.axes if axis in "TZYX"]
+    return "".join(axis for axis in axes if image.array.is_uneven(axis_name_of(image, axis)))
+
+
 def is_placed(image: ImageStack) -> bool:
     """Whether an image says where its voxels lie."""
     return isinstance(image, ArrayImage) and image.coordinates is not None

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..geometry import Coordinates, Dimensions, long_unit
-from ..image import ImageStack, ome_version_of
+from ..image import ImageStack, ome_version_of, uneven_axes
 from ..store import Location, format_at
 from .output import Output
 
@@ -67,6 +67,7 @@ def wanted_version(
             f"The source's axes are {axes}, and OME-Zarr has no samples (S); open it with other "
             f"axes (T for times, C for colours), or {_bare(output)}."
         )
+    _warn_of_uneven(images)
     # Of a label image the group of labels, and that of the image, may be still to be made.
     reach = 1 if output.label_image is None else 3
     around = 3 if location is None else format_at(location, reach=reach)
@@ -78,6 +79,17 @@ def wanted_version(
     if asked in ("0.4", "0.5"):
         return asked
     return "0.4" if around == 2 else "0.5"
+
+
+def _warn_of_uneven(images: Sequence[ImageStack]) -> None:
+    along = {image.source: uneven_axes(image) for image in images}
+    source = next((source for source, axes in along.items() if axes), None)
+    if source is not None:
+        warnings.warn(
+            f"The coordinate of {source} along {', '.join(along[source])} is not evenly spaced, "
+            "which OME-Zarr cannot say: voxels are the unit there.",
+            stacklevel=2,
+        )
 
 
 def _bare(output: Output) -> str:
