@@ -64,7 +64,6 @@ MADE = {
     "plain.h5": (save_hdf5, ":group/raw", {}, "ZYX"),
     "alone.h5": (save_hdf5, "", {}, "ZYX"),
     "big.nii": (lambda path, v: save_nifti(path, v), "", {}, "ZYX"),
-    "second.nii": (partial(save_nifti, kind=nibabel.Nifti2Image), "", {}, "ZYX"),
     "a.ims": (lambda path, v: save_imaris(path, v[None, None]), "", {}, "ZYX"),
 }  # fmt: skip
 """By name: how it is written, what follows the path, what is chosen, and its axes."""
@@ -379,6 +378,25 @@ def test_other_torn_files_are_refused(tmp_path, volume):
         path.write_bytes(path.read_bytes()[:-2000])
         with pytest.raises(ValueError, match=f"{path.name} .*torn"):
             daskpatch.open_image(path)
+
+
+def test_nifti_2_is_read(tmp_path, volume):
+    save_nifti(tmp_path / "a.nii", volume, kind=nibabel.Nifti2Image)
+    image = daskpatch.open_image(tmp_path / "a.nii")
+    np.testing.assert_array_equal(whole(image), volume)
+    assert str(image.coordinates) == "Z 2 millimeter, Y 0.6 millimeter, X 0.5 millimeter"
+
+
+def test_the_root_of_hdf5_is_the_file(tmp_path, volume):
+    save_hdf5(tmp_path / "a.h5", volume)
+    for name in ("a.h5", "a.h5:", "a.h5:/"):
+        np.testing.assert_array_equal(whole(daskpatch.open_image(f"{tmp_path}/{name}")), volume)
+
+
+def test_a_pair_of_nifti_files_is_refused(tmp_path, volume):
+    nibabel.save(nibabel.Nifti1Pair(volume.T, np.eye(4)), tmp_path / "a.img")
+    with pytest.raises(ValueError, match=r"a.hdr is one of a pair of files .* save it as one file"):
+        daskpatch.open_image(tmp_path / "a.hdr")
 
 
 def test_a_tiff_that_loses_its_end_while_it_is_read_is_an_error(tmp_path, volume):

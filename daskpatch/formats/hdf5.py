@@ -73,18 +73,18 @@ class DatasetReader:
 
 
 def _chosen(file: Any, name: str | None, path: str) -> Any:
-    """The dataset of a name; without one the only array that there is."""
+    """The dataset of a name; without one, and of `file.h5:/`, the only array that there is."""
     found = file.get(name) if name else None
     if found is not None and hasattr(found, "chunks") and found.shape is not None:
         return found
     arrays = dict(_arrays(file))
-    if name is None and len(arrays) == 1:
+    if not name and len(arrays) == 1:
         return next(iter(arrays.values()))
     listed = ", ".join(f"{each} {found.shape}" for each, found in list(arrays.items())[:_LISTED])
     listed += ", …" if len(arrays) > _LISTED else ""
     holds = f"it holds {listed}" if arrays else "it holds no array of two or more axes"
     example = next(iter(arrays), "/name")
-    if name is None:
+    if not name:
         raise ValueError(
             f"{path} is an HDF5 file, of which one array is read, and {holds}. Name it: "
             f"{path}:{example}"

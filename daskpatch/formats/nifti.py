@@ -45,6 +45,11 @@ class NiftiReader:
             raise ValueError(
                 f"{path} is torn, or no sound NIfTI file ({said_by(error)}); copy it again."
             ) from None
+        if len(self._image.file_map) > 1:
+            raise ValueError(
+                f"{path} is one of a pair of files (.hdr, .img), of which one is watched; save "
+                "it as one file, .nii."
+            )
         self._data = self._image.dataobj
         self._is_compressed = path.lower().endswith(".gz")
         self._check_end(path)
