@@ -19,7 +19,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 
 
 class Ended(NamedTuple):
-    """What a process that ended by itself leaves, as of `subprocess.run`."""
+    """What a process leaves, as of `subprocess.run`."""
 
     returncode: int
     stdout: str
@@ -45,10 +45,13 @@ class Child:
         self._process.join()
 
     def end(self):
-        """Wait for its end."""
-        ended = Ended(*self._answers.recv())
+        """Wait for its end, whatever that is: of one that was killed, only how is known."""
+        try:
+            ended = Ended(*self._answers.recv())
+        except EOFError:
+            ended = None
         self._process.join()
-        return ended
+        return ended or Ended(self._process.exitcode, "", "")
 
     def said(self):
         """What it printed, once it has ended well."""

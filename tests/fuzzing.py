@@ -16,7 +16,7 @@ ODD = [
 
 def attempts(default):
     """How many tries: fewer in CI than once in a while (`DASKPATCH_TRIES=50000`)."""
-    total = int(os.environ.get("DASKPATCH_TRIES", "1500"))
+    total = int(os.environ.get("DASKPATCH_TRIES", "5000"))
     return max(1, default * total // 5000)
 
 

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from children import Child
 from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
@@ -259,24 +260,14 @@ import os, sys, daskpatch
 def model(batch):
     if (batch == 7).any(): os.kill(os.getpid(), 9)
     return batch
-if __name__ == "__main__":
-    daskpatch.predict("in.zarr", model, "out.zarr", patch_size=(1, 4, 4), chunks=(1, 4, 4),
-        block_shape=(1, 4, 4), threads=int(sys.argv[1]), progress=False, model_id="m", resume=True)
+daskpatch.predict("in.zarr", model, "out.zarr", patch_size=(1, 4, 4), chunks=(1, 4, 4),
+    block_shape=(1, 4, 4), threads=int(sys.argv[1]), progress=False, model_id="m", resume=True)
 """
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_block_that_ends_the_process_is_found_and_set_aside(planes, tmp_path, threads):
-    (tmp_path / "job.py").write_text(JOB)
-    ends = [
-        subprocess.run(
-            [sys.executable, "job.py", str(threads)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        for _ in range(5)
-    ]
+    ends = [Child(JOB, threads, folder=tmp_path).end() for _ in range(5)]
     # With the others, then twice alone; then it is left alone.
     assert [end.returncode for end in ends] == [-9, -9, -9, 1, 1]
     assert "Block 7 failed: the process ended twice" in ends[-1].stderr
@@ -337,16 +328,17 @@ def test_no_block_begins_where_announcements_cannot_be_stored(planes, tmp_path, 
     monkeypatch.setattr(Silent, "is_silent", False)
     store = Silent(LocalStore(tmp_path / "out.zarr"))
     plan = daskpatch.plan(planes, model, store, model_id="m", **PLANES)
-    plan.run(threads=1, region=slice(0, 1), progress=False)
+    words = {"threads": 1, "progress": False, "pacing": daskpatch.Pacing(delays=(0.01,))}
+    plan.run(region=slice(0, 1), **words)
     if alone:
         Announcements(Record(locate(store)), Part()).write(alone, {}, None)
     armed.append(None)
     with pytest.raises(daskpatch.RunFailed, match="not here"):
-        plan.run(resume=True, threads=1, progress=False)
+        plan.run(resume=True, **words)
     armed.clear()
     Silent.is_silent = False
     assert daskpatch.status(tmp_path / "out.zarr").remaining
-    assert plan.run(resume=True, threads=1, progress=False).done
+    assert plan.run(resume=True, **words).done
 
 
 BLOCKS = st.lists(st.integers(0, 300), unique=True, min_size=1, max_size=40)

@@ -15,6 +15,7 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
+from children import Child
 from example_models import double
 from files_of_formats import (
     CHANNELS,
@@ -437,17 +438,15 @@ def test_the_extra_that_is_missing_is_named(tmp_path, volume, name, missing, ext
         (tmp_path / name).write_bytes(b"ZISRAWFILE" + bytes(900))
     else:
         MADE[name][0](tmp_path / name, volume)
-    command = [sys.executable, "-c", MISSING, str(tmp_path / name), str(tmp_path / "o.zarr")]
-    ran = subprocess.run([*command, missing], capture_output=True, text=True, check=True)
-    assert missing in ran.stdout
-    assert f"pip install 'daskpatch[{extra}]'" in ran.stdout
+    printed = Child(MISSING, tmp_path / name, tmp_path / "o.zarr", missing).said()
+    assert missing in printed
+    assert f"pip install 'daskpatch[{extra}]'" in printed
     assert not (tmp_path / "o.zarr").exists()
 
 
 def test_what_python_decodes_itself_needs_no_imagecodecs(tmp_path, volume):
     tifffile.imwrite(tmp_path / "a.tif", volume, **TIFFS["tiles"])
-    command = [sys.executable, "-c", MISSING, str(tmp_path / "a.tif"), str(tmp_path / "o.zarr")]
-    subprocess.run([*command, "imagecodecs"], check=True)
+    Child(MISSING, tmp_path / "a.tif", tmp_path / "o.zarr", "imagecodecs").said()
     np.testing.assert_array_equal(read(tmp_path / "o.zarr"), volume)
 
 

@@ -1,7 +1,7 @@
 """Thousands of random tries: each ends in the right result, or in an answer fit for its user.
 
 Each try leaves the temporary folder, threads and descriptors as they were. `DASKPATCH_TRIES=50000`
-makes thirty times as many as CI does; counts are printed at the end of each kind (`pytest -s`).
+makes ten times as many as CI does; counts are printed at the end of each kind (`pytest -s`).
 What is tried is in `fuzz_pools.py`, `fuzz_sources.py`, `fuzz_models.py` and `fuzz_functions.py`,
 what is right in `fuzz_oracle.py`, `fuzz_statistics.py` and `fuzz_levels.py`, what is an answer in
 `fuzz_answers.py`.
