@@ -17,6 +17,7 @@ import os
 import re
 import sys
 import types
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +79,16 @@ _NAMESPACES = (argparse.Namespace, types.SimpleNamespace)
 
 _ATTRIBUTE = re.compile(r"\.(\w+)")
 """Names after a dot in TorchScript: attributes, among others."""
+
+_QUALIFIED = re.compile(r"__torch__(\.\w+)*\.")
+"""What comes before names of the user's own functions and classes in TorchScript: their module, and
+a number that counts through the whole process."""
+
+_PLACE = re.compile(r" # .*:\d+:\d+$", re.MULTILINE)
+"""Where a line of a graph of TorchScript is from."""
+
+_COMPILED = "OptimizedModule"
+"""The class of what torch.compile makes of a module."""
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
@@ -224,6 +235,9 @@ class _Walk:
             self._torch_module(value, path)
         elif torch is not None and isinstance(value, torch.Tensor):
             self._tensor(value, path, holder)
+        elif torch is not None and isinstance(value, torch.jit.ScriptFunction):
+            self._library("torch", "ScriptFunction", path)
+            self._script_graph(value.inlined_graph, path)
         elif is_library_function(value):
             self._library(module_of(value), value.__name__, path)
         elif value is os.environ:
@@ -267,6 +281,7 @@ class _Walk:
             self._add("weights", path, holder, f"{told} {hashlib.sha256(content).hexdigest()}")
         if isinstance(values, np.ma.MaskedArray):
             self._array(np.ma.getmaskarray(values), f"{path}.mask", holder)
+            self._array(np.asarray(values.fill_value), f"{path}.fill_value", holder)
         elif type(values) not in (np.ndarray, np.memmap) and isinstance(values, np.ndarray):
             self.visit(type(values), f"{path}.__class__", "")
             self._attributes(values, path)
@@ -377,6 +392,9 @@ class _Walk:
     def _class(self, kind: type, path: str) -> None:
         if issubclass(kind, enum.Enum) and not is_library_class(kind):
             self._held({name: member.value for name, member in kind.__members__.items()}, path)
+            for name, member in kind.__members__.items():
+                for key in sorted(key for key in vars(member) if not _is_of_enumerations(key)):
+                    self._held(vars(member)[key], f"{path}.{name}.{key}")
         if not is_installed(module_of(type(kind))):
             self.visit(type(kind), f"{path}.__class__", "")
         for base in kind.__mro__:
@@ -397,12 +415,10 @@ class _Walk:
         if isinstance(member, types.MemberDescriptorType | types.GetSetDescriptorType):
             return
         is_method = isinstance(member, types.FunctionType | staticmethod | classmethod | property)
-        if issubclass(kind, enum.Enum) and not is_method and name not in kind.__members__:
-            is_special = name.startswith("_") or name == "__new__"
-            if is_special:
-                return  # what the enumeration knows of its members
         if issubclass(kind, enum.Enum) and name in kind.__members__:
             return
+        if issubclass(kind, enum.Enum) and not is_method and _is_of_enumerations(name):
+            return  # what the enumeration knows of its members
         plain = member.__func__ if isinstance(member, staticmethod) else member  # `__new__`
         written = inspect.unwrap(plain) if isinstance(plain, types.FunctionType) else None
         if written is not None and name in _WRITTEN and _is_generated(kind, written):
@@ -416,11 +432,13 @@ class _Walk:
         """Any other object: what it wraps, or its class, and what pickle would build it from."""
         match value:
             case staticmethod() | classmethod():
-                self.visit(value.__func__, path, holder)
+                self._wrapper(value, value.__func__, path, holder)
             case property():
-                self.visit([value.fget, value.fset, value.fdel], path, holder)
+                self._wrapper(value, [value.fget, value.fset, value.fdel], path, holder)
             case functools.cached_property():
-                self.visit(value.func, path, holder)
+                self._wrapper(value, value.func, path, holder)
+            case weakref.ref():
+                self.visit(value(), path, holder)
             case types.MethodType():
                 self.visit(value.__func__, f"{path}.__func__", holder)
                 self.visit(value.__self__, f"{path}.__self__", holder)
@@ -431,7 +449,7 @@ class _Walk:
                 for name in sorted({*vars(value)} - notes):
                     self._held(vars(value)[name], f"{path}.{name}")
             case functools.partialmethod():
-                self.visit([value.func, value.args, value.keywords], path, holder)
+                self._wrapper(value, [value.func, value.args, value.keywords], path, holder)
             case np.ufunc() if value.__name__.endswith("(vectorized)"):
                 raise NoIdentityError(f"{path}, what numpy.frompyfunc made")
             case _ if type(value) is type(functools.lru_cache(abs)):
@@ -441,6 +459,13 @@ class _Walk:
                 self._add("attributes", path, holder, value.__name__)
             case _:
                 self._reduced(value, path, holder)
+
+    def _wrapper(self, value: object, wrapped: object, path: str, holder: str) -> None:
+        """A method as its class has it: what is wrapped, and what a class of wrappers adds."""
+        self.visit(wrapped, path, holder)
+        if not is_library_class(type(value)):
+            self.visit(type(value), f"{path}.__class__", "")
+            self._dropped(value, (), path)
 
     def _reduced(self, value: object, path: str, holder: str) -> None:
         kind = type(value)
@@ -470,13 +495,13 @@ class _Walk:
 
         Weights that are read again where it is unpickled are a part of it; a lock is none.
         """
-        kind = type(value)
-        if is_library_class(kind) or not hasattr(value, "__dict__"):
+        if is_library_class(type(value)):
             return
         kept = {name for each in state for one in _dicts(each) for name in one}
+        own = {**dict(_in_slots(value)), **getattr(value, "__dict__", {})}
         before, self._is_foreign = self._is_foreign, True
-        for name in sorted({*vars(value)} - kept, key=str):
-            self._held(vars(value)[name], f"{path}.{name}")
+        for name in sorted({*own} - kept, key=str):
+            self._held(own[name], f"{path}.{name}")
         self._is_foreign = before
 
     def _state(self, state: object, path: str, holder: str) -> None:
@@ -496,7 +521,7 @@ class _Walk:
     def _torch_module(self, module: Any, path: str) -> None:
         import torch
 
-        if type(module).__name__ == "OptimizedModule":  # what torch.compile made
+        if type(module).__name__ == _COMPILED:
             module = module._orig_mod
         of_every_module = set(vars(torch.nn.Module()))
         first: dict[int, str] = {}
@@ -508,6 +533,9 @@ class _Walk:
             first[id(inner)] = here
             if isinstance(inner, torch.jit.ScriptModule):
                 self._script_module(inner, here)
+                continue
+            if type(inner).__name__ == _COMPILED:  # what it compiles is its only submodule
+                self._library("torch", _COMPILED, here)
                 continue
             if isinstance(inner, torch.fx.GraphModule):
                 self._library("torch", "GraphModule", here)
@@ -553,11 +581,15 @@ class _Walk:
         known, codes = set(dir(torch.nn.Module())), []
         for method in sorted(module._c._method_names()):
             # Of the compiled module: Python's face of a list of modules hides its own.
-            code, constants = module._c._get_method(method).code_with_constants
-            codes.append(code)
+            compiled = module._c._get_method(method)
+            code, constants = compiled.code_with_constants
+            codes.append(_QUALIFIED.sub("", code))
             if _UNSEEN in code:
                 raise NoIdentityError(f"{path}, whose weights torch.jit.optimize_for_inference hid")
-            self._add_code(f"{path}.{method}", "", code, code)
+            if codes[-1] == code and not compiled.graph.findAllNodes("prim::CallFunction"):
+                self._add_code(f"{path}.{method}", "", code, code)
+            else:  # it calls what it does not show, and is laid out by the lengths of their names
+                self._script_graph(compiled.inlined_graph, f"{path}.{method}")
             mapping = getattr(constants, "const_mapping", constants)  # of a method, of a module
             self.visit(dict(mapping), f"{path}.{method}.constants", "")
         for name in sorted({*_ATTRIBUTE.findall("".join(codes))} - known):
@@ -565,6 +597,15 @@ class _Walk:
             is_told = isinstance(held, torch.nn.Module | torch.nn.Parameter | torch._C.ScriptMethod)
             if not is_told:
                 self._held(held, f"{path}.{name}")
+
+    def _script_graph(self, graph: Any, path: str) -> None:
+        """All that a scripted function does, with that of the functions and classes it uses."""
+        told = _PLACE.sub("", _QUALIFIED.sub("", graph.str(False)))
+        self._add_code(path, "", told, told)
+        constants = graph.findAllNodes("prim::Constant")
+        has_tensor = [c.hasAttribute("value") and c.kindOf("value") == "t" for c in constants]
+        tensors = [c.t("value") for c, has in zip(constants, has_tensor, strict=True) if has]
+        self.visit(tensors, f"{path}.tensors", "")
 
 
 def _description(dtype: np.dtype[Any]) -> str:
@@ -576,6 +617,15 @@ def _dicts(state: object) -> Iterator[dict[Any, Any]]:
     for each in state if isinstance(state, tuple) else (state,):
         if isinstance(each, dict):
             yield each
+
+
+def _in_slots(value: object) -> Iterator[tuple[str, object]]:
+    """What an object holds in slots of classes of the user's own."""
+    for base in type(value).__mro__:
+        slots = {} if is_library_class(base) else vars(base)
+        for name, slot in slots.items():
+            if isinstance(slot, types.MemberDescriptorType) and hasattr(value, name):
+                yield name, slot.__get__(value)
 
 
 def _order(item: object) -> str:
@@ -598,6 +648,11 @@ def _is_own(function: object) -> bool:
     if isinstance(function, types.FunctionType):
         return not is_library_code(function)
     return not is_installed(module_of(type(function)))
+
+
+def _is_of_enumerations(name: str) -> bool:
+    """Whether it is such a name as `_value_`, `_sort_order_` or `__new__`."""
+    return name.startswith("_") and name.endswith("_")
 
 
 def _has(value: object, name: str) -> bool:

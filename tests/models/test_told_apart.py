@@ -339,6 +339,98 @@ def of_a_module_that_was_set(k):
     return lambda batch: batch * held["settings"].GAIN
 
 
+def helper_in_torchscript(k):
+    return torch.jit.CompilationUnit(f"def helper(batch):\n  return batch * {k}\n").helper
+
+
+class Calling(torch.nn.Module):
+    def __init__(self, helper):
+        super().__init__()
+        self.helper = helper
+
+    def forward(self, batch):
+        return self.helper(batch)
+
+
+def scripted_with_a_function(k):
+    return torch.jit.script(Calling(helper_in_torchscript(k)))
+
+
+def traced_with_a_function(k):
+    return torch.jit.trace(Calling(helper_in_torchscript(k)), torch.zeros(1, 1, 4, 4))
+
+
+def traced_function(k):
+    weights = torch.ones(3) * k
+    function = torch.jit.trace(lambda batch: batch * weights.sum(), torch.zeros(2))
+    return lambda batch: function(batch)
+
+
+def compiled_inside(k):
+    return torch.nn.Sequential(torch.compile(torch.nn.LeakyReLU(k)))
+
+
+def recurrent(k):
+    torch.manual_seed(k)
+    return torch.nn.LSTM(2, 2)
+
+
+class SlottedDropping:
+    __slots__ = ("k",)
+
+    def __init__(self, k):
+        self.k = k
+
+    def __getstate__(self):
+        return {}
+
+    def __call__(self, batch):
+        return batch * self.k
+
+
+def filled(k):
+    return np.ma.array([1, 2], mask=[True, False], fill_value=k)
+
+
+def of_own_wrappers(k):
+    class Held(property):
+        def __get__(self, held_by, kind=None):
+            return self.k
+
+    class Model:
+        gain = Held()
+
+        def __call__(self, batch):
+            return batch * self.gain
+
+    vars(Model)["gain"].k = k
+    return Model()
+
+
+def of_own_static_methods(k):
+    class Scaled(staticmethod):
+        def __call__(self, batch):
+            return super().__call__(batch) * k
+
+    return Scaled(plain)
+
+
+def enumeration_set_later(k):
+    class Mode(enum.Enum):
+        ONE = 1
+
+    Mode.ONE.gain = k
+    return lambda batch: batch * Mode.ONE.gain
+
+
+def enumeration_class_set_later(k):
+    class Mode(enum.Enum):
+        ONE = 1
+
+    Mode._gain = k
+    return lambda batch: batch * Mode._gain
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch.ao moves
 @pytest.mark.parametrize(
@@ -351,6 +443,9 @@ def of_a_module_that_was_set(k):
         quantised, tensor_subclass, sparse, structured, of_objects, ordered, argued, dispatched,
         keyed_by_functions, of_frozensets, made_by_a_factory, in_slots, defined_by_attrs, a_struct,
         Dropping, hooked_with_words, with_an_empty_text, of_a_module_that_was_set,
+        helper_in_torchscript, scripted_with_a_function, traced_with_a_function, traced_function,
+        compiled_inside, recurrent, SlottedDropping, filled, of_own_wrappers, of_own_static_methods,
+        enumeration_set_later, enumeration_class_set_later,
     ],
 )  # fmt: skip
 def test_one_number_tells_models_apart(make):
