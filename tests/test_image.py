@@ -428,11 +428,12 @@ def test_masked_blocks_of_a_source_are_refused(kind):
     assert not image.extract_patch(0, None, (8, 8), (8, 8)).any()  # nothing is masked here
 
 
-def test_a_model_that_gives_masked_values_is_refused():
+@pytest.mark.parametrize("wrap", [np.asanyarray, da.from_array])
+def test_a_model_that_gives_masked_values_is_refused(wrap):
     with pytest.raises(daskpatch.ModelError, match="masked values"):
         daskpatch.plan(
             np.zeros((32, 32), "f4"),
-            lambda batch: np.ma.masked_equal(batch, 0),
+            lambda batch: wrap(np.ma.masked_equal(batch, 0)),
             axes="YX",
             patch_size=16,
             overlaps=4,

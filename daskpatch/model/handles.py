@@ -149,6 +149,9 @@ def _filled(batch: Batch, size: int) -> Iterator[Batch]:
 
 
 def _native(value: Any) -> NDArray[Any]:
+    if hasattr(value, "dask"):  # its masks are lost where NumPy makes an array of it
+        # Inside a worker's task the default scheduler would be the cluster itself.
+        value = value.compute(scheduler="synchronous")
     if hasattr(value, "detach"):  # a tensor of torch, maybe with a gradient, maybe elsewhere
         value = value.detach().cpu()
         # NumPy has no bfloat16.
