@@ -11,6 +11,8 @@ from functools import partial
 import dask.array as da
 import numpy as np
 import pytest
+import tensorstore
+import xarray
 import zarr
 from example_models import double
 from volumes import read, save
@@ -373,6 +375,51 @@ def test_a_zip_file_that_is_open_for_writing_is_a_source(image, tmp_path):
         array[...] = image
         predict(array, double, tmp_path / "out.zarr")
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), image * 2)
+
+
+class Indexed:
+    """An array of one's own around a Zarr array."""
+
+    ndim, shape, dtype = 3, SHAPE, np.dtype("f4")
+
+    def __init__(self, array):
+        self.array = array
+
+    def __getitem__(self, key):
+        return self.array[key]
+
+
+def as_tensorstore(array):
+    path = str(array.store.root)
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": path}}
+    return tensorstore.open(spec).result()
+
+
+READ_BY_OTHERS = [
+    da.from_zarr,
+    lambda array: da.from_array(array, chunks=PLANE).map_blocks(lambda block: block),
+    lambda array: xarray.DataArray(da.from_zarr(array), dims=("z", "y", "x")),
+    Indexed,
+]
+
+
+@pytest.mark.parametrize("wrap", READ_BY_OTHERS)
+def test_a_zarr_array_in_a_source_that_is_computed_is_watched(source, image, tmp_path, wrap):
+    lazy = wrap(zarr.open_array(source, mode="r"))
+    model = doubled_until(partial(moved, source, image))
+    with pytest.raises(daskpatch.RunFailed, match="is gone"):
+        predict(lazy, model, tmp_path / "out.zarr")
+    done = daskpatch.status(tmp_path / "out.zarr").done
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr")[: done * 8], image[: done * 8] * 2)
+
+
+@pytest.mark.parametrize("wrap", [*READ_BY_OTHERS, as_tensorstore])
+def test_a_source_that_others_read_is_sampled_again(source, image, tmp_path, wrap):
+    lazy = wrap(zarr.open_array(source, mode="r"))
+    model = doubled_until(partial(shutil.rmtree, source / "c"))  # it reads as zeros
+    with pytest.raises(daskpatch.RunFailed, match="its voxels are others"):
+        predict(lazy, model, tmp_path / "out.zarr")
+    assert daskpatch.status(tmp_path / "out.zarr").done == 0
 
 
 def test_a_computed_source_need_not_come_out_the_same_each_time(image, tmp_path):

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 from ..engine import Client, client_of
 from ..model import module_of
-from ..store import BackEnd, Location, Places
+from ..store import BackEnd, Location, Places, StoredArray, locate
 from ..support import said_by, unmasked
-from .leaves import why_endangered
+from .leaves import arrays_read_by, why_endangered
 
 _HELD = (
     "it was persisted on a cluster, or is of scattered data, which its own tasks cannot wait for; "
     "save it as Zarr first"
 )
+
+_WATCHED = 16
+"""Zarr arrays that are looked at, of those that an array is computed from."""
 
 PORTABLE_BYTES = 1_000_000
 """The largest NumPy array that is sent to other processes."""
@@ -103,13 +106,30 @@ class ArrayLike:
         """Nothing beside its voxels."""
 
     def look(self) -> None:
-        """It is what it was."""
+        """Look at Zarr arrays that it is computed from: see `StoredArray.look`."""
+        for array in self._watched:
+            array.look()
+
+    @cached_property
+    def _watched(self) -> tuple[StoredArray, ...]:
+        """Zarr arrays that it is computed from; of many, some that are spread evenly."""
+        found = () if self.is_at_hand else arrays_read_by(self.array)
+        kept = found[:: -(-len(found) // _WATCHED) or 1]
+        places = map(locate, kept)
+        return tuple(
+            StoredArray(array)
+            for array, place in zip(kept, places, strict=True)
+            if place.is_comparable and not place.lives_in_this_process
+        )
 
     def with_io(self, io: str) -> ArrayLike:  # noqa: ARG002 (of Zarr)
         return self
 
-    def with_delays(self, delays: tuple[float, ...]) -> ArrayLike:  # noqa: ARG002 (of stores)
-        return self
+    def with_delays(self, delays: tuple[float, ...]) -> ArrayLike:
+        twin = ArrayLike.__new__(ArrayLike)
+        watched = tuple(array.with_delays(delays) for array in self._watched)
+        twin.__dict__.update(self.__dict__, _watched=watched)
+        return twin
 
     def read(self, box: tuple[slice, ...]) -> NDArray[np.generic]:
         values = self.array[box]
@@ -159,7 +179,8 @@ class ArrayLike:
     def __getstate__(self) -> dict[str, Any]:
         if self.is_held_by_cluster:
             raise TypeError(f"The source {self!r} cannot be used by workers: {_HELD}.")
-        return {name: value for name, value in self.__dict__.items() if name != "_held_by"}
+        here = ("_held_by", "_watched")  # as this process found them
+        return {name: value for name, value in self.__dict__.items() if name not in here}
 
     def why_endangered(self, place: Location) -> str:
         """Why it may read from a place; empty where it does not."""

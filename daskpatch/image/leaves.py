@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from types import FunctionType, ModuleType
 from typing import Any
 from urllib.parse import unquote
@@ -15,7 +16,7 @@ import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
 
 from ..model import is_installed, is_library_code, module_of
-from ..store import Location, is_stored, locate
+from ..store import Location, is_array, is_stored, locate
 from ..support import said_by, without_secrets
 
 _SCHEMES = ("file", "s3", "gs", "az", "azure", "abfs", "http", "https")
@@ -46,11 +47,24 @@ def why_endangered(array: object, place: Location) -> str:
     leaves = _Leaves()
     try:
         leaves.dump(array)
+        for told in leaves.untold:
+            return told
         return next((f"it reads from {n}" for n in leaves.names_in_the_way_of(place)), "")
     except _UntoldError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
-        return f"what it reads cannot be told ({said_by(error)})"
+        return next(iter(leaves.untold), f"what it reads cannot be told ({said_by(error)})")
+
+
+def arrays_read_by(array: object) -> tuple[Any, ...]:
+    """The Zarr arrays that reading an array reads from, as far as they are found.
+
+    They are where `why_endangered` looks, and in what functions of the user's own hold.
+    """
+    leaves = _Leaves()
+    with suppress(Exception):  # pickling runs code of any class; what was met until then is there
+        leaves.dump(array)
+    return tuple({id(found): found for found in leaves.stored if is_array(found)}.values())
 
 
 class _UntoldError(Exception):
@@ -69,7 +83,8 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
 
     def __init__(self) -> None:
         super().__init__(_Nowhere())
-        self._stored: list[Any] = []
+        self.stored: list[Any] = []
+        self.untold: list[str] = []
         self._texts: set[str] = set()
 
     def persistent_id(self, held: Any) -> int | None:
@@ -77,7 +92,7 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         if isinstance(held, str | bytes | os.PathLike):
             self._texts.add(os.fsdecode(held))
         elif is_stored(held):
-            self._stored.append(held)
+            self.stored.append(held)
         elif isinstance(held, np.ndarray) and not held.dtype.hasobject:
             self._texts.update(_files_under(held))
             self._texts.update(map(os.fsdecode, held.flat) if held.dtype.kind in "US" else ())
@@ -96,9 +111,10 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
             is_known = is_library_code(held)
         else:
             is_known = is_installed(module_of(held))
-        if not is_known:
-            raise _UntoldError(f"it calls {held.__qualname__}, which may read anything")
-        return 0
+        if is_known:
+            return 0
+        self.untold.append(f"it calls {held.__qualname__}, which may read anything")
+        return None  # it may hold what it reads from
 
     def _of_a_library(self, held: Any) -> int | None:
         """Arrays that other libraries read, by their public names for where those lie."""
@@ -108,7 +124,9 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         elif package == "tensorstore" and hasattr(held, "kvstore"):
             self._texts.update(_paths_of(held.spec().to_json()))
         elif package == "distributed":
-            raise _UntoldError("parts of it are on a cluster, and may be read again there")
+            self.untold.append("parts of it are on a cluster, and may be read again there")
+        elif package == "torch":
+            pass  # tensors and layers read from nowhere, and may be large
         else:
             return None
         return 0
@@ -121,7 +139,7 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         _UntoldError
             If something may be anywhere.
         """
-        for found in map(locate, self._stored):
+        for found in map(locate, self.stored):
             if not found.is_comparable:
                 raise _UntoldError(f"it reads through {found.name}")
             if place.contains(found) or found.contains(place):

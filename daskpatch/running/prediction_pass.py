@@ -435,17 +435,26 @@ class PredictionPass(Pass):
         return None, error
 
     def changed(self, numbers: Sequence[int], pacing: Pacing) -> Mapping[int, str]:
-        # What is computed may come out a little otherwise each time, and takes its time.
-        images, masks = self.decided.recipe.images, self.decided.recipe.masks
-        sources = {
-            now.number: f"{now.where} was made anew during the run: its voxels are others, and "
-            "what the run wrote from it does not count"
-            for now in self._read_sources([n for n in numbers if is_at_hand(images[n])], pacing)
-            if now != self.known_sources[now.number]
-        }
         # Others are in the record, voxel by voxel.
+        masks = self.decided.recipe.masks
         read_again = [n for n in numbers if masks and not unseen_cells(masks, n).is_exact]
-        return {**self.changed_masks(read_again, pacing), **sources}
+        return {
+            **self.changed_masks(read_again, pacing),
+            **self._changed_sources(numbers, pacing),
+        }
+
+    def _changed_sources(self, numbers: Sequence[int], pacing: Pacing) -> dict[int, str]:
+        images, known = self.decided.recipe.images, self.known_sources
+        others = [now for now in self._read_sources(numbers, pacing) if now != known[now.number]]
+        # What is computed may come out otherwise each time: then that says nothing.
+        computed = [now.number for now in others if not is_at_hand(images[now.number])]
+        again = {n.number: n for n in self._read_sources(computed, pacing)} if computed else {}
+        return {
+            now.number: f"{images[now.number].source} was made anew during the run: its voxels are "
+            "others, and what the run wrote from it does not count"
+            for now in others
+            if again.get(now.number, now) == now
+        }
 
     def changed_masks(self, numbers: Sequence[int], pacing: Pacing) -> dict[int, str]:
         """Of some masks those that are no longer what they were in the beginning, in words."""

@@ -50,6 +50,11 @@ def is_stored(source: object) -> TypeGuard[StoreLike]:
     return isinstance(source, str | os.PathLike | zarr.Array | zarr.Group | Store | StorePath)
 
 
+def is_array(source: object) -> TypeGuard[AnyArray]:
+    """Whether it is an open Zarr array."""
+    return isinstance(source, zarr.Array)
+
+
 def find_array(source: StoreLike, *, level: int = 0, image: int | str | None = None) -> FoundArray:
     """The array that a path, URL, zarr array, group or store stands for.
 
