@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import inspect
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from urllib.parse import unquote
 
 import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
+from dask.blockwise import Blockwise
+from dask.highlevelgraph import Layer
 
 from ..model import is_installed, is_library_code, module_of
 from ..store import Location, is_array, is_stored, locate
@@ -31,6 +34,9 @@ _DRIVERS = {
     *("file", "memory", "s3", "gcs", "http"),
 }
 """tensorstore's, whose places are in their specs."""
+
+_TASKS = 1_000
+"""Tasks of a Dask graph that are looked into: a million take minutes."""
 
 _LONGEST = 4096
 """Bytes of a path."""
@@ -59,9 +65,9 @@ def why_endangered(array: object, place: Location) -> str:
 def arrays_read_by(array: object) -> tuple[Any, ...]:
     """The Zarr arrays that reading an array reads from, as far as they are found.
 
-    They are where `why_endangered` looks, and in what functions of the user's own hold.
+    They are where `why_endangered` looks, but for layers of Dask's graphs that would take long.
     """
-    leaves = _Leaves()
+    leaves = _Leaves(tasks=_TASKS)
     with suppress(Exception):  # pickling runs code of any class; what was met until then is there
         leaves.dump(array)
     return tuple({id(found): found for found in leaves.stored if is_array(found)}.values())
@@ -81,8 +87,9 @@ class _Nowhere:
 class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
     """Meets whatever an object holds, and keeps what has a place; writes no pickle."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tasks: float = math.inf) -> None:
         super().__init__(_Nowhere())
+        self._tasks = tasks
         self.stored: list[Any] = []
         self.untold: list[str] = []
         self._texts: set[str] = set()
@@ -98,9 +105,20 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
             self._texts.update(map(os.fsdecode, held.flat) if held.dtype.kind in "US" else ())
         elif inspect.isroutine(held) or inspect.isclass(held):
             return self._of_code(held)
+        elif isinstance(held, Layer) and not self._is_in_reach(held):
+            pass
         else:
             return self._of_a_library(held)
         return 0
+
+    def _is_in_reach(self, layer: Layer) -> bool:
+        """Whether a layer's tasks are few enough; Dask writes them all out, save for blockwise."""
+        if self._tasks == math.inf or isinstance(layer, Blockwise):
+            return True
+        if not layer.is_materialized() or len(layer) > self._tasks:
+            return False
+        self._tasks -= len(layer)
+        return True
 
     def _of_code(self, held: Any) -> int | None:
         owner = getattr(held, "__self__", None)
