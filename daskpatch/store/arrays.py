@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from copy import copy
 from functools import cached_property, partial
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import cloudpickle  # dask's and distributed's own way to send things
@@ -31,19 +30,19 @@ from .sight import Sight
 _log = logging.getLogger("daskpatch")
 
 
-def _broken_way(root: Path, key: str) -> str:
+def _broken_way(root: str, key: str) -> str:
     """Why a chunk that has no file may have one elsewhere; empty where nothing says so.
 
     Only the nearest thing that is there, on the way from the root, can say it.
     """
-    path = root / key
-    if path.is_dir():
+    chunk = path = f"{root}/{key}"
+    if os.path.isdir(path):
         return f"{path} is a folder"
     while path != root and not os.path.lexists(path):
-        path = path.parent
-    if path.is_symlink() and not path.exists():
+        path = os.path.dirname(path)
+    if os.path.islink(path) and not os.path.exists(path):
         return f"{path} is a link to {os.readlink(path)}, which is not there"
-    if path != root / key and not path.is_dir():
+    if path != chunk and not os.path.isdir(path):
         return f"{path} is no folder"
     return ""
 
@@ -171,11 +170,10 @@ class StoredArray:
 
     def _check_links(self, box: Box) -> None:
         """Refuse chunks that only seem absent: links to what is not mounted, or not fetched."""
-        root = self.location.local_path
-        if root is None:
+        if self._folder is None:
             return
         for key, _ in self.units(box):
-            broken = _broken_way(root, key)
+            broken = _broken_way(self._folder, key)
             if broken:
                 raise OSError(f"{self.location.name} has no chunk {key}: {broken}")
 

@@ -80,6 +80,13 @@ class Location:
         return None
 
     @property
+    def folder(self) -> Folder | None:
+        """Which folder a local place is, now, where it exists; links are followed."""
+        if isinstance(self.store, LocalStore):
+            return folder_at(Path(self.store.root) / self.path)
+        return None
+
+    @property
     def given(self) -> Path | StorePath:
         """What a user could give for it."""
         return self.local_path or StorePath(self.store, self.path)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 from zarr.types import AnyArray
 
 from ..support import cause_of, said_by
 from .backoff import lasts_anywhere, with_backoff
-from .location import Folder, folder_at, locate
+from .location import Location, locate
 from .objects import Objects
 from .reopening import reopened
 
@@ -31,9 +32,14 @@ class Sight:
 
     def __init__(self, array: AnyArray, delays: tuple[float, ...]) -> None:
         self.array, self.delays = array, delays
-        self._folder = _folder_of(array)
+        self._folder = self._location.folder
         self._document: bytes | None = None
         self._documents: Objects | None = None
+
+    @cached_property
+    def _location(self) -> Location:
+        # Once: it is asked around each read and write, and to name it takes as long.
+        return locate(self.array)
 
     def look(self) -> None:
         """Compare it with what its store has now, and its folder: see `StoredArray.look`."""
@@ -47,15 +53,15 @@ class Sight:
         if document is None or document != self._document:
             self._compare()
             self._document = document if self._read() == document else None
-        name = locate(self.array).name
-        if self._folder is not None and _folder_of(self.array) not in (self._folder, None):
+        if self._folder is not None and self._location.folder not in (self._folder, None):
             raise ChangedError(
-                f"{name} was made anew since it was opened: its folder is another one"
+                f"{self._location.name} was made anew since it was opened: its folder is another "
+                "one"
             )
 
     def notice_folder(self) -> None:
         """See which local folder it lies in, where this process did not yet."""
-        self._folder = self._folder or _folder_of(self.array)
+        self._folder = self._folder or self._location.folder
 
     def check_folder(self) -> None:
         """Refuse a local folder that is another one by now, or gone: a share may be unmounted.
@@ -65,9 +71,9 @@ class Sight:
         ChangedError
             If it is.
         """
-        if self._folder is not None and _folder_of(self.array) != self._folder:
+        if self._folder is not None and self._location.folder != self._folder:
             raise ChangedError(
-                f"{locate(self.array).name} is gone, or another folder: it was moved, deleted or "
+                f"{self._location.name} is gone, or another folder: it was moved, deleted or "
                 "unmounted since it was opened"
             )
 
@@ -80,7 +86,7 @@ class Sight:
     def _read(self) -> bytes | None:
         """The document that says what the array is; None where there is none."""
         if self._documents is None:
-            self._documents = Objects(locate(self.array), delays=())
+            self._documents = Objects(self._location, delays=())
         objects = self._documents
         version = self.array.metadata.zarr_format
 
@@ -90,11 +96,11 @@ class Sight:
             except FileNotFoundError:  # a store whose root is gone
                 return None
 
-        what = f"Looking at {locate(self.array).name}"
+        what = f"Looking at {self._location.name}"
         return with_backoff(attempt, what, self.delays)
 
     def _compare(self) -> None:
-        name = locate(self.array).name
+        name = self._location.name
         try:
             now = with_backoff(
                 lambda: _opened(self.array), f"Looking at {name}", self.delays, _lasts
@@ -116,13 +122,8 @@ class Sight:
 
     def __getstate__(self) -> dict[str, Any]:
         # A folder has another number on another host.
-        return {**self.__dict__, "_folder": None, "_documents": None}
-
-
-def _folder_of(array: AnyArray) -> Folder | None:
-    """Which folder an array lies in; None where it is no local one."""
-    path = locate(array).local_path
-    return None if path is None else folder_at(path)
+        kept = {name: value for name, value in self.__dict__.items() if name != "_location"}
+        return {**kept, "_folder": None, "_documents": None}
 
 
 def _opened(array: AnyArray) -> AnyArray | None:
