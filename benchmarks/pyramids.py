@@ -20,6 +20,11 @@ JOBS: dict[str, tuple[Any, dict[bool, tuple[int, int, int]], dict[str, Any]]] = 
         {False: (512, 1024, 1024), True: (128, 256, 256)},
         {"patch_size": (64, 128, 128), "overlaps": 16, "dtype": "uint16"},
     ),
+    "I/O alone, 2-D": (
+        lambda: np.negative,
+        {False: (64, 2048, 2048), True: (16, 256, 256)},
+        {"patch_size": (512, 512), "overlaps": 32, "dtype": "uint16"},
+    ),
     "3-D U-Net": (
         UNet,
         {False: (96, 192, 192), True: (16, 48, 48)},
