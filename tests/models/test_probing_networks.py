@@ -76,8 +76,6 @@ NETS = [
     *((depth, 2, "pooled", "transposed") for depth in (1, 2, 3, 4)),
     *((2, 2, down, up) for down in ("pooled", "strided") for up in ("nearest", "smooth")),
     (1, 3, "pooled", "transposed"),
-    (1, 3, "pooled", "smooth"),
-    (2, 3, "strided", "nearest"),
 ]
 
 
