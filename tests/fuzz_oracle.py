@@ -304,4 +304,5 @@ def _padded(values, model, padding):
     widths = [(0, 0), (0, 0), *space]
     if padding in ("reflect", "edge"):
         return np.pad(values, widths, mode=padding)
-    return np.pad(values, widths, constant_values=np.asarray(padding).astype(values.dtype))
+    with np.errstate(over="ignore"):  # infinity, in half floats
+        return np.pad(values, widths, constant_values=np.asarray(padding).astype(values.dtype))

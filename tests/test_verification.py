@@ -89,6 +89,20 @@ def test_blocks_of_fill_value_are_not_missing(stored, tmp_path, value, io):
     assert verified(output).ok
 
 
+@pytest.mark.parametrize("fill_value", ["", "zz", "00", "0" * 400])
+def test_a_fill_value_in_a_record_that_is_none_is_told_of(output, fill_value):
+    path = output / ".daskpatch" / "run.json"
+    document = json.loads(path.read_text())
+    (placed,) = document["arrays"].values()
+    placed["fill_value"] = fill_value
+    path.write_text(json.dumps(document))
+    with pytest.raises(
+        ValueError, match=r"out\.zarr is broken: the fill value in it is '"
+    ) as error:
+        verified(output)
+    assert len(str(error.value)) < 500
+
+
 def test_blocks_never_written_are_told_from_those_of_fill_value(stored, tmp_path):
     output = tmp_path / "out.zarr"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from ..receipts import Record
 from ..store import Location, StoredArray
+from ..support import shown
 from .clearing import KEY
 from .layout import Layout
 
@@ -27,6 +29,11 @@ def facts_of(
     """What an array is, beside what it was begun with; None for what was not recorded.
 
     `fill_value` is as `StoredArray.fill_value` says it. Byte order is the array's own.
+
+    Raises
+    ------
+    ValueError
+        If the fill value that was recorded is none.
     """
     found: dict[str, tuple[object, object]] = {
         "shape": (array.shape, shape),
@@ -36,8 +43,23 @@ def facts_of(
         found["chunks"] = (_inside(array.chunks, shape), _inside(layout.chunks, shape))
         found["shards"] = (_inside(array.shards, shape), _inside(layout.shards, shape))
     if fill_value is not None and array.fill_value != fill_value:
-        was = np.frombuffer(bytes.fromhex(fill_value), np.dtype(dtype).newbyteorder("<"))
-        found["fill value"] = (str(array.absent_value), str(was[0]))  # of -0.0 the sign, too
+        was = _recorded(fill_value, np.dtype(dtype), array.location)
+        found["fill value"] = (str(array.absent_value), str(was))  # of -0.0 the sign, too
+    return found
+
+
+def _recorded(fill_value: str, dtype: np.dtype[Any], place: Location) -> np.generic:
+    try:
+        content = bytes.fromhex(fill_value)
+    except ValueError:
+        content = b""
+    if len(content) != dtype.itemsize:
+        raise ValueError(
+            f"The record of {place.name} is broken: the fill value in it is {shown(fill_value)}; "
+            f"needed are {dtype.itemsize} bytes as hexadecimal digits. Give overwrite=True to "
+            "start anew."
+        )
+    found: np.generic = np.frombuffer(content, dtype.newbyteorder("<"))[0]
     return found
 
 
