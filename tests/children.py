@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-"""`conftest.py` says what is imported."""
+"""What its processes have imported, `conftest.py` says."""
 
 
 class Ended(NamedTuple):
@@ -38,9 +38,12 @@ class Child:
 
     def kill_when(self, happened):
         """Kill it as soon as something has happened."""
+        was_alive = True
         while not happened():
-            assert self._process.is_alive(), self.end()
+            assert was_alive, self.end()
             time.sleep(0.005)
+            # Before it is asked again: it may happen, and the process end, in between.
+            was_alive = self._process.is_alive()
         self._process.kill()
         self._process.join()
 

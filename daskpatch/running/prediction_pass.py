@@ -435,7 +435,7 @@ class PredictionPass(Pass):
         return None, error
 
     def changed(self, numbers: Sequence[int], pacing: Pacing) -> Mapping[int, str]:
-        # Others are in the record, voxel by voxel.
+        # Blocks read a large mask again; of a smaller one the record has every voxel.
         masks = self.decided.recipe.masks
         read_again = [n for n in numbers if masks and not unseen_cells(masks, n).is_exact]
         return {

@@ -38,7 +38,7 @@ class Sight:
 
     @cached_property
     def _location(self) -> Location:
-        # Once: it is asked around each read and write, and to name it takes as long.
+        # Once: it is asked for around each read and write, and takes longer than a look.
         return locate(self.array)
 
     def look(self) -> None:
