@@ -13,9 +13,10 @@ from .coverage import (
     reaching,
     touching,
 )
-from .emptiness import KEPT, Emptiness, is_said_empty
+from .emptiness import Emptiness, is_said_empty
 from .filling import OutputBox, fill_region, predict_region, predicted_tile, stitched_sample
 from .posting import apply_post
 from .recipe import Prediction, Recipe, block_grid, block_grids
 from .skipping import Skipping, SkippingWords
+from .stand_ins import KEPT
 from .workspace import BatchLimit, Tally, Workspace

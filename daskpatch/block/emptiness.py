@@ -1,15 +1,8 @@
-"""What is not given to the model, since nothing is there, and what stands for its result.
-
-What the model makes of nothing need not be nothing: it is computed on a tile of that value, once in
-a process, and stitched as any other result.
-"""
+"""What is not given to the model, since nothing is there: see `stand_ins` for its result."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,16 +10,13 @@ from numpy.typing import NDArray
 
 from ..geometry import Region
 from ..image import ImageStack, boxes_of, padding_of, stored_array_of
-from ..model import Results, SharedModel, load
+from ..model import SharedModel, load
 from ..store import Occupancy
 from ..support import all_said_by, cause_of
-from ..values import are_all, read_padded
+from ..values import are_all
 
 ABSENT, JUDGED, OUTSIDE = 1, 2, 3
 """Why a block is empty: nothing is stored of it, its voxels were looked at, or it is masked."""
-
-KEPT = 4
-"""Results that stand for others, in a process: of another size, or over an image's end."""
 
 
 @dataclass(frozen=True)
@@ -124,52 +114,3 @@ def inside_of(image: ImageStack, box: Region, patch: NDArray[Any]) -> NDArray[An
 def is_padded_by_us(image: ImageStack, box: Region) -> bool:
     """Whether it is known what stands for voxels of a box outside an image, if there are some."""
     return padding_of(image) is not None or box.lies_in(tuple(image.data_shape[2:]))
-
-
-def empty_patch(image: ImageStack, box: Region, value: np.generic) -> NDArray[Any]:
-    """What `extract_patch` would give, `C(Z)YX`, of an image that is all of a value."""
-    n_channels, shape = image.data_shape[1], tuple(image.data_shape[2:])
-
-    def read(inside: Region) -> NDArray[np.generic]:
-        return np.full((n_channels, *inside.shape), value, image.data_dtype)
-
-    padding = padding_of(image)
-    if padding is None:
-        return read(box)  # all of it lies in the image
-    return read_padded(read, box, shape, padding)
-
-
-def ends_at(image: ImageStack, box: Region, value: np.generic) -> Region | None:
-    """The part of a box inside an image, counted from its corner, where it is padded otherwise.
-
-    None where all that lies in it is the value.
-    """
-    shape = tuple(image.data_shape[2:])
-    padding = padding_of(image)
-    if (
-        padding is None
-        or isinstance(padding, str)
-        or box.lies_in(shape)
-        or are_all(np.asarray(padding), value)
-    ):
-        return None
-    inside = box.clipped_to(shape).slices_within(box)
-    return Region(tuple(s.start for s in inside), tuple(s.stop for s in inside))
-
-
-class StandIns:
-    """Results for tiles of one value, by what they depend on, each computed once in a process."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, Results] = OrderedDict()
-        self._lock = Lock()
-
-    def of(self, key: Hashable, compute: Callable[[], Results]) -> Results:
-        """The result of a tile; computed by whoever asks first, while others wait."""
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = compute()
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-            return self._kept[key]

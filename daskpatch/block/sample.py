@@ -8,6 +8,7 @@ region ──▶ the tiles that it needs ──▶ one read of their bounding bo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -39,15 +40,14 @@ from .emptiness import (
     OUTSIDE,
     absent_value_of,
     check_there,
-    empty_patch,
-    ends_at,
     inside_of,
     is_padded_by_us,
     is_stored,
 )
 from .posting import apply_post, store_post
 from .recipe import Prediction
-from .stitching import Blend, Crop, Destination, Stitcher
+from .stand_ins import KEPT, StandIn, empty_patch, ends_at
+from .stitching import Blend, Constants, Crop, Destination, Stitcher
 from .workspace import BatchLimit, Tally, Workspace
 
 Needed = dict[tuple[Sizing, Region], NDArray[np.bool_] | None]
@@ -126,7 +126,8 @@ class Sample:
         grid = prediction.grids[self.data_idx]
         ranges = needed_tiles(prediction, self.data_idx, needed)
         positions: Iterable[tuple[int, ...]] = product(*ranges)
-        if any(each is not None for each in needed.values()):
+        is_masked = any(each is not None for each in needed.values())
+        if is_masked:
             positions = [at for at in positions if self._touches(grid.tiles(at), needed)]
             ranges = tuple(
                 range(min(along), max(along) + 1) for along in zip(*positions, strict=True)
@@ -137,7 +138,8 @@ class Sample:
         # again.
         patch = self._read(box)
         if isinstance(patch, np.generic):
-            self._stand_in(tiles, patch)
+            # Of masks `post` sees zeros where no tile is needed.
+            self._stand_in(tiles, patch, None if is_masked else self._constants(ranges, patch))
             return
         self.tally.samples += 1
         with self._stitched() as stitcher:
@@ -178,14 +180,37 @@ class Sample:
         self.tally.empty = JUDGED
         return value
 
-    def _stand_in(self, tiles: Iterator[Tile], value: np.generic) -> None:
+    def _stand_in(
+        self, tiles: Iterator[Tile], value: np.generic, constants: Constants | None
+    ) -> None:
         """Put what the model makes of nothing in place of the results of tiles."""
         given = np.asarray(value)
         with self._stitched() as stitcher:
+            if constants is not None and stitcher.fill(constants):
+                return
             for tile in tiles:
-                self._count(stitcher.add(tile, self._result_of(tile, value)), given)
+                result = self._result_of(tile, value).results
+                self._count(stitcher.add(tile, result), given)
 
-    def _result_of(self, tile: Tile, value: np.generic) -> Results:
+    def _constants(self, ranges: tuple[range, ...], value: np.generic) -> Constants | None:
+        """What the model makes of nothing, where that is the same in all tiles of some ranges."""
+        axes = self.prediction.grids[self.data_idx].axes
+        shape = self.prediction.images[self.data_idx].data_shape[2:]
+        along = [
+            # Tiles of one size that reach as far beyond the image have one result.
+            {
+                (tile.size, max(-tile.start, 0), max(tile.start + tile.size - n, 0)): tile
+                for tile in map(axis.tile, indices)
+            }.values()
+            for axis, indices, n in zip(axes, ranges, shape, strict=True)
+        ]
+        if math.prod(map(len, along)) > KEPT:  # one would take another's place, to be made again
+            return None
+        each = [self._result_of(tile, value).constants for tile in product(*along)]
+        told = {None if c is None else tuple(v.tobytes() for v in c.values()) for c in each}
+        return each[0] if len(told) == 1 else None
+
+    def _result_of(self, tile: Tile, value: np.generic) -> StandIn:
         """The result of a tile that is all of a value, where it lies in the image."""
         image = self.prediction.images[self.data_idx]
         box = Region(tuple(t.start for t in tile), tuple(t.start + t.size for t in tile))

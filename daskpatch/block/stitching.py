@@ -15,6 +15,8 @@ from ..values import has_nan, store_values, weights
 from .coverage import Tile
 
 Slices = tuple[slice, ...]
+Constants = dict[str, NDArray[Any]]
+"""Of arrays that are alike everywhere, by name: the value of each channel."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class Stitcher(Protocol):
 
     def add(self, tile: Tile, results: Results) -> bool:
         """Take a tile's results, `C(Z)YX`; whether there was a NaN in what is used of them."""
+
+    def fill(self, results: Constants) -> bool:
+        """Take the same for all tiles; False where they have to be added one by one."""
 
     def finish(self) -> None:
         """Called after the last tile."""
@@ -55,6 +60,14 @@ class Crop:
             place = part.slices_within(to.region)
             found |= store_values(to.values[(slice(None), *place)], crop)
         return found
+
+    def fill(self, results: Constants) -> bool:
+        for to in self.destinations:
+            constants = results[to.name][to.channels]
+            stored = np.empty_like(constants, to.values.dtype)
+            store_values(stored, constants)
+            to.values[...] = stored.reshape(-1, *(1 for _ in to.region.shape))
+        return True
 
     def finish(self) -> None:
         pass
@@ -91,6 +104,9 @@ class Blend:
                 total[channel][place] += np.multiply(used, table, dtype=np.float64)
                 found |= has_nan(used)
         return found
+
+    def fill(self, results: Constants) -> bool:  # noqa: ARG002 (sums of weights are rounded)
+        return False
 
     def _weigh(
         self, tile: Tile, sizing: Sizing, region: Region

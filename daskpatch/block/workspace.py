@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .buffers import BufferPool
-from .emptiness import StandIns
+from .stand_ins import StandIns
 
 
 class BatchLimit:

@@ -47,6 +47,13 @@ def _broken_way(root: str, key: str) -> str:
     return ""
 
 
+def _cells(box: Box, unit: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The units of a regular grid that a box touches, each counted along the axes."""
+    return product(
+        *(range((s.start or 0) // u, -(-s.stop // u)) for s, u in zip(box, unit, strict=True))
+    )
+
+
 class StoredArray:
     """A Zarr array with a back end, opened when it is first used.
 
@@ -160,7 +167,7 @@ class StoredArray:
         if self._folder is None or self.shards is not None:
             return None
         # Far cheaper than to read those again that are there.
-        return sum(not os.path.exists(f"{self._folder}/{key}") for key, _ in self.units(box))
+        return sum(not os.path.exists(f"{self._folder}/{key}") for key in self.keys(box))
 
     def _read(self, box: Box) -> tuple[NDArray[np.generic], int]:
         """A box, and how many chunks of it were absent."""
@@ -172,7 +179,7 @@ class StoredArray:
         """Refuse chunks that only seem absent: links to what is not mounted, or not fetched."""
         if self._folder is None:
             return
-        for key, _ in self.units(box):
+        for key in self.keys(box):
             broken = _broken_way(self._folder, key)
             if broken:
                 raise OSError(f"{self.location.name} has no chunk {key}: {broken}")
@@ -201,7 +208,7 @@ class StoredArray:
         root = self._folder
         if root is None:
             return
-        for key, _ in self.units(box):
+        for key in self.keys(box):
             way = root
             for name in key.split("/")[:-1]:
                 way = f"{way}/{name}"
@@ -233,16 +240,17 @@ class StoredArray:
 
     def units(self, box: Box) -> Iterator[tuple[str, Box]]:
         """The write units that a box touches: the key inside the array's prefix, and the box."""
-        unit = self.shards or self.chunks
-        ranges = (
-            range((s.start or 0) // u, -(-s.stop // u)) for s, u in zip(box, unit, strict=True)
-        )
-        for at in product(*ranges):
+        unit, shape = self.shards or self.chunks, self.shape
+        encoded = self.array.metadata.encode_chunk_key
+        for at in _cells(box, unit):
             inside = tuple(
-                slice(i * u, min((i + 1) * u, n))
-                for i, u, n in zip(at, unit, self.shape, strict=True)
+                slice(i * u, min((i + 1) * u, n)) for i, u, n in zip(at, unit, shape, strict=True)
             )
-            yield self.array.metadata.encode_chunk_key(at), inside
+            yield encoded(at), inside
+
+    def keys(self, box: Box) -> Iterator[str]:
+        """The keys, inside the array's prefix, of the write units that a box touches."""
+        return map(self.array.metadata.encode_chunk_key, _cells(box, self.shards or self.chunks))
 
     @cached_property
     def is_lossless(self) -> bool:

@@ -8,5 +8,5 @@ from .normalization import Normalize, NormalizeLike, NormalizeWords
 from .padding import Padding, check_padding, read_padded, source_box
 from .renumbering import are_renumbered
 from .result_sample import ResultSample
-from .uniformity import are_all
+from .uniformity import are_all, constants_of
 from .value_map import Statistics, ValueMap

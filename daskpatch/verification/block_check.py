@@ -139,4 +139,4 @@ class _Part:
         """Whether an object of it is: asked only of what is bad, since each costs a request."""
         assert self.array is not None
         objects = Objects(self.location)
-        return not all(objects.exists(key) for key, _ in self.array.units(self.box.slices))
+        return not all(map(objects.exists, self.array.keys(self.box.slices)))
