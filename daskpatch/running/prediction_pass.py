@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,12 +14,10 @@ from pathlib import PurePath
 from typing import Any, ClassVar, NoReturn
 from uuid import uuid4
 
-import numpy as np
-
 from ..block import block_grids
 from ..deciding import Decided, Memory, Selection, decide_anew
 from ..engine import Job, why_not_sent
-from ..geometry import RegularGrid, differing_scales
+from ..geometry import RegularGrid
 from ..image import (
     SAMPLES,
     ImageStack,
@@ -47,38 +44,31 @@ from ..output import (
     is_lossy,
     list_labels,
 )
-from ..patching import TileStrategy
 from ..receipts import (
     ArrayRecord,
     BlocksRecord,
     Document,
     Fingerprint,
-    IdentityRecord,
     LayoutRecord,
-    OutputRecord,
     PlacedArray,
     Receipt,
     Record,
     RunDocument,
     SourceRecord,
     Totals,
-    as_json,
-    check_same,
     refuse_claimed,
 )
 from ..store import ChangedError, Location, Occupancy, StoredArray, existing_array
-from ..support import DEFAULT_PACING, Pacing, recorded, without_secrets
+from ..support import DEFAULT_PACING, Pacing, without_secrets
 from ..values import Statistics
 from .job import FusedLevel, PredictionJob
 from .level_set import LevelSet, level_set_of
 from .passes import Ends, Leavings, Pass
-from .provenance import provenance_of, tiling_of
+from .provenance import provenance_of
 from .run import Run
-from .same_model import check_results, check_unchanged, compared
+from .same_model import check_unchanged
+from .same_run import check_begun_alike, fingerprint_of, identity_record_of
 from .statistics_cache import StatisticsCache
-
-NUMERICS = 1
-"""Raised when the same input, tiling and model would give other voxels than before."""
 
 Listed = list[bytes | None]
 """Of each image what is stored of it, encoded; None where that could not be listed."""
@@ -306,7 +296,7 @@ class PredictionPass(Pass):
             model=self.decided.recipe.model_name,
             is_series=self.decided.options.source.is_series,
             statistics=statistics[number] if isinstance(statistics, tuple) else None,
-            identity=self._identity_record(),
+            identity=identity_record_of(self.decided),
             arrays={
                 output.name: PlacedArray(path, fill_value)
                 for output, path, fill_value in zip(
@@ -510,60 +500,8 @@ class PredictionPass(Pass):
         return [self._fingerprint(n, layout) for n in range(len(self.decided.recipe.images))]
 
     def _fingerprint(self, number: int, layout: Layout) -> Fingerprint:
-        """What guards a resume; what a machine chooses (threads, batch size, …) is not in it."""
-        decided, recipe, options = self.decided, self.decided.recipe, self.decided.options
-        told: dict[str, Any] = recorded(options.model, options.normalize, options.output)
-        if recipe.masks:
-            told.setdefault("treatment", {})["mask"] = self.known_masks[number]
-        return Fingerprint(
-            numerics=NUMERICS,
-            source=self.known_sources[number],
-            tiling=as_json(self._tiling(number)),
-            model=None if decided.identity is None else decided.identity.text(),
-            input_dtype=told["input_dtype"],
-            treatment=as_json(told.get("treatment", {})),
-            output={
-                output.name: OutputRecord(dims.axes, dims.shape, np.dtype(output.dtype).str, scale)
-                for output, dims, scale in zip(
-                    recipe.stored,
-                    recipe.outputs[number],
-                    differing_scales(recipe.outputs[number]),
-                    strict=True,
-                )
-            },
-            layout=LayoutRecord(**asdict(layout)),
-        )
-
-    def _identity_record(self) -> IdentityRecord | None:
-        identity = self.decided.identity
-        if identity is None:
-            return None
-        told = {name: code.told for name, code in identity.codes.items()}
-        return IdentityRecord(**{"post": None, **told}, results=identity.results)
-
-    def _check_same(self, document: RunDocument, current: Fingerprint) -> None:
-        name, identity = self.target.name, self.decided.identity
-        was, now = as_json(document.fingerprint), as_json(current)
-        if document.identity is None or identity is None:
-            now["model"] = self.decided.options.former_identity()
-            check_same(was, now, name)
-            return
-        before, after = compared(document.identity, identity)
-        if before != after:  # digests say nothing to whoever gave a model
-            before["model"] = _with_name(before["model"], document.model)
-            after["model"] = _with_name(after["model"], self.decided.recipe.model_name)
-        check_same({**was, **before}, {**now, **after}, name)
-        check_results(document.identity, identity, name)
-
-    def _tiling(self, number: int) -> dict[str, Any]:
-        patching = self.decided.tiling.patching
-        if isinstance(patching, TileStrategy):
-            return tiling_of(patching)
-        tiles = repr(self.decided.recipe.grids[number])
-        return {
-            "strategy": type(patching).__name__,
-            "tiles": hashlib.sha256(tiles.encode()).hexdigest(),
-        }
+        mask = self.known_masks[number] if self.decided.recipe.masks else None
+        return fingerprint_of(self.decided, number, self.known_sources[number], mask, layout)
 
     def _compared(self, number: int, document: Document, decided: Decided | None = None) -> Decided:
         """What is decided, with the recorded layout in what was not asked for.
@@ -584,7 +522,7 @@ class PredictionPass(Pass):
         free = [name for name in LayoutRecord.__struct_fields__ if getattr(output, name) is None]
         taken_over = {name: getattr(begun, name) for name in free}
         current = self._fingerprint(number, replace(layout, **taken_over))
-        self._check_same(document, current)
+        check_begun_alike(document, current, decided, target.name)
         if LayoutRecord(**asdict(layout)) == begun:
             return decided
         if target.array is not None:  # chunks and shards are the array's own
@@ -645,8 +583,3 @@ def _occupancies(listed: object) -> tuple[Occupancy | None, ...] | None:
     if not isinstance(listed, list):
         return None
     return tuple(one and Occupancy.of_bytes(one) for one in listed)
-
-
-def _with_name(told: object, name: str) -> object:
-    """What is told of a model, with its name before its parts."""
-    return {"(name)": name, **told} if isinstance(told, dict) else told

@@ -25,7 +25,8 @@ from ..support import Pacing
 from ..values import Statistics
 from .leaving import leave
 from .passes import Ends, Leavings, Pass
-from .prediction_pass import NUMERICS, PredictionPass
+from .prediction_pass import PredictionPass
+from .same_run import NUMERICS
 
 _BLOCKS = 1024
 """What blocks find is stored, one object each: counts of values may take a megabyte."""

@@ -1,0 +1,109 @@
+"""What guards a resume: the fingerprint of a prediction, and whether it is the recorded one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ..deciding import Decided
+from ..geometry import differing_scales
+from ..output import Layout
+from ..patching import TileStrategy
+from ..receipts import (
+    Fingerprint,
+    IdentityRecord,
+    Json,
+    LayoutRecord,
+    OutputRecord,
+    RunDocument,
+    SourceRecord,
+    as_json,
+    check_same,
+)
+from ..support import recorded
+from .provenance import tiling_of
+from .same_model import check_results, compared
+
+NUMERICS = 1
+"""Raised when the same input, tiling and model would give other voxels than before."""
+
+
+def fingerprint_of(
+    decided: Decided, number: int, source: SourceRecord, mask: SourceRecord | None, layout: Layout
+) -> Fingerprint:
+    """What the voxels of an image depend on, of what source and mask are now.
+
+    What a machine chooses (threads, batch size, …) is not in it.
+    """
+    recipe, options = decided.recipe, decided.options
+    told = recorded(options.model, options.normalize, options.output)
+    treatment: Json = told.get("treatment", {})
+    return Fingerprint(
+        numerics=NUMERICS,
+        source=source,
+        tiling=as_json(_tiling(decided, number)),
+        model=None if decided.identity is None else decided.identity.text(),
+        input_dtype=told["input_dtype"],
+        treatment=as_json(treatment if mask is None else {**treatment, "mask": mask}),
+        output={
+            output.name: OutputRecord(dims.axes, dims.shape, np.dtype(output.dtype).str, scale)
+            for output, dims, scale in zip(
+                recipe.stored,
+                recipe.outputs[number],
+                differing_scales(recipe.outputs[number]),
+                strict=True,
+            )
+        },
+        layout=LayoutRecord(**asdict(layout)),
+    )
+
+
+def identity_record_of(decided: Decided) -> IdentityRecord | None:
+    """What a run tells of its model, `post` and `skip_empty`, by their parts."""
+    identity = decided.identity
+    if identity is None:
+        return None
+    told = {name: code.told for name, code in identity.codes.items()}
+    return IdentityRecord(**{"post": None, **told}, results=identity.results)
+
+
+def check_begun_alike(
+    document: RunDocument, current: Fingerprint, decided: Decided, name: str
+) -> None:
+    """Refuse to go on with a run of another fingerprint, or of another model.
+
+    Raises
+    ------
+    ValueError
+        If they differ; it lists the fields, with both values.
+    """
+    identity = decided.identity
+    was, now = as_json(document.fingerprint), as_json(current)
+    if document.identity is None or identity is None:
+        check_same(was, {**now, "model": decided.options.former_identity()}, name)
+        return
+    before, after = compared(document.identity, identity)
+    if before != after:  # digests say nothing to whoever gave a model
+        before["model"] = _with_name(before["model"], document.model)
+        after["model"] = _with_name(after["model"], decided.recipe.model_name)
+    check_same({**was, **before}, {**now, **after}, name)
+    check_results(document.identity, identity, name)
+
+
+def _tiling(decided: Decided, number: int) -> Json:
+    patching = decided.tiling.patching
+    if isinstance(patching, TileStrategy):
+        return tiling_of(patching)
+    tiles = repr(decided.recipe.grids[number])
+    return {
+        "strategy": type(patching).__name__,
+        "tiles": hashlib.sha256(tiles.encode()).hexdigest(),
+    }
+
+
+def _with_name(told: object, name: str) -> Any:
+    """What is told of a model, with its name before its parts."""
+    return {"(name)": name, **told} if isinstance(told, dict) else told
