@@ -563,7 +563,7 @@ def test_a_sequence_holds_the_files_that_it_was_made_of(tmp_path, planes):
     np.testing.assert_array_equal(whole(pickle.loads(pickle.dumps(image))), planes)
     (tmp_path / "run" / "t5.tif").touch()
     with pytest.raises(ChangedError, match="t5.tif was changed"):
-        image.look()
+        image.array.look()
 
 
 def test_no_output_lies_in_the_way_of_a_sequence(tmp_path, planes):

@@ -386,7 +386,7 @@ def test_a_source_through_fsspec_on_such_a_server_is_looked_at(unlisted, volume)
     save(folder / "v.zarr", volume, chunks=(16, 16, 16))
     store = FsspecStore.from_url(f"{url}/v.zarr", read_only=True)
     image = daskpatch.open_image(store, axes="ZYX")
-    image.look()
+    image.array.look()
     (folder / "v.zarr" / "zarr.json").unlink()
     with pytest.raises(OSError, match="is gone|may not be read"):
         image.with_delays(()).look()

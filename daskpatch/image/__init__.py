@@ -1,17 +1,16 @@
 """Image stacks: any array, seen as S C (Z) Y X."""
 
+from .array_image import ArrayImage
 from .arraylike import IndexedArray
-from .axis_labels import axis_name_of, is_placed, labels_along, uneven_axes
+from .axis_labels import axis_name_of, labels_along, uneven_axes
 from .content import SAMPLES, identity_of_image, token_of
 from .drawing import drawing_of
 from .facts import information
 from .mask import Mask, mask_of, unseen_cells
 from .opening import open_image, open_sequence, open_stack
 from .source import Source, SourceLike, SourceWords
-from .stack import (
-    ArrayImage,
-    ImageStack,
-    LocatedImage,
+from .stack import ImageStack
+from .told import (
     back_end_of,
     boxes_of,
     channel_names_of,
@@ -21,6 +20,7 @@ from .stack import (
     dimensions_of,
     is_at_hand,
     is_held_by_cluster,
+    is_placed,
     is_unlisted,
     location_of,
     locations_of,

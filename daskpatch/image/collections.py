@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from ..store import Collection, StoreLike
 from ..support import counted, said_by, shown
-from .stack import ArrayImage
+from .array_image import ArrayImage
 
 _AT_ONCE = 16
 """Images that are opened at a time: far away each takes several requests."""
@@ -95,7 +95,7 @@ def opened_together(
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = dict(zip(places, pool.map(attempt, places.values()), strict=True))
     failed = {path: each for path, each in found.items() if isinstance(each, Exception)}
-    images = {path: each for path, each in found.items() if isinstance(each, ArrayImage)}
+    images = {path: each for path, each in found.items() if not isinstance(each, Exception)}
     if not images:
         raise next(iter(failed.values()))
     for path, error in list(failed.items())[:1]:

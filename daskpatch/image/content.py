@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..geometry import Region, RegularGrid
 from ..model import module_of
-from .stack import ArrayImage, ImageStack, chunks_of, is_at_hand, location_of
+from .stack import ImageStack
+from .told import array_of, chunks_of, is_at_hand, location_of
 
 SAMPLES = 64
 """Boxes that are read; an image of no more is read whole."""
@@ -36,6 +37,7 @@ def identity_of_image(
     that is computed, not stored, it is 8 at most. So many `readers` read at a time. Of a file of
     another format, `file` has its size and time.
     """
+    array = array_of(image)
     return {
         "where": _where(image),
         "axes": image.original_axes,
@@ -45,7 +47,7 @@ def identity_of_image(
         "channels": getattr(image, "channels", None),
         "padding": _as_text(getattr(image, "padding", None)),
         "content": _content(image, samples, readers),
-        "file": image.array.identity() if isinstance(image, ArrayImage) else None,
+        "file": None if array is None else array.identity(),
     }
 
 

@@ -16,7 +16,8 @@ from ..store import MOST_CELLS, Occupancy
 from ..support import shown, what_is
 from .opening import find, open_stack
 from .source import SourceLike
-from .stack import ArrayImage, ImageStack, coordinates_of, dimensions_of, is_image
+from .stack import ImageStack, LocatedImage, is_image, is_located
+from .told import coordinates_of, dimensions_of, is_placed
 
 Windows = list[tuple[int, int]]
 
@@ -35,7 +36,7 @@ class Mask:
         What is in it, where a run has read it.
     """
 
-    image: ArrayImage
+    image: LocatedImage
     along: Mapping[str, Overlay]
     of: Dimensions
     cells: Occupancy | None = None
@@ -171,9 +172,9 @@ def mask_of(mask: SourceLike, image: ImageStack) -> Mask:
     return found
 
 
-def _opened(mask: SourceLike, image: ImageStack) -> ArrayImage:
+def _opened(mask: SourceLike, image: ImageStack) -> LocatedImage:
     if is_image(mask):
-        if not isinstance(mask, ArrayImage):
+        if not is_located(mask):
             raise TypeError(f"The mask is {what_is(mask)}; needed is what open_image gives.")
         return mask
     try:
@@ -184,7 +185,7 @@ def _opened(mask: SourceLike, image: ImageStack) -> ArrayImage:
         raise kind(f"mask is {shown(mask)}, which cannot be opened: {error}") from error
 
 
-def _found(mask: SourceLike, image: ImageStack) -> ArrayImage:
+def _found(mask: SourceLike, image: ImageStack) -> LocatedImage:
     given: Any = mask
     found = find(given)
     shape = found.array.shape
@@ -195,14 +196,14 @@ def _found(mask: SourceLike, image: ImageStack) -> ArrayImage:
     return open_stack(given, axes=axes)
 
 
-def _overlay(axis: str, mask: ArrayImage, image: ImageStack) -> Overlay:
+def _overlay(axis: str, mask: LocatedImage, image: ImageStack) -> Overlay:
     """How a mask lies on an image along one axis."""
     of, dims = dimensions_of(image), mask.dimensions
     size, other = of.shape[of.axes.index(axis)], dims.shape[dims.axes.index(axis)]
-    told = image.coordinates if isinstance(image, ArrayImage) else None
-    if told is None or mask.coordinates is None:
+    if not is_placed(image) or mask.coordinates is None:
         return Overlay.of_sizes(size, other)
-    here, there = coordinates_of(image).axes.index(axis), mask.coordinates.axes.index(axis)
+    told = coordinates_of(image)
+    here, there = told.axes.index(axis), mask.coordinates.axes.index(axis)
     units = [
         None if unit is None else long_unit(unit)
         for unit in (told.units[here], mask.coordinates.units[there])
@@ -237,8 +238,7 @@ def _check_space(mask: Mask, image: ImageStack) -> None:
                 f"The mask {mask.image.source} lies beside the source {image.source} along {axis}, "
                 "by the scale and translation of both; give one of the same space."
             )
-    told = image.coordinates if isinstance(image, ArrayImage) else None
-    is_by_size = told is None or mask.image.coordinates is None
+    is_by_size = not (is_placed(image) and is_placed(mask.image))
     ratios = {Fraction(other, size) for axis, (size, other) in sizes.items() if axis in "YX"}
     if (
         is_by_size

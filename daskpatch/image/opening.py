@@ -24,10 +24,10 @@ from ..store import (
 )
 from ..support import is_integer, said_by, shown, what_is
 from ..values import check_padding
+from .array_image import ArrayImage
 from .arraylike import ArrayLike, IndexedArray, dtype_of
 from .channels import Channels, chosen_channels, named_channels
 from .readable import Readable
-from .stack import ArrayImage
 
 _NAMES = {
     "sample": "S",

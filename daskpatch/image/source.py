@@ -10,11 +10,13 @@ from ..formats import is_pattern, matching
 from ..store import StoreLike, find_collection
 from ..support import CHANNELS, INTEGER, Options, declarations, need, option, required, shown
 from ..values import check_padding
+from .array_image import ArrayImage
 from .arraylike import IndexedArray
 from .channels import Channels, as_channels
 from .collections import CollectedImages, chosen_paths, opened_together, path_of
 from .opening import as_image, as_level, open_stack
-from .stack import ArrayImage, ImageStack, is_image, is_located, with_io
+from .stack import ImageStack, is_image, is_located
+from .told import with_io
 
 SourceLike = StoreLike | IndexedArray | ImageStack
 """What `open_image` opens, or an image that is open already."""
