@@ -1,5 +1,7 @@
 """Models that tests name from the command line or send to other processes."""
 
+import time
+
 import numpy as np
 from scipy import ndimage
 
@@ -22,6 +24,12 @@ def gaussian(batch):
     """Sigma 1 reaches 4 voxels."""
     axes = tuple(range(2, batch.ndim))
     return ndimage.gaussian_filter(batch, 1.0, axes=axes, mode="mirror")
+
+
+def slowly(batch):
+    """Slow enough to be stopped on the way."""
+    time.sleep(0.02)
+    return gaussian(batch)
 
 
 def standardised(batch):

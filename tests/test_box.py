@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import zarr
+from command_line import exit_code
 from example_models import double
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,6 @@ from ome_images import image
 from volumes import read
 
 import daskpatch
-from daskpatch.cli import main
 
 RNG = np.random.default_rng(5)
 
@@ -185,8 +185,6 @@ def test_the_plan_says_and_draws_the_box(tmp_path):
     zarr.save_array(tmp_path / "in.zarr", IMAGES["ZYX"])
     words = ["--axes", "ZYX", "--patch-size", "16", "--model", f"{__file__}:neighbours"]
     arguments = ["predict", tmp_path / "in.zarr", tmp_path / "o.zarr", "--box", "3:,5:31,:", *words]
-    with pytest.raises(SystemExit) as ended:
-        main(list(map(str, arguments)))
-    assert ended.value.code == 0
+    assert exit_code(*arguments) == 0
     expected = daskpatch.plan(IMAGES["ZYX"], neighbours, axes="ZYX", patch_size=16).view[3:, 5:31]
     np.testing.assert_array_equal(read(tmp_path / "o.zarr"), expected)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import zarr
+from command_line import exit_code
 from example_models import gaussian
 
 import daskpatch
 from daskpatch import Probe
-from daskpatch.cli import main
 from daskpatch.probing import AxisSizes, CallCost, Profile
 
 
@@ -203,16 +203,12 @@ def test_on_the_command_line(tmp_path, rng, capsys):
     )
     probe = tmp_path / "probe.json"
     daskpatch.probe(gaussian, ndim=2, seconds=0.5).save(probe)
-    with pytest.raises(SystemExit) as ended:
-        main(
-            [
-                "plan", str(tmp_path / "in.zarr"), "--model", "example_models:gaussian",
-                "--patch-size", "auto", "--batch-size", "auto", "--probe", str(probe),
-                "--stitch", "linear", "--augment", "flips,rot90", "--normalize", "percentile:1,99",
-                "--denormalize", "--post", "example_models:double",
-            ]
-        )  # fmt: skip
-    assert ended.value.code == 0
+    flags = (
+        "--model example_models:gaussian --patch-size auto --batch-size auto --stitch linear "
+        "--augment flips,rot90 --normalize percentile:1,99 --denormalize "
+        "--post example_models:double"
+    )
+    assert exit_code("plan", tmp_path / "in.zarr", "--probe", probe, *flags.split()) == 0
     out = capsys.readouterr().out
     for words in ("chosen: tiles of", "linear", "8 positions", "percentile 1 to 99", "double"):
         assert words in out

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import zarr
 from click import Option
+from command_line import exit_code
 from serving import served
 from volumes import read, save
 
 import daskpatch
-from daskpatch.cli import main
 from daskpatch.cli.commands import cli
 
 
@@ -26,10 +26,9 @@ def run(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(a) for a in arguments])
+        code = exit_code(*arguments)
         captured = capsys.readouterr()
-        return caught.value.code, captured.out, captured.err
+        return code, captured.out, captured.err
 
     return run
 

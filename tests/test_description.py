@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from command_line import exit_code
 from example_models import gaussian
 
 import daskpatch
@@ -131,13 +132,9 @@ def test_a_probe_checks_it(written, halo, words):
 
 
 def test_the_command_line_checks_it(written, tmp_path, capsys):
-    from daskpatch.cli import main
-
     written(SMOOTH.replace("HALO", "2"))
     (tmp_path / "net.py").write_text("from example_models import gaussian\n")
-    with pytest.raises(SystemExit) as ended:
-        main(["probe", f"{tmp_path}/net.py:gaussian", "--ndim", "2", "--seconds", "0"])
-    assert ended.value.code == 0
+    assert exit_code("probe", f"{tmp_path}/net.py:gaussian", "--ndim", "2", "--seconds", "0") == 0
     assert "halo 4 found, 2 stated" in capsys.readouterr().err
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import zarr
 from distributed import Client, LocalCluster, Status
-from example_models import gaussian
+from example_models import gaussian, slowly
 from volumes import read, save
 from zarr.storage import LocalStore, WrapperStore
 
@@ -44,11 +44,6 @@ def whole(stored, tmp_path):
 def predict(source, output, model=gaussian, **options):
     options = {**TILES, "pacing": FAST, **options}
     return daskpatch.predict(source, model, output, progress=False, **options)
-
-
-def slowly(batch):
-    time.sleep(0.02)
-    return gaussian(batch)
 
 
 def wait_for_receipts(output):
@@ -308,9 +303,6 @@ class Flaky(WrapperStore):
             Flaky.failures += 1
             raise OSError("the network is down")
 
-    def _with_store(self, store):
-        return type(self)(store)
-
     async def get(self, key, prototype, byte_range=None):
         self._maybe_fail()
         return await self._store.get(key, prototype, byte_range)
@@ -324,9 +316,6 @@ class Full(WrapperStore):
     """No space is left after some bytes."""
 
     left = 0
-
-    def _with_store(self, store):
-        return type(self)(store)
 
     async def set(self, key, value):
         if "/c/" in f"/{key}":
@@ -382,9 +371,6 @@ def test_a_store_that_is_full_stops_the_run_and_what_has_a_receipt_is_there(
 def test_a_store_that_takes_no_receipts_ends_the_run(stored, tmp_path, monkeypatch, whole):
     class NoReceipts(WrapperStore):
         refuses = True
-
-        def _with_store(self, store):
-            return type(self)(store)
 
         async def set(self, key, value):
             if NoReceipts.refuses and "receipts" in key:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 from children import Child
+from command_line import exit_code
 from example_models import double
 from files_of_formats import (
     CHANNELS,
@@ -30,7 +31,6 @@ from files_of_formats import (
 from volumes import read
 
 import daskpatch
-from daskpatch.cli import main
 from daskpatch.formats import FileSequence
 from daskpatch.formats.open_readers import OPEN_READERS
 from daskpatch.store import ChangedError
@@ -662,15 +662,9 @@ def test_a_sequence_is_what_is_stacked(tmp_path, planes):
 # The command line
 
 
-def ran(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        main([*map(str, arguments)])
-    return ended.value.code
-
-
 def test_info_says_what_a_file_is(tmp_path, channels, capsys):
     save_ome_tiff(tmp_path / "a.tif", channels)
-    assert ran("info", tmp_path / "a.tif") == 0
+    assert exit_code("info", tmp_path / "a.tif") == 0
     told = capsys.readouterr().out
     for words in (
         "(3, 150, 170)", "uint16", "CYX", "(1, 64, 64)", "(1.0, 0.2, 0.1)", "micrometer",
@@ -681,20 +675,20 @@ def test_info_says_what_a_file_is(tmp_path, channels, capsys):
 
 def test_info_of_one_of_several_images_and_levels(tmp_path, volume, channels, capsys):
     save_series_of_two(tmp_path / "two.tif", volume)
-    assert ran("info", tmp_path / "two.tif", "--image", 1) == 0
+    assert exit_code("info", tmp_path / "two.tif", "--image", 1) == 0
     assert str(volume.shape) in capsys.readouterr().out
     save_ome_tiff(tmp_path / "a.tif", channels)
-    assert ran("info", tmp_path / "a.tif", "--level", 1) == 0
+    assert exit_code("info", tmp_path / "a.tif", "--level", 1) == 0
     assert "(3, 75, 85)" in capsys.readouterr().out
-    assert ran("info", tmp_path / "a.tif", "--level", 2) == 2
+    assert exit_code("info", tmp_path / "a.tif", "--level", 2) == 2
 
 
 def test_a_pattern_is_predicted_by_the_command_line(tmp_path, planes, monkeypatch):
     import zarr
 
     monkeypatch.chdir(tmp_path)
-    model = "example_models:double"
-    assert ran("predict", "run/*.tif", "out.zarr", "--model", model, "--patch-size", "32") == 0
+    flags = ("--model", "example_models:double", "--patch-size", 32)
+    assert exit_code("predict", "run/*.tif", "out.zarr", *flags) == 0
     np.testing.assert_array_equal(zarr.open_group("out.zarr")["11"][...], 2 * planes[11])
 
 

@@ -118,9 +118,6 @@ class Locked(WrapperStore):
         super().__init__(store)
         self.lock = threading.Lock()
 
-    def _with_store(self, store):
-        return type(self)(store)
-
 
 def test_a_source_whose_store_cannot_be_sent(image, tmp_path, processes):
     save(tmp_path / "in.zarr", image, chunks=(20, 20))
@@ -259,9 +256,6 @@ class Strict(WrapperStore):
         if key.endswith("zarr.json") and "/" in key:
             raise KeyError(key)
         return await self._store.get(key, prototype, byte_range)
-
-    def _with_store(self, store):
-        return type(self)(store)
 
 
 def test_a_level_of_a_tiff_pyramid(image, tmp_path):

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import zarr
 from children import Child
+from command_line import exit_code
 from example_models import double
 from ome_images import image, said
 from volumes import read, save
 
 import daskpatch
-from daskpatch.cli import main
 from daskpatch.store import label_names, list_label, locate
 
 TILES = {"patch_size": 16, "overlaps": 4, "progress": False}
@@ -505,11 +505,11 @@ def test_stores_and_groups_in_memory(values, source, given):
 def test_on_the_command_line(tmp_path, source, values, capsys):
     out = tmp_path / "out.zarr"
     arguments = ["predict", str(source), str(out), "--model", f"{__name__}:bright"]
-    with pytest.raises(SystemExit, match="0"):
-        main([*arguments, "--patch-size", "16", "--no-progress", "--label-image", "nuclei"])
+    assert (
+        exit_code(*arguments, "--patch-size", "16", "--no-progress", "--label-image", "nuclei") == 0
+    )
     np.testing.assert_array_equal(read(out / "labels" / "nuclei" / "0"), labels_of(values))
-    with pytest.raises(SystemExit, match="0"):
-        main(["verify", str(out), "--no-progress"])
+    assert exit_code("verify", str(out), "--no-progress") == 0
 
 
 # What cannot be

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from command_line import exit_code
 from example_models import double, finer, gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,6 @@ from volumes import read, save
 from zarr.storage import MemoryStore
 
 import daskpatch
-from daskpatch.cli import main
 from daskpatch.geometry import Overlay
 from daskpatch.image import mask as masks
 from daskpatch.running.mask_pass import MaskBoxes
@@ -419,15 +419,9 @@ def test_what_workers_cannot_use_is_refused(source, mask, tmp_path, processes):
 def test_from_the_command_line(source, mask, tmp_path, capsys):
     save(tmp_path / "mask.zarr", mask, chunks=(5, 5), dimension_names=["y", "x"])
     out = tmp_path / "out.zarr"
-    with pytest.raises(SystemExit) as ended:
-        main(
-            [
-                "predict", str(source), str(out), "--model", "example_models:double",
-                "--mask", str(tmp_path / "mask.zarr"), "--fill", "2",
-                "--patch-size", "16", "--overlaps", "4", "--no-progress",
-            ]
-        )  # fmt: skip
-    assert ended.value.code == 0
+    flags = "--model example_models:double --fill 2 --patch-size 16 --overlaps 4 --no-progress"
+    places = (source, out, "--mask", tmp_path / "mask.zarr")
+    assert exit_code("predict", *places, *flags.split()) == 0
     expected = np.where(blown_up(mask, "YX", (96, 96), "YX"), 2 * read(source), 2)
     assert (read(out) == expected).all()
     capsys.readouterr()

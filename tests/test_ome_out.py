@@ -6,12 +6,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import zarr
+from command_line import exit_code
 from example_models import double
 from ome_images import image, said
 from volumes import read, save
 
 import daskpatch
-from daskpatch.cli import main
 from daskpatch.geometry import Coordinates
 
 TILES = {"patch_size": 16, "overlaps": 4, "progress": False}
@@ -331,8 +331,7 @@ def test_what_ome_cannot_be(tmp_path, source, ome):
 def test_on_the_command_line(tmp_path, source, values, flags, made):
     out = tmp_path / "out.zarr"
     arguments = ["predict", str(source), str(out), "--model", "example_models:double"]
-    with pytest.raises(SystemExit, match="0"):
-        main([*arguments, "--patch-size", "16", "--no-progress", *flags])
+    assert exit_code(*arguments, "--patch-size", "16", "--no-progress", *flags) == 0
     np.testing.assert_array_equal(read(out / "0" if made else out), values * 2)
     if made:
         assert daskpatch.open_image(out).ome_version == made

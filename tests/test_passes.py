@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -18,11 +17,6 @@ from daskpatch.planning import passes_of
 from daskpatch.running import Crew, carry_out
 
 TILES = {"patch_size": 16, "overlaps": 4, "chunks": 12, "block_shape": 12, "model_id": "gaussian"}
-
-
-def slowly(batch):
-    time.sleep(0.02)
-    return gaussian(batch)
 
 
 def planned(source, out, model=gaussian, **options):
@@ -176,7 +170,8 @@ def test_blocks_that_need_only_those_below_do_not_wait_for_others(stored, out, w
 
 PART = """
 import sys
-from test_passes import daskpatch, gaussian, planned, run_both, slowly
+from example_models import slowly
+from test_passes import daskpatch, gaussian, planned, run_both
 source, out, number, seconds, model = sys.argv[1:]
 plan = planned(source, out, globals()[model])
 report = run_both(plan, out, part=(int(number), 2), seconds=float(seconds),

@@ -34,9 +34,6 @@ class Flaky(WrapperStore):
     share = 0.05
     kind: type[Exception] = OSError
 
-    def _with_store(self, store):
-        return type(self)(store)
-
     def _fail(self):
         if self.dice.random() < self.share:
             raise self.kind("the network is down")
@@ -93,9 +90,6 @@ class Refusing(WrapperStore):
     tries = 0
     error: OSError | None = None
 
-    def _with_store(self, store):
-        return type(self)(store)
-
     async def set_if_not_exists(self, key, value):
         type(self).tries += 1
         raise self.error
@@ -147,9 +141,6 @@ class Full(WrapperStore):
 
     is_full = False
     refused: ClassVar[list[str]] = []
-
-    def _with_store(self, store):
-        return type(self)(store)
 
     async def set(self, key, value):
         if Full.is_full:
@@ -282,9 +273,6 @@ class Denying(WrapperStore):
     denied = ""
     first, tries = 8, 3
     calls = 0
-
-    def _with_store(self, store):
-        return type(self)(store)
 
     def _deny(self, kind, key):
         if kind != Denying.denied or not key.startswith("c/"):

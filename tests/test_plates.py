@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import zarr
+from command_line import exit_code
 from example_models import double
 from volumes import read
 
 import daskpatch
-from daskpatch.cli import main
 
 VERSIONS = ["0.4", "0.5"]
 TILES = {"patch_size": 16, "overlaps": 4, "progress": False}
@@ -291,8 +291,7 @@ def test_several_arrays_of_a_plate_are_images_in_its_fields(tmp_path, rng):
 def test_info_says_what_a_plate_holds(tmp_path, rng, version, capsys):
     plate(tmp_path / "p.zarr", rng, version)
     for as_json in (["--json"], []):
-        with pytest.raises(SystemExit):
-            main(["info", str(tmp_path / "p.zarr"), *as_json])
+        exit_code("info", str(tmp_path / "p.zarr"), *as_json)
     document, *lines = capsys.readouterr().out.splitlines()
     told = json.loads(document)
     assert told["kind"] == "plate"

@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 import zarr
 from children import Child
+from command_line import exit_code
 from example_models import double
 from folders import contents
 from ome_images import image, said
@@ -15,7 +16,6 @@ from test_pyramids import GOLDEN, HERE, assert_pyramid, levels_of
 from volumes import read, save
 
 import daskpatch
-from daskpatch.cli import main
 from daskpatch.values import downsampled
 
 FACTORS = [(1, 2, 2), (1, 2, 2), (2, 2, 2)]
@@ -396,13 +396,9 @@ def test_what_is_there_is_never_written_over(tmp_path, source, values):
 
 
 def test_the_command_line_builds_one(source, values, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["pyramid", str(source), "--pyramid", "2", "--no-progress", "--json"])
-    assert ended.value.code == 0
+    assert exit_code("pyramid", str(source), "--pyramid", "2", "--no-progress", "--json") == 0
     assert json.loads(capsys.readouterr().out)["done"] > 0
     assert_pyramid(source, values, FACTORS[:2])
     assert Path(source / "2" / "zarr.json").exists()
-    with pytest.raises(SystemExit) as ended:
-        main(["pyramid", str(source), "--region", "0:4"])
-    assert ended.value.code == 2
+    assert exit_code("pyramid", str(source), "--region", "0:4") == 2
     assert "No such option" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import zarr
 from children import Child
+from command_line import exit_code
 from example_models import double
 from folders import contents
 from hypothesis import given
@@ -19,7 +20,6 @@ from ome_images import image, said
 from volumes import read
 
 import daskpatch
-from daskpatch.cli import main
 from daskpatch.geometry import Coordinates, halvings
 from daskpatch.receipts import Claim, Part, Record
 from daskpatch.store import locate
@@ -706,14 +706,9 @@ def test_other_levels_are_no_resume(built, source, cut):
 def test_levels_on_the_command_line(tmp_path, source, values, capsys):
     out = tmp_path / "out.zarr"
     arguments = ["--model", "example_models:double", "--patch-size", "16", "--overlaps", "4"]
-    with pytest.raises(SystemExit) as ended:
-        main([
-            "predict", str(source), str(out), *arguments, "--factors", "1,2,2/2", "--downsample",
-            "max", "--no-progress",
-        ])  # fmt: skip
-    assert ended.value.code == 0
+    factors = ("--factors", "1,2,2/2", "--downsample", "max", "--no-progress")
+    assert exit_code("predict", source, out, *arguments, *factors) == 0
     assert_pyramid(out, values * 2, [(1, 2, 2), (2, 2, 2)], "max")
-    with pytest.raises(SystemExit):
-        main(["predict", str(source), str(out), *arguments, "--pyramid", "none", "--overwrite",
-              "--no-progress"])  # fmt: skip
+    none = ("--pyramid", "none", "--overwrite", "--no-progress")
+    assert exit_code("predict", source, out, *arguments, *none) == 0
     assert_pyramid(out, values * 2, [])

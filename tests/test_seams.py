@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from command_line import exit_code
 from example_models import gaussian, standardised
 from scipy import ndimage
 from volumes import save
 
 import daskpatch
 from daskpatch import TiledPatching
-from daskpatch.cli import main
 
 
 def pooled(batch):
@@ -243,8 +243,6 @@ def test_on_the_command_line(tmp_path, values, capsys, monkeypatch, overlaps, co
     monkeypatch.chdir(tmp_path)
     arguments = ["check", "in.zarr", "--model", "example_models:gaussian", "--patch-size", "64"]
     arguments += ["--overlaps", str(overlaps), "--json", "--plot", "seams.png", "--no-progress"]
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == code
+    assert exit_code(*arguments) == code
     assert json.loads(capsys.readouterr().out)["ok"] is (code == 0)
     assert (tmp_path / "seams.png").stat().st_size > 10_000

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import zarr
+from command_line import exit_code
 from example_models import double, gaussian
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.local import LocalFileSystem
@@ -17,7 +18,6 @@ from volumes import read, save
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
 import daskpatch
-from daskpatch.cli import main
 from daskpatch.store import ChangedError, StoredArray, occupancy_of
 from daskpatch.verification import overview
 
@@ -477,9 +477,7 @@ def test_floats_have_integers_of_any_length_that_floats_reach():
 def test_from_the_command_line(source, tmp_path, capsys, flags, code, words):
     tiles = ["--patch-size", "16", "--overlaps", "4", "--chunks", "12", "--block-shape", "24"]
     places = [str(source), str(tmp_path / "out.zarr"), "--model", "example_models:double"]
-    with pytest.raises(SystemExit) as ended:
-        main(["predict", *places, *tiles, "--no-progress", *flags])
-    assert ended.value.code == code
+    assert exit_code("predict", *places, *tiles, "--no-progress", *flags) == code
     told = capsys.readouterr()
     assert words in told.out + told.err
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from command_line import exit_code
 from damage import flip, verified
 from example_models import double, gaussian
 from volumes import read, save
 
 import daskpatch
-from daskpatch.cli.commands import _run
 
 TILES = {"patch_size": 16, "overlaps": 4, "chunks": 12, "block_shape": 24}
 
@@ -309,41 +309,37 @@ def test_threads_of_a_verification_are_at_least_one(output):
 # On the command line
 
 
-def run(*arguments):
-    return _run(list(map(str, arguments)))
-
-
 def test_the_commands(stored, tmp_path, capfd):
     output = tmp_path / "out.zarr"
     here = Path(__file__).parent / "example_models.py"
     common = ("--model", f"{here}:gaussian", "--patch-size", 16, "--overlaps", 4, "--chunks", 12)
-    assert run("predict", stored, output, *common, "--block-shape", 24, "--part", "1/2") == 0
-    assert run("status", output) == 0
+    assert exit_code("predict", stored, output, *common, "--block-shape", 24, "--part", "1/2") == 0
+    assert exit_code("status", output) == 0
     out = capfd.readouterr().out
     assert "remaining" in out
-    assert run("status", output, "--json") == 0
+    assert exit_code("status", output, "--json") == 0
     facts = json.loads(capfd.readouterr().out)
     assert facts["done"] + facts["remaining"] == facts["total"]
-    assert run("verify", output, "--no-progress") == 1
+    assert exit_code("verify", output, "--no-progress") == 1
     assert "never written" in capfd.readouterr().out
-    assert run("verify", output, "--repair") == 2
+    assert exit_code("verify", output, "--repair") == 2
     assert "needs the model" in capfd.readouterr().err
-    assert run("verify", output, "--repair", "--model", f"{here}:gaussian") == 0
-    assert run("verify", output, "--json") == 0
+    assert exit_code("verify", output, "--repair", "--model", f"{here}:gaussian") == 0
+    assert exit_code("verify", output, "--json") == 0
     assert json.loads(capfd.readouterr().out.splitlines()[-1])["ok"] is True
-    assert run("predict", stored, output, *common, "--block-shape", 24, "--resume") == 0
-    assert run("predict", stored, output, *common, "--resume", "--overwrite") == 2
-    assert run("predict", stored, output, *common, "--part", "3/2") == 2
-    assert run("predict", stored, output, *common, "--part", "three") == 2
-    assert run("status", stored) == 2
-    assert run("status", output, "--watch") == 0
+    assert exit_code("predict", stored, output, *common, "--block-shape", 24, "--resume") == 0
+    assert exit_code("predict", stored, output, *common, "--resume", "--overwrite") == 2
+    assert exit_code("predict", stored, output, *common, "--part", "3/2") == 2
+    assert exit_code("predict", stored, output, *common, "--part", "three") == 2
+    assert exit_code("status", stored) == 2
+    assert exit_code("status", output, "--watch") == 0
 
 
 def test_workers_of_its_own(stored, tmp_path, capfd):
     output = tmp_path / "out.zarr"
     here = Path(__file__).parent / "example_models.py"
     common = ("--model", f"{here}:double", "--patch-size", 16, "--chunks", 16)
-    assert run("predict", stored, output, *common, "--workers", 2, "--threads", 1) == 0
+    assert exit_code("predict", stored, output, *common, "--workers", 2, "--threads", 1) == 0
     err = capfd.readouterr().err
     assert err.count("dashboard at http") == 1
     np.testing.assert_array_equal(read(output), read(stored) * np.float32(2))

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import xarray
 import zarr
+from command_line import exit_code
 from example_models import double
 from scipy import ndimage
 from volumes import read, save
 
 import daskpatch
-from daskpatch.cli import main
 from daskpatch.cli.messages import as_typed
 
 TILES = {"patch_size": 16, "overlaps": 4}
@@ -373,9 +373,7 @@ def test_a_server_that_is_not_there_is_told_of():
     ],
 )
 def test_where_no_file_can_be_written_is_told_before_the_work(here, capsys, command, file, words):
-    with pytest.raises(SystemExit) as ended:
-        main([*command, file])
-    assert ended.value.code == 2
+    assert exit_code(*command, file) == 2
     told = capsys.readouterr()
     assert words in told.err
     assert not told.out
@@ -383,9 +381,7 @@ def test_where_no_file_can_be_written_is_told_before_the_work(here, capsys, comm
 
 def test_a_picture_of_an_unknown_kind_is_told_before_the_work(here, capsys):
     check = ["check", "in.zarr", "--model", "example_models:double", "--patch-size", "16"]
-    with pytest.raises(SystemExit) as ended:
-        main([*check, "--plot", "seams.foo"])
-    assert ended.value.code == 2
+    assert exit_code(*check, "--plot", "seams.foo") == 2
     assert "seams.foo is no picture that is drawn" in capsys.readouterr().err
 
 
@@ -409,9 +405,10 @@ def test_a_picture_of_an_unknown_kind_is_told_before_the_work(here, capsys):
     ],
 )
 def test_the_command_line_names_its_flags(here, capsys, arguments, words):
-    with pytest.raises(SystemExit) as ended:
-        main(["predict", "in.zarr", "o.zarr", "--model", "example_models:double", *arguments])
-    assert ended.value.code == 2
+    assert (
+        exit_code("predict", "in.zarr", "o.zarr", "--model", "example_models:double", *arguments)
+        == 2
+    )
     assert words in capsys.readouterr().err
 
 
@@ -454,8 +451,7 @@ def test_a_region_of_a_series_is_told_with_its_value(here):
 def test_the_command_line_names_resume(here, capsys):
     run = ["predict", "in.zarr", "o.zarr", "--model", "example_models:double", "--patch-size", "16"]
     for _ in range(2):
-        with pytest.raises(SystemExit):
-            main([*run, "--no-progress"])
+        exit_code(*run, "--no-progress")
     assert "give --resume to go on with its run" in capsys.readouterr().err
 
 
