@@ -105,6 +105,15 @@ def test_what_is_no_number_stays_that():
     assert np.isnan(downsampled(values, (1, 2), "mean")[0, 1])
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_nan_is_a_value_that_comes_most_often(dtype):
+    nan = np.nan
+    cells = {(nan, nan, nan, 1): nan, (1, nan, nan, 2): nan, (nan, 1, nan, 1): 1, (nan, 3, 2, 3): 3}
+    for cell, expected in {**cells, (nan,) * 4: nan}.items():
+        made = downsampled(np.array([cell], dtype), (1, 4), "mode")
+        np.testing.assert_array_equal(made, np.array([[expected]], dtype))
+
+
 # Which axes are halved
 
 

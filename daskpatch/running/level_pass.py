@@ -44,7 +44,7 @@ from .run import Run
 LEVEL = "level-"
 """What the names of these passes begin with."""
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised when the same level before would give other voxels."""
 
 

@@ -32,7 +32,8 @@ def downsampled(values: Values, factors: tuple[int, ...], how: Downsample) -> Va
     """The level after an array, `ceil(n / factor)` voxels along each axis, in the same dtype.
 
     `mean` is rounded half to even in integers, and true in booleans where most are. `mode` is the
-    most frequent value, the smallest of equals. `max` is the largest (NaN, where there is one).
+    most frequent value, the smallest of equals; NaN is one value, larger than all others. `max` is
+    the largest (NaN, where there is one).
     `stride` is the first of each cell.
 
     >>> downsampled(np.array([[1, 1, 2], [1, 4, 2]]), (2, 2), "mean")
@@ -141,10 +142,18 @@ def _most_frequent(cells: Values) -> Values:
     run = np.ones(len(ordered), np.intp)
     best, longest = ordered[:, 0].copy(), run.copy()
     for at in range(1, ordered.shape[1]):
-        run = np.where(ordered[:, at] == ordered[:, at - 1], run + 1, 1)
+        run = np.where(_are_alike(ordered[:, at], ordered[:, at - 1]), run + 1, 1)
         is_longer = run > longest
         best[is_longer], longest[is_longer] = ordered[is_longer, at], run[is_longer]
     return best
+
+
+def _are_alike(one: Values, other: Values) -> Values:
+    """Where values are the same; NaN is the same as NaN."""
+    alike: Values = one == other
+    if one.dtype.kind == "f":
+        alike |= np.isnan(one) & np.isnan(other)
+    return alike
 
 
 _OF_CELLS: dict[str, Callable[[list[Values]], Values]] = {
