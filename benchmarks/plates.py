@@ -58,7 +58,9 @@ def _plate(path: Path, size: int) -> list[str]:
     _group(path, {"plate": told})
     values = np.random.default_rng(0).integers(0, 4000, (2, size, size), "uint16")
     axes = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space"} for n in "yx")]
-    image = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
+    scale = {"type": "scale", "scale": [1, 0.5, 0.5]}
+    dataset = {"path": "0", "coordinateTransformations": [scale]}
+    image = {"multiscales": [{"axes": axes, "datasets": [dataset]}]}
     for _, _, well in wells:
         _group(path / well, {"well": {"images": [{"path": str(i)} for i in range(FIELDS)]}})
         for field in range(FIELDS):

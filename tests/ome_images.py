@@ -37,6 +37,11 @@ def image(path, values, axes="zyx", version="0.5", names=(), units=UNITS, offset
     return path
 
 
+def dataset(path, *scale):
+    """A level of an image, and how far its voxels are apart."""
+    return {"path": path, "coordinateTransformations": [{"type": "scale", "scale": [*scale]}]}
+
+
 def said(path):
     """What a group says of its image, whatever its version."""
     attributes = zarr.open_group(str(path), mode="r").attrs.asdict()

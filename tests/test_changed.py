@@ -15,6 +15,7 @@ import tensorstore
 import xarray
 import zarr
 from example_models import double
+from ome_images import dataset
 from volumes import read, save
 from zarr.storage import LocalStore, WrapperStore
 
@@ -478,7 +479,7 @@ def ome_image(path, values, version):
     array = group.create_array("0", shape=values.shape, chunks=(8, 20, 20), dtype=values.dtype)
     array[...] = values
     axes = [{"name": name} for name in "zyx"]
-    scales = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
+    scales = [{"version": "0.4", "axes": axes, "datasets": [dataset("0", 1, 1, 1)]}]
     group.attrs.update(
         {"multiscales": scales}
         if version == 2

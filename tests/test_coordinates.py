@@ -180,6 +180,9 @@ def test_a_scale_of_the_whole_image_comes_last(tmp_path):
         [{"type": "translation", "translation": [0, 0, 0, 0, "x"]}],
         FINE[::-1],
         [FINE[0], FINE[0]],
+        FINE[1:],
+        [],
+        None,
     ],
 )
 @pytest.mark.parametrize("version", ["0.5", "0.6"])

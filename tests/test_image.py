@@ -8,6 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from ome_images import dataset
 from volumes import save
 
 import daskpatch
@@ -233,7 +234,11 @@ def ome(path, values, version, zarr_format):
     for level in range(2):
         group.create_array(f"s{level}", data=values[..., :: 2**level], chunks=(1, 4, 4, 4))
     multiscales = [
-        {"axes": OME_AXES, "datasets": [{"path": "s0"}, {"path": "s1"}], "version": version}
+        {
+            "axes": OME_AXES,
+            "datasets": [dataset("s0", 1, 1, 1, 1), dataset("s1", 1, 1, 1, 2)],
+            "version": version,
+        }
     ]
     if zarr_format == 3:
         group.attrs["ome"] = {"version": version, "multiscales": multiscales}
@@ -265,7 +270,7 @@ def test_the_second_of_two_images_in_one_group_is_named(tmp_path, five):
     path = ome(tmp_path / "ome.zarr", five[0], "0.5", 3)
     group = zarr.open_group(str(path))
     (said,) = group.attrs["ome"]["multiscales"]
-    other = {**said, "datasets": [{"path": "s1"}]}
+    other = {**said, "datasets": [dataset("s1", 1, 1, 1, 2)]}
     group.attrs["ome"] = {"version": "0.5", "multiscales": [said, other]}
     with pytest.warns(UserWarning, match=r"2 images .*: 0, 1\. The first is read; .*image="):
         assert open_image(path).data_shape == (1, 3, 5, 9, 11)

@@ -348,6 +348,26 @@ def test_what_is_no_mask_of_the_source_is_refused(source, tmp_path, given_mask, 
     assert not (tmp_path / "out.zarr").exists()
 
 
+@pytest.mark.parametrize("told", [[], [{"type": "translation", "translation": [3.0, 3.0]}]])
+def test_a_mask_without_a_scale_has_the_sources_extent(tmp_path, told):
+    values = RNG.random((40, 40)).astype("f4")
+    source = placed(tmp_path / "in.zarr", values, [0.65, 0.65], [0.0, 0.0])
+    labels = np.zeros((20, 20), "u1")
+    labels[5:10, 6:9] = 1
+    mask = placed(tmp_path / "mask.zarr", labels, [1.3, 1.3], [0.325, 0.325])
+    group = zarr.open_group(str(mask))
+    attributes = group.attrs["ome"]
+    (level,) = attributes["multiscales"][0]["datasets"]
+    level["coordinateTransformations"] = told
+    group.attrs["ome"] = attributes
+    with pytest.warns(UserWarning, match=r"scale of .*mask\.zarr .*left out: 0 has no scale"):
+        plan = daskpatch.plan(source, double, tmp_path / "o.zarr", mask=mask, patch_size=16)
+    plan.run(progress=False)
+    inside = np.zeros(values.shape, bool)
+    inside[10:20, 12:18] = True
+    assert (read(tmp_path / "o.zarr" / "0") == np.where(inside, 2 * values, 0)).all()
+
+
 @pytest.mark.parametrize("unit", ["um", "µm"])
 def test_a_short_name_of_a_unit_is_the_same_unit(tmp_path, unit):
     values = np.ones((32, 32), "f4")

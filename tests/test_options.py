@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import zarr
 from folders import contents
+from ome_images import dataset
 from volumes import read, save
 
 import daskpatch
@@ -229,7 +230,7 @@ def save_pair(path, values, images=2):
     group.attrs["ome"] = {
         "version": "0.5",
         "multiscales": [
-            {"name": name, "axes": axes, "datasets": [{"path": path} for path in paths]}
+            {"name": name, "axes": axes, "datasets": [dataset(path, 1, 1, 1) for path in paths]}
             for name, paths in list(levels.items())[:images]
         ],
     }

@@ -8,6 +8,7 @@ import pytest
 import zarr
 from command_line import exit_code
 from example_models import double
+from ome_images import dataset
 from volumes import read
 
 import daskpatch
@@ -32,7 +33,10 @@ def group(path, version, attributes):
 
 
 def image(path, values, version="0.5", axes="cyx"):
-    told = {"axes": [{"name": axis} for axis in axes], "datasets": [{"path": "0"}]}
+    told = {
+        "axes": [{"name": axis} for axis in axes],
+        "datasets": [dataset("0", *(1,) * len(axes))],
+    }
     multiscales = [told if version == "0.5" else {**told, "version": version}]
     group(path, version, said(version, "multiscales", multiscales)).create_array(
         "0", data=values, chunks=(*(1,) * (values.ndim - 2), 16, 16)

@@ -13,6 +13,7 @@ import xarray
 import zarr
 from command_line import exit_code
 from example_models import double
+from ome_images import dataset
 from scipy import ndimage
 from volumes import read, save
 
@@ -245,7 +246,7 @@ def test_an_output_with_a_run_names_resume(here):
 def ome(path, image, names, *, version):
     group = zarr.create_group(str(path), zarr_format=2 if version == "0.4" else 3)
     group.create_array("0", data=image, chunks=(1, 20, 20))
-    multiscale = {"axes": [{"name": n} for n in "cyx"], "datasets": [{"path": "0"}]}
+    multiscale = {"axes": [{"name": n} for n in "cyx"], "datasets": [dataset("0", 1, 1, 1)]}
     omero = {"channels": [{"label": name} for name in names]}
     if version == "0.4":
         group.attrs.update({"multiscales": [{**multiscale, "version": "0.4"}], "omero": omero})

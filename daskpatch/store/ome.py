@@ -188,8 +188,11 @@ def _place(image: _Multiscale, dataset: _Dataset) -> tuple[tuple[float, ...], tu
     """Scale and translation of an array: its own, then those of the whole image."""
     n_axes = len(image.own_axes)
     scale, translation = (1.0,) * n_axes, (0.0,) * n_axes
-    for told in (dataset.coordinate_transformations, image.coordinate_transformations):
-        for one in _in_order(_flat(converted(told or [], list[_Transformation]))):
+    own = _told(dataset.coordinate_transformations)
+    if not any(one.type in ("scale", "identity") for one in own):
+        raise ValueError(f"{dataset.path} has no scale")
+    for told in (own, _told(image.coordinate_transformations)):
+        for one in _in_order(told):
             if one.type == "scale":
                 factors = _per_axis(one.scale, n_axes)
                 scale = tuple(s * f for s, f in zip(scale, factors, strict=True))
@@ -198,6 +201,10 @@ def _place(image: _Multiscale, dataset: _Dataset) -> tuple[tuple[float, ...], tu
                 shifts = _per_axis(one.translation, n_axes)
                 translation = tuple(t + d for t, d in zip(translation, shifts, strict=True))
     return scale, translation
+
+
+def _told(transformations: Any) -> list[_Transformation]:
+    return list(_flat(converted(transformations or [], list[_Transformation])))
 
 
 def _flat(transformations: list[_Transformation]) -> Iterator[_Transformation]:
