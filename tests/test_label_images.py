@@ -589,6 +589,16 @@ def test_places_that_have_no_room_for_it(tmp_path, source, values):
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize("place", ["cells/nuclei", "cells/labels/nuclei", "gone/nuclei", "a/b/c"])
+def test_a_label_image_has_none_of_its_own(source, place):
+    daskpatch.predict(source, bright, source / "labels/cells", label_image="cells", **TILES)
+    before = snapshot(source)
+    message = r"(is|is inside) the place of another label image .*in\.zarr/labels/nuclei\.$"
+    with pytest.raises(ValueError, match=message):
+        daskpatch.predict(source, bright, source / "labels" / place, **NUCLEI)
+    assert snapshot(source) == before
+
+
 def test_a_label_image_s_place_without_its_name_is_warned_of(source):
     with pytest.warns(UserWarning, match="among the label images of .*label_image='nuclei'"):
         daskpatch.plan(source, bright, source / "labels" / "nuclei", patch_size=16)

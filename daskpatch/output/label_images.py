@@ -130,19 +130,23 @@ def check_label_place(
 
 
 def _check_not_among(place: Location, name: str) -> None:
-    """Refuse the group of an image's label images as an image, and what lies in it."""
+    """Refuse the group of an image's label images as an image, and all that lies in it."""
     if place.parts[-1:] == (LABELS,):
         raise ValueError(
             f"The output {place.name} is a group of label images; give {place.name}/{name}, or the "
             "image around it."
         )
-    labels = place.parent if place.parts[-2:-1] == (LABELS,) else None
-    image = None if labels is None else labels.parent
-    if image is not None and node_at(image) is not None:
-        raise ValueError(
-            f"The output {place.name} is the place of another label image than {name!r}, which "
-            f"label_image names; give that one's place, {LABELS}/{name} in the same image."
-        )
+    label: Location | None = place
+    while label is not None:
+        labels = label.parent if label.parts[-2:-1] == (LABELS,) else None
+        image = None if labels is None else labels.parent
+        if image is not None and node_at(image) is not None:
+            raise ValueError(
+                f"The output {place.name} is {'' if label is place else 'inside '}the place of "
+                f"another label image than {name!r}, which label_image names; give that one's "
+                f"place, {image.name}/{LABELS}/{name}."
+            )
+        label = label.parent
 
 
 def _check_free(image: Location) -> None:
