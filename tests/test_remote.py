@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from functools import partial
 from uuid import uuid4
 
 import dask.config
@@ -371,6 +372,15 @@ def test_a_group_on_a_server_that_does_not_list(unlisted, volume, version):
     with pytest.raises(ValueError, match="its server does not list. Name an array, as in"):
         daskpatch.open_image(f"{url}/g.zarr")
     assert daskpatch.open_image(f"{url}/g.zarr/raw", axes="ZYX").data_shape[2:] == volume.shape
+
+
+@pytest.mark.parametrize("place", ["out.zarr", "out.zarr/0", "in.zarr", "nothing.zarr"])
+def test_what_is_done_of_an_output_on_a_web_server_cannot_be_told(http, stored, tmp_path, place):
+    words = {"patch_size": 20, "pyramid": 1, "ome": True, "progress": False}
+    daskpatch.predict(stored, double, tmp_path / "out.zarr", **words)
+    for verb in (daskpatch.status, partial(daskpatch.verify, progress=False)):
+        with pytest.raises(ValueError, match=r"on a web server, .* or copy it whole, \.daskpatch"):
+            verb(f"{http}/{place}")
 
 
 def test_a_web_server_takes_no_output(unlisted, stored):

@@ -125,8 +125,7 @@ def begun_at(group: Location) -> list[int]:
 
 def begun_unlisted(group: Location) -> list[int]:
     """The same in a group that lists no levels: beside an array in it, before one is done."""
-    # Web servers list nothing, and nobody writes there.
-    return [] if group.is_web else _begun(group, _numbers(Objects(group).entries()))
+    return _begun(group, _numbers(Objects(group).entries()))
 
 
 def _begun(group: Location, numbers: Iterable[int]) -> list[int]:

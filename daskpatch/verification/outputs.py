@@ -191,7 +191,7 @@ def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
     PermissionError
         If it may not be read.
     ValueError
-        If one cannot be understood.
+        If one cannot be understood, or the output is on a web server.
     """
     # Read-only, what is not there is not made.
     location = locate(output, read_only=read_only)
@@ -207,6 +207,12 @@ def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
     except PermissionError as error:
         reason = error.strerror or said_by(error)
         raise PermissionError(f"{location.name} may not be read: {reason}.") from cause_of(error)
+    if location.is_web:
+        raise ValueError(
+            f"{location.name} is on a web server, which lists nothing that could be relied on, and "
+            "receipts are found by listing: what is done cannot be told. Name the output where it "
+            "was written (a folder, a bucket), or copy it whole, .daskpatch too, to disk."
+        )
     images = _images(location)
     built = tuple(_built(location))
     if not images and not built:
@@ -233,8 +239,6 @@ def _before_prediction(location: Location) -> Iterator[RecordedBlocks]:
 
     Until it begins nothing is created: their record lies where the first array will be.
     """
-    if location.is_web:  # nobody writes there, and what there is cannot be listed
-        return
     place = location
     for _ in range(_DEEPEST + 2):
         found = dict(_recorded_passes(place))
