@@ -32,6 +32,14 @@ def group(path, version, attributes):
     )
 
 
+def tell(path, what, further):
+    """Add to what a group says of itself."""
+    told = zarr.open_group(str(path)).attrs
+    around = told.asdict().get("ome", told.asdict())
+    around[what] |= further
+    told.update({"ome": around} if "ome" in told else around)
+
+
 def image(path, values, version="0.5", axes="cyx"):
     told = {
         "axes": [{"name": axis} for axis in axes],
@@ -191,6 +199,34 @@ def test_fields_that_are_none(tmp_path, rng):
 
 
 # What is written of them
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_plate_keeps_its_name_and_acquisitions(tmp_path, rng, version):
+    plate(tmp_path / "p.zarr", rng, version)
+    acquisitions = [{"id": 3, "name": "day 1", "maximumfieldcount": 2}, {"id": 7, "own": [1]}]
+    tell(tmp_path / "p.zarr", "plate", {"name": "screen", "acquisitions": acquisitions})
+    images = [{"path": "0", "acquisition": 3}, {"path": "1", "acquisition": 7}]
+    tell(tmp_path / "p.zarr/B/2", "well", {"images": images})
+    daskpatch.predict(tmp_path / "p.zarr", double, tmp_path / "o.zarr", fields="*/1", **TILES)
+    told = attributes(tmp_path / "o.zarr")["plate"]
+    assert (told["name"], told["acquisitions"]) == ("screen", acquisitions)
+    assert attributes(tmp_path / "o.zarr/B/2")["well"]["images"] == images[1:]
+    assert attributes(tmp_path / "o.zarr/A/1")["well"]["images"] == [{"path": "1"}]
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+@pytest.mark.parametrize("odd", [5, [5], [{"name": "no id"}], [{"id": "x"}], {"id": 1}])
+def test_acquisitions_that_cannot_be_understood_are_left_out(tmp_path, rng, odd):
+    plate(tmp_path / "p.zarr", rng, "0.5")
+    tell(tmp_path / "p.zarr", "plate", {"name": 7, "acquisitions": odd})
+    tell(tmp_path / "p.zarr/B/2", "well", {"images": [{"path": "0", "acquisition": 3}]})
+    daskpatch.predict(tmp_path / "p.zarr", double, tmp_path / "o.zarr", fields="B/*", **TILES)
+    told = attributes(tmp_path / "o.zarr")["plate"]
+    assert told["name"] == "o"
+    assert "acquisitions" not in told
+    assert attributes(tmp_path / "o.zarr/B/2")["well"]["images"] == [{"path": "0"}]
 
 
 @pytest.mark.filterwarnings("ignore:1 well")

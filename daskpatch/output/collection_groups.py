@@ -29,7 +29,7 @@ def groups_around(
     members
         The paths of the images that are written.
     name, version
-        Of the plate; of OME-Zarr.
+        Of a plate that has none of its own; of OME-Zarr.
     """
     if collection.plate is None:
         return {
@@ -37,13 +37,22 @@ def groups_around(
             "": _told({"bioformats2raw.layout": _LAYOUT}, version),
         }
     fields = {well: list(paths) for well, paths in groupby(members, dirname)}
-    wells = {well: _well(well, paths, version) for well, paths in fields.items()}
+    acquired = collection.plate.acquired
+    wells = {well: _well(well, paths, acquired, version) for well, paths in fields.items()}
     rows = {dirname(well): dict[str, Any]() for well in wells}
     return {**rows, **wells, "": _plate(collection.plate, fields, name, version)}
 
 
-def _well(well: str, paths: Sequence[str], version: OmeVersion) -> dict[str, Any]:
-    images = [{"path": path.removeprefix(f"{well}/")} for path in paths]
+def _well(
+    well: str, paths: Sequence[str], acquired: Mapping[str, int], version: OmeVersion
+) -> dict[str, Any]:
+    images = [
+        {
+            "path": path.removeprefix(f"{well}/"),
+            **({"acquisition": acquired[path]} if path in acquired else {}),
+        }
+        for path in paths
+    ]
     return _told({"well": {"images": images, "version": version}}, version)
 
 
@@ -51,7 +60,7 @@ def _plate(
     plate: Plate, fields: Mapping[str, Sequence[str]], name: str, version: OmeVersion
 ) -> dict[str, Any]:
     told = {
-        "name": name,
+        "name": plate.name or name,
         "rows": [{"name": row} for row in plate.rows],
         "columns": [{"name": column} for column in plate.columns],
         "wells": [
@@ -61,6 +70,8 @@ def _plate(
         "field_count": max(map(len, fields.values())),
         "version": version,
     }
+    if plate.acquisitions:
+        told["acquisitions"] = list(plate.acquisitions)
     return _told({"plate": told}, version)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import zarr
@@ -34,14 +34,23 @@ class _Named(Struct):
     name: str
 
 
+class _Acquisition(Struct):
+    """What is read of one; the rest of it may be anything."""
+
+    id: int
+
+
 class _Plate(Struct):
     wells: list[_Well] = []
     rows: Any = None
     columns: Any = None
+    name: Any = None
+    acquisitions: Any = None
 
 
 class _Field(Struct):
     path: str
+    acquisition: Any = None
 
 
 class _Fields(Struct):
@@ -54,11 +63,28 @@ OME_XML = "METADATA.ome.xml"
 
 @dataclass(frozen=True, slots=True)
 class Plate:
-    """The names of a plate's rows and columns, and the indices of these for each of its wells."""
+    """What a plate says of itself.
+
+    Attributes
+    ----------
+    rows, columns
+        Their names.
+    wells
+        By path the indices of row and column.
+    name
+        Empty where it has none.
+    acquisitions
+        As they are said; none where that cannot be understood.
+    acquired
+        By the path of a field the id of its acquisition, where it says one.
+    """
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     wells: Mapping[str, tuple[int, int]]
+    name: str = ""
+    acquisitions: tuple[Mapping[str, Any], ...] = ()
+    acquired: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +134,26 @@ def _plate(place: Location, said: object) -> Collection:
     listed = _listed(said)
     wells = sorted(listed.wells, key=lambda well: (well.row_index, well.column_index))
 
-    def fields(well: _Well) -> list[str] | None:
+    def fields(well: _Well) -> dict[str, Any] | None:
         inner = _inner(own_attributes(place.child(well.path)))
         return _fields(inner["well"]) if "well" in inner else None
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = list(pool.map(fields, wells))
+    acquired = {
+        f"{well.path}/{path}": acquisition
+        for well, paths in zip(wells, found, strict=True)
+        for path, acquisition in (paths or {}).items()
+    }
     return Collection(
         "plate",
-        tuple(
-            f"{well.path}/{path}"
-            for well, paths in zip(wells, found, strict=True)
-            for path in paths or ()
-        ),
+        tuple(acquired),
         tuple(well.path for well, paths in zip(wells, found, strict=True) if paths is None),
-        _grid(listed),
+        _grid(listed, acquired),
     )
 
 
-def _grid(listed: _Plate) -> Plate | None:
+def _grid(listed: _Plate, acquired: Mapping[str, Any]) -> Plate | None:
     """The rows and columns of a plate; None where its wells are not named by them."""
     try:
         rows, columns = (
@@ -140,7 +167,27 @@ def _grid(listed: _Plate) -> Plate | None:
     }
     wells = {well.path: (well.row_index, well.column_index) for well in listed.wells}
     is_named = all(places.get(well) == place for well, place in wells.items())
-    return Plate(rows, columns, wells) if is_named else None
+    if not is_named:
+        return None
+    acquisitions = _acquisitions(listed.acquisitions)
+    ids = {each["id"] for each in acquisitions}
+    return Plate(
+        rows,
+        columns,
+        wells,
+        listed.name if isinstance(listed.name, str) else "",
+        acquisitions,
+        {path: said for path, said in acquired.items() if isinstance(said, int) and said in ids},
+    )
+
+
+def _acquisitions(said: Any) -> tuple[Mapping[str, Any], ...]:
+    """Those of a plate, as they are said; none where that cannot be understood."""
+    try:
+        converted(said, list[_Acquisition])
+    except ValueError:  # msgspec's is one
+        return ()
+    return tuple(said)
 
 
 def _listed(said: object) -> _Plate:
@@ -154,12 +201,13 @@ def _listed(said: object) -> _Plate:
         return _Plate()
 
 
-def _fields(said: object) -> list[str]:
-    """Those that a well lists; none where that cannot be understood."""
+def _fields(said: object) -> dict[str, Any]:
+    """Those that a well lists, by path, and their acquisitions; none if it cannot be understood."""
     try:
-        return [check_inside(f.path, "path") for f in converted(said, _Fields).images]
+        listed = converted(said, _Fields).images
+        return {check_inside(each.path, "path"): each.acquisition for each in listed}
     except ValueError:  # msgspec's is one
-        return []
+        return {}
 
 
 def _series(place: Location) -> list[str]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from example_models import double
-from test_plates import group, image, plate, said
+from test_plates import group, image, plate, said, tell
 from test_validators import VERSIONS, valid
 from yaozarrs import validate_zarr_store
 
@@ -16,6 +16,9 @@ TILES = {"patch_size": 16, "overlaps": 4, "progress": False}
 @pytest.mark.filterwarnings("ignore:1 well")
 def test_a_plate_of_a_plate(tmp_path, rng, version):
     plate(tmp_path / "p.zarr", rng, version)
+    tell(tmp_path / "p.zarr", "plate", {"name": "screen", "acquisitions": [{"id": 3}]})
+    images = [{"path": name, "acquisition": 3} for name in "01"]
+    tell(tmp_path / "p.zarr/B/2", "well", {"images": images})
     out = tmp_path / "out.zarr"
     daskpatch.predict(tmp_path / "p.zarr", double, out, pyramid=1, **TILES)
     assert "HCS" in valid(out)
