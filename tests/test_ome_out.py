@@ -1,7 +1,9 @@
 """Outputs as OME-Zarr images: at the right place and scale, resumed and verified as others."""
 
 import json
+from collections import Counter
 from fractions import Fraction
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -342,6 +344,39 @@ def test_a_store_in_memory(source, values):
     daskpatch.predict(source, double, store, **TILES)
     np.testing.assert_array_equal(zarr.open_group(store)["0"][...], values * 2)
     assert daskpatch.verify(store, progress=False).ok
+
+
+class Noted(zarr.storage.WrapperStore):
+    """Notes how many chunks of a level there are when it is listed; copies note together."""
+
+    chunks = Counter()
+    arrays: ClassVar = set()
+    listed: ClassVar = {}
+
+    async def set(self, key, value, *args, **kwargs):
+        await super().set(key, value, *args, **kwargs)
+        level = key.partition("/")[0]
+        if key == f"{level}/zarr.json":
+            self.arrays.add(level)
+        elif key == "zarr.json":
+            told = json.loads(value.to_bytes())["attributes"].get("ome", {})
+            for image in told.get("multiscales", []):
+                paths = [dataset["path"] for dataset in image["datasets"]]
+                assert self.arrays.issuperset(paths)
+                for path in paths:
+                    self.listed.setdefault(path, self.chunks[path])
+        elif key.startswith(f"{level}/c/"):
+            self.chunks[level] += 1
+
+
+def test_a_level_is_listed_when_there_is_something_to_see(rng):
+    values = rng.random((16, 48, 48)).astype("f4") + 1
+    words = {**TILES, "chunks": 16, "block_shape": 16, "pyramid": 2, "io": "zarr"}
+    store = Noted(zarr.storage.MemoryStore())
+    daskpatch.predict(values, double, store, axes="ZYX", ome=True, **words)
+    assert Noted.chunks == {"0": 9, "1": 4, "2": 1}
+    # Full resolution at once, and each later level when it is whole.
+    assert Noted.listed == {"0": 0, "1": 4, "2": 1}
 
 
 def test_the_record_names_its_arrays(tmp_path, source):

@@ -214,14 +214,21 @@ def test_receipts_status_and_report_tell_what_was_empty(source, tmp_path):
     assert (again.blocks, again.empty, again.skipped) == (0, 0, 16)
 
 
-def test_voxels_that_are_all_a_value_are_not_computed(tmp_path):
+@pytest.mark.parametrize(("skip", "made"), [(7, 8), (_is_seven, 1)])
+def test_blocks_that_are_empty_by_their_voxels_are_not_computed(tmp_path, skip, made):
+    """By a function they are what the model makes of nothing."""
     values = np.full((96, 96), 7, "uint8")
     values[50, 50] = 9
     calls = Counted()
-    options = {"axes": "YX", "model_id": "one", "progress": False, **TILES}
-    report = daskpatch.predict(values, calls, tmp_path / "out.zarr", skip_empty=7, **options)
+    options = {"axes": "YX", "model_id": "one", **TILES}
+    plan = daskpatch.plan(values, calls, tmp_path / "out.zarr", skip_empty=skip, **options)
+    before = calls.tiles
+    report = plan.run(progress=False, threads=1)
     assert report.empty == 15
-    assert (read(tmp_path / "out.zarr") == values + 1.0).all()
+    assert calls.tiles - before == report.tiles + 1 == 5  # and what stands for all
+    expected = np.full((96, 96), made, "f4")
+    expected[48:72, 48:72] = values[48:72, 48:72] + 1
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), expected)
 
 
 def test_a_damaged_empty_block_is_found_and_written_again(source, tmp_path):
