@@ -9,6 +9,7 @@ import zarr
 from command_line import exit_code
 from example_models import double
 from ome_images import dataset
+from serving import Quiet, served
 from volumes import read
 
 import daskpatch
@@ -128,6 +129,26 @@ def test_a_well_is_a_series(tmp_path, rng, opened):
     plan = daskpatch.plan(source, double, patch_size=16, overlaps=4, fields="1", channels=[1])
     (view,) = plan.views
     np.testing.assert_array_equal(view[0], fields["A/1/1"][1] * 2)
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+@pytest.mark.parametrize(
+    ("version", "names"), [("0.4", {".zgroup", ".zattrs"}), ("0.5", {"zarr.json"})]
+)
+def test_a_field_far_away_is_opened_by_a_request(tmp_path, rng, version, names):
+    """As far as its group is concerned: a screen has thousands."""
+    asked = []
+
+    class Noting(Quiet):
+        def do_GET(self):  # noqa: N802 (so it is called)
+            asked.append(self.path)
+            super().do_GET()
+
+    plate(tmp_path / "p.zarr", rng, version)
+    with served(tmp_path, Noting) as address:
+        daskpatch.plan(f"http://{address}/p.zarr", double, patch_size=16, overlaps=4)
+    of_group = [path.removeprefix("/p.zarr/A/1/0/") for path in asked]
+    assert sorted(name for name in of_group if "/" not in name) == sorted(names)
 
 
 @pytest.mark.filterwarnings("ignore:1 well")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from ..formats import is_pattern, matching
-from ..store import StoreLike, find_collection
+from ..store import StoreLike, find_collection, group_or_place
 from ..support import CHANNELS, INTEGER, Options, declarations, need, option, required, shown
 from ..values import check_padding
 from .array_image import ArrayImage
@@ -126,7 +126,11 @@ class Source(Options):
             path = path_of(collection, self.image, name)
             return replace(alone, place=places[path], image=None)
         chosen = {path: places[path] for path in chosen_paths(collection, self.fields, name)}
-        return Source(CollectedImages(opened_together(chosen, alone.open_one, name), collection))
+
+        def open_one(place: StoreLike) -> ArrayImage:
+            return alone.open_one(group_or_place(place, collection.zarr_format))
+
+        return Source(CollectedImages(opened_together(chosen, open_one, name), collection))
 
     @property
     def is_series(self) -> bool:

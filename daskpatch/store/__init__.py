@@ -9,6 +9,7 @@ from .finding import (
     check_single,
     find_array,
     find_collection,
+    group_or_place,
     is_array,
     is_stored,
     members_of,

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeGuard
+from typing import Literal, TypeGuard
 
 import zarr
 from zarr.abc.store import Store
@@ -22,7 +22,7 @@ from .location import Location, locate
 from .nodes import existing_node, members_of_group, open_node, without_consolidated
 from .ome import OmeImage, OmeLevel, is_ome, ome_images
 from .plates import Collection, collection_of
-from .reopening import reopened
+from .reopening import reading_mode, reopened
 
 _LISTED = 200
 """Letters of names that are told."""
@@ -201,6 +201,24 @@ def find_collection(source: object) -> tuple[Collection, dict[str, StorePath], s
     places = (location.child(path) for path in found.paths)
     stored = (StorePath(place.store, place.path) for place in places)
     return found, dict(zip(found.paths, stored, strict=True)), location.name
+
+
+def group_or_place(source: StoreLike, zarr_format: Literal[2, 3]) -> StoreLike:
+    """The group of a Zarr format at a place, in one request where finding out takes several.
+
+    The place itself where there is none: whoever opens that tells what there is.
+    """
+    location = locate(source, read_only=True)
+    try:
+        return zarr.open_group(
+            store=location.store,
+            path=location.path,
+            mode=reading_mode(location.store),
+            zarr_format=zarr_format,
+            use_consolidated=False,
+        )
+    except Exception:  # noqa: BLE001 (each kind of store raises its own; it is opened once more)
+        return source
 
 
 def members_of(source: StoreLike) -> dict[str, StoredArray | None] | None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import zarr
 from msgspec import Struct
@@ -101,12 +101,15 @@ class Collection:
         Wells of a plate that are listed and not there.
     plate
         Of a plate: its rows, columns and wells; None where it does not say them as it should.
+    zarr_format
+        Of the group, and so of those of its images.
     """
 
     kind: str
     paths: tuple[str, ...]
     missing: tuple[str, ...] = ()
     plate: Plate | None = None
+    zarr_format: Literal[2, 3] = 3
 
     def in_words(self, name: str) -> str:
         """What it is, and how one of its images is named."""
@@ -122,12 +125,14 @@ def collection_of(group: zarr.Group) -> Collection | None:
     """
     place, inner = locate(group), _inner(group.attrs.asdict())
     if "plate" in inner:
-        return _plate(place, inner["plate"])
-    if "well" in inner:
-        return Collection("well", tuple(_fields(inner["well"])))
-    if "bioformats2raw.layout" in inner:
-        return Collection("series", tuple(_series(place)))
-    return None
+        found = _plate(place, inner["plate"])
+    elif "well" in inner:
+        found = Collection("well", tuple(_fields(inner["well"])))
+    elif "bioformats2raw.layout" in inner:
+        found = Collection("series", tuple(_series(place)))
+    else:
+        return None
+    return replace(found, zarr_format=group.metadata.zarr_format)
 
 
 def _plate(place: Location, said: object) -> Collection:
