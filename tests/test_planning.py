@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -525,3 +526,20 @@ def test_the_options_of_a_run_are_checked(tmp_path, stored):
         plan.run(region=slice(0.5, 3), progress=False)
     assert not (tmp_path / "out.zarr").exists()
     assert plan.run(region=(np.int64(3),), progress=False).blocks >= 1
+
+
+def test_the_work_of_a_plan_grows_with_the_number_of_images(rng):
+    """Not with its square: plates have thousands of fields."""
+    image = rng.random((20, 24)).astype("f4")
+
+    def calls_for(n_images):
+        calls = Counter()
+        sys.setprofile(lambda frame, event, argument: calls.update([event]))
+        try:
+            daskpatch.plan([image] * n_images, double, axes="YX", ome=True, patch_size=16)
+        finally:
+            sys.setprofile(None)
+        return calls["call"]
+
+    few, some, many = (calls_for(n) for n in (40, 80, 160))
+    assert many - some < 2.2 * (some - few)

@@ -51,7 +51,7 @@ def _parts_of(recipe: Recipe, data_idx: int, region: Region) -> list[tuple[Sizin
 
 def count_tiles(recipe: Recipe, data_idx: int) -> int:
     """The tiles that the prediction of an image is made of, samples included."""
-    dims, grid = recipe.primary[data_idx], recipe.grids[data_idx]
+    dims, grid = recipe.outputs[data_idx][0], recipe.grids[data_idx]
     if not dims.is_part:
         return grid.n_tiles
     needed = needed_tiles(recipe, data_idx, _parts_of(recipe, data_idx, Region.whole(dims.shape)))

@@ -118,7 +118,7 @@ class Recipe:
 
     def covered(self, data_idx: int) -> tuple[int, ...]:
         """Samples and (Z)YX size of what is predicted of an image, in its voxels."""
-        dims, image = self.primary[data_idx], self.images[data_idx]
+        dims, image = self.outputs[data_idx][0], self.images[data_idx]
         if not dims.is_part:
             return (image.data_shape[0], *image.data_shape[2:])
         part = dims.spatial_part(Region.whole(dims.shape))

@@ -2,7 +2,7 @@
 
 from .choice import Candidate, Choice
 from .decided import Decided
-from .decision import as_stored, decide, decide_anew
+from .decision import as_stored, decide, decide_anew, makes_ome
 from .identity import Code, Identity, code_identity, contents_before, identify
 from .limits import Limits, LimitsWords, available_memory
 from .memory import Memory, check_chunks, check_memory

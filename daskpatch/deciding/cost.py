@@ -38,7 +38,7 @@ def cost_of(recipe: Recipe, block_shape: tuple[int, ...]) -> Cost:
     """
     kept = computed = read = bytes_in = bytes_out = 0.0
     for data_idx, image in enumerate(recipe.images):
-        dims = recipe.primary[data_idx]
+        dims = recipe.outputs[data_idx][0]
         channels = image.data_shape[1]
         samples, *spatial = recipe.covered(data_idx)
         voxels = float(samples)
@@ -66,7 +66,7 @@ def visiting_order(recipe: Recipe, block_shape: tuple[int, ...]) -> tuple[int, .
     Blocks that come one after another are neighbours along it, and find the source's chunks
     that they share in the cache.
     """
-    dims = recipe.primary[0]
+    dims = recipe.outputs[0][0]
     shared = dict.fromkeys(dims.axes, 0.0) | {"C": float("inf")}
     for axis, name in enumerate(dims.spatial_axes):
         _, read = _along_axis(recipe, 0, axis, block_shape)
@@ -84,7 +84,7 @@ def _along_axis(
     recipe: Recipe, data_idx: int, axis: int, block_shape: tuple[int, ...]
 ) -> tuple[float, float]:
     """Voxels computed and read along one axis, over all blocks of one row."""
-    dims = recipe.primary[data_idx]
+    dims = recipe.outputs[data_idx][0]
     image = recipe.images[data_idx]
     tiling = recipe.grids[data_idx].axes[axis]
     chunks = chunks_of(image)

@@ -183,13 +183,9 @@ def makes_ome(output: Output, images: Sequence[ImageStack], target: Target | Non
     return version is not None
 
 
-def as_stored(
-    dims: Dimensions, output: Output, images: Sequence[ImageStack], target: Target | None
-) -> Dimensions:
+def as_stored(dims: Dimensions, output: Output, *, is_ome: bool) -> Dimensions:
     """The dimensions of a prediction as they are stored."""
-    if not makes_ome(output, images, target):
-        return dims
-    return in_order(dims, is_label=output.label_image is not None)
+    return in_order(dims, is_label=output.label_image is not None) if is_ome else dims
 
 
 def _check_names(output: Output, recipe: Recipe, *, is_ome: bool) -> None:
@@ -229,12 +225,13 @@ def _outputs(
     target: Target | None,
 ) -> tuple[tuple[Dimensions, ...], ...]:
     """Per image, the dimensions of each array that is stored: of the box, where one is given."""
+    is_ome = makes_ome(output, images, target)  # once: it looks at all images
 
     def of(image: ImageStack, array: OutputArray, sizing: Sizing) -> Dimensions:
         size = sizing.output_shape(tuple(image.data_shape[2:]))
         source = dimensions_of(image)
         made = source.predicted(array.channels, size, sizing.scale)
-        return part_of(as_stored(made, output, images, target), output, source, sizing)
+        return part_of(as_stored(made, output, is_ome=is_ome), output, source, sizing)
 
     each = list(zip(stored, signature.sizings_of(len(stored)), strict=True))
     return tuple(tuple(of(image, *one) for one in each) for image in images)

@@ -108,7 +108,7 @@ def _per_thread(
     """Bytes of source chunks in flight, of the input box, of the batches, of the output."""
     image, signature = recipe.images[data_idx], recipe.signature
     channels, itemsize = image.data_shape[1], image.data_dtype.itemsize
-    dims = recipe.primary[data_idx]
+    dims = recipe.outputs[data_idx][0]
     largest = block_grid(recipe, data_idx, layout.block_shape).largest
     box = block_box(recipe, data_idx, largest)
     tile = _largest_tile(recipe.grids[data_idx])
@@ -136,7 +136,7 @@ def _mask_bytes(recipe: Recipe, data_idx: int, block: tuple[int, ...]) -> int:
     """What a block holds of its mask."""
     if not recipe.masks:
         return 0
-    shape = recipe.primary[data_idx].spatial_entries(block)
+    shape = recipe.outputs[data_idx][0].spatial_entries(block)
     return math.prod(shape) + recipe.masks[data_idx].nbytes_of(shape, recipe.signature.scale)
 
 
@@ -205,7 +205,7 @@ def check_chunks(images: Sequence[ImageStack], limits: Limits, what: str = "sour
 
 def block_box(recipe: Recipe, data_idx: int, block: tuple[int, ...]) -> Region:
     """The input box of a block in the middle of an image: with a halo on every side."""
-    dims = recipe.primary[data_idx]
+    dims = recipe.outputs[data_idx][0]
     grid = recipe.grids[data_idx]
     start, stop = [], []
     along = zip(dims.spatial_shape, dims.spatial_entries(block), dims.spatial_origin, strict=True)

@@ -180,7 +180,7 @@ def _tell_collection(target: Target, recipe: Recipe) -> None:
     ensure_group(location, attributes=whole, zarr_format=target.zarr_format)
     if target.collection.plate is None:
         document = ome_xml(
-            (path, recipe.primary[i], recipe.dtypes[0], result_coordinates(recipe, i, 0))
+            (path, recipe.outputs[i][0], recipe.dtypes[0], result_coordinates(recipe, i, 0))
             for i, path in enumerate(target.members)
         )
         Objects(location.child("OME")).write(OME_XML, document)

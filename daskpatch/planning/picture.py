@@ -40,7 +40,7 @@ def picture_of(decided: Decided, data_idx: int) -> Any:
             f"data_idx is {shown(data_idx)}; needed is the index of an image, from 0 to "
             f"{len(recipe.images) - 1}."
         )
-    image, grid, dims = recipe.images[data_idx], recipe.grids[data_idx], recipe.primary[data_idx]
+    image, grid, dims = recipe.images[data_idx], recipe.grids[data_idx], recipe.outputs[data_idx][0]
     _, *shape = recipe.covered(data_idx)
     corner = [
         _to_input(n, s) for n, s in zip(dims.spatial_origin, recipe.signature.scale, strict=True)
@@ -135,7 +135,7 @@ def _draw_box(axes: Axes, rows: Interval, columns: Interval, style: dict[str, An
 
 
 def _block_edges(decided: Decided, data_idx: int) -> tuple[list[int], list[int]]:
-    dims, scale = decided.recipe.primary[data_idx], decided.recipe.signature.scale
+    dims, scale = decided.recipe.outputs[data_idx][0], decided.recipe.signature.scale
     grid = block_grid(decided.recipe, data_idx, decided.layout.block_shape)
     down, across = (dims.axes.index(name) for name in "YX")
     rows, columns = (
@@ -147,7 +147,7 @@ def _block_edges(decided: Decided, data_idx: int) -> tuple[list[int], list[int]]
 
 def _edges(decided: Decided, data_idx: int, sizes: tuple[int, ...]) -> tuple[list[int], list[int]]:
     """Where pieces of some sizes begin along Y and X, in voxels of the input."""
-    dims: Dimensions = decided.recipe.primary[data_idx]
+    dims: Dimensions = decided.recipe.outputs[data_idx][0]
     scale = decided.recipe.signature.scale
     rows, columns = (
         [_to_input(at + i, s) for i in range(0, dims.shape[axis], sizes[axis])]

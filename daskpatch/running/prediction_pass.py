@@ -533,7 +533,7 @@ class PredictionPass(Pass):
 
     def _check_given(self, array: StoredArray, document: RunDocument) -> None:
         """Refuse an array of the user's that was edited since the run began."""
-        (told,), dims = document.fingerprint.output.values(), self.decided.recipe.primary[0]
+        (told,), dims = document.fingerprint.output.values(), self.decided.recipe.outputs[0][0]
         layout = document.fingerprint.layout
         placed = next(iter(document.arrays.values()), None)
         facts = facts_of(

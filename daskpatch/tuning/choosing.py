@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..deciding import Candidate, Choice, PlanOptions, as_stored
+from ..deciding import Candidate, Choice, PlanOptions, as_stored, makes_ome
 from ..image import ImageStack, dimensions_of
 from ..output import Target, per_axis
 from ..probing import Probe, description_beside, probe, read_description, with_costs
@@ -139,7 +139,8 @@ def _write_units(
     image, shape = images[0], images[0].data_shape[2:]
     made = tuple(math.ceil(n * scale) for n, scale in zip(shape, known.scale, strict=True))
     output = dimensions_of(image).predicted(known.out_channels, made)
-    output = as_stored(output, options.output, images, target)
+    is_ome = makes_ome(options.output, images, target)
+    output = as_stored(output, options.output, is_ome=is_ome)
     has_post = options.output.post is not None
     if has_post and not isinstance(sizes, int) and len(sizes) != len(output.axes):
         return None  # post may add or drop channels; what does not fit is refused later
