@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, compress
 from uuid import uuid4
 
 from ..deciding import Memory
@@ -44,8 +44,8 @@ from .run import Run
 LEVEL = "level-"
 """What the names of these passes begin with."""
 
-NUMERICS = 2
-"""Raised when the same level before would give other voxels."""
+NUMERICS, NUMERICS_OF_MODE = 1, 2
+"""Raised when the same level before would give other voxels; apart for the mode of floats."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +161,17 @@ class LevelPass(Pass):
     @property
     def fingerprint(self) -> Json:
         return {
-            "numerics": NUMERICS,
+            "numerics": NUMERICS_OF_MODE if self._is_mode_of_floats else NUMERICS,
             "downsample": list(self.level_set.methods),
             "factors": [level.factors for level in self.levels],
             **({} if self._origin is None else {"source": self._origin.identity}),
         }
+
+    @property
+    def _is_mode_of_floats(self) -> bool:
+        levels = self.level_set
+        of_floats = (dtype.kind == "f" for dtype in levels.dtypes)
+        return "mode" in compress(levels.methods, of_floats)
 
     def beside(self, pacing: Pacing) -> Sequence[Record]:
         places = () if self._origin is None else self._origin.beside
