@@ -126,6 +126,19 @@ def test_what_does_not_exist_is_told_of_at_once(tmp_path, look, monkeypatch):
         daskpatch.plan(tmp_path / "nothing.zarr", np.negative, patch_size=16)
 
 
+def test_a_link_that_leads_to_itself_is_told_of_as_what_cannot_be_opened(image, tmp_path):
+    """It was an error of Python's own, of a kind that is not documented."""
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    for place in (tmp_path / "a", LocalStore(tmp_path / "b" / "in.zarr")):
+        with pytest.raises(FileNotFoundError, match="No Zarr array or group"):
+            daskpatch.open_image(place, axes="YX")
+        with pytest.raises(FileNotFoundError, match="does not exist"):
+            daskpatch.status(place)
+    with pytest.raises(OSError, match="a/out.zarr cannot be written"):
+        predict(image, tmp_path / "a" / "out.zarr")
+
+
 def test_a_folder_through_fsspec_is_that_folder(image, tmp_path):
     url = f"file://{tmp_path}/out.zarr"
     predict(image, FsspecStore.from_url(url))

@@ -36,6 +36,11 @@ Folder = tuple[int, int]
 """Device and inode."""
 
 
+def _resolved(*parts: str | Path) -> Path:
+    """A path whose links are followed; one that leads to itself stays, and cannot be opened."""
+    return Path(os.path.realpath(Path(*parts)))
+
+
 def folder_at(path: Path) -> Folder | None:
     """Which folder (or file) a path names; None where there is none."""
     try:
@@ -61,7 +66,7 @@ class Location:
         """The place as path components that can be compared between stores."""
         scheme, *rest = (*_store_parts(self.store), *filter(None, self.path.split("/")))
         # Again: inside the store there may be links, too.
-        return ("file", *Path(*rest).resolve().parts) if scheme == "file" else (scheme, *rest)
+        return ("file", *_resolved(*rest).parts) if scheme == "file" else (scheme, *rest)
 
     @property
     def url(self) -> str:
@@ -76,7 +81,7 @@ class Location:
     def local_path(self) -> Path | None:
         """The folder, where the store is one."""
         if isinstance(self.store, LocalStore):
-            return (Path(self.store.root) / self.path).resolve()
+            return _resolved(self.store.root, self.path)
         return None
 
     @property
@@ -180,7 +185,7 @@ class Location:
         if root is not None and root.is_dir():
             for entry in islice(_entries_below(root), most):
                 if entry.is_symlink():
-                    yield locate(Path(entry.path).resolve())
+                    yield locate(_resolved(entry.path))
 
     @property
     def parent(self) -> Location | None:
@@ -357,17 +362,17 @@ def _store_parts(store: Store) -> tuple[str, ...]:
     """Components that are the same for every store that shows the same place."""
     store = _unwrapped(store)
     if isinstance(store, LocalStore):
-        return ("file", *Path(store.root).resolve().parts)
+        return ("file", *_resolved(store.root).parts)
     if isinstance(store, FsspecStore):
         scheme = _protocol(store)
         if scheme in _LOCAL:
-            return ("file", *Path(store.path).resolve().parts)
+            return ("file", *_resolved(store.path).parts)
         path = without_secrets(store.path).removeprefix(f"{scheme}://")
         return (scheme, *filter(None, path.split("/")))
     if isinstance(store, ObjectStore):
         return _obstore_parts(store.store)
     if isinstance(store, ZipStore):
-        return ("file", *Path(store.path).resolve().parts)
+        return ("file", *_resolved(store.path).parts)
     # A read-only view of a MemoryStore is another store with the same dictionary.
     data = getattr(store, "_store_dict", store)
     return (f"{type(store).__name__} {id(data)}",)
@@ -389,7 +394,7 @@ def _obstore_parts(store: object) -> tuple[str, ...]:
     prefix = str(getattr(store, "prefix", None) or "")
     kind = type(store).__name__
     if kind == "LocalStore":
-        return ("file", *Path(prefix).resolve().parts)
+        return ("file", *_resolved(prefix).parts)
     bucket = (getattr(store, "config", None) or {}).get("bucket")
     if bucket:
         return (kind.removesuffix("Store").lower(), bucket, *filter(None, prefix.split("/")))
