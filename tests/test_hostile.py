@@ -1,6 +1,7 @@
 """Metadata and records that name what is not theirs, or are anything else than they should be."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -177,3 +178,37 @@ def test_an_empty_group_gives_no_advice_that_fails(tmp_path):
     zarr.create_group(tmp_path / "g.zarr")
     with pytest.raises(ValueError, match=r"it holds no array\.$"):
         daskpatch.open_image(tmp_path / "g.zarr")
+
+
+# Codecs that run code
+
+
+class Telling:
+    """Tells where its pickle is loaded."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return type(self.place).touch, (self.place,)
+
+
+BY_PICKLE = {
+    "filter": {"filters": [{"id": "pickle"}], "compressor": None, "dtype": "|O"},
+    "compressor": {"filters": None, "compressor": {"id": "pickle"}, "dtype": "<f4"},
+}
+
+
+@pytest.mark.parametrize("where", BY_PICKLE)
+def test_pickled_chunks_are_not_loaded(tmp_path, where):
+    array = {"zarr_format": 2, "shape": [4, 4], "chunks": [4, 4], "fill_value": None, "order": "C"}
+    path, loaded = tmp_path / "in.zarr", tmp_path / "loaded"
+    path.mkdir()
+    (path / ".zarray").write_text(json.dumps(array | BY_PICKLE[where]))
+    (path / "0.0").write_bytes(pickle.dumps(Telling(loaded)))
+    words = {"axes": "YX", "patch_size": 4}
+    with pytest.raises(OSError, match="could not be read"):
+        daskpatch.plan(path, np.negative, **words)
+    with pytest.raises((OSError, ValueError), match="mask|could not be read"):
+        daskpatch.plan(np.ones((4, 4), "f4"), np.negative, mask=path, **words)
+    assert not loaded.exists()

@@ -1,6 +1,7 @@
 """What may be at the output's place, and that nobody loses anything there."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -500,6 +501,20 @@ def test_chunks_that_a_source_links_to_are_not_deleted(tmp_path, stored):
     with pytest.raises(ValueError, match="holds chunks of the input"):
         predict(source, out, overwrite=True)
     assert contents(out) == before
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+@pytest.mark.parametrize("how", ["given", "overwrite"])
+def test_a_source_of_hard_links_to_the_outputs_files_stays(tmp_path, stored, volume, io, how):
+    """As `cp -al` makes them: files are replaced, never written in place."""
+    out, source = ours(tmp_path, stored), tmp_path / "links.zarr"
+    shutil.copytree(out, source, copy_function=os.link)
+    if how == "given":
+        predict(source, zarr.open_array(str(out), mode="r+"), io=io)
+    else:
+        predict(source, out, io=io, overwrite=True)
+    assert np.array_equal(read(source), volume * np.float32(2))
+    assert np.array_equal(read(out), volume * np.float32(4))
 
 
 def test_a_text_is_no_mark_of_ours(tmp_path, stored):

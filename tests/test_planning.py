@@ -104,6 +104,20 @@ def test_small_samples_share_a_block():
     assert math.prod(made.block_shape) >= 2**19
 
 
+def test_a_block_is_one_shard_where_whole_steps_would_leave_threads_without_work():
+    image = np.zeros((480, 640), "u1")
+    words = {
+        "axes": "YX",
+        "patch_size": 16,
+        "overlaps": 4,
+        "shards": (240, 160),
+        "chunks": (24, 16),
+    }
+    few = daskpatch.plan(image, np.negative, threads=4, **words)
+    assert few.to_dict()["block_shape"] == [240, 160]
+    assert "computed twice" in str(few)
+
+
 def test_blocks_shrink_with_memory():
     tight = BlockBudget(1e-9, 10, 2e6, 2, True)
     assert math.prod(layout("ZYX", (2000,) * 3, (64,) * 3, budget=tight).block_shape) * 10 <= 3e6

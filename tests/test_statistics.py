@@ -106,6 +106,15 @@ def test_a_large_offset_loses_nothing(rng, offset):
     assert deviation == pytest.approx((values - offset).std(), rel=1e-9)
 
 
+@pytest.mark.parametrize("value", [447214.56165322, 0.1, 1e-30, 3e38, 1e300, -7.3])
+@pytest.mark.parametrize("count", [5, 7, 4096])
+def test_an_image_of_one_value_has_no_deviation(value, count):
+    """One of 1e-24, left by rounding, would make noise of its voxels."""
+    values = np.full(count, value)
+    assert found(values, "zscore") == (pytest.approx(value, rel=1e-15), 1.0, 0.0)
+    assert found(np.full(count, value % 1e38, "f4"), "zscore")[1] == 1.0
+
+
 def test_as_stable_for_many_voxels_as_for_few():
     """10^12 voxels, as a million parts of a million: added up by doubling."""
     part = Moments()
