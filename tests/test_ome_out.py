@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import xarray
 import zarr
 from command_line import exit_code
 from example_models import double
@@ -337,6 +338,15 @@ def test_on_the_command_line(tmp_path, source, values, flags, made):
     np.testing.assert_array_equal(read(out / "0" if made else out), values * 2)
     if made:
         assert daskpatch.open_image(out).ome_version == made
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_xarray_opens_a_level_with_its_axes(tmp_path, source, values, version):
+    daskpatch.predict(source, double, tmp_path / "out.zarr", pyramid=1, ome=version, **TILES)
+    opened = xarray.open_zarr(tmp_path / "out.zarr", consolidated=False, drop_variables=["1"])
+    axes = tuple(daskpatch.open_image(tmp_path / "out.zarr").original_axes.lower())
+    assert opened["0"].dims == axes
+    np.testing.assert_array_equal(opened["0"], values * 2)
 
 
 def test_a_store_in_memory(source, values):
