@@ -399,7 +399,7 @@ def test_a_source_through_fsspec_on_such_a_server_is_looked_at(unlisted, volume)
     image.array.look()
     (folder / "v.zarr" / "zarr.json").unlink()
     with pytest.raises(OSError, match="is gone|may not be read"):
-        image.with_delays(()).look()
+        image.with_delays(()).array.look()
 
 
 def test_a_pyramid_is_built_and_completed_in_a_bucket(s3, tmp_path, rng):
