@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+import threading
 from itertools import product
 from pathlib import Path
 
@@ -609,6 +610,39 @@ def test_parts_that_work_at_the_same_time_leave_nothing(tmp_path, source, values
     assert_pyramid(out, values * 2, [(1, 2, 2)] * 2)
     assert daskpatch.status(out).remaining == 0
     assert daskpatch.verify(out, progress=False).ok
+
+
+def test_a_level_is_listed_once_others_are_done_with_what_they_wrote_over(tmp_path, source, values):
+    out = tmp_path / "out.zarr"
+    document = out / "zarr.json"
+    told = []
+
+    def model(batch):
+        # As a part does that read it before it said that it is an image.
+        if document.exists() and not told:
+            told.append(document.read_text())
+            without = json.loads(told[0])
+            del without["attributes"]["ome"]["multiscales"]
+            document.write_text(json.dumps(without))
+            threading.Timer(0.3, document.write_text, told).start()
+        return batch * 2
+
+    factors = [(1, 2, 2), (2, 2, 2)]
+    options = {"chunks": 8, "block_shape": 8, "factors": factors, "model_id": "m", **TILES}
+    daskpatch.predict(source, model, out, progress=False, **options)
+    assert told
+    assert_pyramid(out, values * 2, factors)
+
+
+def test_a_part_leaves_alone_what_others_wrote(tmp_path, source):
+    out = tmp_path / "out.zarr"
+    options = {"pyramid": 1, "progress": False, **TILES}
+    daskpatch.predict(source, double, out, part=(1, 2), **options)
+    document = out / "zarr.json"
+    written, listed = document.stat().st_mtime_ns, document.read_bytes()
+    assert b'"1"' in listed
+    daskpatch.predict(source, double, out, part=(2, 2), **options)
+    assert (document.stat().st_mtime_ns, document.read_bytes()) == (written, listed)
 
 
 @pytest.fixture

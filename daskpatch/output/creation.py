@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..block import Recipe
-from ..geometry import Dimensions
+from ..geometry import Coordinates, Dimensions
 from ..image import channel_names_of
 from ..store import (
     OME_XML,
@@ -27,6 +27,7 @@ from ..store import (
     list_label,
     node_at,
     own_attributes,
+    with_backoff,
 )
 from ..values import Downsample
 from .clearing import CLEARED, KEY
@@ -41,6 +42,10 @@ from .target import Target
 
 _AT_ONCE = 16
 """Images whose arrays are made at a time: far away each takes several requests."""
+
+_DELAYS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""While an image may lack a level that was listed: of parts that begin together, one may write over
+what others wrote, and each lists all levels again."""
 
 
 @dataclass(frozen=True)
@@ -273,12 +278,9 @@ def list_level(
     for before, place, factors, how in placed:
         group = _parent(place)
         coarser = partial(level_coordinates, factors=factors, how=how)
-        told: Mapping[str, Any] = attributes_at(group)
-        if attributes is not None and not _is_told(group):
-            told = {**told, **attributes}
-        path = place.path_from(group)
+        listed = partial(_with_level, group, place, before, coarser, attributes)
         try:
-            told = with_level(told, path, before.path_from(group), coarser)
+            told = with_backoff(listed, f"Listing {place.name}", _DELAYS, _is_for_good)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"The OME metadata of {group.name} are no longer what was written, so that level "
@@ -286,6 +288,24 @@ def list_level(
                 "them right, and resume."
             ) from error
         ensure_group(group, attributes=told, zarr_format=zarr_format)
+
+
+def _with_level(
+    group: Location,
+    place: Location,
+    before: Location,
+    coarser: Callable[[Coordinates], Coordinates],
+    attributes: Mapping[str, Any] | None,
+) -> Mapping[str, Any]:
+    """What an image's group says now, with a level."""
+    told: Mapping[str, Any] = attributes_at(group)
+    if attributes is not None and not _is_told(group):
+        told = {**told, **attributes}
+    return with_level(told, place.path_from(group), before.path_from(group), coarser)
+
+
+def _is_for_good(error: Exception) -> bool:
+    return not isinstance(error, KeyError | ValueError)
 
 
 def _groups(target: Target, image: Location, places: Sequence[Location]) -> list[Location]:

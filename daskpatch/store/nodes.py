@@ -367,10 +367,19 @@ def surroundings(location: Location) -> Iterator[Surrounding]:
         around = around.parent
 
 
+def _says(told: Mapping[str, Any], attributes: Mapping[str, Any]) -> bool:
+    """Whether attributes, as JSON gives them back, are among those that are told."""
+    return bool(json.loads(json.dumps({**told, **attributes}, default=str)) == told)
+
+
 def ensure_group(
     location: Location, *, attributes: Mapping[str, Any], zarr_format: Literal[2, 3]
 ) -> None:
-    """A group with these attributes, among others that it has; its members are left alone."""
+    """A group with these attributes, among others that it has; its members are left alone.
+
+    One that says them already is not written: who writes takes back what others wrote since it was
+    read, and of parts that begin together each comes here.
+    """
 
     def attempt() -> None:
         place: dict[str, Any] = {"store": location.store, "path": location.path}
@@ -379,6 +388,8 @@ def ensure_group(
             with suppress(ContainsGroupError):
                 zarr.create_group(**place, attributes=dict(attributes), zarr_format=zarr_format)
                 return
-        zarr.open_group(**place, mode="r+").attrs.update(dict(attributes))
+        group = zarr.open_group(**place, mode="r+")
+        if not _says(group.attrs.asdict(), attributes):
+            group.attrs.update(dict(attributes))
 
     at_first(attempt, f"Making the group {location.name}")
