@@ -196,6 +196,36 @@ def test_what_is_not_stored_is_neither_read_nor_computed(source, tmp_path):
     assert (read(tmp_path / "out.zarr") == 1).all()
 
 
+class Writes(WrapperStore):
+    """Keeps the keys of chunks in the order in which they are written."""
+
+    keys: list[str] = []
+
+    async def set(self, key, *args, **kwargs):
+        self.keys.append(key)
+        await super().set(key, *args, **kwargs)
+
+
+@pytest.mark.parametrize("kind", ["not stored", "masked"])
+def test_blocks_in_which_something_is_are_computed_first(tmp_path, kind):
+    """The last one that takes long would run alone, after all that take no time."""
+    values = np.zeros((96, 96), "uint16")
+    values[86:90, 86:90] = 1
+    array = save(tmp_path / "in.zarr", values, chunks=(12, 12))
+    options = {"skip_empty": True} if kind == "not stored" else {"mask": values, "fill": 3}
+    Writes.keys.clear()
+    out = zarr.create_array(
+        Writes(MemoryStore()), shape=(96, 96), chunks=(24, 24), dtype="float32", fill_value=7
+    )
+    tiles = {"patch_size": 16, "overlaps": 4, "block_shape": 24}
+    plan = daskpatch.plan(array, double, out, axes="YX", **tiles, **options)
+    report = plan.run(progress=False, threads=1)
+    assert (report.blocks, report.empty) == (16, 15)
+    written = [key for key in Writes.keys if key.startswith("c/")]
+    assert written[0] == "c/3/3"
+    assert len(written) == 16
+
+
 def test_receipts_status_and_report_tell_what_was_empty(source, tmp_path):
     out = tmp_path / "out.zarr"
     report = daskpatch.predict(source, double, out, skip_empty=True, progress=False, **TILES)

@@ -14,7 +14,14 @@ from .coverage import (
     touching,
 )
 from .emptiness import Emptiness, is_said_empty
-from .filling import OutputBox, fill_region, predict_region, predicted_tile, stitched_sample
+from .filling import (
+    OutputBox,
+    fill_region,
+    is_known_empty,
+    predict_region,
+    predicted_tile,
+    stitched_sample,
+)
 from .posting import apply_post
 from .recipe import Prediction, Recipe, block_grid, block_grids
 from .skipping import Skipping, SkippingWords

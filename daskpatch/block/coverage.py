@@ -42,7 +42,7 @@ def _needed_tiles(
     )
 
 
-def _parts_of(recipe: Recipe, data_idx: int, region: Region) -> list[tuple[Sizing, Region]]:
+def parts_of(recipe: Recipe, data_idx: int, region: Region) -> list[tuple[Sizing, Region]]:
     """A box of the first array as (Z)YX regions of each, with their sizings."""
     outputs = recipe.outputs[data_idx]
     boxes = zip(recipe.sizings, outputs, counterparts(outputs, region), strict=True)
@@ -54,7 +54,7 @@ def count_tiles(recipe: Recipe, data_idx: int) -> int:
     dims, grid = recipe.outputs[data_idx][0], recipe.grids[data_idx]
     if not dims.is_part:
         return grid.n_tiles
-    needed = needed_tiles(recipe, data_idx, _parts_of(recipe, data_idx, Region.whole(dims.shape)))
+    needed = needed_tiles(recipe, data_idx, parts_of(recipe, data_idx, Region.whole(dims.shape)))
     return dims.n_samples * math.prod(map(len, needed))
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..geometry import Region
 from ..model import Results
-from .coverage import Tile, tile_sizes
+from .coverage import Tile, bounding_box, needed_tiles, parts_of, tile_sizes
+from .emptiness import is_stored
 from .recipe import Prediction
 from .sample import Sample, calls_of, predicted
 from .stitching import Destination
@@ -57,6 +58,27 @@ def fill_region(
     for sample_idx, position in dims.samples_of(boxes[0].region):
         targets = [_destination(prediction, data_idx, box, position) for box in boxes]
         Sample(prediction, data_idx, sample_idx, targets, calls, workspace, tally).predict()
+
+
+def is_known_empty(prediction: Prediction, data_idx: int, region: Region) -> bool:
+    """Whether nothing of a box of the first array is given to the model; nothing is read for it."""
+    occupancy = prediction.occupancy(data_idx)
+    if occupancy is None and not prediction.masks:
+        return False
+    dims = prediction.outputs[data_idx][0]
+    parts = parts_of(prediction, data_idx, region)
+    samples = [sample_idx for sample_idx, _ in dims.samples_of(region)]
+    if prediction.masks and not any(
+        prediction.masks[data_idx].may_touch(sample_idx, part, sizing.scale)
+        for sample_idx in samples
+        for sizing, part in parts
+    ):
+        return True
+    if occupancy is None:
+        return False
+    box = bounding_box(prediction.grids[data_idx], needed_tiles(prediction, data_idx, parts))
+    image = prediction.images[data_idx]
+    return not any(is_stored(image, occupancy, sample_idx, box) for sample_idx in samples)
 
 
 def stitched_sample(

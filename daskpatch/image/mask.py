@@ -54,8 +54,8 @@ class Mask:
             If the mask cannot be read.
         """
         windows = self._windows(sample_idx, region, scale)
-        box = _around(windows)
-        if box is None or not (self.cells is None or self.cells.is_any_in(box.slices)):
+        box = self._box(windows)
+        if box is None:
             return np.zeros(region.shape, bool)
         is_known = self.cells is not None and self.cells.is_exact
         inside = self.cells.cells[box.slices] if self.cells and is_known else self.read(box)
@@ -68,6 +68,16 @@ class Mask:
         plain = inside.transpose(others + order).reshape([inside.shape[i] for i in order])
         missing = [i for i, a in enumerate(spatial) if a not in axes]
         return np.broadcast_to(np.expand_dims(plain, tuple(missing)), region.shape)
+
+    def may_touch(self, sample_idx: int, region: Region, scale: tuple[Fraction, ...]) -> bool:
+        """Whether `needed` may find a voxel, as far as that is known without reading."""
+        return self._box(self._windows(sample_idx, region, scale)) is not None
+
+    def _box(self, windows: list[Windows]) -> Region | None:
+        """The box of the mask around all windows; None where it is known that nothing is in it."""
+        box = _around(windows)
+        is_empty = box is None or not (self.cells is None or self.cells.is_any_in(box.slices))
+        return None if is_empty else box
 
     def with_delays(self, delays: tuple[float, ...]) -> Mask:
         """The same mask, waited for as long."""

@@ -13,7 +13,16 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..block import OutputBox, Prediction, Tally, Workspace, block_grid, block_grids, fill_region
+from ..block import (
+    OutputBox,
+    Prediction,
+    Tally,
+    Workspace,
+    block_grid,
+    block_grids,
+    fill_region,
+    is_known_empty,
+)
 from ..engine import Job, is_written_off
 from ..geometry import Dimensions, Factors, Region, RegularGrid, counterparts
 from ..image import look_at_all
@@ -47,6 +56,14 @@ class Watchful(Protocol):
         ChangedError
             If some of it is gone, or another.
         """
+
+
+@runtime_checkable
+class Sparse(Protocol):
+    """A job that knows of some blocks that they are empty: they take next to no time."""
+
+    def is_empty(self, index: int) -> bool:
+        """Whether a block is known to be, without reading anything."""
 
 
 class Flag:
@@ -216,6 +233,10 @@ class PredictionJob:
     def _box(self, output: int, place: Region) -> Iterator[OutputBox]:
         with self.workspace.buffers.lend(place.shape, self.prediction.dtypes[output]) as values:
             yield OutputBox(output, place, values)
+
+    def is_empty(self, index: int) -> bool:
+        """Whether nothing of a block is given to the model; see `Sparse`."""
+        return is_known_empty(self.prediction, *self.place(index))
 
     def look(self, blocks: Iterable[int]) -> None:
         """Look at the images and arrays of blocks; see `Watchful`."""

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from uuid import uuid4
 
 import numpy as np
@@ -36,13 +37,17 @@ from ..receipts import (
 from ..store import ChangedError
 from ..support import cause_of, counted, redacted
 from .announcing import Announcer
-from .job import Permitted, WriteError
+from .job import Permitted, Sparse, WriteError
 from .ledger import Ledger, without
 from .passes import Pass
 from .run import Run
 
 _UNREADABLE = 10
 """Blocks in a row whose source could not be read, after which the source counts as gone."""
+
+
+_LOOKED_AT_AHEAD = 256
+"""Blocks of which those that are known to be empty come last."""
 
 
 _LASTING = (WriteError, ChangedError, ClaimedError)
@@ -110,7 +115,10 @@ class PassRun:
             If the run was asked to stop.
         """
         done = self._ledger.receipts()
-        announcer = self._announcer = self._announces(done)
+        coming = self._coming(done)
+        if isinstance(job, Sparse):
+            coming = _empty_last(coming, job)
+        announcer = self._announcer = self._announces(coming)
         window = Window(
             Permitted(job, self._claim.permit),
             self._insisting(announcer.side_by_side()),
@@ -161,9 +169,9 @@ class PassRun:
             raise interrupted
         self._conclude(len(before))
 
-    def _announces(self, done: Receipts) -> Announcer:
+    def _announces(self, coming: Iterator[int]) -> Announcer:
         return Announcer(
-            self._coming(done),
+            coming,
             self._ledger.announcements,
             ahead=4 * self._crew.n_threads,
             on_poison=self._poisonous,
@@ -377,6 +385,16 @@ def _selected(each: Pass, run: Run) -> Selection:
     if run.region is not None and each.is_first:
         return each.blocks.within(run.region)
     return each.blocks
+
+
+def _empty_last(coming: Iterator[int], job: Sparse) -> Iterator[int]:
+    """The same blocks; of those that come soon the ones that take long first.
+
+    What remains is spread evenly over threads: else the last long one runs alone. Of very many
+    blocks nobody is kept waiting while they are looked at.
+    """
+    while ahead := list(islice(coming, _LOOKED_AT_AHEAD)):
+        yield from sorted(ahead, key=job.is_empty)
 
 
 def _stripped(error: BaseException) -> str:
