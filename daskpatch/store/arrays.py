@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from copy import copy
 from functools import cached_property, partial
-from itertools import product
+from itertools import accumulate, product
 from typing import Any
 
 import cloudpickle  # dask's and distributed's own way to send things
@@ -45,6 +45,9 @@ def _broken_way(root: str, key: str) -> str:
     if path != chunk and not os.path.isdir(path):
         return f"{path} is no folder"
     return ""
+
+
+_join = "{}/{}".format
 
 
 def _cells(box: Box, unit: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
@@ -205,18 +208,16 @@ class StoredArray:
 
     def _check_ways(self, box: Box) -> None:
         """Refuse to write through links among the array's folders: they may lead to any other."""
-        root = self._folder
-        if root is None:
+        if self._folder is None:
             return
-        for key in self.keys(box):
-            way = root
-            for name in key.split("/")[:-1]:
-                way = f"{way}/{name}"
-                if os.path.islink(way):
-                    raise OSError(
-                        f"{way} is a link to {os.path.realpath(way)}, and nothing is written "
-                        "through links inside an array: put the folder there, or link the array"
-                    )
+        # Once each: most chunks of a block share theirs.
+        for folder in {f for key in self.keys(box) for f in accumulate(key.split("/")[:-1], _join)}:
+            way = f"{self._folder}/{folder}"
+            if os.path.islink(way):
+                raise OSError(
+                    f"{way} is a link to {os.path.realpath(way)}, and nothing is written "
+                    "through links inside an array: put the folder there, or link the array"
+                )
 
     @cached_property
     def _folder(self) -> str | None:
