@@ -66,9 +66,11 @@ def token_of(image: ImageStack) -> str | None:
 
 
 def _where(image: ImageStack) -> str:
-    """The URL of a stored array; `memory` for any other."""
+    """The URL of a stored array, or its kind of store where that says none; else `memory`."""
     location = location_of(image)
-    return "memory" if location is None or location.lives_in_this_process else location.url
+    if location is None or location.lives_in_this_process:
+        return "memory"
+    return location.url if location.has_address else type(location.store).__name__
 
 
 def _content(image: ImageStack, most: int, readers: int) -> str:

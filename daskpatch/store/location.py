@@ -78,6 +78,11 @@ class Location:
         return f"{scheme.rstrip(':')}://{'/'.join(rest)}"
 
     @property
+    def has_address(self) -> bool:
+        """Whether other processes know the place by the same name: not all stores say one."""
+        return _address(_unwrapped(self.store)) is not None
+
+    @property
     def local_path(self) -> Path | None:
         """The folder, where the store is one."""
         if isinstance(self.store, LocalStore):
@@ -348,11 +353,13 @@ def _absolute(store: Store) -> Store:
 def _name_of(store: Store, path: str) -> str:
     store = _unwrapped(store)
     if isinstance(store, ObjectStore):
-        scheme, *rest = _obstore_parts(store.store)
+        scheme, *rest = _store_parts(store)
         url = f"{scheme.rstrip(':')}://{'/'.join(rest)}"
     elif isinstance(store, FsspecStore):
         path_or_url = without_secrets(store.path)
         url = path_or_url if "://" in path_or_url else f"{_protocol(store)}://{path_or_url}"
+    elif type(store).__repr__ is object.__repr__ and type(store).__str__ is object.__str__:
+        url = type(store).__name__
     else:
         url = redacted(str(store))
     return f"{url.rstrip('/')}/{path}".rstrip("/")
@@ -361,6 +368,16 @@ def _name_of(store: Store, path: str) -> str:
 def _store_parts(store: Store) -> tuple[str, ...]:
     """Components that are the same for every store that shows the same place."""
     store = _unwrapped(store)
+    address = _address(store)
+    if address is not None:
+        return address
+    held: object = store.store if isinstance(store, ObjectStore) else store
+    # A read-only view of a MemoryStore is another store with the same dictionary.
+    return (f"{type(held).__name__} {id(getattr(held, '_store_dict', held))}",)
+
+
+def _address(store: Store) -> tuple[str, ...] | None:
+    """Components that other processes would give, too; None of a store that does not say them."""
     if isinstance(store, LocalStore):
         return ("file", *_resolved(store.root).parts)
     if isinstance(store, FsspecStore):
@@ -370,12 +387,10 @@ def _store_parts(store: Store) -> tuple[str, ...]:
         path = without_secrets(store.path).removeprefix(f"{scheme}://")
         return (scheme, *filter(None, path.split("/")))
     if isinstance(store, ObjectStore):
-        return _obstore_parts(store.store)
+        return _obstore_address(store.store)
     if isinstance(store, ZipStore):
         return ("file", *_resolved(store.path).parts)
-    # A read-only view of a MemoryStore is another store with the same dictionary.
-    data = getattr(store, "_store_dict", store)
-    return (f"{type(store).__name__} {id(data)}",)
+    return None
 
 
 def _unwrapped(store: Store) -> Store:
@@ -390,7 +405,7 @@ def _protocol(store: FsspecStore) -> str:
     return protocol if isinstance(protocol, str) else str(protocol[0])
 
 
-def _obstore_parts(store: object) -> tuple[str, ...]:
+def _obstore_address(store: object) -> tuple[str, ...] | None:
     prefix = str(getattr(store, "prefix", None) or "")
     kind = type(store).__name__
     if kind == "LocalStore":
@@ -401,4 +416,4 @@ def _obstore_parts(store: object) -> tuple[str, ...]:
     url = getattr(store, "url", None)
     if url:
         return tuple(filter(None, without_secrets(str(url)).split("/")))
-    return (f"{kind} {id(store)}",)
+    return None

@@ -213,6 +213,8 @@ def recorded_run(output: StoreLike, *, read_only: bool = True) -> RecordedRun:
             "receipts are found by listing: what is done cannot be told. Name the output where it "
             "was written (a folder, a bucket), or copy it whole, .daskpatch too, to disk."
         )
+    if location.why_not_written:
+        raise ValueError(f"{location.name} has no receipts: it is in {location.why_not_written}.")
     images = _images(location)
     built = tuple(_built(location))
     if not images and not built:
