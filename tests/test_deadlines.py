@@ -10,6 +10,7 @@ import threading
 import time
 from functools import partial
 
+import dask.config
 import numpy as np
 import pytest
 from children import Child
@@ -177,6 +178,29 @@ def test_a_worker_process_is_ended_and_the_block_tried_once_more(planes, tmp_pat
     (failed,) = failure.value.failed
     assert "in model" in failed.traceback
     assert daskpatch.status(out).done == 19
+
+
+def test_a_worker_that_stands_still_is_given_up_by_its_scheduler(planes, tmp_path):
+    """No watchdog runs in it; its scheduler misses it, after minutes if not told otherwise."""
+    stopped, driver = tmp_path / "stopped", os.getpid()
+
+    def model(batch):
+        if (batch == 7).any() and os.getpid() != driver and not stopped.exists():
+            stopped.touch()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return batch
+
+    out = tmp_path / "out.zarr"
+    with (
+        dask.config.set({"distributed.scheduler.worker-ttl": "1s"}),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        plan = daskpatch.plan(planes, model, out, model_id="m", **PLANES)
+        report = plan.run(client=client, timeout=TIMEOUT, progress=False)
+    assert report.blocks == 20
+    np.testing.assert_array_equal(read(out), read(planes))
+    assert daskpatch.verify(out, progress=False).ok
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "soon", float("nan")])
