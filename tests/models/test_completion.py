@@ -15,6 +15,8 @@ import daskpatch
         ("daskpatch.predict('in.zarr', model, 'out.zarr', ret", "retries="),
         ("daskpatch.Plan.run(plan, re", "resume="),
         ("daskpatch.Tiles(over", "overlaps="),
+        ("daskpatch.plan(source, model, out, skip", "skip_empty="),
+        ("daskpatch.Plan.run(plan, time", "timeout="),
     ],
 )
 def test_words_are_offered_inside_a_call(typed, word, use_jedi):

@@ -6,6 +6,11 @@ import sys
 
 import pytest
 
+from daskpatch import Limits, Model, Normalize, Output, Run, Source, Tiles
+from daskpatch.support import words_of
+
+KINDS = (Source, Model, Output, Tiles, Normalize, Limits, Run)
+
 CALLS = """\
 import functools
 import distributed
@@ -33,6 +38,33 @@ daskpatch.plan("in.zarr", np.negative, augment="flip")  # arg-type
 daskpatch.plan("in.zarr", np.negative, stitch="blend")  # arg-type
 daskpatch.plan("in.zarr", np.negative, "out.zarr", label_image="nuclei", downsample="mode")
 daskpatch.plan("in.zarr", np.negative, "out.zarr", label_image=True)  # arg-type
+daskpatch.plan("in.zarr", np.negative, "out.zarr", mask=["a.zarr", "b.zarr"], fill=np.nan)
+daskpatch.plan("in.zarr", np.negative, "out.zarr", mask=3)  # arg-type
+daskpatch.plan("in.zarr", np.negative, "out.zarr", mask="mask.zarr", fill="0")  # arg-type
+daskpatch.plan("in.zarr", np.negative, skip_empty=lambda block: bool(block.max() < 3))
+daskpatch.plan("in.zarr", np.negative, skip_empty=[0])  # arg-type
+daskpatch.plan("in.zarr", np.negative, "out.zarr", ome="0.4", channel_names=["a"], pyramid=2)
+daskpatch.plan("in.zarr", np.negative, "out.zarr", ome="0.6")  # arg-type
+daskpatch.plan("in.zarr", np.negative, "out.zarr", channel_names=3)  # arg-type
+daskpatch.plan("in.zarr", np.negative, "out.zarr", pyramid="full")  # arg-type
+daskpatch.plan("in.zarr", np.negative, "out.zarr", downsample="median")  # arg-type
+daskpatch.plan("in.zarr", np.negative, "out.zarr", factors=[2, (1, 2, 2)], box=np.s_[:64, ...])
+daskpatch.plan("in.zarr", np.negative, "out.zarr", factors=2)  # arg-type
+daskpatch.plan("in.zarr", np.negative, "out.zarr", box="0:64")  # arg-type
+daskpatch.plan("in.zarr", np.negative, post="post.py:post", post_id="one", level=1, image="second")
+daskpatch.plan("in.zarr", np.negative, post=np.negative, post_id=1)  # arg-type
+daskpatch.plan("in.zarr", np.negative, level="1")  # arg-type
+daskpatch.plan("in.zarr", np.negative, image=1.5)  # arg-type
+daskpatch.plan("plate.zarr", np.negative, fields="B/*/0")
+daskpatch.plan("plate.zarr", np.negative, fields=["B/03/0"])  # arg-type
+daskpatch.plan("in.zarr", np.negative, patching="tiles.py:tiles", model_id="v3", padding=7)
+daskpatch.plan("in.zarr", np.negative, patching=3)  # arg-type
+daskpatch.plan("in.zarr", np.negative, model_id=3)  # arg-type
+daskpatch.plan("in.zarr", np.negative, padding=None)  # arg-type
+daskpatch.plan("in.zarr", np.negative, patch_size=16, align=(1, 8, 8), min_size="16")  # arg-type
+daskpatch.plan("in.zarr", np.negative, normalize="minmax", normalize_per_channel=1.0)  # arg-type
+daskpatch.plan("in.zarr", np.negative, normalize="minmax", normalize_fraction="half")  # arg-type
+daskpatch.plan("in.zarr", np.negative, "out.zarr", shards=128, block_shape="128")  # arg-type
 daskpatch.plan("in.zarr", np.negative, threads="2")  # arg-type
 daskpatch.plan("in.zarr", np.negative, resume=True)  # call-arg
 daskpatch.plan("in.zarr")  # call-arg
@@ -62,6 +94,10 @@ made.run(resume=True, region=np.s_[:12], resources={"GPU": 1}, threads=2)
 made.run(Run(progress=False))
 made.run(client=client, patience=60.0)
 made.run(client)
+made.run(timeout=3.5)
+made.run(timeout="1h")  # arg-type
+made.run(interruption=daskpatch.Interruption(), retries=0)
+made.run(interruption=True)  # arg-type
 made.run(resume="yes")  # arg-type
 made.run(chunks=8)  # call-arg
 made.run(Limits())  # arg-type
@@ -95,3 +131,8 @@ LINES = [(number, line) for number, line in enumerate(CALLS.splitlines(), 1) if 
 def test_wrong_calls_are_reported_and_no_others(reported, number, line):
     _, _, code = line.partition("  # ")
     assert reported.get(number, []) == ([code] if code else [])
+
+
+def test_every_word_stands_in_a_call():
+    words = {word for kind in KINDS for word in words_of(kind)}
+    assert [word for word in words if not re.search(rf"\b{word}=", CALLS)] == []
