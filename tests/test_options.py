@@ -760,3 +760,32 @@ def test_a_first_output_takes_the_trial_tile_once_more(tmp_path):
 def test_another_output_changes_nothing_else(words):
     with pytest.raises(TypeError, match=rf"{next(iter(words))}.*daskpatch\.plan"):
         plan().to("elsewhere.zarr", **words)
+
+
+@pytest.mark.parametrize("value", [Output("elsewhere.zarr"), Limits(threads=1)], ids=repr)
+def test_another_output_is_no_value(value):
+    with pytest.raises(TypeError, match=rf"{type(value).__name__}\(.*daskpatch\.plan"):
+        plan().to(value)
+
+
+@pytest.mark.parametrize("ome", [None, True])
+@pytest.mark.parametrize("source", ["in.zarr", ["in.zarr", "other.zarr"]], ids=["one", "series"])
+def test_each_word_of_to_takes_no_second_trial(tmp_path, source, ome):
+    model = Uneven()
+    planned = plan(source=source, model=model, output=tmp_path / "a.zarr", ome=ome)
+    statistics, calls = planned.statistics, model.calls
+    words = {
+        "chunks": 6,
+        "shards": 12,
+        "block_shape": 24,
+        "overwrite": True,
+        "memory_limit": "3 GB",
+        "threads": 1,
+        "io": "zarr",
+    }
+    assert words.keys() == get_type_hints(ToWords).keys()
+    for word, value in words.items():
+        other = planned.to(**{word: value})
+        assert other.statistics is statistics
+        assert repr(other) != repr(planned) or word in ("overwrite", "io", "memory_limit")
+    assert model.calls == calls

@@ -28,7 +28,15 @@ from ..running import (
 )
 from ..statistics import measure
 from ..store import StoreLike
-from ..support import is_integer, refuse_unknown, shown, taken, with_signature, with_words
+from ..support import (
+    Options,
+    is_integer,
+    refuse_unknown,
+    shown,
+    taken,
+    with_signature,
+    with_words,
+)
 from ..values import Statistics
 from ..view import View, as_dask
 from .figures import Figures
@@ -245,6 +253,11 @@ class Plan(Figures):
             raise TypeError(
                 f"to() does not change {', '.join(unknown)}: that takes another trial; make a "
                 "plan with daskpatch.plan."
+            )
+        if isinstance(output, Options):
+            raise TypeError(
+                f"to() takes a place and flat words, to(place, chunks=…), not {shown(output)}; for "
+                "all else make a plan with daskpatch.plan."
             )
         options = self._decided.options
         asked = with_words(options.output, words)
