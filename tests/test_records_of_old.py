@@ -342,3 +342,48 @@ def test_a_broken_option_of_a_record_is_named_before_a_repair(tmp_path):
         path.write_text(json.dumps(record))
     with pytest.raises(ValueError, match=r"run.json.*treatment.normalize"):
         daskpatch.verify(output, repair=True, model=smooth, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("treatment.stitch", 3),
+        ("treatment.augment", "upside down"),
+        ("treatment.scale", "fine"),
+        ("treatment.box", 3),
+        ("treatment.mask", {"where": 3}),
+        ("treatment.factors", [1]),
+        ("treatment.downsample", "median"),
+        ("input_dtype", "float33"),
+        ("tiling", {"strategy": "AlignedPatching", "overlaps": "many"}),
+        ("tiling", {"strategy": "AlignedPatching", "patch_size": 8, "overlaps": 0, "lap": 1}),
+    ],
+)
+def test_a_broken_field_is_named_by_its_path_before_a_repair(field, value, tmp_path):
+    output = copied("finished", tmp_path) / "output.zarr"
+    (output / "c" / "0" / "0" / "0").unlink()
+    for path, document in documents(output).items():
+        record = inside = json.loads(document)
+        *folders, name = ["fingerprint", *field.split(".")]
+        for folder in folders:
+            inside = inside[folder]
+        inside[name] = value
+        path.write_text(json.dumps(record))
+    broken = documents(output)
+    with pytest.raises(ValueError, match=rf"run\.json.* fingerprint\.{field}"):
+        verified(output, repair=True, model=smooth, model_id="1")
+    assert documents(output) == broken
+
+
+def test_levels_of_other_axes_are_a_broken_record(tmp_path):
+    source, output = copied("array", tmp_path) / "source.zarr", tmp_path / "new.zarr"
+    options = {"patch_size": 16, "ome": True, "pyramid": 1, "progress": False}
+    daskpatch.predict(source, smooth, output, **options)
+    document = output / "0" / ".daskpatch" / "run.json"
+    record = json.loads(document.read_text())
+    assert record["format"] == 3
+    assert len(record["levels"]) == 1
+    document.write_text(json.dumps({**record, "levels": [[]]}))
+    for verb in (daskpatch.status, verified):
+        with pytest.raises(ValueError, match=r"run\.json.*\$\.levels"):
+            verb(output)

@@ -219,6 +219,8 @@ class RunDocument(Struct, frozen=True, kw_only=True, tag_field="format", tag=3):
         sizes = [layout.chunks, layout.shards or layout.chunks, layout.block_shape]
         if any(len(each) != n_axes for each in sizes):
             raise ValueError("`$.fingerprint.layout` has other axes than `$.fingerprint.output`")
+        if any(len(factors) != n_axes for factors in self.levels or ()):
+            raise ValueError("`$.levels` has other axes than `$.fingerprint.output`")
         if not isinstance(self.fingerprint.tiling.get("strategy"), str):
             raise ValueError("there is no name in `$.fingerprint.tiling.strategy`")
         data_shape = self.fingerprint.source.data_shape

@@ -359,7 +359,10 @@ def restored(kind: type[Options], record: Mapping[str, Any]) -> dict[str, Any]:
             inside = inside.get(name) if isinstance(inside, Mapping) else None
         if inside is not None and (declared.guard or declared.restore is not None):
             try:
-                found[declared.name] = (declared.restore or (lambda told: told))(inside)
+                told = inside if declared.restore is None else declared.restore(inside)
+                if declared.check is not None:
+                    declared.check(declared.word or declared.name, told)
+                found[declared.name] = told
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 raise ValueError(
                     f"The record (run.json) says {shown(inside)} in fingerprint."

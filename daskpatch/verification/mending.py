@@ -77,7 +77,7 @@ def _of_output(images: Sequence[RecordedImage], given: Output) -> dict[str, Any]
         found["skip_empty"] = given.skip_empty
     told = [image.document.fingerprint.treatment.get("mask") for image in images]
     if None not in told:
-        masks = [converted(each, SourceRecord) for each in told]
+        masks = [_mask_record(each) for each in told]
         mask: Any = given.mask
         given_masks = mask if isinstance(mask, list | tuple) else [mask] * len(masks)
         opened = [
@@ -223,5 +223,22 @@ def _strategy(began: Fingerprint, shapes: Sequence[Sequence[int]]) -> Patching:
             f"The tiling {name} is not daskpatch's own; pass it to the repair: patching=…"
         )
     arguments = {key: value for key, value in began.tiling.items() if key != "strategy"}
-    made: Patching = kind(shapes, **arguments)
+    try:
+        made: Patching = kind(shapes, **arguments)
+    except (TypeError, ValueError) as error:
+        raise ValueError(_broken("tiling", error)) from error
     return made
+
+
+def _mask_record(told: object) -> SourceRecord:
+    try:
+        return converted(told, SourceRecord)
+    except ValueError as error:
+        raise ValueError(_broken("treatment.mask", error)) from error
+
+
+def _broken(field: str, error: Exception) -> str:
+    return (
+        "The record (run.json) is broken, or of another version of daskpatch: "
+        f"fingerprint.{field}: {error}"
+    )
