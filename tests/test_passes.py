@@ -270,13 +270,27 @@ def test_statistics_are_resumed_where_they_were_interrupted(tmp_path, out, store
     assert daskpatch.verify(out, progress=False).passes["statistics"].ok
 
 
-def test_statistics_of_another_kind_are_refused_where_the_run_went_no_further(out, stored):
+def ended_after_statistics(stored, out):
+    """What a run leaves that ended before its prediction began."""
     planned(stored, out, normalize="zscore").run(progress=False)
     folder = out / ".daskpatch"
     (folder / "run.json").unlink()
     for path in [*out.rglob("c"), *out.rglob("zarr.json"), folder / "receipts"]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def test_statistics_of_another_kind_are_refused_where_the_run_went_no_further(out, stored):
+    ended_after_statistics(stored, out)
     with pytest.raises(ValueError, match=r'normalize.kind was "zscore" and is "minmax"'):
         planned(stored, out, normalize="minmax").run(progress=False, resume=True)
     assert planned(stored, out, normalize="zscore").run(progress=False, resume=True).skipped == 0
     assert daskpatch.verify(out, progress=False).ok
+
+
+def test_a_broken_end_of_a_pass_is_named(out, stored):
+    ended_after_statistics(stored, out)
+    end = out / ".daskpatch" / "passes" / "statistics" / "end.json"
+    (statistics,) = json.loads(end.read_text())
+    end.write_text(json.dumps([{**statistics, "offset": "low"}]))
+    with pytest.raises(ValueError, match=r"end\.json of its statistics.*\$\[0\]\.offset"):
+        planned(stored, out, normalize="zscore").run(progress=False, resume=True)

@@ -208,7 +208,7 @@ class _Driver:
         documents = [record.document() for record in records]
         if content is None or None in documents:
             return None
-        self._ends[each.name] = decoded(content, each.end_type)
+        self._ends[each.name] = _understood(each, records[0], content)
         return each.as_begun([document for document in documents if document is not None])
 
     def _carry_out(self, each: Pass, before: _Progress | None, later: Sequence[Pass]) -> _Progress:
@@ -278,7 +278,18 @@ class _Driver:
             return
         # Parts may end it at the same time, from the same blocks: the first result is everybody's.
         recorded = record.conclude(msgspec.json.encode(end))
-        self._ends[each.name] = decoded(recorded, each.end_type)
+        self._ends[each.name] = _understood(each, record, recorded)
+
+
+def _understood(each: Pass, record: Record, end: bytes) -> object:
+    """What a pass found in the end, out of its record."""
+    try:
+        return decoded(end, each.end_type)
+    except ValueError as error:
+        raise ValueError(
+            f"The record of {record.name} (end.json of its {each.name}) is broken, or of another "
+            f"version of daskpatch: {error}. overwrite=True starts anew."
+        ) from error
 
 
 def _forget_stale(each: Pass, ledger: Ledger, before: _Progress) -> None:
