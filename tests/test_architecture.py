@@ -1,5 +1,6 @@
 """The map for contributors names what there is: rooms, files, and the functions in them."""
 
+import ast
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -48,6 +49,30 @@ def test_a_name_of_a_module_is_used_in_one_room_only():
             rooms_by_name[path.stem].add(path.parent.relative_to(PACKAGE).as_posix())
     assert len(rooms_by_name) > 200
     assert {name: found for name, found in rooms_by_name.items() if len(found) > 1} == {}
+
+
+def test_a_function_or_class_has_its_name_alone():
+    """What has an underscore, and the commands of the verbs, which are called as those, may not."""
+    defined = defaultdict(list)
+    for path in PACKAGE.rglob("*.py"):
+        if path.name == "commands.py":
+            continue
+        for name, is_alias in names_in(path).items():
+            defined[name].append(is_alias)
+    assert len(defined) > 800
+    # Several aliases may spell one type, each where it is used.
+    assert [name for name, found in defined.items() if len(found) > 1 and not all(found)] == []
+
+
+def names_in(path):
+    """The public names of a module, and whether each is an alias or a value."""
+    found = {}
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found[node.name] = False
+        elif isinstance(node, ast.Assign):
+            found |= {each.id: True for each in node.targets if isinstance(each, ast.Name)}
+    return {name: is_alias for name, is_alias in found.items() if not name.startswith("_")}
 
 
 def section(title):

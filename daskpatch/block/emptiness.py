@@ -82,7 +82,9 @@ def absent_value_of(image: ImageStack) -> np.generic:
     return image.data_dtype.type(0) if array is None else array.absent_value
 
 
-def is_stored(image: ImageStack, occupancy: Occupancy | None, sample_idx: int, box: Region) -> bool:
+def may_be_stored(
+    image: ImageStack, occupancy: Occupancy | None, sample_idx: int, box: Region
+) -> bool:
     """Whether something that a patch is read from may be stored: without a listing it may."""
     boxes = boxes_of(image, sample_idx, box)
     return occupancy is None or boxes is None or any(map(occupancy.is_any_in, boxes))

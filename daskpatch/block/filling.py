@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..geometry import Region
 from ..model import Results
 from .coverage import Tile, bounding_box, needed_tiles, parts_of, tile_sizes
-from .emptiness import is_stored
+from .emptiness import may_be_stored
 from .recipe import Prediction
 from .sample import Sample, calls_of, predicted
 from .stitching import Destination
@@ -78,7 +78,7 @@ def is_known_empty(prediction: Prediction, data_idx: int, region: Region) -> boo
         return False
     box = bounding_box(prediction.grids[data_idx], needed_tiles(prediction, data_idx, parts))
     image = prediction.images[data_idx]
-    return not any(is_stored(image, occupancy, sample_idx, box) for sample_idx in samples)
+    return not any(may_be_stored(image, occupancy, sample_idx, box) for sample_idx in samples)
 
 
 def stitched_sample(

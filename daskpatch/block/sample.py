@@ -42,7 +42,7 @@ from .emptiness import (
     check_there,
     inside_of,
     is_padded_by_us,
-    is_stored,
+    may_be_stored,
 )
 from .posting import apply_post, store_post
 from .recipe import Prediction
@@ -161,7 +161,7 @@ class Sample:
         """The voxels of a box; where it is empty, the value that it is full of."""
         image, emptiness = self.prediction.images[self.data_idx], self.prediction.emptiness
         occupancy = self.prediction.occupancy(self.data_idx)
-        if not is_stored(image, occupancy, self.sample_idx, box):
+        if not may_be_stored(image, occupancy, self.sample_idx, box):
             self.tally.empty = max(self.tally.empty, ABSENT)
             return absent_value_of(image)
         self.tally.bytes_read += bytes_decoded(image, box)

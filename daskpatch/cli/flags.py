@@ -28,7 +28,7 @@ from ..support import (
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
-Flag = Callable[[Any], Any]
+ClickFlag = Callable[[Any], Any]
 
 RUN_WORDS = tuple(word for word, told in words_of(Run).items() if told.flag is not None)
 
@@ -51,13 +51,13 @@ class Text(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks
             self.fail(str(error), param, ctx)
 
 
-def flags_of(kind: type[Options]) -> list[Flag]:
+def flags_of(kind: type[Options]) -> list[ClickFlag]:
     """A flag for each option of a kind of values that has one."""
     found = (_flag(declared) for declared in declarations(kind).values())
     return [flag for flag in found if flag is not None]
 
 
-def _flag(declared: Declaration) -> Flag | None:
+def _flag(declared: Declaration) -> ClickFlag | None:
     name = declared.flag_name()
     if name is None:
         return None
@@ -81,7 +81,7 @@ def parameter_of(declared: Declaration) -> str:
     return declared.word or str(declared.flag_name()).lstrip("-").replace("-", "_")
 
 
-_WORKERS: list[Flag] = [
+_WORKERS: list[ClickFlag] = [
     click.option("--scheduler", metavar="ADDRESS", help="A dask.distributed scheduler to run on."),
     click.option(
         "--workers",
@@ -96,7 +96,7 @@ _WORKERS: list[Flag] = [
     ),
 ]
 
-_PROBE: list[Flag] = [
+_PROBE: list[ClickFlag] = [
     click.option("--ndim", type=click.IntRange(2, 3), required=True, help="Spatial axes."),
     click.option("--channels", type=click.IntRange(min=1), default=1, help="Of its input."),
     click.option("--sample", metavar="PATH", help="An image that the model is made for."),
@@ -110,7 +110,7 @@ _PROBE: list[Flag] = [
     click.option("--save", type=Text(FILE), help="Also write the probe, as JSON."),
 ]
 
-_CHECK: list[Flag] = [
+_CHECK: list[ClickFlag] = [
     click.option("--places", type=Text(INTEGER), default=4, help="Seams along each axis."),
     click.option("--tolerance", type=Text(NUMBER), default=1e-4, help="In standard deviations."),
     click.option("--seed", type=Text(INTEGER), default=0, help="Of the choice of seams."),
@@ -129,14 +129,14 @@ _NEEDED_FOR_REPAIR: list[tuple[type[Options], str]] = [
 """Options that a record cannot hold, or whose value may have moved."""
 
 
-def _for_repair(kind: type[Options], name: str) -> Flag:
+def _for_repair(kind: type[Options], name: str) -> ClickFlag:
     declared = declarations(kind)[name]
     flag = _flag(replace(declared, help="For the repair: as it was given to predict."))
     assert flag is not None, "each of them has one"
     return flag
 
 
-_VERIFY: list[Flag] = [
+_VERIFY: list[ClickFlag] = [
     click.option("--repair", is_flag=True, help="Compute bad blocks again."),
     click.option("--model", type=Text(NAME), help="For the repair: the model of the run."),
     *(_for_repair(kind, name) for kind, name in _NEEDED_FOR_REPAIR),
@@ -144,7 +144,7 @@ _VERIFY: list[Flag] = [
     click.option("--progress/--no-progress", default=True, help="Show a bar."),
 ]
 
-_COMMON: list[Flag] = [
+_COMMON: list[ClickFlag] = [
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     click.option("--debug", is_flag=True, help="Show tracebacks."),
 ]
@@ -199,7 +199,7 @@ def common_flags(command: F) -> F:
     return _with(command, _COMMON)
 
 
-def _with(command: F, flags: list[Flag]) -> F:
+def _with(command: F, flags: list[ClickFlag]) -> F:
     for flag in reversed(flags):
         command = flag(command)
     return command

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..support import load_extra, said_by
 from .array_choice import ArrayChoice, check_one, chosen_image
-from .reader import Box, Facts, Size
+from .reader import Box, Facts, VoxelSize
 from .voxel_places import places_along
 
 _DTYPES = {"Gray8": "u1", "Gray16": "u2", "Gray32Float": "f4", "Bgr24": "u1", "Bgr48": "u2"}
@@ -127,7 +127,7 @@ class CziReader:
 
     def _places(self, axes: str) -> Any:
         """By the scaling, which is in metres; scenes lie where they lie in the mosaic."""
-        sizes: dict[str, Size] = {}
+        sizes: dict[str, VoxelSize] = {}
         try:
             told = self._metadata["Scaling"]["Items"]["Distance"]
             for one in told if isinstance(told, list) else [told]:

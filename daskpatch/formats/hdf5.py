@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..support import load_extra, said_by
 from .array_choice import ArrayChoice, check_one
 from .imaris import ImarisReader, is_imaris
-from .reader import Box, Facts, Reader, Size
+from .reader import Box, Facts, Reader, VoxelSize
 
 _LISTED = 10
 """Datasets that are told."""
@@ -123,7 +123,7 @@ def _name_of(dimension: Any) -> str:
     return str(dimension[0].name).rpartition("/")[2] if len(dimension) else ""
 
 
-def _sizes(dataset: Any) -> dict[str, Size]:
+def _sizes(dataset: Any) -> dict[str, VoxelSize]:
     """By `element_size_um`, the sizes of Z, Y and X, as ilastik's and ImageJ's plug-ins have it."""
     told = np.asarray(dataset.attrs.get("element_size_um", ()))
     if told.shape != (3,) or told.dtype.kind not in "iuf":

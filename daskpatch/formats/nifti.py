@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..store import Places
 from ..support import load_extra, said_by
 from .array_choice import ArrayChoice, check_one
-from .reader import Box, Facts, Size
+from .reader import Box, Facts, VoxelSize
 from .voxel_places import places_along
 
 _AXES = "XYZTC"
@@ -81,7 +81,7 @@ class NiftiReader:
         header = self._image.header
         space, time = header.get_xyzt_units()
         zooms = dict(zip(_AXES, header.get_zooms(), strict=False))
-        sizes: dict[str, Size] = {
+        sizes: dict[str, VoxelSize] = {
             axis: (float(f"{size:.7g}"), _unit(time if axis == "T" else space))
             for axis, size in zooms.items()
             if axis != "C"

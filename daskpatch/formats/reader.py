@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..store import Places
 
-Size = tuple[float, str | None]
+VoxelSize = tuple[float, str | None]
 """How far apart voxels are, and in which unit."""
 
 Box = tuple[slice, ...]
@@ -49,7 +49,7 @@ class Facts:
     places: Places | None = None
     levels: Mapping[str, Places | None] = field(default_factory=dict)
     note: str = ""
-    sizes: Mapping[str, Size] = field(default_factory=dict)
+    sizes: Mapping[str, VoxelSize] = field(default_factory=dict)
 
 
 class Reader(Protocol):

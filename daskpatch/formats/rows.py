@@ -14,7 +14,7 @@ from .reader import Box
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class PixelRows:
     """An array of five axes, the last two of which are columns and colours, from an offset on."""
 
     file: Descriptor

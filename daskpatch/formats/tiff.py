@@ -24,7 +24,7 @@ from .alignment import aligned_box
 from .array_choice import ArrayChoice, check_level, chosen_image
 from .descriptor import Descriptor
 from .reader import Box, Facts
-from .rows import Rows
+from .rows import PixelRows
 from .tiff_metadata import described
 from .voxel_places import coarser_places
 
@@ -144,11 +144,11 @@ class TiffReader:
             return (1, max(page.tiledepth, 1), page.tilelength, page.tilewidth, colours)
         return (1, 1, min(page.rowsperstrip, length), width, colours)
 
-    def _rows(self, index: int) -> Rows:
+    def _rows(self, index: int) -> PixelRows:
         """Those of a page."""
         dtype = self.dtype.newbyteorder(self._tiff.byteorder)
         offset = self._series.dataoffset + index * self._page.size * dtype.itemsize
-        return Rows(self._file, offset, dtype, self._page.shaped)
+        return PixelRows(self._file, offset, dtype, self._page.shaped)
 
     def _read_page(self, index: int, box: Box, out: NDArray[Any]) -> None:
         with self._lock:

@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ..store import Places
-from .reader import Size
+from .reader import VoxelSize
 from .voxel_places import places_along
 
 _COLOURS = "colours of a pixel"
@@ -54,7 +54,7 @@ def _ome_image(tiff: Any, series: Any) -> ElementTree.Element | None:
     return images[index]
 
 
-def _of_ome(image: ElementTree.Element) -> tuple[dict[str, Size], tuple[str, ...]]:
+def _of_ome(image: ElementTree.Element) -> tuple[dict[str, VoxelSize], tuple[str, ...]]:
     """Voxel sizes and names of channels."""
     pixels = next((each for each in image.iter() if _tag(each) == "Pixels"), None)
     if pixels is None:
@@ -73,12 +73,12 @@ def _of_ome(image: ElementTree.Element) -> tuple[dict[str, Size], tuple[str, ...
     return sizes, names if is_named else ()
 
 
-def _of_imagej(tiff: Any) -> dict[str, Size]:
+def _of_imagej(tiff: Any) -> dict[str, VoxelSize]:
     """Voxel sizes, where the image is calibrated."""
     told: Mapping[str, Any] = tiff.imagej_metadata or {}
     unit = _unescaped(str(told.get("unit", ""))).strip()
     page = tiff.pages[0]
-    sizes: dict[str, Size] = {}
+    sizes: dict[str, VoxelSize] = {}
     if unit and unit.lower() not in ("pixel", "pixels"):
         for axis, name in (("X", "XResolution"), ("Y", "YResolution")):
             tag = page.tags.get(name)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from ..geometry import long_unit
 from ..store import Places
-from .reader import Size
+from .reader import VoxelSize
 
 
-def places_along(axes: Sequence[str], sizes: Mapping[str, Size]) -> Places | None:
+def places_along(axes: Sequence[str], sizes: Mapping[str, VoxelSize]) -> Places | None:
     """Places along axes of which some are told; None where none of them is.
 
     >>> places_along("CYX", {"Y": (0.5, "um"), "X": (0.5, "um")})

@@ -15,7 +15,7 @@ from ..engine import Client, client_of
 from ..model import module_of
 from ..store import BackEnd, Location, Places, StoredArray, locate
 from ..support import said_by, unmasked
-from .leaves import arrays_read_by, why_endangered
+from .leaves import arrays_read_by, why_array_is_endangered
 
 _HELD = (
     "it was persisted on a cluster, or is of scattered data, which its own tasks cannot wait for; "
@@ -184,7 +184,7 @@ class ArrayLike:
 
     def why_endangered(self, place: Location) -> str:
         """Why it may read from a place; empty where it does not."""
-        return "" if self.is_at_hand else why_endangered(self.array, place)
+        return "" if self.is_at_hand else why_array_is_endangered(self.array, place)
 
     def __repr__(self) -> str:
         return f"<{type(self.array).__name__} {self.shape} {self.dtype}>"

@@ -42,7 +42,7 @@ _LONGEST = 4096
 """Bytes of a path."""
 
 
-def why_endangered(array: object, place: Location) -> str:
+def why_array_is_endangered(array: object, place: Location) -> str:
     """Why reading an array may read from a place; empty where it certainly does not.
 
     It does not where all that its graph holds, and its pickle would, are values, functions of
@@ -65,7 +65,8 @@ def why_endangered(array: object, place: Location) -> str:
 def arrays_read_by(array: object) -> tuple[Any, ...]:
     """The Zarr arrays that reading an array reads from, as far as they are found.
 
-    They are where `why_endangered` looks, but for layers of Dask's graphs that would take long.
+    They are where `why_array_is_endangered` looks, but for layers of Dask's graphs that would
+    take long.
     """
     leaves = _Leaves(tasks=_TASKS)
     with suppress(Exception):  # pickling runs code of any class; what was met until then is there

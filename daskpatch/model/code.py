@@ -29,7 +29,7 @@ annotations are."""
 
 _OF_NAMES = {*dis.hasname, *dis.haslocal, *dis.hasfree}
 
-Position = tuple[int | None, int | None, int | None, int | None]
+SourcePosition = tuple[int | None, int | None, int | None, int | None]
 
 
 def bytecode_digest(code: CodeType) -> str:
@@ -103,7 +103,7 @@ class _Parsed:
 
     codes: Mapping[tuple[str, int], list[CodeType]]
     functions: Mapping[tuple[str, int], list[ast.AST]]
-    lambdas: Mapping[Position, list[ast.AST]]
+    lambdas: Mapping[SourcePosition, list[ast.AST]]
 
 
 @lru_cache(maxsize=16)
@@ -144,7 +144,7 @@ def _is_same(one: CodeType, other: CodeType) -> bool:
     )
 
 
-def _place(node: ast.expr) -> Position:
+def _place(node: ast.expr) -> SourcePosition:
     return (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset)
 
 

@@ -10,7 +10,7 @@ from .creation import (
     list_labels,
     list_level,
 )
-from .edits import Facts, check_own, check_unedited, edited, facts_of
+from .edits import OutputFacts, check_own, check_unedited, edited, facts_of
 from .harm import check_around
 from .label_images import check_labels_made
 from .layout import BlockBudget, Layout, choose_layout, larger_blocks, per_axis

@@ -14,7 +14,7 @@ from ..support import shown
 from .clearing import KEY
 from .layout import Layout
 
-Facts = Mapping[str, tuple[object, object]]
+OutputFacts = Mapping[str, tuple[object, object]]
 """What is, and what was, by name."""
 
 
@@ -25,7 +25,7 @@ def facts_of(
     *,
     layout: Layout | None,
     fill_value: str | None,
-) -> Facts:
+) -> OutputFacts:
     """What an array is, beside what it was begun with; None for what was not recorded.
 
     `fill_value` is as `StoredArray.fill_value` says it. Byte order is the array's own.
@@ -63,12 +63,12 @@ def _recorded(fill_value: str, dtype: np.dtype[Any], place: Location) -> np.gene
     return found
 
 
-def edited(facts: Facts) -> list[str]:
+def edited(facts: OutputFacts) -> list[str]:
     """What is no longer what it was, in words."""
     return [f"{name} {now}, begun with {was}" for name, (now, was) in facts.items() if now != was]
 
 
-def check_unedited(place: Location, facts: Facts) -> None:
+def check_unedited(place: Location, facts: OutputFacts) -> None:
     """Refuse an array of which something is no longer what it was begun with.
 
     Raises

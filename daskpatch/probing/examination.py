@@ -37,7 +37,7 @@ _ACROSS = {1: 64, 2: 64, 3: 32}
 _LONGEST = {1: 4096, 2: 1024, 3: 256}
 """Voxels along the axis that is looked at, after which a model counts as global."""
 
-Sample = NDArray[Any] | SourceLike
+SampleLike = NDArray[Any] | SourceLike
 """An array `(C, (Z), Y, X)` or `((Z), Y, X)`, or an image."""
 
 _SHARE = 0.5
@@ -49,7 +49,7 @@ def probe(
     *,
     ndim: int,
     channels: int = 1,
-    sample: Sample | None = None,
+    sample: SampleLike | None = None,
     tolerance: float | None = None,
     input_dtype: DTypeLike = "float32",
     patch_size: int | Sequence[int] | None = None,
@@ -262,7 +262,7 @@ def _rounded(sides: tuple[int, int], align: int | None) -> tuple[int, int]:
     return before, behind
 
 
-def _as_sample(sample: Sample, ndim: int, channels: int, axes: str | None) -> NDArray[Any]:
+def _as_sample(sample: SampleLike, ndim: int, channels: int, axes: str | None) -> NDArray[Any]:
     if isinstance(sample, np.ndarray) and axes is None:
         values = sample
     else:
@@ -278,7 +278,7 @@ def _as_sample(sample: Sample, ndim: int, channels: int, axes: str | None) -> ND
     return values
 
 
-def _middle(source: Sample, ndim: int, axes: str | None) -> NDArray[Any]:
+def _middle(source: SampleLike, ndim: int, axes: str | None) -> NDArray[Any]:
     """The middle of an image, of its first sample."""
     image = source if isinstance(source, ImageStack) else open_stack(source, axes=axes, ndim=ndim)
     shape = image.data_shape[2:]

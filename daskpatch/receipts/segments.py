@@ -28,13 +28,13 @@ from numpy.typing import NDArray
 from .receipt import Receipt
 
 Receipts = NDArray[np.void]
-Layout = np.dtype[np.void]
+RowLayout = np.dtype[np.void]
 
 FULL = 8192
 """Receipts of a segment that is not written again."""
 
 
-def layouts_of(receipt: type[Receipt], n_arrays: int = 1) -> list[Layout]:
+def layouts_of(receipt: type[Receipt], n_arrays: int = 1) -> list[RowLayout]:
     """How receipts of blocks of so many arrays are stored, and how before each column was added."""
     hints = get_type_hints(receipt, include_extras=True)
     columns: list[Any] = []
@@ -97,7 +97,7 @@ def decode(
     raise ValueError("the segment is torn, or of a later version")
 
 
-def _whole(content: bytes, layout: Layout) -> tuple[Receipts] | None:
+def _whole(content: bytes, layout: RowLayout) -> tuple[Receipts] | None:
     """The receipts of a segment of such rows that is as it was written."""
     body, checksum = content[:-4], content[-4:]
     checked = _checked(layout)
@@ -108,14 +108,14 @@ def _whole(content: bytes, layout: Layout) -> tuple[Receipts] | None:
     return None
 
 
-def _rows(content: bytes, layout: Layout) -> NDArray[Any]:
+def _rows(content: bytes, layout: RowLayout) -> NDArray[Any]:
     rows: NDArray[Any] = np.frombuffer(content, layout, count=len(content) // layout.itemsize)
     return rows
 
 
-def _checked(layout: Layout) -> Layout:
+def _checked(layout: RowLayout) -> RowLayout:
     """A row with its checksum."""
-    checked: Layout = np.dtype([("receipt", layout), ("check", "<u4")])
+    checked: RowLayout = np.dtype([("receipt", layout), ("check", "<u4")])
     return checked
 
 
@@ -134,7 +134,7 @@ def _checks(rows: Receipts) -> NDArray[np.uint32]:
     return np.array([crc32c(body[at : at + width] + added) for at in starts], "<u4")
 
 
-def _widened(rows: NDArray[Any], receipt: type[Receipt], layout: Layout) -> Receipts:
+def _widened(rows: NDArray[Any], receipt: type[Receipt], layout: RowLayout) -> Receipts:
     wide: NDArray[Any] = np.empty(len(rows), layout)
     there, defaults = rows.dtype.names or (), {f.name: f.default or 0 for f in fields(receipt)}
     for name in layout.names or ():
@@ -148,12 +148,12 @@ def _checksum(body: bytes, salt: bytes = b"") -> bytes:
     return value.to_bytes(4, "little")
 
 
-def _added(layout: Layout) -> bytes:
+def _added(layout: RowLayout) -> bytes:
     """The names of columns that the first version did not have."""
     return ",".join((layout.names or ())[_N_FIRST:]).encode()
 
 
-def _salt(layout: Layout) -> bytes:
+def _salt(layout: RowLayout) -> bytes:
     """Of rows with checksums: 16 receipts with it are as long as others without."""
     return _added(layout) + b"+check"
 

@@ -32,7 +32,7 @@ from ..store import StoredArray, guarded_by
 from ..support import cause_of, said_by
 from ..values import Downsample, downsampled
 
-Done = Receipt | tuple[Receipt, ...]
+BlockReceipts = Receipt | tuple[Receipt, ...]
 """What a job gives: the receipt of its block, and those of blocks of further passes that it did."""
 
 
@@ -92,12 +92,12 @@ class Permitted:
     abandoned: Flag = field(default_factory=Flag, repr=False)
     broken: Flag = field(default_factory=Flag, repr=False)
 
-    def __call__(self, index: int) -> Done:
+    def __call__(self, index: int) -> BlockReceipts:
         if self.broken.reason:
             raise WriteError(self.broken.reason)
         try:
             with guarded_by(self):
-                done: Done = self.job(index)
+                done: BlockReceipts = self.job(index)
         except WriteError as error:
             # The next one would wait for the store as long, before the driver can stop it.
             self.broken.reason = str(error)

@@ -60,7 +60,7 @@ def _differing(was: dict[str, str], now: dict[str, str], before: Parts, after: P
     return told
 
 
-def check_results(recorded: IdentityRecord, current: Identity, name: str) -> None:
+def check_same_results(recorded: IdentityRecord, current: Identity, name: str) -> None:
     """Refuse a model that gives other values.
 
     Raises

@@ -25,7 +25,7 @@ from ..receipts import (
 )
 from ..support import recorded
 from .provenance import tiling_of
-from .same_model import check_results, compared
+from .same_model import check_same_results, compared
 
 NUMERICS = 1
 """Raised when the same input, tiling and model would give other voxels than before."""
@@ -90,7 +90,7 @@ def check_begun_alike(
         before["model"] = _with_name(before["model"], document.model)
         after["model"] = _with_name(after["model"], decided.recipe.model_name)
     check_same({**was, **before}, {**now, **after}, name)
-    check_results(document.identity, identity, name)
+    check_same_results(document.identity, identity, name)
 
 
 def _tiling(decided: Decided, number: int) -> Json:

@@ -19,7 +19,7 @@ from ..receipts import (
     RunDocument,
     StatisticsSettings,
 )
-from ..statistics import Accumulator, Boxes, conclude, encode, merge_encoded
+from ..statistics import Accumulator, Boxes, conclude, encode_known, merge_encoded
 from ..store import Location
 from ..support import Pacing
 from ..values import Statistics
@@ -134,6 +134,6 @@ class StatisticsJob:
                 continue
             for total, part in zip(known[data_idx], found, strict=True):
                 total.merge(part.state())
-        left = encode(known)
+        left = encode_known(known)
         record = Record(self.place, StatisticsPass.name, pacing=self.pacing)
         return leave(record, index, left, voxels=voxels, begin=begin)

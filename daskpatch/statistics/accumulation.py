@@ -44,7 +44,7 @@ def fresh(dtype: np.dtype[Any], normalize: Normalize) -> Accumulator:
     return Percentiles(dtype, normalize.percentiles)
 
 
-def encode(known: Mapping[int, Sequence[Accumulator]]) -> bytes:
+def encode_known(known: Mapping[int, Sequence[Accumulator]]) -> bytes:
     """What is known of some images' channels, by the images' numbers, as bytes."""
     states = {number: [channel.state() for channel in known[number]] for number in known}
     # Counts of values take megabytes, and most of them are small.
@@ -52,7 +52,7 @@ def encode(known: Mapping[int, Sequence[Accumulator]]) -> bytes:
 
 
 def merge_encoded(totals: Sequence[Sequence[Accumulator]], content: bytes) -> None:
-    """Add what `encode` gave to what is known, per image and channel."""
+    """Add what `encode_known` gave to what is known, per image and channel."""
     for number, states in msgspec.msgpack.decode(zlib.decompress(content), strict=False).items():
         for total, state in zip(totals[int(number)], states, strict=True):
             total.merge(state)

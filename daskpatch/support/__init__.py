@@ -13,7 +13,7 @@ from .checks import (
     unmasked,
 )
 from .constraints import Natural, Positive, Seconds
-from .extras import is_installed, load_extra
+from .extras import is_available, load_extra
 from .options import (
     Declaration,
     Options,

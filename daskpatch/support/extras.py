@@ -22,7 +22,7 @@ _EXTRAS = {
 }
 
 
-def is_installed(package: str) -> bool:
+def is_available(package: str) -> bool:
     """Whether an optional package could be imported, without importing it."""
     return find_spec(package) is not None
 

@@ -20,7 +20,7 @@ from ..geometry import (
     coarser_shape,
     counterparts,
 )
-from ..output import Facts, Layout, check_unedited, edited, facts_of
+from ..output import Layout, OutputFacts, check_unedited, edited, facts_of
 from ..pyramids import begun_at, begun_unlisted
 from ..receipts import (
     ArrayRecord,
@@ -96,7 +96,7 @@ class RecordedBlocks:
             check_unedited(place, facts)
 
     @cached_property
-    def _facts(self) -> list[Facts]:
+    def _facts(self) -> list[OutputFacts]:
         recorded = zip(
             self.arrays,
             self.dimensions,

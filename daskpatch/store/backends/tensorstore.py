@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.types import AnyArray
 
-from ...support import is_installed, load_extra
+from ...support import is_available, load_extra
 from ..absence import notice
 from ..backoff import Lasts, lasts_anywhere, with_backoff
 from ..forked import is_inherited, refuse_inherited
@@ -41,7 +41,7 @@ class TensorStore:
     """For the halos that blocks share."""
 
     def opens(self, location: Location) -> bool:
-        is_there = is_installed("tensorstore") and not is_inherited("tensorstore")
+        is_there = is_available("tensorstore") and not is_inherited("tensorstore")
         return location.local_path is not None and is_there
 
     def check(self, location: Location) -> None:
