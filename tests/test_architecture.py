@@ -18,6 +18,7 @@ PROSE = re.sub(r"^```.*?^```$", "", MAP, flags=re.MULTILINE | re.DOTALL)
 
 FILE = re.compile(r"[\w./-]+\.(py|md|svg|toml|ipynb)|\.ci/\w+|\w[\w/]*/")
 NAMED = re.compile(r"`([\w./]+\.py)`,\s+`([\w.]+)`")
+NAMED_BEFORE = re.compile(r"`([\w.]+)`\s+\(`([\w./]+\.py)`")
 
 
 def found(name):
@@ -90,6 +91,12 @@ def test_every_function_is_in_the_file_that_it_is_said_to_be_in():
     named = NAMED.findall(PROSE)
     assert len(named) > 40
     assert [(file, name) for file, name in named if not defines(file, name)] == []
+
+
+def test_what_contributors_are_to_change_is_where_it_is_said_to_be():
+    named = NAMED_BEFORE.findall((ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    assert named
+    assert [(name, file) for name, file in named if not defines(file, name)] == []
 
 
 def defines(file, name):
