@@ -1,8 +1,10 @@
 """Plans: what they refuse, choose and say."""
 
 import dataclasses
+import inspect
 import json
 import math
+import re
 import sys
 from collections import Counter
 
@@ -557,3 +559,15 @@ def test_the_work_of_a_plan_grows_with_the_number_of_images(rng):
 
     few, some, many = (calls_for(n) for n in (40, 80, 160))
     assert many - some < 2.2 * (some - few)
+
+
+def test_every_public_attribute_of_a_plan_is_documented():
+    told = " ".join(inspect.getdoc(kind) or "" for kind in daskpatch.Plan.__mro__)
+    listed = {word for line in re.findall(r"^[a-z_, ]+$", told, re.M) for word in line.split(", ")}
+    attributes = dict(inspect.getmembers_static(daskpatch.Plan, lambda _: True))
+    names = [name for name in attributes if not name.startswith("_")]
+    assert {"run", "to", "threads", "n_tiles"} < set(names)
+    undocumented = [n for n in names if n not in listed and not attributes[n].__doc__]
+    assert undocumented == []
+    made = daskpatch.plan(np.zeros((64, 64)), np.negative, axes="YX", patch_size=32)
+    assert [name for name in vars(made) if not name.startswith("_")] == []

@@ -31,6 +31,7 @@ class Interruption:
 
     @property
     def is_requested(self) -> bool:
+        """Whether somebody asked the run to stop."""
         return self._requested.is_set()
 
     @property

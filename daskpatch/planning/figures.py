@@ -69,6 +69,7 @@ class Figures:
 
     @property
     def model_name(self) -> str:
+        """What the model is called: its class or function, or its file."""
         return self._decided.recipe.model_name
 
     @property
@@ -140,6 +141,7 @@ class Figures:
 
     @property
     def threads(self) -> int:
+        """Blocks in work at a time, where a run does not say otherwise."""
         return self._decided.memory.threads
 
     @property

@@ -91,6 +91,7 @@ class Probe:
 
     @property
     def ndim(self) -> int:
+        """Spatial axes of the model: 2 or 3."""
         return len(self.sizes)
 
     @property
@@ -118,6 +119,7 @@ class Probe:
 
     @property
     def min_size(self) -> tuple[int, ...]:
+        """The smallest tile that the model takes, in voxels per axis."""
         return tuple(along.smallest for along in self.sizes)
 
     @property
