@@ -1,6 +1,7 @@
 """Only where a mask is: at any resolution, never a voxel too few, `fill` elsewhere."""
 
 import random
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -13,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_box import IMAGES, MODELS
 from volumes import read, save
-from zarr.storage import MemoryStore
+from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 import daskpatch
-from daskpatch.geometry import Overlay
-from daskpatch.image import mask as masks
+from daskpatch.geometry import Overlay, Region
+from daskpatch.image import mask_of
 from daskpatch.running.mask_pass import MaskBoxes
 
 RNG = np.random.default_rng(7)
@@ -80,13 +81,10 @@ def blown_up(mask, axes, shape, of_axes):
         [m for m, options in MODELS.items() if "margin" in options or not options]
     ),
     stitch=st.sampled_from(["crop", "gaussian"]),
-    most_cells=st.sampled_from([2**24, 40]),
     fill=st.sampled_from([0, -3.5, np.nan]),
     seed=st.integers(0, 2**16),
 )
-def test_outside_is_fill_and_inside_the_prediction(
-    axes, lacks, finer, model, stitch, most_cells, fill, seed
-):
+def test_outside_is_fill_and_inside_the_prediction(axes, lacks, finer, model, stitch, fill, seed):
     rng = np.random.default_rng(seed)
     source = IMAGES[axes]
     kept = [a for a in axes if a != "C" and a not in lacks]
@@ -114,12 +112,7 @@ def test_outside_is_fill_and_inside_the_prediction(
     options |= {"progress": False, **MODELS[model]}
     whole, out = MemoryStore(), MemoryStore()
     plain = daskpatch.predict(source, model, whole, **options)
-    before = masks.MOST_CELLS
-    masks.MOST_CELLS = most_cells
-    try:
-        report = daskpatch.predict(source, model, out, mask=stored, fill=fill, **options)
-    finally:
-        masks.MOST_CELLS = before
+    report = daskpatch.predict(source, model, out, mask=stored, fill=fill, **options)
     full = zarr.open_array(whole)[...]
     inside = blown_up(mask, kept, full.shape, axes)
     np.testing.assert_array_equal(zarr.open_array(out)[...], np.where(inside, full, fill))
@@ -127,6 +120,38 @@ def test_outside_is_fill_and_inside_the_prediction(
     if not mask.any():
         assert report.tiles == 0
         assert report.empty == report.blocks
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 40)] * 2),
+    chunk=st.integers(1, 9),
+    ratio=st.integers(1, 3),
+    most_cells=st.integers(1, 60),
+    at_a_time=st.sampled_from([1, 40, 200, 2**22]),
+    seed=st.integers(0, 2**16),
+)
+def test_a_mask_known_in_cells_needs_what_it_needs_when_read(
+    shape, chunk, ratio, most_cells, at_a_time, seed
+):
+    rng = np.random.default_rng(seed)
+    image = daskpatch.open_image(np.zeros([n * ratio for n in shape], "u1"), axes="YX")
+    values = rng.random(shape) > rng.choice([0.9, 0.99])
+    stored = zarr.create_array(MemoryStore(), data=values, chunks=(chunk, chunk))
+    read_again = replace(mask_of(stored, image), most_cells=most_cells)
+    boxes = MaskBoxes((read_again,), at_a_time)
+    (cells,) = boxes.together(map(boxes, range(boxes.firsts[-1])))
+    assert cells.cells.size <= most_cells
+    known = replace(read_again, cells=cells)
+    for _ in range(5):
+        start = [int(rng.integers(n)) for n in image.data_shape[2:]]
+        stop = [
+            int(rng.integers(a, n)) + 1 for a, n in zip(start, image.data_shape[2:], strict=True)
+        ]
+        place = (0, Region(tuple(start), tuple(stop)), (Fraction(1),) * 2)
+        needed = read_again.needed(*place)
+        np.testing.assert_array_equal(known.needed(*place), needed)
+        assert known.may_touch(*place) or not needed.any()
 
 
 @pytest.fixture
@@ -273,26 +298,43 @@ def test_another_mask_is_no_resume(source, mask, tmp_path):
         daskpatch.verify(out, repair=True, model=double, progress=False)
 
 
-@pytest.mark.parametrize("reader", ["a pass of its own", "blocks"])
-def test_a_mask_that_changes_while_it_is_read_ends_the_run(
-    source, mask, tmp_path, monkeypatch, reader
-):
-    """Blocks read it where it is larger than what a record holds."""
-    save(tmp_path / "mask.zarr", mask, chunks=(5, 5), dimension_names=["y", "x"])
-    stored, seen, running = zarr.open_array(tmp_path / "mask.zarr"), MaskBoxes.__call__, []
+class Changing(WrapperStore):
+    """Deletes a chunk when it is asked for another one for the second time."""
+
+    asked = 0
+
+    async def get(self, key, *args, **kwargs):
+        Changing.asked += key == "c/0/0"
+        if Changing.asked == 2:
+            await self.delete("c/1/1")
+        return await super().get(key, *args, **kwargs)
+
+
+def test_a_mask_that_changes_while_a_pass_reads_it_ends_the_run(source, tmp_path):
+    store = Changing(LocalStore(tmp_path / "mask.zarr"))
+    mask = zarr.create_array(
+        store, data=np.ones((24, 24), bool), chunks=(5, 5), dimension_names=["y", "x"]
+    )
+    plan = daskpatch.plan(source, double, tmp_path / "out.zarr", mask=mask, **TILES)
+    Changing.asked = 0  # once to tell it from others, then by the pass
+    with pytest.raises(daskpatch.RunFailed, match=r"The mask .* made anew .* does not count"):
+        plan.run(progress=False)
+    assert daskpatch.status(tmp_path / "out.zarr").done == 0
+
+
+def test_a_mask_that_changes_while_blocks_read_it_ends_the_run(source, tmp_path):
+    """They do where it has more voxels than a record holds, 2^24."""
+    size, running = 4104, []
+    mask = zarr.create_array(
+        tmp_path / "mask.zarr", shape=(size, size), chunks=(513, 513), dtype=bool,
+        dimension_names=["y", "x"],
+    )  # fmt: skip
+    mask[:600, :600] = True
 
     def model(batch):
-        stored[10, 10] = bool(running)
+        mask[10, 10] = not running
         return batch * 2
 
-    def changing(*args):
-        stored[10, 10] = True
-        return seen(*args)
-
-    if reader == "blocks":
-        monkeypatch.setattr(masks, "MOST_CELLS", 4)
-    else:
-        monkeypatch.setattr(MaskBoxes, "__call__", changing)
     options = {"mask": tmp_path / "mask.zarr", "model_id": "m", **TILES}
     plan = daskpatch.plan(source, model, tmp_path / "out.zarr", **options)
     running.append(True)

@@ -34,12 +34,15 @@ class Mask:
         The other image's axes.
     cells
         What is in it, where a run has read it.
+    most_cells
+        How many there may be of all masks of a run together: a byte each.
     """
 
     image: LocatedImage
     along: Mapping[str, Overlay]
     of: Dimensions
     cells: Occupancy | None = None
+    most_cells: int = MOST_CELLS
 
     def needed(
         self, sample_idx: int, region: Region, scale: tuple[Fraction, ...]
@@ -126,8 +129,9 @@ class Mask:
 
 def unseen_cells(masks: Sequence[Mask], number: int) -> Occupancy:
     """One of several masks, of which nothing was seen yet; cells are shared among them."""
-    shape = masks[number].image.dimensions.shape
-    return Occupancy.of_shape(shape, (1,) * len(shape), MOST_CELLS // len(masks) or 1)
+    mask = masks[number]
+    shape = mask.image.dimensions.shape
+    return Occupancy.of_shape(shape, (1,) * len(shape), mask.most_cells // len(masks) or 1)
 
 
 def _around(windows: list[Windows]) -> Region | None:

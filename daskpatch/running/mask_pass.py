@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, ClassVar
 
 import msgspec
@@ -26,9 +26,6 @@ from .prediction_pass import PredictionPass
 
 _BLOCKS = 1024
 """What blocks find is stored, one object each."""
-
-_BOX = 2**22
-"""Voxels of a mask that are read at a time, in whole chunks."""
 
 Seen = tuple[int, tuple[int, ...], bytes]
 """Of which mask, from which cell on, and those cells."""
@@ -79,26 +76,24 @@ class MaskPass(Pass):
         return dict.fromkeys(numbers, next(iter(masks.values()))) if masks else {}
 
     def end(self, leavings: Leavings) -> object:
-        found = [self.boxes.nothing(number) for number in range(len(self.boxes.masks))]
-        for left in leavings:
-            for number, start, content in _SEEN.decode(left):
-                seen = Occupancy.of_bytes(content).cells
-                inside = tuple(slice(a, a + n) for a, n in zip(start, seen.shape, strict=True))
-                # MaskBoxes need not end where cells do: two may have seen parts of one.
-                found[number].cells[inside] |= seen
-        return [occupancy.encoded() for occupancy in found]
+        seen = chain.from_iterable(map(_SEEN.decode, leavings))
+        return [occupancy.encoded() for occupancy in self.boxes.together(seen)]
 
 
 @dataclass(frozen=True)
 class MaskBoxes:
-    """Masks cut into boxes of whole chunks, one after another, and into cells."""
+    """Masks cut into boxes of whole chunks, one after another, and into cells.
+
+    So many voxels of a mask are read `at_a_time`, at least.
+    """
 
     masks: tuple[Mask, ...]
+    at_a_time: int = 2**22
 
     @cached_property
     def grids(self) -> tuple[RegularGrid, ...]:
         """The boxes of each."""
-        return tuple(map(_boxes_of, self.masks))
+        return tuple(_boxes_of(mask, self.at_a_time) for mask in self.masks)
 
     @cached_property
     def firsts(self) -> tuple[int, ...]:
@@ -131,11 +126,21 @@ class MaskBoxes:
         first = tuple(a // n for a, n in zip(region.start, per_cell, strict=True))
         return number, first, Occupancy((1,) * values.ndim, per_cell, values).encoded()
 
+    def together(self, seen: Iterable[Seen]) -> list[Occupancy]:
+        """What is in each mask, of what is in its boxes."""
+        found = [self.nothing(number) for number in range(len(self.masks))]
+        for number, start, content in seen:
+            part = Occupancy.of_bytes(content).cells
+            inside = tuple(slice(a, a + n) for a, n in zip(start, part.shape, strict=True))
+            # Boxes need not end where cells do: two may have seen parts of one.
+            found[number].cells[inside] |= part
+        return found
 
-def _boxes_of(mask: Mask) -> RegularGrid:
+
+def _boxes_of(mask: Mask, n_voxels: int) -> RegularGrid:
     shape = mask.image.dimensions.shape
     box = list(mask.image.array.chunks or (1,) * len(shape))
-    while math.prod(box) < _BOX and any(b < n for b, n in zip(box, shape, strict=True)):
+    while math.prod(box) < n_voxels and any(b < n for b, n in zip(box, shape, strict=True)):
         # The last axis first: neighbours lie there.
         axis = max(i for i, (b, n) in enumerate(zip(box, shape, strict=True)) if b < n)
         box[axis] = min(2 * box[axis], -(-shape[axis] // box[axis]) * box[axis])
