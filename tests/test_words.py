@@ -494,6 +494,15 @@ class Interrupts:
         return batch
 
 
+@pytest.fixture
+def as_in_a_kernel():
+    """Ctrl-C raises, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("as_in_a_kernel")
 def test_an_interrupt_in_a_notebook_says_what_is_kept(tmp_path, rng):
     image = rng.random((40, 36)).astype("f4")
     plan = daskpatch.plan(
