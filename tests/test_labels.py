@@ -89,6 +89,19 @@ def test_a_model_that_labels_its_tiles_is_told_of(nuclei):
     assert "number the objects of the stitched result" in report.verdict
 
 
+def as_floats(batch):
+    """As networks that label give them, in the dtype of their input."""
+    return labels(batch).astype(batch.dtype)
+
+
+@pytest.mark.parametrize("options", [{}, {"stitch": "gaussian"}, {"augment": "flips"}])
+def test_ids_given_as_floats_are_told_of_stitched_or_averaged(nuclei, options):
+    with pytest.warns(UserWarning, match=LABELS):
+        plan = daskpatch.plan(nuclei, as_floats, **TILES, **options)
+    if not options:
+        assert daskpatch.check_seams(plan, progress=False).cause == "labels"
+
+
 def shifted(batch):
     """A quantity that depends on all of the tile."""
     return (batch - batch.mean() + 30_000).astype("uint16")
@@ -99,10 +112,12 @@ def smooth(batch):
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("as_float", [False, True])
 @pytest.mark.parametrize("model", [classes, shifted, smooth, np.positive])
-def test_classes_and_quantities_are_no_labels(nuclei, noise, model):
+def test_classes_and_quantities_are_no_labels(nuclei, noise, model, as_float):
     source = noise if model in (shifted, smooth) else nuclei
-    plan = daskpatch.plan(source, model, **TILES)
+    given = (lambda batch: model(batch).astype("f4")) if as_float else model
+    plan = daskpatch.plan(source, given, **TILES)
     assert daskpatch.check_seams(plan, progress=False).cause != "labels"
 
 
@@ -134,10 +149,13 @@ def sized(batch):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("seed", range(10))
-def test_classes_that_depend_on_context_are_no_labels(seed):
+@pytest.mark.parametrize("dtype", ["u1", "f4"])
+def test_classes_that_depend_on_context_are_no_labels(seed, dtype):
     noise = np.random.default_rng(seed).normal(size=(200, 200))
     spots = (ndimage.gaussian_filter(noise, 3) > 0.08).astype("f4")
-    daskpatch.plan(spots, sized, axes="YX", patch_size=64, overlaps=8)
+    daskpatch.plan(
+        spots, lambda batch: sized(batch).astype(dtype), axes="YX", patch_size=64, overlaps=8
+    )
 
 
 @pytest.mark.filterwarnings("error")

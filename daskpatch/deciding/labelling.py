@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..geometry import AxisTile
 from ..model import Results, Signature, Sizing
-from ..values import are_renumbered
+from ..values import are_renumbered, may_be_ids
 from .trial_tile import TrialTile
 
 Tile = tuple[AxisTile, ...]
@@ -23,7 +23,7 @@ def warn_of_labels(
 
     `results` are those of the tile; `predict` gives those of another one.
     """
-    if all(values.dtype.kind not in "iu" for values in results.values()):
+    if not any(may_be_ids(values[0]) for values in results.values()):
         return
     here = tile.tiles
     for there in _neighbours(tile):

@@ -99,8 +99,11 @@ def run_trial(tile: TrialTile, options: PlanOptions, *, side_by_side: bool) -> T
     if options.output.predicate is not None:
         is_said_empty(options.output.predicate, patch)
     is_mask = options.output.dtype is not None and options.output.dtype == "bool"
-    if not averaging(model, options.output) and options.output.function is None and not is_mask:
-        warn_of_labels(own, signature, tile, predict)
+    if options.output.function is None and not is_mask:
+        # Averages of integers are refused, or said to be of quantities.
+        kinds = "f" if averaging(model, options.output) else "fiu"
+        judged = {name: values for name, values in own.items() if values.dtype.kind in kinds}
+        warn_of_labels(judged, signature, tile, predict)
     if normalize.undo and value_map is not None:
         check_undo(normalize, signature, len(patch))
         results = {name: value_map.undo(values[0])[None] for name, values in results.items()}

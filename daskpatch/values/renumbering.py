@@ -20,8 +20,27 @@ _EXPLAINED, _RENAMED = 0.9, 0.1
 """Of the voxels of objects in both: those whose id follows from the other one, and is not it."""
 
 
+def may_be_ids(values: NDArray[Any]) -> bool:
+    """Whether a result, `C(Z)YX`, may be ids of objects, by itself; floats that look so may, too.
+
+    >>> may_be_ids(np.repeat([0.0, 1, 0, 2, 0, 3], 8)[None]), may_be_ids(np.arange(48.0)[None])
+    (True, False)
+    """
+    if values.dtype.kind != "f":
+        return values.dtype.kind in "iu"
+    if not np.isfinite(values).all() or (values != np.rint(values)).any():
+        return False
+    return any(map(_are_several_and_even, values))
+
+
+def _are_several_and_even(values: NDArray[Any]) -> bool:
+    inside = values != 0
+    is_even = all(_evenness(values, inside, axis) >= _EVEN for axis in range(values.ndim))
+    return is_even and len(np.unique(values[inside])) > _LEAST
+
+
 def are_renumbered(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Whether integer results agree in the shapes of objects, and disagree in their ids; 0 is none.
+    """Whether results agree in the shapes of objects, and disagree in their ids; 0 is none.
 
     Results are `C(Z)YX`, and one channel is enough. Classes have the same number everywhere, and
     quantities are not even: neither is renumbered.
@@ -30,7 +49,7 @@ def are_renumbered(one: NDArray[Any], other: NDArray[Any]) -> bool:
     >>> are_renumbered(one, np.repeat([0, 2, 0, 3, 0, 1], 8)[None]), are_renumbered(one, one)
     (True, False)
     """
-    if one.dtype.kind not in "iu" or other.dtype.kind not in "iu" or one.shape != other.shape:
+    if one.shape != other.shape or not (may_be_ids(one) and may_be_ids(other)):
         return False
     return any(_is_renumbered(a, b) for a, b in zip(one, other, strict=True))
 
