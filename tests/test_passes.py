@@ -8,7 +8,7 @@ import pytest
 from children import Child
 from doubling import Doubled, DoubledBlockwise, doubled
 from example_models import gaussian
-from volumes import read
+from volumes import read, save
 
 import daskpatch
 from daskpatch import Run
@@ -96,6 +96,35 @@ def test_status_and_verify_know_every_pass(stored, out):
     assert found.bad == ()
     assert list(found.passes["doubled"].reasons.values()) == ["missing"]
     assert "doubled" in str(found)
+
+
+def test_all_passes_of_a_plan_go_on_with_their_grids_on_another_machine(tmp_path, out):
+    """Fewer threads have larger blocks, and less memory smaller ones: the record decides."""
+    values = np.random.default_rng(0).random((8, 320, 320)).astype("f4")
+    mask = np.zeros(values.shape, bool)
+    mask[:, 40:300, 20:280] = True
+    save(tmp_path / "in.zarr", values, chunks=(8, 64, 64), dimension_names=["z", "y", "x"])
+    options = {"patch_size": (8, 64, 64), "overlaps": (0, 16, 16), "normalize": "zscore"}
+    options |= {"mask": mask, "skip_empty": True, "ome": True, "pyramid": 2, "model_id": "g"}
+
+    def planned_on(threads, memory, output):
+        limits = {"threads": threads, "memory_limit": memory}
+        return daskpatch.plan(tmp_path / "in.zarr", gaussian, output, **options, **limits)
+
+    begun, other = planned_on(8, "1 GB", out), planned_on(1, "700 MB", out)
+    assert other.block_shape != begun.block_shape
+    region = (slice(None), slice(0, 100), slice(None))
+    begun.run(region=region, progress=False)
+    before = {path: path.read_bytes() for path in out.rglob("run.json")}
+    assert {path.parent.name for path in before} >= {".daskpatch", "statistics", "stored", "mask"}
+    report = other.run(resume=True, progress=False)
+    assert report.skipped > 0
+    assert before == {path: path.read_bytes() for path in before}
+    planned_on(1, "700 MB", tmp_path / "whole.zarr").run(progress=False)
+    for level in ("0", "1", "2"):
+        whole = read(tmp_path / "whole.zarr" / level)
+        np.testing.assert_array_equal(read(out / level), whole)
+    assert daskpatch.verify(out, progress=False).ok
 
 
 def test_a_pass_takes_its_grid_from_the_record(stored, out, whole):
