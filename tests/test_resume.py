@@ -371,7 +371,10 @@ def claim_of_somebody(out, **facts):
     state = {name: getattr(holder, name) for name in Holder.__slots__} | facts
     path = out / ".daskpatch" / "claims" / "part-1-of-1" / "000007.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(state))
+    # At once, as drivers do: whoever watches the claim must not see half of it.
+    written = path.with_name("written")
+    written.write_text(json.dumps(state))
+    written.replace(path)
     assert platform.node() == holder.host
 
 
