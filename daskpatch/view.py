@@ -14,7 +14,7 @@ import numpy as np
 from dask.utils import format_bytes
 from numpy.typing import NDArray
 
-from .block import Prediction, block_grid, predict_region, touching
+from .block import Prediction, Workspace, block_grid, predict_region, touching
 from .geometry import Dimensions, Region, counterparts
 from .image import drawing_of, look_at_all
 from .support import html_table, shown
@@ -46,27 +46,27 @@ class View:
     tiles that the result needs, in pieces no larger than a block. Nothing is kept.
     """
 
-    prediction: Prediction
-    data_idx: int
-    block_shape: tuple[int, ...]
-    output: int = 0
+    _prediction: Prediction
+    _data_idx: int
+    _block_shape: tuple[int, ...]
+    _output: int = 0
 
     @property
-    def dimensions(self) -> Dimensions:
-        return self.prediction.outputs[self.data_idx][self.output]
+    def _dimensions(self) -> Dimensions:
+        return self._prediction.outputs[self._data_idx][self._output]
 
     @property
     def name(self) -> str:
         """Of the array, where the model gives several."""
-        return self.prediction.stored[self.output].name
+        return self._prediction.stored[self._output].name
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.dimensions.shape
+        return self._dimensions.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.prediction.dtypes[self.output]
+        return self._prediction.dtypes[self._output]
 
     @property
     def ndim(self) -> int:
@@ -79,7 +79,7 @@ class View:
     @property
     def axes(self) -> str:
         """The names of the axes, of STCZYX."""
-        return self.dimensions.axes
+        return self._dimensions.axes
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -88,14 +88,17 @@ class View:
         ranges, dropped, flipped = _normalised(key, self.shape)
         values = self._empty(tuple(map(len, ranges)))
         if values.size:
+            workspace = Workspace()  # pieces share the chunks of their halos
             pieces = [self._pieces(axis, r) for axis, r in enumerate(ranges)]
             for box in product(*pieces):
                 region = Region(tuple(p.start for p in box), tuple(p.stop for p in box))
-                part = predict_region(self.prediction, self.data_idx, region, self.output)
+                part = predict_region(
+                    self._prediction, self._data_idx, region, self._output, workspace
+                )
                 place = tuple(slice(p.target, p.target + p.length) for p in box)
                 values[place] = part[tuple(slice(None, None, p.step) for p in box)]
             # One that was made anew with chunks of the same bytes would be read without a word.
-            look_at_all([self.prediction.images[self.data_idx]])
+            look_at_all([self._prediction.images[self._data_idx]])
         values = values[tuple(slice(None, None, -1) if f else slice(None) for f in flipped)]
         return values[tuple(0 if d else slice(None) for d in dropped)]
 
@@ -112,12 +115,12 @@ class View:
         return f"<daskpatch.View{name} {self.axes} {self.shape} {self.dtype}>"
 
     def _repr_html_(self) -> str:
-        blocks = tuple(self.edges(axis).step for axis in range(self.ndim))
+        blocks = tuple(self._edges(axis).step for axis in range(self.ndim))
         rows = [
             ("shape", f"{self.axes} {self.shape}"),
             ("dtype", f"{self.dtype}, {format_bytes(self.size * self.dtype.itemsize)}"),
             ("pieces", f"{blocks}, the most that is computed at a time"),
-            ("model", self.prediction.model_name),
+            ("model", self._prediction.model_name),
         ]
         caption = f"daskpatch view {self.name}".rstrip()
         return html_table(caption, rows, drawing=drawing_of(self.shape, blocks))
@@ -146,34 +149,34 @@ class View:
 
     def _cuts(self, axis: int, indices: range) -> Iterator[int]:
         start, stop = indices[0], indices[-1] + 1
-        edges = self.edges(axis)
+        edges = self._edges(axis)
         yield from (edge for edge in edges[start // edges.step + 1 :] if edge < stop)
         if indices.step > 1:
             # Between far steps whole tiles may lie that no index touches.
             yield from self._crop_edges(axis, start, stop)
 
-    def edges(self, axis: int) -> range:
+    def _edges(self, axis: int) -> range:
         """Where blocks begin along an axis."""
-        grid = block_grid(self.prediction, self.data_idx, self.block_shape)
-        outputs = self.prediction.outputs[self.data_idx]
-        first, name = outputs[0], self.dimensions.axes[axis]
+        grid = block_grid(self._prediction, self._data_idx, self._block_shape)
+        outputs = self._prediction.outputs[self._data_idx]
+        first, name = outputs[0], self._dimensions.axes[axis]
         count = grid.counts[first.axes.index(name)] if name in first.axes else 1
-        if self.output and (name == "C" or count == 1):
+        if self._output and (name == "C" or count == 1):
             return range(0, self.shape[axis], self.shape[axis])
-        size = counterparts(outputs, grid.cell(0))[self.output].shape[axis]
+        size = counterparts(outputs, grid.cell(0))[self._output].shape[axis]
         # Of a coarse array the last block may hold no voxel.
         return range(0, min(count * size, self.shape[axis]), size)
 
     def _crop_edges(self, axis: int, start: int, stop: int) -> Iterator[int]:
         """Where a new tile begins between `start` and `stop`."""
-        dims = self.dimensions
+        dims = self._dimensions
         name = dims.axes[axis]
         if name not in dims.spatial_axes:
             if name != "C":
                 yield from range(start + 1, stop)
             return
-        sizing = self.prediction.sizings[self.output]
-        grid = self.prediction.grids[self.data_idx]
+        sizing = self._prediction.sizings[self._output]
+        grid = self._prediction.grids[self._data_idx]
         place = dims.spatial_axes.index(name)
         origin = dims.spatial_origin[place]
         low = [0] * dims.ndim
@@ -196,7 +199,7 @@ def as_dask(view: View, name: str | None = None) -> Any:
     """
     import dask.array as da
 
-    chunks = tuple(_sizes(view.edges(axis), size) for axis, size in enumerate(view.shape))
+    chunks = tuple(_sizes(view._edges(axis), size) for axis, size in enumerate(view.shape))
     return da.from_array(
         view,
         chunks=chunks,

@@ -124,7 +124,6 @@ def test_a_tiling_of_ones_own_is_recorded_and_given_to_the_repair(tmp_path, stor
 
 class Memory:
     name = "memory"
-    cache_bytes = 0
 
     def opens(self, location):
         return location.lives_in_this_process
@@ -146,6 +145,9 @@ class InMemory:
 
     def read(self, box):
         return np.asarray(self.array[box])
+
+    def read_chunks(self, boxes):
+        return [self.read(box) for box in boxes]
 
     def write(self, box, values):
         self.array[box] = values.copy()  # the store may keep the very array that it is given

@@ -782,10 +782,11 @@ def test_each_word_of_to_takes_no_second_trial(tmp_path, source, ome):
         "memory_limit": "3 GB",
         "threads": 1,
         "io": "zarr",
+        "cache": "1 kB",
     }
     assert words.keys() == get_type_hints(ToWords).keys()
     for word, value in words.items():
         other = planned.to(**{word: value})
         assert other.statistics is statistics
-        assert repr(other) != repr(planned) or word in ("overwrite", "io", "memory_limit")
+        assert repr(other) != repr(planned) or word in ("overwrite", "io", "memory_limit", "cache")
     assert model.calls == calls

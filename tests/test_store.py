@@ -9,7 +9,7 @@ import zarr
 from volumes import save
 
 import daskpatch
-from daskpatch.geometry import RegularGrid
+from daskpatch.geometry import Region, RegularGrid
 from daskpatch.store import BACK_ENDS, StoredArray, check_io, existing_array, locate
 
 BACKENDS = list(BACK_ENDS)
@@ -38,6 +38,25 @@ def test_boxes_are_read(array, io, volume):
         values = stored.read(box)
         assert values.dtype == volume.dtype
         assert np.array_equal(values, volume[box])
+
+
+def test_chunks_are_read_many_at_a_time(array, io, volume, rng):
+    stored, grid = StoredArray(array, io=io), RegularGrid.clipped(array.shape, array.chunks)
+    unit = RegularGrid.clipped(array.shape, stored.shards or stored.chunks)
+    absent = {0, 3, unit.n_cells - 1}
+    for index in absent:
+        (key,) = stored.keys(unit.cell(index).slices)
+        (stored.location.local_path / key).unlink()
+    for count in (1, 7, grid.n_cells):
+        indices = rng.permutation(grid.n_cells)[:count]
+        boxes = [grid.cell(int(i)).slices for i in indices]
+        for box, values in zip(boxes, stored.read_chunks(boxes), strict=True):
+            region = Region(tuple(s.start for s in box), tuple(s.stop for s in box))
+            (first,) = unit.indices(unit.ranges(region), order=(0, 1, 2))
+            if first in absent:
+                assert values is None
+            else:
+                np.testing.assert_array_equal(values, volume[box])
 
 
 def test_whole_units_are_written_and_read_by_the_other_back_end(array, io, rng):

@@ -3,6 +3,7 @@
 from .assembly import Assembly, AssemblyWords
 from .buffers import BufferPool
 from .calling import Calls, check_result
+from .chunk_needs import BlockRows, ChunkNeeds
 from .coverage import (
     Tile,
     bounding_box,

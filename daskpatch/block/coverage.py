@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from typing import Any
-
-from numpy.typing import NDArray
 
 from ..geometry import AxisTile, AxisTiling, Region, counterparts
 from ..image import ImageStack, chunks_of
@@ -109,10 +106,9 @@ def _extent(tiles: list[AxisTile]) -> tuple[int, int]:
     return min(t.start for t in tiles), max(t.start + t.size for t in tiles)
 
 
-def tile_view(patch: NDArray[Any], box: Region, tile: Tile) -> NDArray[Any]:
-    """A tile's view of the `C(Z)YX` patch that holds `box`."""
-    region = Region(tuple(t.start for t in tile), tuple(t.start + t.size for t in tile))
-    return patch[(slice(None), *region.slices_within(box))]
+def tile_box(tile: Tile) -> Region:
+    """The (Z)YX box that a tile is given."""
+    return Region(tuple(t.start for t in tile), tuple(t.start + t.size for t in tile))
 
 
 def batches(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:

@@ -76,12 +76,6 @@ def is_said_empty(predicate: SharedModel, voxels: NDArray[Any]) -> bool:
     return bool(said)
 
 
-def absent_value_of(image: ImageStack) -> np.generic:
-    """What is read of an image where nothing is stored; 0 where all of it is there."""
-    array = stored_array_of(image)
-    return image.data_dtype.type(0) if array is None else array.absent_value
-
-
 def may_be_stored(
     image: ImageStack, occupancy: Occupancy | None, sample_idx: int, box: Region
 ) -> bool:
@@ -105,12 +99,6 @@ def check_there(
         return
     for each in boxes_of(image, sample_idx, box) or ():
         occupancy.check_there(array, each, n_absent)
-
-
-def inside_of(image: ImageStack, box: Region, patch: NDArray[Any]) -> NDArray[Any]:
-    """A patch, `C(Z)YX`, without what pads it."""
-    inside = box.clipped_to(tuple(image.data_shape[2:]))
-    return patch[(slice(None), *inside.slices_within(box))]
 
 
 def is_padded_by_us(image: ImageStack, box: Region) -> bool:

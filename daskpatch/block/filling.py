@@ -29,7 +29,11 @@ class OutputBox:
 
 
 def predict_region(
-    prediction: Prediction, data_idx: int, region: Region, output: int = 0
+    prediction: Prediction,
+    data_idx: int,
+    region: Region,
+    output: int = 0,
+    workspace: Workspace | None = None,
 ) -> NDArray[Any]:
     """The prediction of one box of one image, in the stored dtype and order of axes.
 
@@ -40,7 +44,7 @@ def predict_region(
     """
     values = np.empty(region.shape, prediction.dtypes[output])
     box = OutputBox(output, region, values)
-    fill_region(prediction, data_idx, [box], Workspace(), Tally())
+    fill_region(prediction, data_idx, [box], workspace or Workspace(), Tally())
     return values
 
 
@@ -50,14 +54,18 @@ def fill_region(
     boxes: Sequence[OutputBox],
     workspace: Workspace,
     tally: Tally,
+    block: int | None = None,
 ) -> None:
-    """`predict_region` into arrays that are there already: boxes of the same samples and place."""
+    """`predict_region` into arrays that are there already: boxes of the same samples and place.
+
+    `block` is the index of the block that they are of, where its reads are counted.
+    """
     calls = calls_of(prediction, data_idx)
     boxes = [box for box in boxes if box.region.n_voxels]
     dims = prediction.outputs[data_idx][boxes[0].output]
     for sample_idx, position in dims.samples_of(boxes[0].region):
         targets = [_destination(prediction, data_idx, box, position) for box in boxes]
-        Sample(prediction, data_idx, sample_idx, targets, calls, workspace, tally).predict()
+        Sample(prediction, data_idx, sample_idx, targets, calls, workspace, tally, block).predict()
 
 
 def is_known_empty(prediction: Prediction, data_idx: int, region: Region) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Dimensions, Region, RegularGrid, Scale
-from ..image import ImageStack, Mask
+from ..image import ImageStack, Mask, ReadBox
 from ..model import OutputArray, Position, SharedModel, Signature, Sizing
 from ..patching import TileGrid
 from ..store import Occupancy
@@ -102,9 +102,16 @@ class Recipe:
         return total
 
     def needed(
-        self, data_idx: int, sample_idx: int, region: Region, scale: Scale
+        self,
+        data_idx: int,
+        sample_idx: int,
+        region: Region,
+        scale: Scale,
+        read: ReadBox | None = None,
     ) -> NDArray[np.bool_] | None:
         """Which voxels of a (Z)YX region of a result of a scale are predicted; None where all are.
+
+        `read` gives boxes of the mask, where they are not to be read anew.
 
         Raises
         ------
@@ -113,7 +120,7 @@ class Recipe:
         """
         if not self.masks:
             return None
-        found = self.masks[data_idx].needed(sample_idx, region, scale)
+        found = self.masks[data_idx].needed(sample_idx, region, scale, read)
         return None if found.all() else found
 
     def covered(self, data_idx: int) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """One sample of one image, while a region of it is predicted.
 
 ```
-region ──▶ the tiles that it needs ──▶ one read of their bounding box (padded)
-       ──▶ batches of tiles ──▶ model ──▶ stitched into place ──▶ post
+region ──▶ the tiles that it needs ──▶ the chunks that these touch, held
+       ──▶ batches of tiles, filled from chunks ──▶ model ──▶ stitched into place ──▶ post
 ```
 """
 
@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AxisTile, Region
+from ..image import ImageStack, absent_value_of
 from ..model import Results, Sizing, load
-from ..store import noticing
-from ..support import unmasked
+from ..reading import Patch, patch_of, read_box
 from ..values import has_nan
 from .calling import Calls, check_results
 from .coverage import (
@@ -31,16 +31,14 @@ from .coverage import (
     bounding_box,
     bytes_decoded,
     needed_tiles,
+    tile_box,
     tile_sizes,
-    tile_view,
 )
 from .emptiness import (
     ABSENT,
     JUDGED,
     OUTSIDE,
-    absent_value_of,
     check_there,
-    inside_of,
     is_padded_by_us,
     may_be_stored,
 )
@@ -62,10 +60,14 @@ def calls_of(prediction: Prediction, data_idx: int) -> Calls:
 
 
 def normalise(
-    prediction: Prediction, data_idx: int, given: NDArray[Any], values: NDArray[Any]
+    prediction: Prediction,
+    data_idx: int,
+    given: NDArray[Any],
+    values: NDArray[Any],
+    channels: slice = slice(None),
 ) -> None:
-    """Fill what the model is given, `C(Z)YX`, from what was read."""
-    value_map = None if prediction.maps is None else prediction.maps[data_idx]
+    """Fill what the model is given, some channels as `C(Z)YX`, from what was read."""
+    value_map = None if prediction.maps is None else prediction.maps[data_idx].of_channels(channels)
     prediction.normalize.fill(given, values, value_map)
 
 
@@ -102,12 +104,21 @@ class Sample:
     calls: Calls
     workspace: Workspace
     tally: Tally
+    block: int | None = None
+    """The index of the block that it is of, if any."""
 
     def predict(self) -> None:
+        try:
+            self._predict_needed()
+        finally:
+            if self.block is not None:
+                self.workspace.chunks.use(self.block, self.sample_idx)
+
+    def _predict_needed(self) -> None:
         places = {(to.sizing, to.region) for to in self.targets}
         needed: Needed = {
             (sizing, region): self.prediction.needed(
-                self.data_idx, self.sample_idx, region, sizing.scale
+                self.data_idx, self.sample_idx, region, sizing.scale, self._read_mask
             )
             for sizing, region in places
         }
@@ -119,6 +130,11 @@ class Sample:
             inside = needed[to.sizing, to.region]
             if inside is not None:
                 to.values[:, ~inside] = self.prediction.fill
+
+    def _read_mask(self, box: tuple[slice, ...]) -> NDArray[Any]:
+        mask = self.prediction.masks[self.data_idx].image
+        # Numbers below 0 are no image's.
+        return read_box(self.workspace.chunks, mask, -1 - self.data_idx, box)
 
     def _predict(self, needed: Needed) -> None:
         """Predict the regions, or of their tiles those that touch what is needed."""
@@ -134,18 +150,16 @@ class Sample:
             )
         box = bounding_box(grid, ranges)
         tiles = (tuple(grid.tiles(position)) for position in positions)
-        # One read for all tiles: read tile by tile, halos would decode their chunks again and
-        # again.
-        patch = self._read(box)
-        if isinstance(patch, np.generic):
-            # Of masks `post` sees zeros where no tile is needed.
-            self._stand_in(tiles, patch, None if is_masked else self._constants(ranges, patch))
-            return
-        self.tally.samples += 1
-        with self._stitched() as stitcher:
-            for group in batches(tiles, self.workspace.limit.of(prediction.batch_size)):
-                self._add(group, [tile_view(patch, box, tile) for tile in group], stitcher)
-                self.tally.tiles += len(group)
+        with self._read(box) as patch:
+            if isinstance(patch, np.generic):
+                # Of masks `post` sees zeros where no tile is needed.
+                self._stand_in(tiles, patch, None if is_masked else self._constants(ranges, patch))
+                return
+            self.tally.samples += 1
+            with self._stitched() as stitcher:
+                for group in batches(tiles, self.workspace.limit.of(prediction.batch_size)):
+                    self._add(group, patch, stitcher)
+                    self.tally.tiles += len(group)
 
     def _touches(self, tile: Iterable[AxisTile], needed: Needed) -> bool:
         """Whether something of a region that is needed comes from a tile."""
@@ -157,28 +171,38 @@ class Sample:
                 return True
         return False
 
-    def _read(self, box: Region) -> NDArray[Any] | np.generic:
+    @contextmanager
+    def _read(self, box: Region) -> Iterator[Patch | np.generic]:
         """The voxels of a box; where it is empty, the value that it is full of."""
-        image, emptiness = self.prediction.images[self.data_idx], self.prediction.emptiness
-        occupancy = self.prediction.occupancy(self.data_idx)
+        image, occupancy = self._image, self.prediction.occupancy(self.data_idx)
         if not may_be_stored(image, occupancy, self.sample_idx, box):
             self.tally.empty = max(self.tally.empty, ABSENT)
-            return absent_value_of(image)
+            yield absent_value_of(image)
+            return
         self.tally.bytes_read += bytes_decoded(image, box)
-        with noticing() as absence:
-            patch = image.extract_patch(self.sample_idx, None, box.start, box.shape)
-        self.tally.absent += absence.count
-        check_there(image, occupancy, self.sample_idx, box, absence.count)
-        voxels = unmasked(patch, "the source")
-        if emptiness is None or not is_padded_by_us(image, box):
-            return voxels
+        chunks = self.workspace.chunks
+        with patch_of(chunks, image, self.data_idx, self.sample_idx, box) as patch:
+            value = self._judged(patch, box)
+            yield patch if value is None else value
+            self.tally.absent += patch.n_absent
+            check_there(image, occupancy, self.sample_idx, box, patch.n_absent)
+
+    def _judged(self, patch: Patch, box: Region) -> np.generic | None:
+        """The value that a box is full of, where it counts as empty."""
+        emptiness = self.prediction.emptiness
+        if emptiness is None or not is_padded_by_us(self._image, box):
+            return None
+        voxels = patch.read(box.clipped_to(tuple(self._image.data_shape[2:])))
         value = emptiness.judged(
-            inside_of(image, box, voxels), absent_value_of(image), is_any_absent=absence.count > 0
+            voxels, absent_value_of(self._image), is_any_absent=patch.n_absent > 0
         )
-        if value is None:
-            return voxels
-        self.tally.empty = JUDGED
+        if value is not None:
+            self.tally.empty = JUDGED
         return value
+
+    @property
+    def _image(self) -> ImageStack:
+        return self.prediction.images[self.data_idx]
 
     def _stand_in(
         self, tiles: Iterator[Tile], value: np.generic, constants: Constants | None
@@ -190,12 +214,12 @@ class Sample:
                 return
             for tile in tiles:
                 result = self._result_of(tile, value).results
-                self._count(stitcher.add(tile, result), given)
+                self._count(stitcher.add(tile, result), lambda: given)
 
     def _constants(self, ranges: tuple[range, ...], value: np.generic) -> Constants | None:
         """What the model makes of nothing, where that is the same in all tiles of some ranges."""
         axes = self.prediction.grids[self.data_idx].axes
-        shape = self.prediction.images[self.data_idx].data_shape[2:]
+        shape = self._image.data_shape[2:]
         along = [
             # Tiles of one size that reach as far beyond the image have one result.
             {
@@ -212,25 +236,25 @@ class Sample:
 
     def _result_of(self, tile: Tile, value: np.generic) -> StandIn:
         """The result of a tile that is all of a value, where it lies in the image."""
-        image = self.prediction.images[self.data_idx]
-        box = Region(tuple(t.start for t in tile), tuple(t.start + t.size for t in tile))
-        key = (self.data_idx, value.tobytes(), box.shape, ends_at(image, box, value))
+        box = tile_box(tile)
+        key = (self.data_idx, value.tobytes(), box.shape, ends_at(self._image, box, value))
 
         def compute() -> Results:
-            patch = empty_patch(image, box, value)
+            patch = empty_patch(self._image, box, value)
             return predicted(self.prediction, self.data_idx, patch, partial(self._specs, tile))
 
         return self.workspace.stand_ins.of(key, compute)
 
-    def _add(self, group: list[Tile], cuts: list[NDArray[Any]], stitcher: Stitcher) -> None:
+    def _add(self, group: list[Tile], patch: Patch, stitcher: Stitcher) -> None:
         prediction = self.prediction
-        shape = (len(group), len(cuts[0]), *tile_sizes(group[0]))
+        shape = (len(group), self._image.data_shape[1], *tile_sizes(group[0]))
         specs = [partial(self._specs, tile) for tile in group]
+        put = partial(normalise, prediction, self.data_idx)
         with self.workspace.buffers.lend(shape, prediction.input_dtype) as batch:
 
             def fill() -> None:
-                for values, given in zip(batch, cuts, strict=True):
-                    normalise(prediction, self.data_idx, values, given)
+                for values, tile in zip(batch, group, strict=True):
+                    patch.fill(values, tile_box(tile), put)
 
             fill()
             # The filler goes along: a model may have worked in place before it ran out of memory.
@@ -238,15 +262,16 @@ class Sample:
             for part, results in parts:
                 given_shape = batch[part].shape
                 check_results(results, given_shape, prediction.signature, specs[part.start])
-                for i, (tile, given) in enumerate(zip(group[part], cuts[part], strict=True)):
+                for i, tile in enumerate(group[part]):
                     of_tile = {name: values[i] for name, values in results.items()}
+                    given = partial(patch.read, tile_box(tile))
                     self._count(stitcher.add(tile, of_tile), given)
 
-    def _count(self, found: bool, given: NDArray[Any]) -> None:
+    def _count(self, found: bool, given: Callable[[], NDArray[Any]]) -> None:
         """Count a NaN that the model made, or that integers cannot store."""
         # In floats a NaN of the input stays what it was; only those that the model made are news.
         are_floats = all(target.values.dtype.kind == "f" for target in self.targets)
-        if found and (not are_floats or not has_nan(given)):
+        if found and (not are_floats or not has_nan(given())):
             self.tally.nan_tiles += 1
 
     @contextmanager

@@ -36,7 +36,7 @@ def empty_patch(image: ImageStack, box: Region, value: np.generic) -> NDArray[An
     padding = padding_of(image)
     if padding is None:
         return read(box)  # all of it lies in the image
-    return read_padded(read, box, shape, padding)
+    return read_padded(read, box, shape, padding, read(Region(box.start, box.start)))
 
 
 def ends_at(image: ImageStack, box: Region, value: np.generic) -> Region | None:

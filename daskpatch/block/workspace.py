@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..reading import ChunkCache
 from .buffers import BufferPool
 from .stand_ins import StandIns
 
@@ -27,17 +28,19 @@ class BatchLimit:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Buffers and results that are used again, and the largest batch.
+    """Chunks, buffers and results that are used again, and the largest batch.
 
     Shared by threads, travels empty.
     """
+
+    chunks: ChunkCache = field(default_factory=ChunkCache)
 
     buffers: BufferPool = field(default_factory=BufferPool)
     limit: BatchLimit = field(default_factory=BatchLimit)
     stand_ins: StandIns = field(default_factory=StandIns)
 
-    def __reduce__(self) -> tuple[type[Workspace], tuple[()]]:
-        return Workspace, ()
+    def __reduce__(self) -> tuple[type[Workspace], tuple[ChunkCache]]:
+        return Workspace, (self.chunks,)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..block import Assembly, Recipe
 from ..geometry import Dimensions
-from ..image import ImageStack, back_end_of, dimensions_of, with_io
+from ..image import ImageStack, back_end_of, dimensions_of, is_chunked, with_io
 from ..model import OutputArray, Signature, Sizing
 from ..output import (
     BlockBudget,
@@ -70,7 +70,7 @@ def decide(
     back_end = _back_end(images, target, options.limits.io)
     limit, threads = options.limits.nbytes, options.limits.n_threads
     while True:
-        budget = _budget(recipe, trial, limit, threads, has_cache=back_end.cache_bytes > 0)
+        budget = _budget(recipe, trial, limit, threads)
         layout, pyramid = layout_with_levels(
             options.output, recipe, target, budget, is_ome=is_ome, known=levels
         )
@@ -82,7 +82,7 @@ def decide(
             levels=pyramid.bytes_per_thread,
             fused=pyramid.bytes_fused,
             statistics=_statistics_bytes(recipe, limit, threads),
-            cache_bytes=back_end.cache_bytes,
+            limits=options.limits,
         )
         # Fewer threads before smaller blocks: those read and compute their edges more often.
         if memory.peak <= limit or threads == 1 or options.limits.threads is not None:
@@ -287,9 +287,7 @@ def _as_existing(dtype: DTypes | None, target: Target, trial: Trial) -> tuple[Ou
     return (replace(trial.stored[0], dtype=existing.name),)
 
 
-def _budget(
-    recipe: Recipe, trial: Trial, limit: int, threads: int, *, has_cache: bool
-) -> BlockBudget:
+def _budget(recipe: Recipe, trial: Trial, limit: int, threads: int) -> BlockBudget:
     """What a block may take: half of a thread's share of the memory."""
     largest = max(image.data_dtype.itemsize for image in recipe.images)
     scale = float(math.prod(recipe.signature.scale))
@@ -300,7 +298,7 @@ def _budget(
         bytes_per_voxel=stored + largest / scale,
         bytes_per_thread=limit / 2 / threads,
         threads=threads,
-        has_cache=has_cache,
+        has_cache=is_chunked(recipe.images[0]),
         shared=_shared(recipe),
     )
 

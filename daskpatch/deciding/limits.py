@@ -43,6 +43,9 @@ class Limits(Options):
         Blocks in work at a time; by default one per processor.
     io
         `"auto"`, or the name of a back end: `"zarr"` or `"tensorstore"`.
+    cache
+        Bytes, or text, of decoded chunks of the source that are kept for blocks to come; by default
+        what the order of the blocks needs, at most a quarter of the memory and 1 GB.
 
     Raises
     ------
@@ -72,6 +75,12 @@ class Limits(Options):
         help="What reads and writes.",
         example="zarr",
     )
+    cache: int | float | str | None = option(
+        None,
+        check=_as_bytes,
+        help="Decoded chunks that are kept for blocks to come, for example '2 GB'.",
+        example="1 MB",
+    )
 
     @property
     def nbytes(self) -> int:
@@ -90,6 +99,7 @@ class LimitsWords(TypedDict, total=False):
     memory_limit: int | float | str | None
     threads: int | None
     io: str
+    cache: int | float | str | None
 
 
 def limited(nbytes: int) -> str:

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from dask.utils import format_bytes
 
-from ..block import KEPT, Recipe, block_grid, bounding_box, bytes_decoded, needed_tiles
+from ..block import KEPT, Recipe, block_grid, bounding_box, needed_tiles
 from ..geometry import Region, representatives
-from ..image import ImageStack, chunk_nbytes_of, chunks_of
+from ..image import ImageStack, chunk_nbytes_of, chunks_of, is_chunked
 from ..model import OutputArray
 from ..output import Layout
 from ..patching import TileGrid
 from ..store import MOST_CELLS
 from ..support import counted
+from .chunk_memory import chunk_memory
 from .limits import Limits, limited
 
 _ALLOWANCE = 1.25
@@ -29,12 +30,12 @@ _ALLOWANCE = 1.25
 class Memory:
     """Bytes at the peak of one worker, beyond what its process holds when idle.
 
-    Per thread: `source` (decoded chunks in flight), `box` (the input of a block), `batches` (in
-    and out), `working` (what the model needed beyond these on the trial tile), `block` (the
-    output, twice: the back end copies it; what is blended or given to `post`, and the levels that
-    are made of it). Per process: `cache` (and what
-    `skip_empty` and `mask` keep) and `model`; before the run, `statistics`; after it,
-    `levels` per thread. `knob` says in words what to turn.
+    Per thread: `source` (decoded chunks that a block holds), `box` (the input of a block that is
+    not filled from chunks), `batches` (in and out), `working` (what the model needed beyond these
+    on the trial tile), `block` (the output, twice: the back end copies it; what is blended or given
+    to `post`, and the levels that are made of it). Per process: `chunks` (decoded, all that is
+    kept; what blocks hold is part of it), `cache` (what `skip_empty` and `mask` keep) and `model`;
+    before the run, `statistics`; after it, `levels` per thread. `knob` says in words what to turn.
     """
 
     threads: int
@@ -43,6 +44,7 @@ class Memory:
     batches: int
     working: int
     block: int
+    chunks: int
     cache: int
     model: int
     statistics: int
@@ -56,7 +58,8 @@ class Memory:
     @property
     def peak(self) -> int:
         # The model is not allocated over and over: the allowance is for what comes and goes.
-        run = self.threads * max(self.per_thread, self.levels) + self.cache
+        kept = max(self.chunks - self.threads * self.source, 0)
+        run = self.threads * max(self.per_thread, self.levels) + kept + self.cache
         return int(_ALLOWANCE * max(run, self.statistics) + self.model)
 
 
@@ -69,21 +72,21 @@ def memory_of(
     statistics: int,
     levels: int,
     fused: int,
-    cache_bytes: int,
+    limits: Limits,
 ) -> Memory:
-    """The memory of a run: of each part, what the image that needs most of it needs.
-
-    `cache_bytes` are what the back end keeps of decoded chunks; 0 where it keeps none.
-    """
+    """The memory of a run: of each part, what the image that needs most of it needs."""
     kinds = {
         (image.data_shape, str(image.data_dtype), chunks_of(image)): data_idx
         for data_idx, image in enumerate(recipe.images)
     }
-    parts = [_per_thread(recipe, layout, i, has_cache=cache_bytes > 0) for i in kinds.values()]
+    parts = [_per_thread(recipe, layout, i) for i in kinds.values()]
+    tile = _largest_tile(recipe.grids[0])
+    chunks = chunk_memory(recipe, layout.block_shape, tile, threads, limits)
     source, box, batches, block = (max(part[i] for part in parts) for i in range(4))
     working = recipe.batch_size * working
     n_tiles = recipe.batch_size
     smaller = f"lower batch_size ({n_tiles})" if n_tiles > 1 else "give a smaller patch_size"
+    source = max(source, chunks.held)
     tile_is_larger = batches + working > source + block
     return Memory(
         threads=threads,
@@ -92,9 +95,8 @@ def memory_of(
         batches=batches,
         working=working,
         block=block + fused,
-        cache=min(cache_bytes, _decoded_bytes(recipe))
-        + _stand_in_bytes(recipe)
-        + (MOST_CELLS if recipe.masks else 0),
+        chunks=chunks.kept,
+        cache=_stand_in_bytes(recipe) + (MOST_CELLS if recipe.masks else 0),
         model=recipe.model.handle.nbytes(),
         statistics=statistics,
         levels=levels,
@@ -102,9 +104,7 @@ def memory_of(
     )
 
 
-def _per_thread(
-    recipe: Recipe, layout: Layout, data_idx: int, *, has_cache: bool
-) -> tuple[int, int, int, int]:
+def _per_thread(recipe: Recipe, layout: Layout, data_idx: int) -> tuple[int, int, int, int]:
     """Bytes of source chunks in flight, of the input box, of the batches, of the output."""
     image, signature = recipe.images[data_idx], recipe.signature
     channels, itemsize = image.data_shape[1], image.data_dtype.itemsize
@@ -112,11 +112,11 @@ def _per_thread(
     largest = block_grid(recipe, data_idx, layout.block_shape).largest
     box = block_box(recipe, data_idx, largest)
     tile = _largest_tile(recipe.grids[data_idx])
-    # Chunks of a box that is being read stay in the cache, also beyond its limit.
     # A back end decodes one chunk while it copies from the one before.
     in_flight = 2 * chunk_nbytes_of(image)
-    if has_cache:
-        in_flight = bytes_decoded(image, box)
+    read = math.prod(tile)  # of tiles at the edge, before they are padded
+    if not is_chunked(image) or recipe.emptiness is not None:
+        read = box.n_voxels
     # A back end encodes whole units, also where they reach beyond the image.
     written = math.prod(map(max, largest, layout.write_unit)) + math.prod(largest)
     result = signature.nbytes(tile)
@@ -125,7 +125,7 @@ def _per_thread(
         batch, result = 2 * batch, 3 * result  # turned, and turned back, and their sums
     return (
         in_flight,
-        box.n_voxels * channels * itemsize + _mask_bytes(recipe, data_idx, largest),
+        read * channels * itemsize + _mask_bytes(recipe, data_idx, largest),
         recipe.batch_size * (batch + result),
         written * recipe.stored_itemsize
         + math.ceil(math.prod(dims.spatial_entries(largest)) * stitched_bytes(recipe)),
@@ -220,10 +220,6 @@ def block_box(recipe: Recipe, data_idx: int, block: tuple[int, ...]) -> Region:
 
 def _largest_tile(grid: TileGrid) -> tuple[int, ...]:
     return tuple(max(tile.size for tile in representatives(axis)) for axis in grid.axes)
-
-
-def _decoded_bytes(recipe: Recipe) -> int:
-    return sum(math.prod(image.data_shape) * image.data_dtype.itemsize for image in recipe.images)
 
 
 def check_memory(memory: Memory, limit: int, what: str) -> None:

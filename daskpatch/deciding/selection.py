@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 
 from ..block import Recipe, block_grids
-from ..geometry import Region, RegionLike, RegularGrid, ranges_of
+from ..geometry import Region, RegionLike, RegularGrid, ranges_of, unravel
 from ..receipts import Part
 from ..support import shown
 from .cost import visiting_order
@@ -54,7 +56,7 @@ class Selection:
         order = visiting_order(recipe, block_shape)
         return cls.of(block_grids(recipe, block_shape), channels, order)
 
-    @property
+    @cached_property
     def firsts(self) -> tuple[int, ...]:
         """The flat index of each grid's first block."""
         return (0, *accumulate(grid.n_cells for grid in self.grids[:-1]))
@@ -121,6 +123,14 @@ class Selection:
             voxels += grid.n_voxels_before(min(index, grid.n_cells)) // n_channels
             index = max(index - grid.n_cells, 0)
         return voxels
+
+    def __contains__(self, index: int) -> bool:
+        if self.share is not None:
+            return index in self.share
+        number = bisect_right(self.firsts, index) - 1
+        grid = self.grids[number]
+        at = unravel(index - self.firsts[number], grid.counts)
+        return all(i in blocks for i, blocks in zip(at, self.ranges[number], strict=True))
 
     def __iter__(self) -> Iterator[int]:
         if self.share is not None:

@@ -6,11 +6,12 @@ from .axis_labels import axis_name_of, labels_along, uneven_axes
 from .content import SAMPLES, identity_of_image, token_of
 from .drawing import drawing_of
 from .facts import information
-from .mask import Mask, mask_of, unseen_cells
+from .mask import Mask, ReadBox, mask_of, unseen_cells
 from .opening import open_image, open_sequence, open_stack
 from .source import Source, SourceLike, SourceWords
-from .stack import ImageStack
+from .stack import ImageStack, LocatedImage
 from .told import (
+    absent_value_of,
     back_end_of,
     boxes_of,
     channel_names_of,
@@ -19,6 +20,7 @@ from .told import (
     coordinates_of,
     dimensions_of,
     is_at_hand,
+    is_chunked,
     is_held_by_cluster,
     is_placed,
     is_unlisted,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -124,13 +125,35 @@ class ArrayImage:
         OSError
             If they cannot be read.
         """
+        with self._reading([box]):
+            return self.array.read(box)
+
+    def read_chunks(self, boxes: Sequence[tuple[slice, ...]]) -> list[NDArray[Any] | None]:
+        """Chunks of a Zarr array, in its own axes, many at a time; None where one is absent.
+
+        Raises
+        ------
+        MemoryError, OSError
+            As `read_box`.
+        """
+        assert isinstance(self.array, StoredArray), "others are read in boxes"
+        with self._reading(boxes):
+            return self.array.read_chunks(boxes)
+
+    @contextmanager
+    def _reading(self, boxes: Sequence[tuple[slice, ...]]) -> Iterator[None]:
+        """Errors of reading boxes, in words."""
         self._check_chunk()
         try:
-            return self.array.read(box)
+            yield
         except ChangedError:
             raise
         except Exception as error:  # noqa: BLE001 (each back end raises its own kinds)
-            place = ", ".join(f"{s.start}:{s.stop}" for s in box)
+            whole = [
+                (min(s.start for s in along), max(s.stop for s in along))
+                for along in zip(*boxes, strict=True)
+            ]
+            place = ", ".join(f"{start}:{stop}" for start, stop in whole)
             raise OSError(
                 f"{self.source} could not be read at [{place}]: {type(error).__name__}: "
                 f"{said_by(error)}"
@@ -190,7 +213,9 @@ class ArrayImage:
             sample: NDArray[np.generic] = values[first]
             return sample
 
-        return read_padded(read, region, shape, self.padding)
+        n_channels = channels.stop - channels.start
+        nothing = np.empty((n_channels, *(0 for _ in shape)), self.data_dtype)
+        return read_padded(read, region, shape, self.padding, nothing)
 
     def _stored_channels(self, channels: Sequence[int] | None, n_channels: int) -> Sequence[int]:
         """Indices along the array's own C axis."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -20,6 +20,10 @@ from .stack import ImageStack, LocatedImage, is_image, is_located
 from .told import coordinates_of, dimensions_of, is_placed
 
 Windows = list[tuple[int, int]]
+
+
+ReadBox = Callable[[tuple[slice, ...]], NDArray[Any]]
+"""Gives a box of an array, in its own axes."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,16 @@ class Mask:
     most_cells: int = MOST_CELLS
 
     def needed(
-        self, sample_idx: int, region: Region, scale: tuple[Fraction, ...]
+        self,
+        sample_idx: int,
+        region: Region,
+        scale: tuple[Fraction, ...],
+        read: ReadBox | None = None,
     ) -> NDArray[np.bool_]:
         """Which voxels of a (Z)YX region of a result touch the mask, in one sample.
 
-        `scale` is how many voxels the result has per voxel of the image.
+        `scale` is how many voxels the result has per voxel of the image, `read` gives boxes of the
+        mask where they are not to be read anew.
 
         Raises
         ------
@@ -61,7 +70,7 @@ class Mask:
         if box is None:
             return np.zeros(region.shape, bool)
         is_known = self.cells is not None and self.cells.is_exact
-        inside = self.cells.cells[box.slices] if self.cells and is_known else self.read(box)
+        inside = self.cells.cells[box.slices] if self.cells and is_known else self.read(box, read)
         for axis, (along, first) in enumerate(zip(windows, box.start, strict=True)):
             inside = _any_of(inside, axis, along, first)
         axes, spatial = self.image.dimensions.axes, self.of.spatial_axes
@@ -114,7 +123,7 @@ class Mask:
             for axis, n in zip(dims.axes, dims.shape, strict=True)
         ]
 
-    def read(self, box: Region) -> NDArray[np.bool_]:
+    def read(self, box: Region, read: ReadBox | None = None) -> NDArray[np.bool_]:
         """Which voxels of a box of the mask, in its own axes, are not 0; NaN counts as 0.
 
         Raises
@@ -122,7 +131,7 @@ class Mask:
         OSError
             If they cannot be read.
         """
-        values: Any = self.image.read_box(box.slices)
+        values: Any = (self.image.read_box if read is None else read)(box.slices)
         there: NDArray[np.bool_] = np.asarray(values != 0)
         return there & ~np.isnan(values) if values.dtype.kind == "f" else there
 

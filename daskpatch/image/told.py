@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeGuard
 
 import cloudpickle  # dask's and distributed's own way to send things
+import numpy as np
 
 from ..geometry import Coordinates, Dimensions, Region
 from ..store import BackEnd, Location, StoredArray
 from ..values import Padding
+from .array_image import ArrayImage
 from .readable import Readable
 from .stack import ImageStack, is_located
 
@@ -114,6 +117,17 @@ def stored_array_of(image: ImageStack) -> StoredArray | None:
     """The Zarr array that an image is of; None where it is none."""
     array = array_of(image)
     return array if isinstance(array, StoredArray) else None
+
+
+def is_chunked(image: ImageStack) -> TypeGuard[ArrayImage]:
+    """Whether an image is read chunk by chunk: a Zarr array is."""
+    return isinstance(image, ArrayImage) and isinstance(image.array, StoredArray)
+
+
+def absent_value_of(image: ImageStack) -> np.generic:
+    """What is read of an image where nothing is stored; 0 where all of it is there."""
+    array = stored_array_of(image)
+    return image.data_dtype.type(0) if array is None else array.absent_value
 
 
 def boxes_of(image: ImageStack, sample_idx: int, region: Region) -> list[tuple[slice, ...]] | None:

@@ -11,20 +11,20 @@ from ..geometry import Coordinates, Dimensions
 from ..image import ImageStack, axis_name_of, channel_names_of, is_placed, labels_along
 from ..output import result_coordinates
 from ..support import load_extra
-from ..view import View
 
 Labels = tuple[str, Any, dict[str, str]]
 """A dim, what lies along it, and attributes."""
 
 
-def as_xarray(decided: Decided, view: View, array: Any) -> Any:
-    """The lazy array of a view with the names and places of its axes.
+def as_xarray(decided: Decided, data_idx: int, output: int, array: Any) -> Any:
+    """The lazy array of a view (one array of one image) with the names and places of its axes.
 
     Along an axis whose voxels are the source's, labels are the source's own, bit for bit: arrays of
     xarray are aligned by them.
     """
-    dims, image = view.dimensions, decided.recipe.images[view.data_idx]
-    places = result_coordinates(decided.recipe, view.data_idx, view.output)
+    recipe = decided.recipe
+    dims, image = recipe.outputs[data_idx][output], recipe.images[data_idx]
+    places = result_coordinates(recipe, data_idx, output)
     names = [axis_name_of(image, axis) for axis in dims.axes]
     labels = {
         name: found
@@ -32,7 +32,9 @@ def as_xarray(decided: Decided, view: View, array: Any) -> Any:
         if (found := _labels(decided, image, dims, places, axis, name)) is not None
     }
     xarray = load_extra("xarray", "Plan.to_xarray")
-    return xarray.DataArray(array, dims=names, coords=labels, name=view.name or None)
+    return xarray.DataArray(
+        array, dims=names, coords=labels, name=recipe.stored[output].name or None
+    )
 
 
 def _labels(

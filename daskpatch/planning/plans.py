@@ -56,6 +56,7 @@ class ToWords(TypedDict, total=False):
     memory_limit: int | float | str | None
     threads: int | None
     io: str
+    cache: int | float | str | None
 
 
 class Plan(Figures):
@@ -159,7 +160,8 @@ class Plan(Figures):
                 f"{len(self.views) - 1}."
             )
         index = number or 0
-        return as_xarray(self._decided, self.views[index], self.arrays[index])
+        place = divmod(index, len(self.output_names))
+        return as_xarray(self._decided, *place, self.arrays[index])
 
     @with_signature(Run)
     def run(
@@ -230,7 +232,7 @@ class Plan(Figures):
         ----------
         output
             Path, URL, store or array, as in `daskpatch.plan`; by default the plan's own.
-        chunks, shards, block_shape, overwrite, memory_limit, threads, io
+        chunks, shards, block_shape, overwrite, memory_limit, threads, io, cache
             As in `daskpatch.plan`; by default the plan's own. Statistics that were measured go
             along.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..deciding import Limits, Memory, check_chunks, check_memory
 from ..geometry import Factors, factors_along, halvings
-from ..image import back_end_of, chunk_nbytes_of
+from ..image import chunk_nbytes_of
 from ..output import (
     KEY,
     BlockBudget,
@@ -129,7 +128,6 @@ def _decided(
     dtype: np.dtype[np.generic],
     limits: Limits,
 ) -> tuple[Pyramid, Memory]:
-    back_end = back_end_of(subject.base)
     threads = limits.n_threads
     while True:
         budget = BlockBudget(
@@ -157,7 +155,8 @@ def _decided(
             block=0,
             # A back end decodes one chunk while it copies from the one before.
             levels=pyramid.bytes_per_thread + 2 * chunk_nbytes_of(subject.base),
-            cache=0 if back_end is None else min(back_end.cache_bytes, _nbytes(subject)),
+            chunks=0,
+            cache=0,
             model=0,
             statistics=0,
             knob="give smaller chunks",
@@ -167,10 +166,6 @@ def _decided(
         threads = max(threads // 2, 1)
     check_memory(memory, limits.nbytes, "the memory_limit")
     return pyramid, memory
-
-
-def _nbytes(subject: PyramidImage) -> int:
-    return math.prod(subject.dimensions.shape) * subject.base.data_dtype.itemsize
 
 
 def _layout(subject: PyramidImage, asked: Output, budget: BlockBudget) -> Layout:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..block import (
+    ChunkNeeds,
     OutputBox,
     Prediction,
     Tally,
@@ -64,6 +65,14 @@ class Sparse(Protocol):
 
     def is_empty(self, index: int) -> bool:
         """Whether a block is known to be, without reading anything."""
+
+
+@runtime_checkable
+class Provident(Protocol):
+    """A job that keeps what its blocks read for those to come."""
+
+    def expect(self, is_left: Callable[[int], bool]) -> None:
+        """Be told which blocks will come, in this process."""
 
 
 class Flag:
@@ -169,6 +178,12 @@ class PredictionJob:
         WriteError
             If the output cannot be written, also after a while.
         """
+        try:
+            return self._computed(index)
+        finally:
+            self.workspace.chunks.finish(index)
+
+    def _computed(self, index: int) -> tuple[Receipt, ...]:
         begin = time.perf_counter()
         data_idx, region = self.place(index)
         further: tuple[Receipt, ...] = ()
@@ -178,7 +193,7 @@ class PredictionJob:
             # In each thread: torch keeps the number of its own threads per calling thread.
             if self.side_by_side:
                 single_threaded()
-            fill_region(self.prediction, data_idx, boxes, self.workspace, tally)
+            fill_region(self.prediction, data_idx, boxes, self.workspace, tally, index)
             for box in boxes:
                 write_block(self.targets[data_idx][box.output], box.region, box.values)
             empty = 0 if tally.samples else tally.empty
@@ -233,6 +248,10 @@ class PredictionJob:
     def _box(self, output: int, place: Region) -> Iterator[OutputBox]:
         with self.workspace.buffers.lend(place.shape, self.prediction.dtypes[output]) as values:
             yield OutputBox(output, place, values)
+
+    def expect(self, is_left: Callable[[int], bool]) -> None:
+        """Keep chunks for the blocks that will come; see `Provident`."""
+        self.workspace.chunks.count(ChunkNeeds(self.prediction, self.block_shape, is_left))
 
     def is_empty(self, index: int) -> bool:
         """Whether nothing of a block is given to the model; see `Sparse`."""

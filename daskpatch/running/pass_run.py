@@ -8,10 +8,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from uuid import uuid4
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..deciding import Selection
 from ..engine import (
@@ -37,8 +39,8 @@ from ..receipts import (
 from ..store import ChangedError
 from ..support import cause_of, counted, redacted
 from .announcing import Announcer
-from .job import Permitted, Sparse, WriteError
-from .ledger import Ledger, without
+from .job import Permitted, Provident, Sparse, WriteError
+from .ledger import Ledger, are_among, without
 from .passes import Pass
 from .run import Run
 
@@ -118,6 +120,8 @@ class PassRun:
         coming = self._coming(done)
         if isinstance(job, Sparse):
             coming = _empty_last(coming, job)
+        if isinstance(job, Provident) and self._crew.client is None:
+            job.expect(partial(self._is_left, done["index"]))
         announcer = self._announcer = self._announces(coming)
         window = Window(
             Permitted(job, self._claim.permit),
@@ -203,6 +207,10 @@ class PassRun:
         coming = without(iter(self._selection), done["index"])
         waits = self._waits
         return coming if waits is None else (index for index in coming if not waits(index))
+
+    def _is_left(self, done: NDArray[np.uint64], index: int) -> bool:
+        """Whether a block is selected, and not among those done."""
+        return index in self._selection and not are_among(np.asarray([index], np.uint64), done)[0]
 
     def _before(self, done: Receipts) -> Receipts:
         """The receipts of selected blocks that an earlier run wrote."""

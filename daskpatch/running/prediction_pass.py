@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import Any, ClassVar, NoReturn
 from uuid import uuid4
 
-from ..block import block_grids
+from ..block import Workspace, block_grids
 from ..deciding import Decided, Memory, Selection, decide_anew
 from ..engine import Job, why_not_sent
 from ..geometry import RegularGrid
@@ -44,6 +44,7 @@ from ..output import (
     is_lossy,
     list_labels,
 )
+from ..reading import ChunkCache
 from ..receipts import (
     ArrayRecord,
     BlocksRecord,
@@ -382,6 +383,7 @@ class PredictionPass(Pass):
             reads_back=any(map(is_lossy, chain.from_iterable(arrays))),
             levels=self._levels(pacing) if self.further else (),
             methods=decided.pyramid.methods,
+            workspace=Workspace(ChunkCache(decided.memory.chunks)),
         )
 
     def _ranges(self) -> dict[str, tuple[float, float]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from functools import cached_property, partial
 from itertools import accumulate, product
-from typing import Any
+from typing import Any, TypeVar
 
 import cloudpickle  # dask's and distributed's own way to send things
 import numpy as np
@@ -28,6 +28,8 @@ from .reopening import reopened
 from .sight import Sight
 
 _log = logging.getLogger("daskpatch")
+
+T = TypeVar("T")
 
 
 def _broken_way(root: str, key: str) -> str:
@@ -148,29 +150,68 @@ class StoredArray:
         OSError
             If a chunk's file is there and cannot be had: a link without a target.
         """
-        values, n_absent = self._read(box)
+
+        def keys() -> Iterator[str]:
+            return self.keys(box)
+
+        values, n_absent = self._settled(lambda: self._read(box), keys)
+        notice(n_absent)
+        return values
+
+    def read_chunks(self, boxes: Sequence[Box]) -> list[NDArray[Any] | None]:
+        """Read chunks, many at a time; None where one is absent, as long as the array is there.
+
+        Raises
+        ------
+        ChangedError, OSError
+            As `read`.
+        """
+        found: list[NDArray[Any] | None] = [None] * len(boxes)
+
+        def absent() -> list[int]:
+            return [i for i, values in enumerate(found) if values is None]
+
+        def read() -> tuple[list[NDArray[Any] | None], int]:
+            asked = absent()  # at first all
+            read = self._open()[1].read_chunks([boxes[i] for i in asked])
+            for i, values in zip(asked, read, strict=True):
+                found[i] = values
+            return found, len(absent())
+
+        def keys() -> Iterator[str]:
+            return iter({key for i in absent() for key in self.keys(boxes[i])})
+
+        return self._settled(read, keys)[0]
+
+    def _settled(
+        self, read: Callable[[], tuple[T, int]], keys: Callable[[], Iterator[str]]
+    ) -> tuple[T, int]:
+        """What is read, and how many chunks of it are absent: for good, as far as can be told.
+
+        `keys` are those of what may be absent.
+        """
+        values, n_absent = read()
         while n_absent:
             self.look()
             # What was away while it was read may be back when it is looked at: an absence counts
             # that is met twice, with the array there in between and afterwards.
-            if self._count_missing(box) == n_absent:
+            if self._count_missing(keys()) == n_absent:
                 self._sight.check_folder()
                 break
-            n_before, (values, n_absent) = n_absent, self._read(box)
+            n_before, (values, n_absent) = n_absent, read()
             if n_absent == n_before:
                 self.look()
                 break
         if n_absent:
-            self._check_links(box)
-            notice(n_absent)
-        return values
+            self._check_links(keys())
+        return values, n_absent
 
-    def _count_missing(self, box: Box) -> int | None:
-        """How many chunks of a box have no file; None where that says nothing of what is read."""
+    def _count_missing(self, keys: Iterator[str]) -> int | None:
+        """How many chunks have no file; None where that says nothing of what is read."""
         if self._folder is None or self.shards is not None:
             return None
         # Far cheaper than to read those again that are there.
-        return sum(not os.path.exists(f"{self._folder}/{key}") for key in self.keys(box))
+        return sum(not os.path.exists(f"{self._folder}/{key}") for key in keys)
 
     def _read(self, box: Box) -> tuple[NDArray[np.generic], int]:
         """A box, and how many chunks of it were absent."""
@@ -178,11 +219,11 @@ class StoredArray:
             values = self._open()[1].read(box)
         return values, absence.count
 
-    def _check_links(self, box: Box) -> None:
+    def _check_links(self, keys: Iterator[str]) -> None:
         """Refuse chunks that only seem absent: links to what is not mounted, or not fetched."""
         if self._folder is None:
             return
-        for key in self.keys(box):
+        for key in keys:
             broken = _broken_way(self._folder, key)
             if broken:
                 raise OSError(f"{self.location.name} has no chunk {key}: {broken}")

@@ -37,17 +37,22 @@ def check_padding(padding: object, dtype: np.dtype[Any] | None = None) -> Paddin
 
 
 def read_padded(
-    read: Read, region: Region, shape: tuple[int, ...], padding: Padding
+    read: Read,
+    region: Region,
+    shape: tuple[int, ...],
+    padding: Padding,
+    nothing: NDArray[np.generic],
 ) -> NDArray[np.generic]:
     """Read a box that may reach outside an image of `shape`, in one read.
 
-    `read` takes a box inside the image and returns an array whose last axes are spatial.
+    `read` takes a box inside the image and returns an array whose last axes are spatial;
+    `nothing` is what it would return for one without voxels.
     """
     if region.lies_in(shape):
         return read(region)
     if isinstance(padding, str):
         return _read_mirrored(read, region, shape, padding)
-    return _read_filled(read, region, shape, padding)
+    return _read_filled(read, region, shape, padding, nothing)
 
 
 def _read_mirrored(
@@ -65,17 +70,18 @@ def _read_mirrored(
 
 
 def _read_filled(
-    read: Read, region: Region, shape: tuple[int, ...], padding: float
+    read: Read,
+    region: Region,
+    shape: tuple[int, ...],
+    padding: float,
+    nothing: NDArray[np.generic],
 ) -> NDArray[np.generic]:
     inside = region.clipped_to(shape)
-    empty = inside.n_voxels == 0
-    # Outside altogether: one voxel tells channels and dtype.
-    values = read(Region((0,) * len(shape), (1,) * len(shape)) if empty else inside)
-    leading = values.shape[: values.ndim - len(shape)]
-    padded = np.full((*leading, *region.shape), padding, dtype=values.dtype)
-    if not empty:
+    leading = nothing.shape[: nothing.ndim - len(shape)]
+    padded = np.full((*leading, *region.shape), padding, dtype=nothing.dtype)
+    if inside.n_voxels:
         place: Any = (..., *inside.slices_within(region))
-        padded[place] = values
+        padded[place] = read(inside)
     return padded
 
 

@@ -30,6 +30,12 @@ class ValueMap:
             np.subtract(given, offset, out=mapped, dtype=np.float64, casting="unsafe")
             np.divide(mapped, scale, out=mapped, dtype=mapped.dtype, casting="unsafe")
 
+    def of_channels(self, channels: slice) -> ValueMap:
+        """The map of some of the channels."""
+        if len(self.offset) == 1:
+            return self
+        return ValueMap(self.offset[channels], self.scale[channels])
+
     def undo(self, results: NDArray[Any]) -> NDArray[Any]:
         """The inverse, of `(C, …)`; a new array."""
         mapped = np.empty(results.shape, np.result_type(results.dtype, np.float32))

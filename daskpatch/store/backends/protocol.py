@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ class Handle(Protocol):
 
     def read(self, box: Box) -> NDArray[np.generic]: ...
 
+    def read_chunks(self, boxes: Sequence[Box]) -> list[NDArray[Any] | None]:
+        """What is decoded at once, many at a time; None where it is absent."""
+
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
         """Write a box; the caller owns every write unit that it touches."""
 
@@ -28,10 +32,6 @@ class BackEnd(Protocol):
     @property
     def name(self) -> str:
         """What `io` calls it."""
-
-    @property
-    def cache_bytes(self) -> int:
-        """Decoded chunks that it keeps per process; 0 where it keeps none."""
 
     def opens(self, location: Location) -> bool:
         """Whether it is there, for arrays at a place."""

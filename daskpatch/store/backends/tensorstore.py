@@ -1,8 +1,8 @@
-"""tensorstore: local folders, with a cache of decoded chunks. Optional, loaded when it is used."""
+"""tensorstore: local folders. Optional, loaded when it is used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import islice, product
 from pathlib import Path
@@ -32,13 +32,14 @@ _ABSENT = "NOT_FOUND"
 _AT_A_TIME = 64
 """Chunks of a box that are read one by one."""
 
+_INDEX_BYTES = 16_000_000
+"""For the indices of shards, and what else of them fits."""
+
 
 class TensorStore:
     """The back end of arrays in local folders."""
 
     name = "tensorstore"
-    cache_bytes = 300_000_000
-    """For the halos that blocks share."""
 
     def opens(self, location: Location) -> bool:
         is_there = is_available("tensorstore") and not is_inherited("tensorstore")
@@ -62,7 +63,7 @@ class TensorStore:
         self.check(locate(array))
         folder = locate(array).local_path
         assert folder is not None, "checked before"
-        return _TensorStoreHandle(array, folder, self.cache_bytes, delays, self.lasts)
+        return _TensorStoreHandle(array, folder, delays, self.lasts)
 
 
 class _TensorStoreHandle:
@@ -70,7 +71,6 @@ class _TensorStoreHandle:
         self,
         array: AnyArray,
         folder: Path,
-        cache_bytes: int,
         delays: tuple[float, ...],
         lasts: Lasts,
     ) -> None:
@@ -80,8 +80,10 @@ class _TensorStoreHandle:
             "driver": "zarr3" if array.metadata.zarr_format == 3 else "zarr",
             "kvstore": {"driver": "file", "path": f"{folder}/"},
         }
-        # Opened once per array and process, so that all its blocks share the cache.
-        self._reader = self._open(cache_bytes, fill_missing_data_reads=False)
+        # What it keeps of a shard is the index, which is read for each of its chunks.
+        self._reader = self._open(
+            0 if array.shards is None else _INDEX_BYTES, fill_missing_data_reads=False
+        )
 
     @cached_property
     def _writer(self) -> Any:
@@ -97,6 +99,13 @@ class _TensorStoreHandle:
         def attempt() -> NDArray[np.generic]:
             values = self._read(box)
             return self._read_by_chunk(box) if values is None else values
+
+        return self._insist("Reading", attempt)
+
+    def read_chunks(self, boxes: Sequence[Box]) -> list[NDArray[Any] | None]:
+        def attempt() -> list[NDArray[Any] | None]:
+            reads = [self._reader[box].read(order="C") for box in boxes]
+            return [_found(read) for read in reads]
 
         return self._insist("Reading", attempt)
 
@@ -175,6 +184,6 @@ def _chunks_of(box: Box, shape: tuple[int, ...]) -> Iterator[Box]:
 
 @lru_cache(maxsize=2)
 def _context(cache_bytes: int) -> Any:
-    """One cache of decoded chunks for all arrays of this process."""
+    """One cache for all arrays of this process."""
     tensorstore = load_extra("tensorstore", _PURPOSE)
     return tensorstore.Context({"cache_pool": {"total_bytes_limit": cache_bytes}})

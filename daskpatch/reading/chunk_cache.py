@@ -1,0 +1,182 @@
+"""Decoded chunks, shared by the threads of a process: each is fetched once for all who wait."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .uses import Chunk, Needs, Uses
+
+Voxels = NDArray[Any] | None
+"""What is in a chunk, in the axes of its array; None where it is absent."""
+
+Fetch = Callable[[Sequence[Chunk]], Sequence[Voxels]]
+
+CACHE_BYTES = 300_000_000
+"""What is kept where nobody says how much may be."""
+
+_PATIENCE = 60.0
+"""Seconds after which a thread waits no longer for another one's fetch: that one may hang."""
+
+
+@dataclass
+class _Entry:
+    voxels: Voxels = None
+    error: BaseException | None = None
+    has_ended: threading.Event = field(default_factory=threading.Event)
+    n_holders: int = 0
+    n_uses: int | None = None  # None: nobody counts
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.voxels is None else self.voxels.nbytes
+
+    @property
+    def is_of_no_use(self) -> bool:
+        return not self.n_holders and self.n_uses is not None and self.n_uses <= 0
+
+
+class ChunkCache:
+    """Decoded chunks by image and place.
+
+    Chunks that are held stay, also beyond `limit`, in bytes. Others go after their last use, or
+    when memory is short: those first that were asked for longest ago. Pickles empty.
+
+    Attributes
+    ----------
+    n_fetched
+        How many chunks were fetched so far.
+    """
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self.limit, self.n_fetched = limit, 0
+        self._uses: Uses | None = None
+        self._entries: OrderedDict[Chunk, _Entry] = OrderedDict()
+        self._nbytes = 0
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[ChunkCache], tuple[int]]:
+        return ChunkCache, (self.limit,)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all chunks that are in it."""
+        return self._nbytes
+
+    def count(self, needs: Needs | None) -> None:
+        """Keep chunks for the blocks that need them; without, none is let go before it must."""
+        with self._lock:
+            self._uses = None if needs is None else Uses(needs)
+            for entry in self._entries.values():
+                entry.n_uses = 0  # fetched for others
+            self._drop(list(self._entries))
+
+    @contextmanager
+    def hold(self, chunks: Sequence[Chunk], fetch: Fetch) -> Iterator[list[Voxels]]:
+        """The voxels of chunks, which stay for the time of the `with` block.
+
+        Raises
+        ------
+        Exception
+            What `fetch` raised, here or in the thread that asked first. Whoever asks next has it
+            fetched again.
+        """
+        entries, missing = self._take(chunks)
+        try:
+            if missing:
+                self._fetch(missing, fetch)
+            yield [
+                _awaited(chunk, entry, fetch) for chunk, entry in zip(chunks, entries, strict=True)
+            ]
+        finally:
+            with self._lock:
+                for entry in entries:
+                    entry.n_holders -= 1
+                self._drop(chunks)
+
+    def use(self, index: int, sample_idx: int) -> None:
+        """A block is done with what it needed for a sample, whether or not it asked for it."""
+        with self._lock:
+            if self._uses is not None:
+                self._take_off(self._uses.consume(index, sample_idx))
+
+    def finish(self, index: int) -> None:
+        """A block is done, whatever became of it."""
+        with self._lock:
+            if self._uses is not None:
+                self._take_off(self._uses.finish(index))
+
+    def _take_off(self, chunks: Iterable[Chunk]) -> None:
+        used = [chunk for chunk in chunks if chunk in self._entries]
+        for chunk in used:
+            entry = self._entries[chunk]
+            if entry.n_uses is not None:
+                entry.n_uses -= 1
+        self._drop(used)
+
+    def _take(self, chunks: Sequence[Chunk]) -> tuple[list[_Entry], dict[Chunk, _Entry]]:
+        """The entries of chunks, held, and those of them that the caller has to fetch."""
+        missing = {}
+        with self._lock:
+            for chunk in chunks:
+                if chunk not in self._entries:
+                    missing[chunk] = self._entries[chunk] = _Entry()
+                self._entries.move_to_end(chunk)
+                self._entries[chunk].n_holders += 1
+            return [self._entries[chunk] for chunk in chunks], missing
+
+    def _fetch(self, missing: dict[Chunk, _Entry], fetch: Fetch) -> None:
+        try:
+            found = fetch(list(missing))
+            with self._lock:
+                self.n_fetched += len(missing)
+                for (chunk, entry), voxels in zip(missing.items(), found, strict=True):
+                    entry.voxels = voxels
+                    entry.n_uses = None if self._uses is None else self._uses.left(chunk)
+                    self._nbytes += entry.nbytes
+        except BaseException as error:
+            with self._lock:
+                for chunk, entry in missing.items():
+                    entry.error = error
+                    del self._entries[chunk]  # whoever asks next has it fetched anew
+            raise
+        finally:
+            for entry in missing.values():
+                entry.has_ended.set()
+
+    def _drop(self, chunks: Iterable[Chunk]) -> None:
+        """Let go of those of some chunks that are of no use, and of any that don't fit."""
+        for chunk in chunks:
+            entry = self._entries.get(chunk)
+            if entry is not None and entry.is_of_no_use:
+                self._remove(chunk)
+        if self._nbytes <= self.limit:
+            return
+        for chunk, entry in list(self._entries.items()):
+            if not entry.n_holders:
+                self._remove(chunk)
+            if self._nbytes <= self.limit:
+                return
+
+    def _remove(self, chunk: Chunk) -> None:
+        self._nbytes -= self._entries.pop(chunk).nbytes
+
+
+def _awaited(chunk: Chunk, entry: _Entry, fetch: Fetch) -> Voxels:
+    """What another thread fetches."""
+    if not entry.has_ended.wait(_PATIENCE) or not isinstance(entry.error, Exception | None):
+        # It hangs, or was stopped, which says nothing of the chunk.
+        (voxels,) = fetch([chunk])
+        return voxels
+    if entry.error is not None:
+        raise entry.error
+    return entry.voxels

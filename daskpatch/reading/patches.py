@@ -1,0 +1,203 @@
+"""Voxels of a box of an image, for the time that tiles are filled from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Region
+from ..image import ArrayImage, ImageStack, LocatedImage, absent_value_of, is_chunked
+from ..store import noticing
+from ..support import unmasked
+from ..values import read_padded
+from .chunk_cache import ChunkCache, Voxels
+from .chunk_places import ChunkPlace, chunk_box, chunk_places, positions_in
+from .uses import Chunk
+
+Put = Callable[[NDArray[Any], NDArray[Any], slice], None]
+"""Takes an array to be filled, voxels of its shape, and which channels these are."""
+
+
+class Patch(Protocol):
+    """A (Z)YX box of a sample, padded where it lies outside of the image.
+
+    Attributes
+    ----------
+    n_absent
+        How many chunks were absent, of what was read so far.
+    """
+
+    @property
+    def n_absent(self) -> int: ...
+
+    def read(self, box: Region) -> NDArray[Any]:
+        """A box in it, `C(Z)YX`, which the caller does not change."""
+
+    def fill(self, given: NDArray[Any], box: Region, put: Put) -> None:
+        """Fill an array, `C(Z)YX`, from a box in it."""
+
+
+@contextmanager
+def patch_of(
+    cache: ChunkCache, image: ImageStack, data_idx: int, sample_idx: int, box: Region
+) -> Iterator[Patch]:
+    """A box of a sample, read once; chunks of it come from the cache.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    if not is_chunked(image):
+        with noticing() as absence:
+            voxels = image.extract_patch(sample_idx, None, box.start, box.shape)
+        yield PatchOfBox(box, unmasked(voxels, "the source"), absence.count)
+        return
+    patch = PatchOfChunks(cache, image, data_idx, sample_idx)
+    places = list(chunk_places(image, sample_idx, box))
+    if len(places) * image.chunk_nbytes > cache.limit:
+        # Tile by tile: some of them are decoded again, rather than all held at a time.
+        yield patch
+        return
+    # All at once: behind a slow network they are under way together.
+    with patch.held(places):
+        yield patch
+
+
+@dataclass(frozen=True)
+class PatchOfBox:
+    """A box that was read whole."""
+
+    box: Region
+    voxels: NDArray[Any]
+    n_absent: int
+
+    def read(self, box: Region) -> NDArray[Any]:
+        return self.voxels[(slice(None), *box.slices_within(self.box))]
+
+    def fill(self, given: NDArray[Any], box: Region, put: Put) -> None:
+        put(given, self.read(box), slice(0, len(given)))
+
+
+@dataclass(frozen=True)
+class PatchOfChunks:
+    """A sample whose voxels come from chunks in a cache."""
+
+    cache: ChunkCache
+    image: ArrayImage
+    data_idx: int
+    sample_idx: int
+    _absent: set[Chunk] = field(default_factory=set)
+
+    @property
+    def n_absent(self) -> int:
+        return len(self._absent)
+
+    def read(self, box: Region) -> NDArray[Any]:
+        values = self._empty(box)
+        self.fill(values, box, _copy)
+        return values
+
+    def fill(self, given: NDArray[Any], box: Region, put: Put) -> None:
+        shape = self.image.data_shape[2:]
+        if box.lies_in(shape):
+            self._fill_inside(given, box, put)
+            return
+        empty = self._empty(Region(box.start, box.start))
+        put(
+            given,
+            read_padded(self._read_inside, box, shape, self.image.padding, empty),
+            slice(0, len(given)),
+        )
+
+    def _read_inside(self, box: Region) -> NDArray[Any]:
+        values = self._empty(box)
+        self._fill_inside(values, box, _copy)
+        return values
+
+    def _empty(self, box: Region) -> NDArray[Any]:
+        return np.empty((self.image.data_shape[1], *box.shape), self.image.data_dtype)
+
+    def _fill_inside(self, given: NDArray[Any], box: Region, put: Put) -> None:
+        places = list(chunk_places(self.image, self.sample_idx, box))
+        n_filled = 0
+        with self.held(places) as chunks:
+            for place, chunk in zip(places, chunks, strict=True):
+                part = place.region.intersection(box)
+                if part is None:
+                    continue
+                target = given[(place.channels, *part.slices_within(box))]
+                n_filled += target.size
+                if chunk is None:
+                    absent = np.broadcast_to(absent_value_of(self.image), target.shape)
+                    put(target, absent, place.channels)
+                else:
+                    source = (slice(None), *part.slices_within(place.region))
+                    put(target, place.voxels_of(self.image, chunk)[source], place.channels)
+        if n_filled != given.size:
+            raise RuntimeError(f"{n_filled} of {given.size} voxels of {box} were filled.")
+
+    def held(self, places: Sequence[ChunkPlace]) -> AbstractContextManager[list[Voxels]]:
+        chunks = [(self.data_idx, place.position) for place in places]
+        return _held(self.cache, self.image, chunks, self._absent)
+
+
+def read_box(
+    cache: ChunkCache, image: LocatedImage, number: int, box: tuple[slice, ...]
+) -> NDArray[Any]:
+    """A box of an array, in its own axes, from chunks that are kept under some number.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    if not is_chunked(image):
+        return image.read_box(box)
+    values = np.empty([s.stop - s.start for s in box], image.data_dtype)
+    chunks = [(number, at) for at in positions_in(image, box)]
+    absent_value = absent_value_of(image)
+    with _held(cache, image, chunks, set()) as found:
+        for (_, at), voxels in zip(chunks, found, strict=True):
+            chunk = chunk_box(image, at)
+            shared = Region(
+                tuple(max(s.start, c.start) for s, c in zip(box, chunk, strict=True)),
+                tuple(min(s.stop, c.stop) for s, c in zip(box, chunk, strict=True)),
+            )
+            place = shared.slices_within(_region_of(box))
+            source = shared.slices_within(_region_of(chunk))
+            values[place] = absent_value if voxels is None else voxels[source]
+    return values
+
+
+def _region_of(box: tuple[slice, ...]) -> Region:
+    return Region(tuple(s.start for s in box), tuple(s.stop for s in box))
+
+
+@contextmanager
+def _held(
+    cache: ChunkCache, image: ArrayImage, chunks: Sequence[Chunk], known: set[Chunk]
+) -> Iterator[list[Voxels]]:
+    """Chunks, of which absent ones are added to those known: the array was there after them."""
+    met: set[Chunk] = set()
+
+    def fetch(missing: Sequence[Chunk]) -> list[Voxels]:
+        found = image.read_chunks([chunk_box(image, at) for _, at in missing])
+        met.update(c for c, voxels in zip(missing, found, strict=True) if voxels is None)
+        return found
+
+    with cache.hold(chunks, fetch) as found:
+        absent = {c for c, voxels in zip(chunks, found, strict=True) if voxels is None}
+        if not absent <= met | known:  # others met them, a while ago
+            image.array.look()
+        known.update(absent)
+        yield found
+
+
+def _copy(given: NDArray[Any], voxels: NDArray[Any], channels: slice) -> None:  # noqa: ARG001
+    given[...] = voxels

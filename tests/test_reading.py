@@ -1,0 +1,386 @@
+"""Chunks of the source: each fetched once for all who need it, and kept no longer than that."""
+
+import pickle
+import shutil
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import zarr
+from example_models import gaussian
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from volumes import read, save
+from zarr.storage import LocalStore, MemoryStore, WrapperStore
+
+import daskpatch
+from daskpatch.block import ChunkNeeds
+from daskpatch.deciding import Selection
+from daskpatch.image import chunk_nbytes_of
+from daskpatch.planning import passes_of
+from daskpatch.reading import ChunkCache, read_box
+from daskpatch.store import ChangedError
+
+SAMPLE = 64
+"""Chunks that are read before and after a run, to tell whether the source is still the same."""
+
+
+# The cache
+
+
+def chunk_of(chunk):
+    return np.full(10, chunk[1][0], "u1")
+
+
+def fetched(chunks):
+    return [chunk_of(chunk) for chunk in chunks]
+
+
+def keys(*numbers):
+    return [(0, (n,)) for n in numbers]
+
+
+def test_a_chunk_is_fetched_once_for_all_who_ask_for_it_at_a_time():
+    cache, begun, may_end, calls = ChunkCache(), threading.Event(), threading.Event(), []
+
+    def fetch(chunks):
+        calls.append(list(chunks))
+        begun.set()
+        may_end.wait()
+        return fetched(chunks)
+
+    def values():
+        with cache.hold(keys(1, 2), fetch) as found:
+            return [int(each[0]) for each in found]
+
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(values)
+        begun.wait()
+        others = [pool.submit(values) for _ in range(7)]
+        may_end.set()
+        assert [each.result() for each in [first, *others]] == [[1, 2]] * 8
+    assert calls == [keys(1, 2)]
+    assert (cache.n_fetched, cache.nbytes) == (2, 20)
+
+
+def test_the_error_of_a_fetch_reaches_those_who_wait_for_it_and_the_next_fetches_again():
+    cache, begun, may_end = ChunkCache(), threading.Event(), threading.Event()
+
+    def fails(chunks):
+        begun.set()
+        may_end.wait()
+        raise OSError("no answer")
+
+    def ask(fetch, *numbers):
+        with cache.hold(keys(*numbers), fetch) as found:
+            return [int(each[0]) for each in found]
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, fails, 1)
+        begun.wait()
+        waits = pool.submit(ask, fetched, 2, 1)
+        may_end.set()
+        for each in (first, waits):
+            with pytest.raises(OSError, match="no answer"):
+                each.result()
+    assert ask(fetched, 1, 2) == [1, 2]
+    assert cache.n_fetched == 2  # what the one that waited had fetched itself is kept
+
+
+def test_a_thread_that_was_stopped_in_a_fetch_says_nothing_of_the_chunk():
+    cache, begun, may_end = ChunkCache(), threading.Event(), threading.Event()
+
+    def stopped(chunks):
+        begun.set()
+        may_end.wait()
+        raise KeyboardInterrupt
+
+    def ask(fetch):
+        with cache.hold(keys(1), fetch) as (found,):
+            return int(found[0])
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, stopped)
+        begun.wait()
+        waits = pool.submit(ask, fetched)
+        may_end.set()
+        assert waits.result() == 1
+        assert isinstance(first.exception(), KeyboardInterrupt)
+
+
+def test_what_is_held_stays_and_the_rest_goes_where_memory_is_short():
+    cache = ChunkCache(limit=30)
+    with cache.hold(keys(1, 2, 3, 4), fetched):
+        assert cache.nbytes == 40
+        with cache.hold(keys(5), fetched):
+            assert len(cache) == 5
+    assert cache.nbytes == 30
+    with cache.hold(keys(2), fetched), cache.hold(keys(6), fetched):
+        pass
+    n_before = cache.n_fetched
+    with cache.hold(keys(2, 6), fetched):  # those that were asked for last
+        assert cache.n_fetched == n_before
+
+
+def test_absent_chunks_take_no_memory():
+    cache = ChunkCache(limit=0)
+    with cache.hold(keys(1, 2), lambda chunks: [None] * len(chunks)) as found:
+        assert found == [None, None]
+    assert cache.nbytes == 0
+
+
+def test_a_cache_travels_empty():
+    cache = ChunkCache(limit=70)
+    with cache.hold(keys(1), fetched):
+        copy = pickle.loads(pickle.dumps(cache))
+    assert (copy.limit, len(copy), len(pickle.dumps(cache)) < 200) == (70, 0, True)
+
+
+# Which blocks need which chunks
+
+
+@st.composite
+def jobs(draw):
+    """A plan over an array of any geometry, and how its blocks are cut."""
+    is_flat = draw(st.booleans())
+    axes = draw(st.sampled_from(["YX", "TYX", "CYX", "ZYX"] if is_flat else ["ZYX", "TZYX"]))
+    sizes = {name: draw(st.integers(1, 24)) for name in axes}
+    chunks = tuple(draw(st.integers(1, 12)) for _ in axes)
+    if "T" in axes or (is_flat and "Z" in axes):
+        sizes["T" if "T" in axes else "Z"] = draw(st.integers(1, 4))
+    shape = tuple(sizes[name] for name in axes)
+    ndim = 2 if is_flat else 3
+    align = draw(st.sampled_from([1, 2, 4]))
+    patch = tuple(align * draw(st.integers(1, 4)) for _ in range(ndim))
+    overlaps = tuple(2 * align * draw(st.integers(0, (p - 1) // (2 * align))) for p in patch)
+    options = {
+        "axes": axes,
+        "patch_size": patch,
+        "overlaps": overlaps,
+        "chunks": tuple(draw(st.integers(1, 9)) for _ in axes),
+        "padding": draw(st.sampled_from(["reflect", "edge", 0])),
+        "stitch": draw(st.sampled_from(["crop", "gaussian"])),
+        "align": align,
+    }
+    return shape, chunks, options
+
+
+def plan_of(job, model=np.negative, store=None, out=None):
+    shape, chunks, options = job
+    array = zarr.create_array(
+        MemoryStore() if store is None else store, shape=shape, chunks=chunks, dtype="i4"
+    )
+    array[...] = np.arange(array.size).reshape(shape)
+    return daskpatch.plan(array, model, out, model_id="negative", threads=2, **options)
+
+
+def needs_of(plan, is_left=lambda index: True):
+    decided = passes_of(plan, 2)[0].decided
+    return ChunkNeeds(decided.recipe, decided.layout.block_shape, is_left)
+
+
+@given(jobs())
+@settings(max_examples=40)
+def test_blocks_and_chunks_need_each_other(job):
+    plan = plan_of(job)
+    needs = needs_of(plan)
+    pairs = {
+        (chunk, index, sample_idx)
+        for index in range(plan.n_blocks)
+        for sample_idx in needs.samples_of(index)
+        for chunk in needs.chunks_of(index, sample_idx)
+    }
+    inverse = {
+        (chunk, index, sample_idx)
+        for chunk in {chunk for chunk, _, _ in pairs}
+        for index, samples in needs.blocks_of(chunk)
+        for sample_idx in samples
+    }
+    assert pairs == inverse
+
+
+@given(jobs(), st.data())
+@settings(max_examples=30)
+def test_counts_end_at_zero_whatever_happens(job, data):
+    plan = plan_of(job)
+    indices = data.draw(st.permutations(range(plan.n_blocks)), label="order")
+    left = set(indices[data.draw(st.integers(0, len(indices) // 2), label="done") :])
+    needs = needs_of(plan, left.__contains__)
+    limit = data.draw(st.sampled_from([0, 40, 10**9]), label="limit")
+    cache, asked = ChunkCache(limit), set()
+    cache.count(needs)
+    fails = data.draw(st.sampled_from([0, 3]), label="one in so many fetches fails")
+    calls = Counter()
+
+    def fetch(chunks):
+        calls["all"] += 1
+        if fails and calls["all"] % fails == 0:
+            raise OSError
+        return [np.zeros(4, "u1") for _ in chunks]
+
+    def compute(index):
+        try:
+            for sample_idx in needs.samples_of(index):
+                chunks = needs.chunks_of(index, sample_idx)
+                try:
+                    with cache.hold(chunks, fetch):
+                        asked.update(chunks)
+                finally:
+                    cache.use(index, sample_idx)
+        finally:
+            cache.finish(index)
+
+    again = [index for index in indices if index in left]
+    while again:  # in some threads, blocks that fail once more behind the others
+        with ThreadPoolExecutor(data.draw(st.integers(1, 3), label="threads")) as pool:
+            ends = [(index, pool.submit(compute, index)) for index in again]
+        again = [index for index, end in ends if end.exception() is not None]
+    assert (len(cache), cache.nbytes) == (0, 0)
+    if limit > 40 and not fails:
+        assert cache.n_fetched == len(asked)
+
+
+@given(jobs())
+@settings(max_examples=40)
+def test_the_plan_knows_how_much_is_kept(job):
+    plan = plan_of(job)
+    decided = passes_of(plan, 1)[0].decided
+    needs, cache, most = needs_of(plan), ChunkCache(10**9), 0
+    cache.count(needs)
+    nbytes = chunk_nbytes_of(plan.images[0])
+    for index in Selection.everything(decided.recipe, decided.layout.block_shape):
+        for sample_idx in needs.samples_of(index):
+            with cache.hold(
+                needs.chunks_of(index, sample_idx),
+                lambda chunks: [np.zeros(nbytes, "u1") for _ in chunks],
+            ):
+                most = max(most, cache.nbytes)
+            cache.use(index, sample_idx)
+        cache.finish(index)
+    assert most <= plan.memory.chunks
+
+
+# Whole runs
+
+
+class Counted(WrapperStore):
+    """A store that counts how often each key is read."""
+
+    def __init__(self, store):
+        super().__init__(store)
+        self.reads = Counter()
+
+    async def get(self, key, prototype, byte_range=None):
+        self.reads[key] += 1
+        return await self._store.get(key, prototype, byte_range)
+
+    def chunks(self):
+        return {key: n for key, n in self.reads.items() if key.startswith("c/")}
+
+
+@pytest.fixture
+def source(tmp_path, rng):
+    values = rng.integers(0, 60_000, (60, 70, 80)).astype("u2")
+    store = Counted(LocalStore(tmp_path / "in.zarr"))
+    array = zarr.create_array(store, data=values, chunks=(8, 8, 8))
+    store.reads.clear()
+    return array, store
+
+
+OPTIONS = {"axes": "ZYX", "patch_size": 20, "overlaps": 8, "model_id": "gaussian"}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+@pytest.mark.parametrize("block_shape", [12, (20, 24, 36)])
+def test_a_run_fetches_each_chunk_once(source, tmp_path, threads, block_shape):
+    array, store = source
+    options = OPTIONS | {"threads": threads, "block_shape": block_shape, "cache": "1 GB"}
+    chunks = 12 if block_shape == 12 else (10, 12, 12)
+    plan = daskpatch.plan(array, gaussian, tmp_path / "out.zarr", chunks=chunks, **options)
+    store.reads.clear()
+    plan.run(progress=False)
+    reads = store.chunks()
+    assert len(reads) == 8 * 9 * 10
+    assert sum(reads.values()) <= len(reads) + 2 * SAMPLE
+    assert max(reads.values()) <= 3
+    whole = plan_whole(array, tmp_path)
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), whole)
+
+
+def plan_whole(array, tmp_path):
+    """The same from an array in memory, which has no chunks."""
+    out = tmp_path / "whole.zarr"
+    daskpatch.predict(array[...], gaussian, out, chunks=12, threads=1, progress=False, **OPTIONS)
+    return read(out)
+
+
+def test_a_run_over_a_region_fetches_what_that_needs(source, tmp_path):
+    array, store = source
+    options = OPTIONS | {"chunks": 12, "block_shape": 12}
+    plan = daskpatch.plan(array, gaussian, tmp_path / "out.zarr", **options)
+    store.reads.clear()
+    plan.run(progress=False, region=np.s_[12:24, 12:36, 12:24])
+    reads = store.chunks()
+    # A block more on each side: tiles of 20 around what is kept.
+    assert 27 <= sum(reads.values()) - 2 * SAMPLE <= 4 * 6 * 4
+
+
+def test_with_little_memory_chunks_are_fetched_again_and_nothing_is_lost(source, tmp_path):
+    array, store = source
+    options = OPTIONS | {"chunks": 12, "block_shape": 12, "threads": 1}
+    plan = daskpatch.plan(array, gaussian, tmp_path / "out.zarr", memory_limit="700 kB", **options)
+    assert plan.memory.chunks == 175_000
+    store.reads.clear()
+    plan.run(progress=False)
+    assert sum(store.chunks().values()) > 8 * 9 * 10 + 2 * SAMPLE
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), plan_whole(array, tmp_path))
+
+
+def test_the_pieces_of_a_slice_share_chunks(source):
+    array, store = source
+    plan = daskpatch.plan(array, gaussian, chunks=12, block_shape=12, **OPTIONS)
+    store.reads.clear()
+    values = plan.view[10:50, 20:60, 30:70]
+    assert max(store.chunks().values()) == 1
+    whole = daskpatch.plan(array[...], gaussian, **OPTIONS)
+    np.testing.assert_array_equal(values, whole.view[10:50, 20:60, 30:70])
+
+
+def test_boxes_of_a_mask_are_read_from_chunks_that_are_kept(source, rng):
+    array, store = source
+    image, cache = daskpatch.open_image(array, axes="ZYX"), ChunkCache()
+    store.reads.clear()
+    for _ in range(20):
+        start = [int(rng.integers(n)) for n in array.shape]
+        box = tuple(
+            slice(a, int(rng.integers(a, n)) + 1) for a, n in zip(start, array.shape, strict=True)
+        )
+        np.testing.assert_array_equal(read_box(cache, image, -1, box), array[box])
+    # Twenty boxes, and what they are compared with.
+    assert cache.n_fetched == len(store.chunks())
+
+
+def test_absent_chunks_of_a_source_that_went_away_meanwhile_are_not_believed(tmp_path):
+    place, box, cache = tmp_path / "in.zarr", np.s_[0:4, 0:4], ChunkCache()
+    zarr.create_array(place, shape=(8, 8), chunks=(4, 4), dtype="u1")
+    image = daskpatch.open_image(place, axes="YX").with_delays(())
+    assert not read_box(cache, image, 0, box).any()
+    shutil.rmtree(place)
+    with pytest.raises(ChangedError, match="is gone"):
+        read_box(cache, image, 0, box)
+
+
+@pytest.mark.parametrize("normalize", ["zscore", None])
+def test_channels_in_chunks_of_their_own_are_normalised_by_their_own(tmp_path, rng, normalize):
+    values = (rng.random((3, 40, 50)) * [[[1]], [[50]], [[900]]]).astype("f4")
+    outs = []
+    for name, chunks in (("whole", (3, 40, 50)), ("split", (2, 7, 9))):
+        save(tmp_path / name, values, chunks=chunks, dimension_names=["c", "y", "x"])
+        out = tmp_path / f"{name}-out"
+        options = {"patch_size": 16, "overlaps": 4, "channels": [0, 2], "normalize": normalize}
+        daskpatch.predict(tmp_path / name, np.negative, out, progress=False, **options)
+        outs.append(read(out))
+    np.testing.assert_allclose(*outs, rtol=1e-6)
+    assert outs[0].shape == (2, 40, 50)
