@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 from example_models import gaussian
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from volumes import read, save
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
@@ -242,7 +242,19 @@ def test_counts_end_at_zero_whatever_happens(job, data):
         assert cache.n_fetched == len(asked)
 
 
+ROWS_THAT_SELDOM_SHARE = {
+    "axes": "YX",
+    "patch_size": (2, 2),
+    "overlaps": (0, 0),
+    "chunks": (1, 5),
+    "padding": "reflect",
+    "stitch": "crop",
+    "align": 2,
+}
+
+
 @given(jobs())
+@example(((17, 6), (4, 1), ROWS_THAT_SELDOM_SHARE))
 @settings(max_examples=40)
 def test_the_plan_knows_how_much_is_kept(job):
     plan = plan_of(job)

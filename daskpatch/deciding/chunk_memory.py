@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ..block import BlockRows, Recipe, block_grid
 from ..image import ArrayImage, chunk_nbytes_of, is_chunked
@@ -80,7 +79,13 @@ def _of_image(
     chunks = dict(zip(image.dimensions.axes, image.array.chunks or (), strict=True))
     sizes = dict(zip(image.dimensions.axes, image.array.shape, strict=True))
     along = {
-        name: _along(rows, axis, chunks[name], sizes[name])
+        name: _along(
+            rows,
+            axis,
+            chunks[name],
+            sizes[name],
+            _period(recipe, data_idx, name, block_shape[axis], chunks[name]),
+        )
         for axis, name in enumerate(dims.axes)
         if name != "C"
     }
@@ -110,17 +115,36 @@ def _of_image(
     return ChunkMemory(held + in_flight, kept)
 
 
-def _along(rows: BlockRows, axis: int, chunk: int, size: int) -> _Along:
+def _along(rows: BlockRows, axis: int, chunk: int, size: int, period: int) -> _Along:
+    """`period` is after how many blocks places in chunks come again; 0 where that is not known."""
     count = rows.grid.counts[axis]
-    first = max(count - _ROWS, 0) // 2
-    touched = [
-        (start // chunk, -(-stop // chunk))
-        for start, stop in (rows.interval(axis, i) for i in range(count)[first : first + _ROWS])
-    ]
-    pairs = pairwise(touched)
-    return _Along(
-        count=count,
-        block=max(stop - start for start, stop in touched),
-        shared=max((max(stop - start, 0) for (_, stop), (start, _) in pairs), default=0),
-        whole=-(-size // chunk),
-    )
+    middle = max(count - _ROWS, 0) // 2
+    # Those in the middle stand for all but the ends, where tiles are moved inside.
+    looked_at = {0, 1, *range(middle, middle + _ROWS), count - 2, count - 1} & {*range(count)}
+    read = {i: rows.interval(axis, i) for i in looked_at}
+    lengths = [stop - start for start, stop in read.values()]
+    overlaps = [read[i][1] - read[i + 1][0] for i in read if i + 1 in read]
+    if len(read) == count or 0 < period <= _ROWS:
+        touched = {i: (start // chunk, -(-stop // chunk)) for i, (start, stop) in read.items()}
+        block = max(stop - start for start, stop in touched.values())
+        shared = max((touched[i][1] - touched[i + 1][0] for i in read if i + 1 in read), default=0)
+    else:
+        block, shared = _most_touched(max(lengths), chunk), _most_touched(max(overlaps), chunk)
+    whole = -(-size // chunk)
+    return _Along(count, min(block, whole), min(max(shared, 0), whole), whole)
+
+
+def _most_touched(length: int, chunk: int) -> int:
+    """Chunks that an interval touches, wherever it lies; one of no length lies in one."""
+    return (max(length, 0) + chunk - 2) // chunk + 1
+
+
+def _period(recipe: Recipe, data_idx: int, name: str, block: int, chunk: int) -> int:
+    """After how many blocks along an axis places in tiles and chunks come again; 0 if not known."""
+    spatial = recipe.outputs[data_idx][0].spatial_axes
+    if name not in spatial:
+        return math.lcm(block, chunk) // block
+    axis = spatial.index(name)
+    if recipe.signature.finest.scale[axis] != 1:
+        return 0
+    return math.lcm(block, recipe.grids[data_idx].step[axis], chunk) // block
