@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from ..geometry import Region, RegularGrid
 from ..image import is_chunked
-from ..reading import Chunk, chunk_box, chunk_positions, source_of
+from ..reading import Chunk, chunk_positions, chunk_region, source_of
 from .coverage import bounding_box, needed_tiles, parts_of
 from .recipe import Recipe, block_grids
 
@@ -44,8 +44,8 @@ class ChunkNeeds:
         rows, first = self._rows[data_idx], self._firsts[data_idx]
         image = self._recipe.images[data_idx]
         assert is_chunked(image), "others have no chunks"
-        box = chunk_box(image, position)
-        along = dict(zip(image.dimensions.axes, ((s.start, s.stop) for s in box), strict=True))
+        box = chunk_region(image, position)
+        along = dict(zip(image.dimensions.axes, zip(box.start, box.stop, strict=True), strict=True))
         ranges = tuple(
             rows.touching(axis, *along[name]) if name != "C" else range(rows.grid.counts[axis])
             for axis, name in enumerate(rows.dims.axes)

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..geometry import Region
+from ..geometry import Region, RegularGrid
 from ..image import ArrayImage, ImageStack, padding_of
 from ..values import source_box
 
@@ -42,34 +42,28 @@ def chunk_places(image: ArrayImage, sample_idx: int, region: Region) -> Iterator
     dims = image.dimensions
     channel = dims.axes.find("C")
     first = 0
-    for box in image.boxes(sample_idx, region):
-        count = 1 if channel < 0 else box[channel].stop - box[channel].start
+    for box in map(region_of, image.boxes(sample_idx, region)):
         for position in positions_in(image, box):
-            chunk = chunk_box(image, position)
-            shared = Region(
-                tuple(max(s.start, c.start) for s, c in zip(box, chunk, strict=True)),
-                tuple(min(s.stop, c.stop) for s, c in zip(box, chunk, strict=True)),
-            )
+            chunk = chunk_region(image, position)
+            shared = chunk.intersection(box)
+            assert shared is not None, "it touches the box"
             # Along space all of the chunk: one place serves all tiles.
             inside = tuple(
-                slice(None) if axis in dims.spatial_axes else slice(a - c.start, b - c.start)
-                for axis, a, b, c in zip(dims.axes, shared.start, shared.stop, chunk, strict=True)
+                slice(None) if axis in dims.spatial_axes else each
+                for axis, each in zip(dims.axes, shared.slices_within(chunk), strict=True)
             )
-            low, high = 0, count
+            channels = slice(first, first + 1)
             if channel >= 0:
-                low = shared.start[channel] - box[channel].start
-                high = shared.stop[channel] - box[channel].start
-            spatial = Region(
-                dims.spatial_entries(tuple(c.start for c in chunk)),
-                dims.spatial_entries(tuple(c.stop for c in chunk)),
-            )
-            yield ChunkPlace(position, slice(first + low, first + high), spatial, inside)
-        first += count
+                among = shared.slices_within(box)[channel]
+                channels = slice(first + among.start, first + among.stop)
+            spatial = Region(dims.spatial_entries(chunk.start), dims.spatial_entries(chunk.stop))
+            yield ChunkPlace(position, channels, spatial, inside)
+        first += 1 if channel < 0 else box.shape[channel]
 
 
 def chunk_positions(image: ArrayImage, sample_idx: int, region: Region) -> list[tuple[int, ...]]:
     """The chunks that a (Z)YX region of a sample is read from, each once."""
-    boxes = image.boxes(sample_idx, region)
+    boxes = map(region_of, image.boxes(sample_idx, region))
     return list(dict.fromkeys(at for box in boxes for at in positions_in(image, box)))
 
 
@@ -79,24 +73,24 @@ def source_of(image: ImageStack, region: Region) -> Region:
     return region.clipped_to(shape) if padding is None else source_box(region, shape, padding)
 
 
-def positions_in(image: ArrayImage, box: Slices) -> Iterator[tuple[int, ...]]:
+def positions_in(image: ArrayImage, box: Region) -> Iterator[tuple[int, ...]]:
     """The chunks that a box of the array touches, in its own axes."""
-    if any(s.start >= s.stop for s in box):
-        return
-    yield from product(
-        *(range(s.start // u, -(-s.stop // u)) for s, u in zip(box, _chunks(image), strict=True))
-    )
+    if box.n_voxels:
+        yield from product(*_grid(image).ranges(box))
 
 
-def chunk_box(image: ArrayImage, position: tuple[int, ...]) -> Slices:
+def chunk_region(image: ArrayImage, position: tuple[int, ...]) -> Region:
     """A chunk as a box of the array."""
-    return tuple(
-        slice(i * u, min((i + 1) * u, n))
-        for i, u, n in zip(position, _chunks(image), image.array.shape, strict=True)
-    )
+    grid = _grid(image)
+    along = [grid.along(axis, i) for axis, i in enumerate(position)]
+    return Region(tuple(a for a, _ in along), tuple(b for _, b in along))
 
 
-def _chunks(image: ArrayImage) -> tuple[int, ...]:
+def region_of(box: Slices) -> Region:
+    return Region(tuple(s.start for s in box), tuple(s.stop for s in box))
+
+
+def _grid(image: ArrayImage) -> RegularGrid:
     chunks = image.array.chunks
     assert chunks is not None, "a Zarr array has chunks"
-    return chunks
+    return RegularGrid.clipped(image.array.shape, chunks)

@@ -16,7 +16,7 @@ from ..store import noticing
 from ..support import unmasked
 from ..values import read_padded
 from .chunk_cache import ChunkCache, Voxels
-from .chunk_places import ChunkPlace, chunk_box, chunk_places, positions_in
+from .chunk_places import ChunkPlace, chunk_places, chunk_region, positions_in, region_of
 from .uses import Chunk
 
 Put = Callable[[NDArray[Any], NDArray[Any], slice], None]
@@ -160,23 +160,18 @@ def read_box(
     if not is_chunked(image):
         return image.read_box(box)
     values = np.empty([s.stop - s.start for s in box], image.data_dtype)
-    chunks = [(number, at) for at in positions_in(image, box)]
-    absent_value = absent_value_of(image)
+    region, absent_value = region_of(box), absent_value_of(image)
+    chunks = [(number, at) for at in positions_in(image, region)]
     with _held(cache, image, chunks, set()) as found:
         for (_, at), voxels in zip(chunks, found, strict=True):
-            chunk = chunk_box(image, at)
-            shared = Region(
-                tuple(max(s.start, c.start) for s, c in zip(box, chunk, strict=True)),
-                tuple(min(s.stop, c.stop) for s, c in zip(box, chunk, strict=True)),
+            chunk = chunk_region(image, at)
+            shared = chunk.intersection(region)
+            assert shared is not None, "it touches the box"
+            inside = shared.slices_within(chunk)
+            values[shared.slices_within(region)] = (
+                absent_value if voxels is None else voxels[inside]
             )
-            place = shared.slices_within(_region_of(box))
-            source = shared.slices_within(_region_of(chunk))
-            values[place] = absent_value if voxels is None else voxels[source]
     return values
-
-
-def _region_of(box: tuple[slice, ...]) -> Region:
-    return Region(tuple(s.start for s in box), tuple(s.stop for s in box))
 
 
 @contextmanager
@@ -187,7 +182,7 @@ def _held(
     met: set[Chunk] = set()
 
     def fetch(missing: Sequence[Chunk]) -> list[Voxels]:
-        found = image.read_chunks([chunk_box(image, at) for _, at in missing])
+        found = image.read_chunks([chunk_region(image, at).slices for _, at in missing])
         met.update(c for c, voxels in zip(missing, found, strict=True) if voxels is None)
         return found
 
