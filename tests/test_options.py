@@ -783,10 +783,12 @@ def test_each_word_of_to_takes_no_second_trial(tmp_path, source, ome):
         "threads": 1,
         "io": "zarr",
         "cache": "1 kB",
+        "durable": False,
     }
     assert words.keys() == get_type_hints(ToWords).keys()
+    unseen = ("overwrite", "io", "memory_limit", "cache", "durable")
     for word, value in words.items():
         other = planned.to(**{word: value})
         assert other.statistics is statistics
-        assert repr(other) != repr(planned) or word in ("overwrite", "io", "memory_limit", "cache")
+        assert repr(other) != repr(planned) or word in unseen
     assert model.calls == calls

@@ -11,7 +11,7 @@ from dask.system import CPU_COUNT
 from dask.utils import format_bytes, parse_bytes
 
 from ..store import BACK_ENDS, check_io
-from ..support import INTEGER, Options, as_optional_count, option, shown
+from ..support import INTEGER, Options, as_flag, as_optional_count, option, shown
 
 try:
     import resource
@@ -46,6 +46,10 @@ class Limits(Options):
     cache
         Bytes, or text, of decoded chunks of the source that are kept for blocks to come; by default
         what the order of the blocks needs, at most a quarter of the memory and 1 GB.
+    durable
+        Whether what counts as done outlasts a machine that loses its power: files are flushed to
+        the disk before their receipts are stored. False for scratch disks: a run that is killed
+        loses nothing either way.
 
     Raises
     ------
@@ -81,6 +85,9 @@ class Limits(Options):
         help="Decoded chunks that are kept for blocks to come, for example '2 GB'.",
         example="1 MB",
     )
+    durable: bool = option(
+        True, check=as_flag, help="Have results outlast a loss of power.", example=False
+    )
 
     @property
     def nbytes(self) -> int:
@@ -100,6 +107,7 @@ class LimitsWords(TypedDict, total=False):
     threads: int | None
     io: str
     cache: int | float | str | None
+    durable: bool
 
 
 def limited(nbytes: int) -> str:

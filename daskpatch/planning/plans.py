@@ -57,6 +57,7 @@ class ToWords(TypedDict, total=False):
     threads: int | None
     io: str
     cache: int | float | str | None
+    durable: bool
 
 
 class Plan(Figures):
@@ -220,7 +221,7 @@ class Plan(Figures):
         check_crew(passes, crew, decided.options.limits, how.resources)
         if how.interruption is not None and how.interruption.is_requested:
             raise KeyboardInterrupt("Nothing was written.")
-        return carry_out(passes, how, crew)
+        return carry_out(passes, how, crew, is_durable=decided.options.limits.durable)
 
     def to(self, output: StoreLike | None = None, **words: Unpack[ToWords]) -> Plan:
         """The same plan with another output or other limits; the trial is not done again.
@@ -232,7 +233,7 @@ class Plan(Figures):
         ----------
         output
             Path, URL, store or array, as in `daskpatch.plan`; by default the plan's own.
-        chunks, shards, block_shape, overwrite, memory_limit, threads, io, cache
+        chunks, shards, block_shape, overwrite, memory_limit, threads, io, cache, durable
             As in `daskpatch.plan`; by default the plan's own. Statistics that were measured go
             along.
 

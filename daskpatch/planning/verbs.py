@@ -81,7 +81,7 @@ def plan(
         `"zscore"`, `"percentile"`, constants. `Normalize` has the words `normalize_over`,
         `normalize_per_channel`, `normalize_fraction` and `denormalize`.
     limits
-        `Limits`, with the words `memory_limit`, `threads`, `io` and `cache`.
+        `Limits`, with the words `memory_limit`, `threads`, `io`, `cache` and `durable`.
 
     Raises
     ------

@@ -144,4 +144,4 @@ def _build(subject: PyramidImage, asked: Output, limits: Limits, how: Run) -> Re
     check_crew(passes, crew, limits, how.resources)
     if how.interruption is not None and how.interruption.is_requested:
         raise KeyboardInterrupt("Nothing was written.")
-    return carry_out(passes, how, crew)
+    return carry_out(passes, how, crew, is_durable=limits.durable)

@@ -178,8 +178,9 @@ class Record:
 
     def leave(self, index: int, content: bytes) -> None:
         """Store what a block leaves beside its receipt."""
-        with writing():
+        with writing() as wrote:
             self.documents.write(_left(index), content)
+            wrote(self.documents, [_left(index)])
 
     def left(self, index: int) -> bytes | None:
         """What a block left."""
@@ -265,8 +266,9 @@ class Record:
 class Journal:
     """The log of one part, while its run goes on: receipts come in, segments go out."""
 
-    def __init__(self, record: Record, part: Part, token: str) -> None:
+    def __init__(self, record: Record, part: Part, token: str, *, is_durable: bool = True) -> None:
         self._record, self._documents = record, record.documents
+        self._is_durable = is_durable
         self._folder = f"{record.folder_of_run('receipts')}{part.name}/"
         # Two drivers of one part, of which one does not know yet that it was taken over, never
         # write one object.
@@ -342,8 +344,10 @@ class Journal:
             # A block that failed before and is done now is no failure any more.
             self._failures.pop(receipt.index, None)
         while len(self._pending) > self._n_stored:
-            rows = as_rows(self._pending[:FULL])
-            self._documents.write(self._name_of(self._segment), self._record.encoded(rows))
+            rows, name = as_rows(self._pending[:FULL]), self._name_of(self._segment)
+            self._documents.write(name, self._record.encoded(rows))
+            if self._is_durable:
+                self._documents.flush([RUN, name])
             # The last segment is written anew until it is full: objects in a store cannot grow.
             self._n_stored = len(rows)
             if len(rows) == FULL:

@@ -24,6 +24,7 @@ from ..receipts import (
     is_alive,
     refuse_claimed,
 )
+from ..store import flush_metadata
 from ..support import decoded
 from .job import Watchful
 from .ledger import Ledger, are_among
@@ -35,13 +36,15 @@ _AT_ONCE = 16
 """Records that are read, or begun, at a time."""
 
 
-def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
+def carry_out(passes: Sequence[Pass], run: Run, crew: Crew, *, is_durable: bool = True) -> Report:
     """Run passes one after another, each on what those before it made.
 
     A part that finds the pass before incomplete, because other parts are not done, ends normally:
     its report says so (`unfinished`), and the same call again goes on. The part that finds all
     blocks done that levels are made of builds what is left of them, for all parts; another that
     finds it at that ends normally, too.
+
+    Receipts, and what they speak of, outlast the machine if the run `is_durable`.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
     """
     check_exclusive(passes)
     try:
-        own = _carried_out(passes, run, crew, Totals())
+        own = _carried_out(passes, run, crew, Totals(), is_durable=is_durable)
     except ClaimedError as claimed:
         report = None if run.part is None else _left_to_another(passes, run, claimed)
         if report is None:
@@ -67,7 +70,8 @@ def carry_out(passes: Sequence[Pass], run: Run, crew: Crew) -> Report:
         return own.report
     skipped = own.totals.skipped
     try:
-        rest = _carried_out(passes, replace(run, part=None, resume=True), crew, own.totals)
+        whole = replace(run, part=None, resume=True)
+        rest = _carried_out(passes, whole, crew, own.totals, is_durable=is_durable)
     except ClaimedError:  # another part was first: it builds them
         return own.report
     taken_over = own.report.taken_over + rest.report.taken_over
@@ -102,7 +106,9 @@ def _is_held(record: Record) -> bool:
     return any(is_alive(holder, silence) is not False for holder in holders(record).values())
 
 
-def _carried_out(passes: Sequence[Pass], run: Run, crew: Crew, totals: Totals) -> _Driver:
+def _carried_out(
+    passes: Sequence[Pass], run: Run, crew: Crew, totals: Totals, *, is_durable: bool
+) -> _Driver:
     """Passes that were run, under one claim."""
     for each in passes:
         # All of them before the claim, so that what is refused has left no trace.
@@ -115,7 +121,7 @@ def _carried_out(passes: Sequence[Pass], run: Run, crew: Crew, totals: Totals) -
     with Claim(record, run.share) as claim:
         # Again: whoever claimed meanwhile finds ours when they look again, or we find theirs.
         _refuse_claimed_beside(passes, run)
-        driver = _Driver(passes, run, crew, claim, totals)
+        driver = _Driver(passes, run, crew, claim, totals, is_durable=is_durable)
         driver.drive()
     return driver
 
@@ -151,9 +157,17 @@ class _Driver:
     """The passes of one run, whose output is claimed."""
 
     def __init__(
-        self, passes: Sequence[Pass], run: Run, crew: Crew, claim: Claim, totals: Totals
+        self,
+        passes: Sequence[Pass],
+        run: Run,
+        crew: Crew,
+        claim: Claim,
+        totals: Totals,
+        *,
+        is_durable: bool,
     ) -> None:
         self._passes, self._run, self._crew, self._claim = passes, run, crew, claim
+        self._is_durable = is_durable
         self._ends: dict[str, object] = {}
         self._ledgers: dict[str, tuple[Pass, Ledger]] = {}
         self._along: dict[str, Ledger] = {}
@@ -224,7 +238,17 @@ class _Driver:
             ledger.take_along(theirs, one.numbers)
         totals = self.totals if begun.arrays else None
         waits = _waiting(begun, before)
-        run = PassRun(begun, ledger, self._run, self._crew, self._claim, totals, waits, n_along)
+        run = PassRun(
+            begun,
+            ledger,
+            self._run,
+            self._crew,
+            self._claim,
+            totals,
+            waits,
+            n_along,
+            is_durable=self._is_durable,
+        )
         run.run(job)
         self._along |= {one.name: theirs for one, theirs in further}
         self._ledgers[begun.name] = begun, ledger
@@ -232,6 +256,9 @@ class _Driver:
         progress = _Progress(begun, rows["index"], rows["finished"])
         if not progress.n_missing:
             self._conclude(begun, ledger, records[0])
+        if self._is_durable:  # what images and levels are called is written last
+            for place in begun.places:
+                flush_metadata(place)
         return progress
 
     def _begin(self, each: Pass) -> tuple[Pass, list[Record]]:
@@ -267,8 +294,14 @@ class _Driver:
         return along
 
     def _ledger(self, begun: Pass, records: Sequence[Record]) -> Ledger:
-        share, permit = self._run.share, self._claim.permit
-        return Ledger(records, begun.blocks.firsts, share, permit, self._run.pacing.flush)
+        return Ledger(
+            records,
+            begun.blocks.firsts,
+            self._run.share,
+            self._claim.permit,
+            self._run.pacing.flush,
+            is_durable=self._is_durable,
+        )
 
     def _conclude(self, each: Pass, ledger: Ledger, record: Record) -> None:
         """Let a pass whose blocks are all done find its end; what was recorded first counts."""

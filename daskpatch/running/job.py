@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -29,9 +29,10 @@ from ..geometry import Dimensions, Factors, Region, RegularGrid, counterparts
 from ..image import look_at_all
 from ..model import single_threaded
 from ..receipts import ClaimedError, Permit, Receipt, digests_of
-from ..store import StoredArray, guarded_by
+from ..store import Flushable, StoredArray, guarded_by
 from ..support import cause_of, said_by
 from ..values import Downsample, downsampled
+from .unflushed import Unflushed
 
 BlockReceipts = Receipt | tuple[Receipt, ...]
 """What a job gives: the receipt of its block, and those of blocks of further passes that it did."""
@@ -94,10 +95,13 @@ class Permitted:
 
     A run that was given up may leave threads in the model, and a call that timed out one: they
     must not write behind the back of whoever resumed it.
+
+    `unflushed` is what its blocks wrote, None where nothing needs to outlast the machine.
     """
 
     job: Job
     permit: Permit
+    unflushed: Unflushed | None = None
     abandoned: Flag = field(default_factory=Flag, repr=False)
     broken: Flag = field(default_factory=Flag, repr=False)
 
@@ -107,6 +111,8 @@ class Permitted:
         try:
             with guarded_by(self):
                 done: BlockReceipts = self.job(index)
+            if self.unflushed is not None and self.unflushed.is_by_block:
+                self.flush()
         except WriteError as error:
             # The next one would wait for the store as long, before the driver can stop it.
             self.broken.reason = str(error)
@@ -120,6 +126,32 @@ class Permitted:
 
     def __exit__(self, *error: object) -> None:
         self.permit.__exit__(*error)
+
+    def wrote(self, place: Flushable, names: Collection[str]) -> None:
+        if self.unflushed is not None:
+            self.unflushed.add(place, names)
+
+    def begin_flush(self) -> None:
+        """Start to flush what blocks wrote in this process, without waiting for it."""
+        if self.unflushed is not None:
+            self.unflushed.begin()
+
+    def flush(self) -> None:
+        """See that what blocks wrote in this process outlasts the machine.
+
+        Raises
+        ------
+        WriteError
+            If it may be lost.
+        """
+        try:
+            if self.unflushed is not None:
+                self.unflushed.flush()
+        except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
+            raise WriteError(
+                f"What was written may be lost, it could not be flushed: {type(error).__name__}: "
+                f"{said_by(error)}"
+            ) from cause_of(error)
 
     def abandon(self) -> None:
         """Write no more, in this process: the run is over, and nobody waits for its last blocks."""

@@ -28,6 +28,8 @@ class Ledger:
         Whose log is written, and under which claim.
     flush_seconds
         Between two times that receipts are stored.
+    is_durable
+        Whether they outlast the machine.
 
     Attributes
     ----------
@@ -43,11 +45,15 @@ class Ledger:
         part: Part,
         permit: Permit,
         flush_seconds: float,
+        *,
+        is_durable: bool = True,
     ) -> None:
         self._records, self._firsts = records, firsts
         self._flush_seconds = flush_seconds
         self.look: Callable[[Sequence[int]], None] = lambda _: None
-        self._journals = [Journal(record, part, permit.token) for record in records]
+        self._journals = [
+            Journal(record, part, permit.token, is_durable=is_durable) for record in records
+        ]
         self._further: list[tuple[Ledger, Mapping[int, int]]] = []
         self.announcements = Announcements(records[0], part, permit)
         self._flushed = time.monotonic()

@@ -43,6 +43,7 @@ from .job import Permitted, Provident, Sparse, WriteError
 from .ledger import Ledger, are_among, without
 from .passes import Pass
 from .run import Run
+from .unflushed import Unflushed
 
 _UNREADABLE = 10
 """Blocks in a row whose source could not be read, after which the source counts as gone."""
@@ -83,6 +84,8 @@ class PassRun:
         What the run has done so far; None where the pass does not count.
     n_along
         How many of its blocks were done along with those of a pass before.
+    is_durable
+        Whether what receipts speak of outlasts the machine.
     """
 
     def __init__(
@@ -95,6 +98,8 @@ class PassRun:
         totals: Totals | None,
         waits: Callable[[int], bool] | None = None,
         n_along: int = 0,
+        *,
+        is_durable: bool = True,
     ) -> None:
         self._pass, self._ledger, self._run, self._crew = each, ledger, run, crew
         self._claim, self._waits, self._n_along = claim, waits, n_along
@@ -104,6 +109,7 @@ class PassRun:
         self._failed: list[tuple[FailedBlock, BaseException]] = []
         self._unreadable = self._done_now = 0
         self._lacks_receipts = False
+        self._unflushed = Unflushed() if is_durable else None
         self._fatal: BaseException | None = None
 
     def run(self, job: Job) -> None:
@@ -123,8 +129,9 @@ class PassRun:
         if isinstance(job, Provident) and self._crew.client is None:
             job.expect(partial(self._is_left, done["index"]))
         announcer = self._announcer = self._announces(coming)
+        self._job = Permitted(job, self._claim.permit, self._unflushed)
         window = Window(
-            Permitted(job, self._claim.permit),
+            self._job,
             self._insisting(announcer.side_by_side()),
             key=f"daskpatch-{self._pass.name}-{uuid4().hex}",
             threads=self._crew.n_threads,
@@ -259,6 +266,7 @@ class PassRun:
         # Somebody else writes these blocks now; ours would overwrite theirs.
         if self._claim.is_lost:
             self._stop(ClaimedError(LOST))
+        self._job.begin_flush()
         if self._fatal is None:
             # Whoever is asked to stop may be killed soon: nothing waits any more.
             self._flush(due=not self._interruption.is_requested)
@@ -268,10 +276,11 @@ class PassRun:
             if self._ledger.is_due(due=due):
                 # Receipts of ours would hide from the other driver what it has to compute.
                 self._claim.check()
+                self._job.flush()
                 self._ledger.flush()
                 self._announcer.stored()
             self._lacks_receipts = False
-        except ClaimedError as error:
+        except (ClaimedError, WriteError) as error:
             self._stop(error)
             self._uncount(self._ledger.discard())
         except ChangedError as error:

@@ -15,7 +15,7 @@ from .finding import (
     members_of,
 )
 from .foreign_files import format_at_path, format_named
-from .guard import guarded_by, writing
+from .guard import Flushable, guarded_by, writing
 from .labels import LABELS, check_labels, label_names, list_label
 from .location import Location, locate
 from .nodes import (
@@ -35,3 +35,4 @@ from .occupancy import MOST_CELLS, Occupancy, occupancy_of
 from .ome import OmeImage, OmeLevel, Places, image_version_at, level_paths_at
 from .plates import OME_XML, Collection, Plate
 from .sight import ChangedError
+from .syncing import flush_metadata

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
 from functools import cached_property, partial
 from itertools import accumulate, product
@@ -26,6 +26,7 @@ from .location import Location, locate
 from .objects import Objects
 from .reopening import reopened
 from .sight import Sight
+from .syncing import flush_metadata
 
 _log = logging.getLogger("daskpatch")
 
@@ -76,6 +77,7 @@ class StoredArray:
         self.delays = delays
         self._sight = Sight(self.array, delays)
         self._opened: dict[int, tuple[BackEnd, Handle]] = {}
+        self._is_lasting = False
 
     @property
     def location(self) -> Location:
@@ -242,10 +244,24 @@ class StoredArray:
             If a folder of it is a link, or it cannot be written.
         """
         self._check_ways(box)
-        with writing():
+        with writing() as wrote:
             self._sight.check_folder()
             self._write(box, values)
             self._sight.check_folder()  # what is written where a share was mounted is not in it
+            wrote(self, list(self.keys(box)))
+
+    def flush(self, names: Collection[str]) -> None:
+        """See that write units outlast the machine, by their keys, and what makes an array of them.
+
+        Raises
+        ------
+        OSError
+            If they may be lost.
+        """
+        self._open()[1].flush(names)
+        if not self._is_lasting:
+            flush_metadata(self.location)
+            self._is_lasting = True
 
     def _check_ways(self, box: Box) -> None:
         """Refuse to write through links among the array's folders: they may lead to any other."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,7 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, Wrap
 
 from .backoff import CHECK_REMOTE, DELAYS, with_backoff, with_backoff_async
 from .location import Location
+from .syncing import sync_files
 from .withdrawal import RememberingStore
 
 T = TypeVar("T")
@@ -98,6 +99,18 @@ class Objects:
         self._insist(attempt, f"Creating {name}")
         # `set_if_not_exists` does not say whether it set anything; what is there does.
         return self.read(name) == content
+
+    def flush(self, names: Collection[str]) -> None:
+        """See that objects outlast the machine.
+
+        Raises
+        ------
+        OSError
+            If they may be lost.
+        """
+        root = self.location.local_path
+        if root is not None:  # what a server has answered for is its own to keep
+            sync_files(str(root), names)
 
     def delete(self, name: str) -> None:
         def attempt() -> None:

@@ -24,7 +24,7 @@ class Pacing:
 
     heartbeat: float = 10.0
     silence: float = 60.0
-    flush: float = 5.0
+    flush: float = 2.0
     delays: tuple[float, ...] = (0.2, 1.0, 5.0, 20.0)
     pulse: float = 0.5
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +23,19 @@ class Handle(Protocol):
         """What is decoded at once, many at a time; None where it is absent."""
 
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
-        """Write a box; the caller owns every write unit that it touches."""
+        """Write a box; the caller owns every write unit that it touches.
+
+        What it has written may be in the machine's memory only, until it is flushed.
+        """
+
+    def flush(self, keys: Collection[str]) -> None:
+        """See that write units outlast the machine, by their keys inside the array's prefix.
+
+        Raises
+        ------
+        OSError
+            If they may be lost.
+        """
 
 
 class BackEnd(Protocol):

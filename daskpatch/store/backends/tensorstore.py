@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import islice, product
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..absence import notice
 from ..backoff import Lasts, lasts_anywhere, with_backoff
 from ..forked import is_inherited, refuse_inherited
 from ..location import Location, locate
+from ..syncing import sync_files
 from ..withdrawal import is_denial, withdrawn
 from .protocol import Box, Handle
 
@@ -121,6 +122,9 @@ class _TensorStoreHandle:
 
         self._insist("Writing", attempt)
 
+    def flush(self, keys: Collection[str]) -> None:
+        sync_files(str(self._folder), keys)
+
     def _insist(self, what: str, call: Callable[[], T]) -> T:
         def attempt() -> T:
             try:
@@ -186,4 +190,7 @@ def _chunks_of(box: Box, shape: tuple[int, ...]) -> Iterator[Box]:
 def _context(cache_bytes: int) -> Any:
     """One cache for all arrays of this process."""
     tensorstore = load_extra("tensorstore", _PURPOSE)
-    return tensorstore.Context({"cache_pool": {"total_bytes_limit": cache_bytes}})
+    # Files are seen onto the disk many at a time, by `flush`: one by one, before each is said to
+    # be written, computing waits for the disk.
+    limits = {"cache_pool": {"total_bytes_limit": cache_bytes}, "file_io_sync": False}
+    return tensorstore.Context(limits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..backoff import lasts_anywhere
 from ..location import Location, locate
 from ..patience import PatientStore
 from ..reopening import reopened
+from ..syncing import sync_files
 from ..withdrawal import RememberingStore
 from .merging import read_merged
 from .protocol import Box, Handle
@@ -48,7 +49,8 @@ class _ZarrHandle:
         # A store in memory may keep the very array that it is given.
         location = locate(array)
         self._keeps_values = location.lives_in_this_process
-        is_near = self._keeps_values or location.local_path is not None
+        self._folder = location.local_path
+        is_near = self._keeps_values or self._folder is not None
         # Far away it is the answers that take time.
         self._at_a_time = 1 if is_near else _GROUPS_AT_A_TIME
 
@@ -61,3 +63,7 @@ class _ZarrHandle:
 
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
         self._array[box] = values.copy() if self._keeps_values else values
+
+    def flush(self, keys: Collection[str]) -> None:
+        if self._folder is not None:  # what a server has answered for is its own to keep
+            sync_files(str(self._folder), keys)
