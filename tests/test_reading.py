@@ -3,8 +3,10 @@
 import pickle
 import shutil
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from daskpatch.block import ChunkNeeds
 from daskpatch.deciding import Selection
 from daskpatch.image import chunk_nbytes_of
 from daskpatch.planning import passes_of
-from daskpatch.reading import ChunkCache, read_box
+from daskpatch.reading import AT_A_TIME, ChunkCache, chunk_region, read_box, reading_ahead
 from daskpatch.store import ChangedError
 
 SAMPLE = 64
@@ -326,6 +328,94 @@ def plan_whole(array, tmp_path):
     out = tmp_path / "whole.zarr"
     daskpatch.predict(array[...], gaussian, out, chunks=12, threads=1, progress=False, **OPTIONS)
     return read(out)
+
+
+def test_chunks_are_fetched_while_the_model_works(source, tmp_path):
+    array, store = source
+    options = OPTIONS | {"threads": 1, "cache": "1 GB", "chunks": 12, "block_shape": 12}
+
+    runs = []
+
+    def waits(batch):
+        # In the first block, which needs 64: only those who read ahead can fetch more.
+        for _ in range(6000):
+            if not runs or len(store.chunks()) >= 300:
+                return batch
+            time.sleep(0.01)
+        raise AssertionError("nothing is read ahead")
+
+    plan = daskpatch.plan(array, waits, tmp_path / "out.zarr", **options)
+    store.reads.clear()
+    runs.append(True)
+    plan.run(progress=False)
+    assert "daskpatch-ahead" not in {t.name.rpartition("-")[0] for t in threading.enumerate()}
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), array[...].astype("f4"))
+
+
+class FailsOnce(Counted):
+    """A store whose first answer for each chunk is an error."""
+
+    async def get(self, key, prototype, byte_range=None):
+        self.reads[key] += 1
+        if key.startswith("c/") and self.reads[key] == 1:
+            raise OSError(f"no answer for {key}")
+        return await self._store.get(key, prototype, byte_range)
+
+
+def test_errors_of_reading_ahead_are_left_to_the_blocks(tmp_path, rng):
+    values = rng.integers(0, 60_000, (30, 40, 40)).astype("u2")
+    zarr.create_array(tmp_path / "in.zarr", data=values, chunks=(8, 8, 8))
+    store = Counted(LocalStore(tmp_path / "in.zarr"))
+    plan = daskpatch.plan(
+        zarr.open_array(store, mode="r"), np.negative, tmp_path / "out.zarr", chunks=12, **OPTIONS
+    )
+    plan.images[0].array.array.store.__class__ = FailsOnce
+    plan.run(progress=False, retries=9, pacing=daskpatch.Pacing(delays=()))
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), -values.astype("f4"))
+
+
+@given(jobs(), st.data())
+@settings(max_examples=30)
+def test_what_is_read_ahead_fits_and_is_read_once(job, data):
+    with TemporaryDirectory() as folder:
+        plan = plan_of(job, store=WrapperStore(LocalStore(folder)))
+        image = plan.images[0]
+        needs, fetched = needs_of(plan), Counter()
+        room = data.draw(st.sampled_from([1, 3, 10**6]), label="chunks that there is room for")
+        cache = ChunkCache(room * image.chunk_nbytes)
+        cache.count(needs)
+        pairs = [(i, s) for i in range(plan.n_blocks) for s in needs.samples_of(i)]
+        threads = data.draw(st.integers(1, 3), label="threads")
+        most_held = max(len(needs.chunks_of(*pair)) for pair in pairs)
+
+        def fetch(chunks):
+            fetched.update(chunks)
+            return image.read_chunks([chunk_region(image, at).slices for _, at in chunks])
+
+        def compute(pair):
+            with cache.hold(needs.chunks_of(*pair), fetch) as found:
+                most = cache.nbytes
+                for (_, at), voxels in zip(needs.chunks_of(*pair), found, strict=True):
+                    box = chunk_region(image, at).slices
+                    there = 0 if voxels is None else voxels
+                    np.testing.assert_array_equal(there, image.array.array[box])
+            cache.use(*pair)
+            if pair[1] == max(needs.samples_of(pair[0])):
+                cache.finish(pair[0])
+            return most
+
+        with (
+            reading_ahead(cache, plan.images, needs, range(plan.n_blocks)),
+            ThreadPoolExecutor(threads) as pool,
+        ):
+            most = max(pool.map(compute, pairs))
+        n_most = room + (threads + AT_A_TIME) * most_held
+        assert most <= n_most * image.chunk_nbytes
+        assert (len(cache), cache.nbytes, cache.reserve([(0, (0,))], cache.limit)) == (0, 0, True)
+        distinct = {chunk for pair in pairs for chunk in needs.chunks_of(*pair)}
+        if room == 10**6:
+            assert cache.n_fetched == len(distinct)
+            assert max(fetched.values(), default=0) <= 1
 
 
 def test_a_run_over_a_region_fetches_what_that_needs(source, tmp_path):

@@ -68,6 +68,11 @@ class Recipe:
         return tuple(arrays[0] for arrays in self.outputs)
 
     @property
+    def reads_all(self) -> bool:
+        """Whether blocks read all that their tiles touch, as geometry says: none is spared."""
+        return self.emptiness is None and not self.masks
+
+    @property
     def model_name(self) -> str:
         return self.model.handle.name
 

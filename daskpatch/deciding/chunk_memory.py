@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..block import BlockRows, Recipe, block_grid
 from ..image import ArrayImage, chunk_nbytes_of, is_chunked
+from ..reading import AT_A_TIME, is_read_ahead
 from .cost import visiting_order
 from .limits import Limits
 
@@ -51,7 +52,7 @@ def chunk_memory(
     """What reading takes: of all images, what the one that needs most of it needs.
 
     Blocks are visited row by row. For each axis, the chunks that two rows share are kept while the
-    faster axes are gone along; no more than the limits allow.
+    faster axes are gone along, and what is read ahead; no more than the limits allow.
     """
     kinds = {
         (image.data_shape, str(image.data_dtype), image.array.chunks): (data_idx, image)
@@ -105,7 +106,12 @@ def _of_image(
         blocks *= one.count
     in_flight = min(held, _IN_FLIGHT)
     if limits.cache is None:
-        kept = min(nbytes * alive, limits.nbytes // _SHARE, _MOST)
+        # The next block along the fastest axis finds there what both touch.
+        next_one, ahead = in_order[-1], 0
+        if recipe.reads_all and is_read_ahead(image):
+            new = held * max(next_one.block - next_one.shared, 1) // next_one.block
+            ahead = (threads + AT_A_TIME) * new
+        kept = min(nbytes * alive + ahead, nbytes * whole, limits.nbytes // _SHARE, _MOST)
     else:
         kept = min(nbytes * whole, int(limits.cache))
     if held > kept:  # tile by tile

@@ -62,8 +62,8 @@ def pyramid(
     chunks, shards
         Voxels per axis of new arrays; by default those of the array that they are made of.
     limits, run
-        `Limits`, with the words `memory_limit`, `threads` and `io` (levels read nothing twice:
-        `cache` keeps nothing); `Run`, with those of `Plan.run` except `region`.
+        `Limits`, with the words `memory_limit`, `threads`, `durable` and `io` (levels read nothing
+        twice: `cache` keeps nothing); `Run`, with those of `Plan.run` except `region`.
 
     Returns
     -------

@@ -52,14 +52,18 @@ class ChunkCache:
     ----------
     n_fetched
         How many chunks were fetched so far.
+    changed
+        Held around any change, and told of those that others may wait for: of what is in it, and
+        of what is still needed.
     """
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self.limit, self.n_fetched = limit, 0
         self._uses: Uses | None = None
         self._entries: OrderedDict[Chunk, _Entry] = OrderedDict()
-        self._nbytes = 0
-        self._lock = threading.Lock()
+        self._nbytes = self._nbytes_reserved = 0
+        self._reserved: dict[Chunk, int] = {}
+        self.changed = threading.Condition()
 
     def __reduce__(self) -> tuple[type[ChunkCache], tuple[int]]:
         return ChunkCache, (self.limit,)
@@ -67,14 +71,37 @@ class ChunkCache:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, chunk: Chunk) -> bool:
+        return chunk in self._entries
+
     @property
     def nbytes(self) -> int:
         """Bytes of all chunks that are in it."""
         return self._nbytes
 
+    def is_due(self, index: int, sample_idx: int) -> bool:
+        """Whether a block will still ask for what it needs for a sample."""
+        with self.changed:
+            return self._uses is not None and self._uses.is_due(index, sample_idx)
+
+    def reserve(self, chunks: Sequence[Chunk], nbytes: int) -> bool:
+        """Take room for chunks that will be fetched, of so many bytes each; False without any."""
+        with self.changed:
+            if self._nbytes + self._nbytes_reserved + nbytes * len(chunks) > self.limit:
+                return False
+            self._reserved |= dict.fromkeys(chunks, nbytes)
+            self._nbytes_reserved += nbytes * len(chunks)
+            return True
+
+    def give_back(self, chunks: Iterable[Chunk]) -> None:
+        """Take no room any more for chunks that are there, or will not come."""
+        with self.changed:
+            self._nbytes_reserved -= sum(self._reserved.pop(chunk, 0) for chunk in chunks)
+            self.changed.notify_all()
+
     def count(self, needs: Needs | None) -> None:
         """Keep chunks for the blocks that need them; without, none is let go before it must."""
-        with self._lock:
+        with self.changed:
             self._uses = None if needs is None else Uses(needs)
             for entry in self._entries.values():
                 entry.n_uses = 0  # fetched for others
@@ -98,22 +125,24 @@ class ChunkCache:
                 _awaited(chunk, entry, fetch) for chunk, entry in zip(chunks, entries, strict=True)
             ]
         finally:
-            with self._lock:
+            with self.changed:
                 for entry in entries:
                     entry.n_holders -= 1
                 self._drop(chunks)
 
     def use(self, index: int, sample_idx: int) -> None:
         """A block is done with what it needed for a sample, whether or not it asked for it."""
-        with self._lock:
+        with self.changed:
             if self._uses is not None:
                 self._take_off(self._uses.consume(index, sample_idx))
+                self.changed.notify_all()
 
     def finish(self, index: int) -> None:
         """A block is done, whatever became of it."""
-        with self._lock:
+        with self.changed:
             if self._uses is not None:
                 self._take_off(self._uses.finish(index))
+                self.changed.notify_all()
 
     def _take_off(self, chunks: Iterable[Chunk]) -> None:
         used = [chunk for chunk in chunks if chunk in self._entries]
@@ -126,7 +155,7 @@ class ChunkCache:
     def _take(self, chunks: Sequence[Chunk]) -> tuple[list[_Entry], dict[Chunk, _Entry]]:
         """The entries of chunks, held, and those of them that the caller has to fetch."""
         missing = {}
-        with self._lock:
+        with self.changed:
             for chunk in chunks:
                 if chunk not in self._entries:
                     missing[chunk] = self._entries[chunk] = _Entry()
@@ -137,14 +166,15 @@ class ChunkCache:
     def _fetch(self, missing: dict[Chunk, _Entry], fetch: Fetch) -> None:
         try:
             found = fetch(list(missing))
-            with self._lock:
+            with self.changed:
                 self.n_fetched += len(missing)
+                self.give_back(missing)
                 for (chunk, entry), voxels in zip(missing.items(), found, strict=True):
                     entry.voxels = voxels
                     entry.n_uses = None if self._uses is None else self._uses.left(chunk)
                     self._nbytes += entry.nbytes
         except BaseException as error:
-            with self._lock:
+            with self.changed:
                 for chunk, entry in missing.items():
                     entry.error = error
                     del self._entries[chunk]  # whoever asks next has it fetched anew
@@ -159,16 +189,21 @@ class ChunkCache:
             entry = self._entries.get(chunk)
             if entry is not None and entry.is_of_no_use:
                 self._remove(chunk)
-        if self._nbytes <= self.limit:
+        if self._is_within_limit:
             return
         for chunk, entry in list(self._entries.items()):
             if not entry.n_holders:
                 self._remove(chunk)
-            if self._nbytes <= self.limit:
+            if self._is_within_limit:
                 return
+
+    @property
+    def _is_within_limit(self) -> bool:
+        return self._nbytes + self._nbytes_reserved <= self.limit
 
     def _remove(self, chunk: Chunk) -> None:
         self._nbytes -= self._entries.pop(chunk).nbytes
+        self.changed.notify_all()
 
 
 def _awaited(chunk: Chunk, entry: _Entry, fetch: Fetch) -> Voxels:

@@ -174,6 +174,17 @@ def read_box(
     return values
 
 
+def read_all(image: ArrayImage, chunks: Sequence[Chunk]) -> list[Voxels]:
+    """Chunks of an image, read together.
+
+    Raises
+    ------
+    OSError
+        If one cannot be read.
+    """
+    return image.read_chunks([chunk_region(image, at).slices for _, at in chunks])
+
+
 @contextmanager
 def _held(
     cache: ChunkCache, image: ArrayImage, chunks: Sequence[Chunk], known: set[Chunk]
@@ -182,7 +193,7 @@ def _held(
     met: set[Chunk] = set()
 
     def fetch(missing: Sequence[Chunk]) -> list[Voxels]:
-        found = image.read_chunks([chunk_region(image, at).slices for _, at in missing])
+        found = read_all(image, missing)
         met.update(c for c, voxels in zip(missing, found, strict=True) if voxels is None)
         return found
 

@@ -52,11 +52,16 @@ class Uses:
             if index not in self._finished and self._needs.is_left(index)
         )
 
+    def is_due(self, index: int, sample_idx: int) -> bool:
+        """Whether a block will still read a sample."""
+        is_read = index in self._finished or sample_idx in self._consumed.get(index, ())
+        return not is_read and self._needs.is_left(index)
+
     def consume(self, index: int, sample_idx: int) -> Iterable[Chunk]:
         """The chunks that are needed once less, now that a block has read a sample."""
         consumed = self._consumed.setdefault(index, set())
         # A block that is tried again reads without being counted.
-        if index in self._finished or sample_idx in consumed or not self._needs.is_left(index):
+        if not self.is_due(index, sample_idx):
             return ()
         consumed.add(sample_idx)
         return self._needs.chunks_of(index, sample_idx)

@@ -28,6 +28,7 @@ from ..engine import Job, is_written_off
 from ..geometry import Dimensions, Factors, Region, RegularGrid, counterparts
 from ..image import look_at_all
 from ..model import single_threaded
+from ..reading import reading_ahead
 from ..receipts import ClaimedError, Permit, Receipt, digests_of
 from ..store import Flushable, StoredArray, guarded_by
 from ..support import cause_of, said_by
@@ -70,10 +71,12 @@ class Sparse(Protocol):
 
 @runtime_checkable
 class Provident(Protocol):
-    """A job that keeps what its blocks read for those to come."""
+    """A job that keeps what its blocks read for those to come, and may read for them."""
 
-    def expect(self, is_left: Callable[[int], bool]) -> None:
-        """Be told which blocks will come, in this process."""
+    def expecting(
+        self, is_left: Callable[[int], bool], coming: Iterable[int]
+    ) -> AbstractContextManager[None]:
+        """Around the computing of blocks in this process: which will come, and in which order."""
 
 
 class Flag:
@@ -281,9 +284,15 @@ class PredictionJob:
         with self.workspace.buffers.lend(place.shape, self.prediction.dtypes[output]) as values:
             yield OutputBox(output, place, values)
 
-    def expect(self, is_left: Callable[[int], bool]) -> None:
-        """Keep chunks for the blocks that will come; see `Provident`."""
-        self.workspace.chunks.count(ChunkNeeds(self.prediction, self.block_shape, is_left))
+    @contextmanager
+    def expecting(self, is_left: Callable[[int], bool], coming: Iterable[int]) -> Iterator[None]:
+        """Keep chunks for the blocks that will come, and read ahead for them; see `Provident`."""
+        prediction, chunks = self.prediction, self.workspace.chunks
+        needs = ChunkNeeds(prediction, self.block_shape, is_left)
+        chunks.count(needs)
+        ahead = coming if prediction.reads_all else ()
+        with reading_ahead(chunks, prediction.images, needs, ahead):
+            yield
 
     def is_empty(self, index: int) -> bool:
         """Whether nothing of a block is given to the model; see `Sparse`."""

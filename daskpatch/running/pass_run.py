@@ -6,7 +6,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -37,7 +37,7 @@ from ..receipts import (
     Totals,
 )
 from ..store import ChangedError
-from ..support import cause_of, counted, redacted
+from ..support import cause_of, counted, give_back_freed, redacted
 from .announcing import Announcer
 from .job import Permitted, Provident, Sparse, WriteError
 from .ledger import Ledger, are_among, without
@@ -122,12 +122,11 @@ class PassRun:
         KeyboardInterrupt
             If the run was asked to stop.
         """
+        give_back_freed()  # by the trial, whose threads are gone: others would not use it again
         done = self._ledger.receipts()
         coming = self._coming(done)
         if isinstance(job, Sparse):
             coming = _empty_last(coming, job)
-        if isinstance(job, Provident) and self._crew.client is None:
-            job.expect(partial(self._is_left, done["index"]))
         announcer = self._announcer = self._announces(coming)
         self._job = Permitted(job, self._claim.permit, self._unflushed)
         window = Window(
@@ -154,7 +153,7 @@ class PassRun:
         before = self._before(done)
         self._claim.works_on(self._pass.name, lambda: window.in_work)
         try:
-            with self._pass.computing():
+            with self._pass.computing(), self._expecting(job, done):
                 self._collect(window, sum(int(v) for v in before["voxels"]))
             self._look_back()
         except (NoWorkersError, ClaimedError, OSError) as error:  # also of an announcement
@@ -214,6 +213,12 @@ class PassRun:
         coming = without(iter(self._selection), done["index"])
         waits = self._waits
         return coming if waits is None else (index for index in coming if not waits(index))
+
+    def _expecting(self, job: Job, done: Receipts) -> AbstractContextManager[None]:
+        """Around the computing of blocks: a job in this process is told which will come."""
+        if not isinstance(job, Provident) or self._crew.client is not None:
+            return nullcontext()
+        return job.expecting(partial(self._is_left, done["index"]), self._coming(done))
 
     def _is_left(self, done: NDArray[np.uint64], index: int) -> bool:
         """Whether a block is selected, and not among those done."""

@@ -25,6 +25,7 @@ from ..image import (
     chunk_nbytes_of,
     identity_of_image,
     is_at_hand,
+    is_chunked,
     is_held_by_cluster,
     look_at_all,
     unseen_cells,
@@ -76,7 +77,7 @@ Listed = list[bytes | None]
 
 _READERS = 8
 
-_READERS_OF_ONE = 4
+_READERS_OF_ONE = 16
 
 _MASK_SAMPLES = 4096
 """Chunks of a mask that tell it from others: most have fewer, and are told by all voxels."""
@@ -484,8 +485,10 @@ class PredictionPass(Pass):
         # A series of thousands would read for hours; so few chunks of each still tell most changes.
         samples = max(_LEAST, min(SAMPLES, _SERIES_SAMPLES // len(images)))
         with ThreadPoolExecutor(_READERS) as pool:
-            # One image is read by as many as a series: the run waits for it, twice.
-            readers = max(_READERS_OF_ONE // max(len(numbers), 1), 1) if self.side_by_side else 1
+            # One image is read by as many as a series: the run waits for it, twice. What is no
+            # array of ours may not bear more threads than compute.
+            is_safe = self.side_by_side or all(map(is_chunked, images))
+            readers = max(_READERS_OF_ONE // max(len(numbers), 1), 1) if is_safe else 1
             # Each holds a chunk or two.
             chunk = 2 * max(map(chunk_nbytes_of, images)) or 1
             readers = max(min(readers, self.decided.options.limits.nbytes // chunk), 1)

@@ -138,7 +138,11 @@ class StoredArray:
         # By process: what a fork inherits has no threads any more.
         process = os.getpid()
         if process not in self._opened:
-            self._opened = {process: open_handle(self.array, self.io, self.delays)}
+            try:
+                self._opened = {process: open_handle(self.array, self.io, self.delays)}
+            except Exception:
+                self.look()  # it may be gone, which is what is to be said then
+                raise
             self._sight.notice_folder()
         return self._opened[process]
 

@@ -124,6 +124,11 @@ class Location:
         return isinstance(store, MemoryStore)
 
     @property
+    def is_near(self) -> bool:
+        """Whether it is a folder or this process's memory: others are behind a network."""
+        return self.local_path is not None or self.lives_in_this_process
+
+    @property
     def is_comparable(self) -> bool:
         """Whether other places can be told from this one: fsspec's file systems may hold others."""
         store = _unwrapped(self.store)

@@ -50,9 +50,8 @@ class _ZarrHandle:
         location = locate(array)
         self._keeps_values = location.lives_in_this_process
         self._folder = location.local_path
-        is_near = self._keeps_values or self._folder is not None
         # Far away it is the answers that take time.
-        self._at_a_time = 1 if is_near else _GROUPS_AT_A_TIME
+        self._at_a_time = 1 if location.is_near else _GROUPS_AT_A_TIME
 
     def read(self, box: Box) -> NDArray[np.generic]:
         return np.asarray(self._array[box])
