@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -84,8 +85,9 @@ class _ReadAhead:
         self._is_closed = True
         with self._cache.changed:
             self._cache.changed.notify_all()
+        end = time.monotonic() + _PATIENCE
         for thread in self._threads:
-            thread.join(_PATIENCE)
+            thread.join(max(end - time.monotonic(), 0.0))
 
     def _work(self) -> None:
         while True:

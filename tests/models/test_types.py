@@ -102,8 +102,9 @@ made.run(resume="yes")  # arg-type
 made.run(chunks=8)  # call-arg
 made.run(Limits())  # arg-type
 made.to("other.zarr", chunks=(1, 8, 8), memory_limit="8 GB").run(pacing=daskpatch.Pacing())
-made.to("other.zarr", cache="1 GB", threads=1)
+made.to("other.zarr", cache="1 GB", durable=False, threads=1)
 made.to("other.zarr", cache=[1])  # arg-type
+made.to("other.zarr", durable="no")  # arg-type
 made.to("other.zarr", chunks="8")  # arg-type
 made.to("other.zarr", patch_size=8)  # call-arg
 daskpatch.status("out.zarr", report)  # call-arg
