@@ -489,9 +489,10 @@ class PredictionPass(Pass):
             # array of ours may not bear more threads than compute.
             is_safe = self.side_by_side or all(map(is_chunked, images))
             readers = max(_READERS_OF_ONE // max(len(numbers), 1), 1) if is_safe else 1
-            # Each holds a chunk or two.
+            # Each holds a chunk or two; all of them no more than the run will.
             chunk = 2 * max(map(chunk_nbytes_of, images)) or 1
-            readers = max(min(readers, self.decided.options.limits.nbytes // chunk), 1)
+            most = min(self.decided.options.limits.nbytes, self.memory.peak)
+            readers = max(min(readers, most // chunk), 1)
             identity = partial(identity_of_image, samples=samples, readers=readers)
             found = pool.map(identity, (images[number] for number in numbers))
             return [
