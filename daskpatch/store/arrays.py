@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
 from functools import cached_property, partial
@@ -50,6 +51,31 @@ def _broken_way(root: str, key: str) -> str:
     return ""
 
 
+class _Opening:
+    """A handle that is opened once, however many threads ask for it at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._opened: tuple[BackEnd, Handle] | None = None
+        self._errors: list[Exception] = []
+
+    def of(self, open_anew: Callable[[], tuple[BackEnd, Handle]]) -> tuple[BackEnd, Handle]:
+        if self._opened is not None:
+            return self._opened
+        n_before = len(self._errors)
+        with self._lock:
+            # What failed while this one waited would take as long again.
+            if self._opened is None and len(self._errors) > n_before:
+                raise self._errors[-1]
+            if self._opened is None:
+                try:
+                    self._opened = open_anew()
+                except Exception as error:
+                    self._errors.append(error)
+                    raise
+            return self._opened
+
+
 _join = "{}/{}".format
 
 
@@ -76,7 +102,7 @@ class StoredArray:
         self.io = check_io(io)
         self.delays = delays
         self._sight = Sight(self.array, delays)
-        self._opened: dict[int, tuple[BackEnd, Handle]] = {}
+        self._opened: dict[int, _Opening] = {}
         self._is_lasting = False
 
     @property
@@ -136,15 +162,16 @@ class StoredArray:
 
     def _open(self) -> tuple[BackEnd, Handle]:
         # By process: what a fork inherits has no threads any more.
-        process = os.getpid()
-        if process not in self._opened:
-            try:
-                self._opened = {process: open_handle(self.array, self.io, self.delays)}
-            except Exception:
-                self.look()  # it may be gone, which is what is to be said then
-                raise
-            self._sight.notice_folder()
-        return self._opened[process]
+        return self._opened.setdefault(os.getpid(), _Opening()).of(self._open_anew)
+
+    def _open_anew(self) -> tuple[BackEnd, Handle]:
+        try:
+            opened = open_handle(self.array, self.io, self.delays)
+        except Exception:
+            self.look()  # it may be gone, which is what is to be said then
+            raise
+        self._sight.notice_folder()
+        return opened
 
     def read(self, box: Box) -> NDArray[np.generic]:
         """Read a box; absent chunks are fill value, as long as the array is there.
