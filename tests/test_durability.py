@@ -304,7 +304,7 @@ class Unflushable:
 
 @pytest.fixture
 def unflushable(monkeypatch):
-    monkeypatch.setitem(BACK_ENDS, Unflushable.name, Unflushable(after=20))
+    monkeypatch.setitem(BACK_ENDS, Unflushable.name, Unflushable(after=5))
 
 
 @pytest.mark.parametrize("on_a_cluster", [False, True])
