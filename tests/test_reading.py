@@ -352,6 +352,15 @@ def test_chunks_are_fetched_while_the_model_works(source, tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), array[...].astype("f4"))
 
 
+def test_of_a_source_nearby_no_block_is_looked_at_ahead(tmp_path, rng):
+    zarr.create_array(tmp_path / "in.zarr", data=rng.random((8, 8)), chunks=(4, 4))
+    image = daskpatch.open_image(tmp_path / "in.zarr", axes="YX")
+    coming = iter(range(10))
+    with reading_ahead(ChunkCache(), [image], None, coming):
+        assert next(coming) == 0
+    assert next(coming) == 1
+
+
 class FailsOnce(Counted):
     """A store whose first answer for each chunk is an error."""
 

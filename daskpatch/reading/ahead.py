@@ -46,6 +46,9 @@ def reading_ahead(
     is kept: blocks never wait for that, and what one of them needs goes first. An error is left to
     the block, which meets it again.
     """
+    if not any(map(is_read_ahead, images)):  # else all blocks would be gone through for nothing
+        yield
+        return
     ahead = _ReadAhead(cache, _due(images, needs, coming))
     try:
         yield

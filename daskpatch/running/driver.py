@@ -238,17 +238,7 @@ class _Driver:
             ledger.take_along(theirs, one.numbers)
         totals = self.totals if begun.arrays else None
         waits = _waiting(begun, before)
-        run = PassRun(
-            begun,
-            ledger,
-            self._run,
-            self._crew,
-            self._claim,
-            totals,
-            waits,
-            n_along,
-            is_durable=self._is_durable,
-        )
+        run = PassRun(begun, ledger, self._run, self._crew, self._claim, totals, waits, n_along)
         run.run(job)
         self._along |= {one.name: theirs for one, theirs in further}
         self._ledgers[begun.name] = begun, ledger

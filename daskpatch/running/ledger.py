@@ -29,7 +29,7 @@ class Ledger:
     flush_seconds
         Between two times that receipts are stored.
     is_durable
-        Whether they outlast the machine.
+        Whether they, and what they speak of, outlast the machine.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Ledger:
         is_durable: bool = True,
     ) -> None:
         self._records, self._firsts = records, firsts
-        self._flush_seconds = flush_seconds
+        self._flush_seconds, self.is_durable = flush_seconds, is_durable
         self.look: Callable[[Sequence[int]], None] = lambda _: None
         self._journals = [
             Journal(record, part, permit.token, is_durable=is_durable) for record in records

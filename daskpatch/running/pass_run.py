@@ -84,8 +84,6 @@ class PassRun:
         What the run has done so far; None where the pass does not count.
     n_along
         How many of its blocks were done along with those of a pass before.
-    is_durable
-        Whether what receipts speak of outlasts the machine.
     """
 
     def __init__(
@@ -98,8 +96,6 @@ class PassRun:
         totals: Totals | None,
         waits: Callable[[int], bool] | None = None,
         n_along: int = 0,
-        *,
-        is_durable: bool = True,
     ) -> None:
         self._pass, self._ledger, self._run, self._crew = each, ledger, run, crew
         self._claim, self._waits, self._n_along = claim, waits, n_along
@@ -109,7 +105,7 @@ class PassRun:
         self._failed: list[tuple[FailedBlock, BaseException]] = []
         self._unreadable = self._done_now = 0
         self._lacks_receipts = False
-        self._unflushed = Unflushed() if is_durable else None
+        self._unflushed = Unflushed() if ledger.is_durable else None
         self._fatal: BaseException | None = None
 
     def run(self, job: Job) -> None:

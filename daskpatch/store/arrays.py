@@ -57,21 +57,22 @@ class _Opening:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._opened: tuple[BackEnd, Handle] | None = None
-        self._errors: list[Exception] = []
+        self._error: Exception | None = None
+        self._n_failed = 0
 
     def of(self, open_anew: Callable[[], tuple[BackEnd, Handle]]) -> tuple[BackEnd, Handle]:
         if self._opened is not None:
             return self._opened
-        n_before = len(self._errors)
+        n_before = self._n_failed
         with self._lock:
             # What failed while this one waited would take as long again.
-            if self._opened is None and len(self._errors) > n_before:
-                raise self._errors[-1]
+            if self._opened is None and self._error is not None and self._n_failed > n_before:
+                raise self._error
             if self._opened is None:
                 try:
                     self._opened = open_anew()
                 except Exception as error:
-                    self._errors.append(error)
+                    self._error, self._n_failed = error, self._n_failed + 1
                     raise
             return self._opened
 

@@ -19,7 +19,7 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, Wrap
 
 from .backoff import CHECK_REMOTE, DELAYS, with_backoff, with_backoff_async
 from .location import Location
-from .syncing import sync_files
+from .syncing import flush_objects
 from .withdrawal import RememberingStore
 
 T = TypeVar("T")
@@ -108,9 +108,7 @@ class Objects:
         OSError
             If they may be lost.
         """
-        root = self.location.local_path
-        if root is not None:  # what a server has answered for is its own to keep
-            sync_files(str(root), names)
+        flush_objects(self.location, names)
 
     def delete(self, name: str) -> None:
         def attempt() -> None:

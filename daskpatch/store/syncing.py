@@ -17,17 +17,35 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
-def sync_files(root: str, names: Iterable[str]) -> None:
-    """See files onto the disk, by their names under a folder, and the folders on the way to them.
+def flush_objects(location: Location, names: Iterable[str]) -> None:
+    """See that objects outlast the machine, by their names under a place.
 
-    One that is not there was not stored, as chunks of fill value are not; or it is gone, which is
-    for others to notice.
+    In a folder their files, and the folders on the way to them, are seen onto the disk; what a
+    server has answered for is its own to keep. One that is not there was not stored, as chunks of
+    fill value are not; or it is gone, which is for others to notice.
 
     Raises
     ------
     OSError
         If one may be lost. Its content is gone then: a second call would not say so again.
     """
+    if location.local_path is not None:
+        _sync_files(str(location.local_path), names)
+
+
+def flush_metadata(location: Location) -> None:
+    """See that the metadata of an array or group outlast the machine, and of groups around it.
+
+    Raises
+    ------
+    OSError
+        As `flush_objects`.
+    """
+    if location.local_path is not None:
+        _sync_node(str(location.local_path))
+
+
+def _sync_files(root: str, names: Iterable[str]) -> None:
     folders = {root}
     for name in names:
         _sync(f"{root}/{name}")
@@ -37,27 +55,8 @@ def sync_files(root: str, names: Iterable[str]) -> None:
         _sync(folder)
 
 
-def flush_metadata(location: Location) -> None:
-    """See that the metadata of an array or group outlast the machine, and of groups around it.
-
-    Raises
-    ------
-    OSError
-        If they may be lost.
-    """
-    if location.local_path is not None:  # what a server has answered for is its own to keep
-        _sync_node(str(location.local_path))
-
-
 def _sync_node(folder: str) -> None:
-    """See the metadata of a node onto the disk, and those of the groups around it.
-
-    Raises
-    ------
-    OSError
-        As `sync_files`.
-    """
-    sync_files(folder, _METADATA)
+    _sync_files(folder, _METADATA)
     above = os.path.dirname(folder)
     if above != folder and any(os.path.exists(f"{above}/{name}") for name in _METADATA):
         _sync_node(above)

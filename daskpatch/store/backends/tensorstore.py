@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import islice, product
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from ..absence import notice
 from ..backoff import Lasts, lasts_anywhere, with_backoff
 from ..forked import is_inherited, refuse_inherited
 from ..location import Location, locate
-from ..syncing import sync_files
+from ..syncing import flush_objects
 from ..withdrawal import is_denial, withdrawn
 from .protocol import Box, Handle
 
@@ -61,25 +60,25 @@ class TensorStore:
         )
 
     def open(self, array: AnyArray, delays: tuple[float, ...]) -> Handle:
-        self.check(locate(array))
-        folder = locate(array).local_path
-        assert folder is not None, "checked before"
-        return _TensorStoreHandle(array, folder, delays, self.lasts)
+        location = locate(array)
+        self.check(location)
+        return _TensorStoreHandle(array, location, delays, self.lasts)
 
 
 class _TensorStoreHandle:
     def __init__(
         self,
         array: AnyArray,
-        folder: Path,
+        location: Location,
         delays: tuple[float, ...],
         lasts: Lasts,
     ) -> None:
-        self._folder, self._delays, self._lasts = folder, delays, lasts
+        self._location, self._folder = location, location.local_path
+        self._delays, self._lasts = delays, lasts
         self._worked: set[str] = set()
         self._spec = {
             "driver": "zarr3" if array.metadata.zarr_format == 3 else "zarr",
-            "kvstore": {"driver": "file", "path": f"{folder}/"},
+            "kvstore": {"driver": "file", "path": f"{self._folder}/"},
         }
         # What it keeps of a shard is the index, which is read for each of its chunks.
         self._reader = self._open(
@@ -123,7 +122,7 @@ class _TensorStoreHandle:
         self._insist("Writing", attempt)
 
     def flush(self, keys: Collection[str]) -> None:
-        sync_files(str(self._folder), keys)
+        flush_objects(self._location, keys)
 
     def _insist(self, what: str, call: Callable[[], T]) -> T:
         def attempt() -> T:

@@ -13,7 +13,7 @@ from ..backoff import lasts_anywhere
 from ..location import Location, locate
 from ..patience import PatientStore
 from ..reopening import reopened
-from ..syncing import sync_files
+from ..syncing import flush_objects
 from ..withdrawal import RememberingStore
 from .merging import read_merged
 from .protocol import Box, Handle
@@ -47,9 +47,8 @@ class _ZarrHandle:
         store = PatientStore(RememberingStore(array.store), delays=delays)
         self._array = reopened(array, store)
         # A store in memory may keep the very array that it is given.
-        location = locate(array)
+        self._location = location = locate(array)
         self._keeps_values = location.lives_in_this_process
-        self._folder = location.local_path
         # Far away it is the answers that take time.
         self._at_a_time = 1 if location.is_near else _GROUPS_AT_A_TIME
 
@@ -64,5 +63,4 @@ class _ZarrHandle:
         self._array[box] = values.copy() if self._keeps_values else values
 
     def flush(self, keys: Collection[str]) -> None:
-        if self._folder is not None:  # what a server has answered for is its own to keep
-            sync_files(str(self._folder), keys)
+        flush_objects(self._location, keys)
