@@ -55,6 +55,11 @@ class TwoGates(Gate):
         return {"prob": batch * 2, "dist": batch * 3}
 
 
+class Integers(Gate):
+    def made_of(self, batch):
+        return (batch * self.factor).astype("u4")
+
+
 class Running:
     """A run in a thread, that is in its first block meanwhile."""
 
@@ -116,6 +121,21 @@ def test_a_series_with_a_member_in_work_is_taken(image, tmp_path):
     ):
         predict([image] * 3, triple, out, overwrite=True)
     assert (zarr.open_array(str(out / "2"))[:] == 2).all()
+
+
+@pytest.mark.parametrize("member", [0, 1, 2])
+def test_a_label_image_of_a_series_in_work_is_taken(image, tmp_path, member):
+    out = tmp_path / "series.zarr"
+    predict([image] * 3, lambda batch: batch, out, ome="0.5")
+    gate = Integers()
+    with (
+        Running([image] * 3, gate, out, label_image="cells"),
+        pytest.raises(daskpatch.ClaimedError, match=r"labels/cells/0 is being written"),
+    ):
+        predict(image, Integers(3), out / str(member), label_image="cells", overwrite=True)
+    for number in range(3):
+        made = zarr.open_array(str(out / str(number) / "labels" / "cells" / "0"))
+        assert (made[:] == 2).all()
 
 
 def test_neighbours_in_a_group_of_somebody_else_do_not_disturb_each_other(image, tmp_path):

@@ -44,6 +44,15 @@ def created(path, **options):
     return zarr.create_array(str(path), shape=(64, 64), chunks=(16, 16), **options)
 
 
+@pytest.mark.parametrize("kind", ["Delta", "FixedScaleOffset"])
+def test_an_array_that_a_back_end_does_not_open_is_refused_before_anything(tmp_path, image, kind):
+    out = tmp_path / "out.zarr"
+    array = created(out, **{**LOSSY, **LOSSLESS}[kind])
+    with pytest.raises(ValueError, match=r"cannot be opened with io='tensorstore': .*Leave io out"):
+        daskpatch.plan(image, np.positive, array, axes="YX", patch_size=16, io="tensorstore")
+    assert not (out / ".daskpatch").exists()
+
+
 @pytest.mark.filterwarnings("ignore:Numcodecs codecs are not")
 @pytest.mark.parametrize("kind", LOSSY)
 def test_codecs_that_round_are_read_back(tmp_path, image, kind):

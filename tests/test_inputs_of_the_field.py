@@ -217,11 +217,35 @@ def test_names_of_axes_that_are_no_letters_are_named():
         daskpatch.open_image(source)
 
 
+@pytest.mark.parametrize(("place", "axes"), [(0, "CYX"), (2, "YXC")])
+def test_colours_of_tifffile_are_told_from_samples(tmp_path, place, axes):
+    shape, config = ((3, 32, 36), "separate") if place == 0 else ((32, 36, 3), "contig")
+    colours = np.zeros(shape, "u1")
+    tifffile.imwrite(
+        tmp_path / "a.tif", colours, photometric="rgb", planarconfig=config, tile=(16, 16)
+    )
+    with (
+        tifffile.imread(tmp_path / "a.tif", aszarr=True) as store,
+        pytest.warns(UserWarning, match=rf"Axis {place} .* S, 3 samples: .*axes={axes}"),
+    ):
+        daskpatch.open_image(zarr.open(store, mode="r"))
+
+
+def test_two_channels_of_one_name_ask_for_an_index():
+    names = ["DAPI", "GFP", "GFP"]
+    source = xarray.DataArray(np.zeros((3, 8, 8)), dims=("c", "y", "x"), coords={"c": names})
+    with pytest.raises(ValueError, match="several channels are called GFP: 1, 2; needed is an ind"):
+        daskpatch.open_image(source, channels=["GFP"])
+    assert daskpatch.open_image(source, channels=["DAPI"]).data_shape[1] == 1
+
+
 def test_a_future_and_a_result_that_is_none_are_told_as_such(image, tmp_path):
     save(tmp_path / "in.zarr", image, chunks=(16, 16))
     future = tensorstore.open({"driver": "zarr3", "kvstore": f"file://{tmp_path}/in.zarr/"})
     with pytest.raises(TypeError, match=r"is a Future; .* Wait for it: source.result\(\)"):
         daskpatch.open_image(future, axes="YX")
+    with pytest.raises(TypeError, match=r"is a Spec, .* array: tensorstore.open\(source\)"):
+        daskpatch.open_image(future.result().spec(), axes="YX")
     half = tensorstore.array(np.ones((8, 8), tensorstore.bfloat16.numpy_dtype))
     with pytest.raises(ValueError, match=r"Cast it: tensorstore.cast\(source, 'float32'\)"):
         daskpatch.open_image(half, axes="YX")

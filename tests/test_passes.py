@@ -299,6 +299,25 @@ def test_statistics_are_resumed_where_they_were_interrupted(tmp_path, out, store
     assert daskpatch.verify(out, progress=False).passes["statistics"].ok
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_bit_flipped_in_receipts_of_what_has_ended_costs_nothing(stored, out, count, caplog):
+    """What its blocks left is used up: nothing would compute them again."""
+    sources = [stored] * count
+    words = {"normalize": "zscore", "mask": [np.ones((37, 61, 53), "u1")] * count}
+    plan = planned(sources, out, **words)
+    plan.run(progress=False)
+    for segment in out.rglob("passes/*/receipts/*/*/*"):
+        content = bytearray(segment.read_bytes())
+        content[len(content) // 2] ^= 1
+        segment.write_bytes(content)
+    assert daskpatch.verify(out, progress=False).ok
+    assert "torn" in caplog.text or "damaged" in caplog.text
+    passes = daskpatch.status(out).passes
+    assert "statistics" in passes
+    assert all(done == total for done, total in passes.values())
+    assert not planned(sources, out, **words).run(progress=False, resume=True).blocks
+
+
 def ended_after_statistics(stored, out):
     """What a run leaves that ended before its prediction began."""
     planned(stored, out, normalize="zscore").run(progress=False)

@@ -10,6 +10,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import zarr
 from example_models import double, identity
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,7 +143,7 @@ VALUES = np.zeros((40, 50), "f4")
         ({"overlaps": 4, "patching": TiledPatching([(1, 1, 40, 50)], 8, 0)}, "overlaps"),
         ({"patch_size": 16, "overlaps": 16}, "smaller than patch_size"),
         ({"patch_size": (8, 16, 16)}, "no Z"),
-        ({"patch_size": (8,)}, "1 entries"),
+        ({"patch_size": (8,)}, "1 number;"),
         ({"patch_size": 0}, "at least 1"),
         ({"patch_size": 16, "axes": "ZYX"}, "names 3 axes"),
         ({"patch_size": 16, "axes": None}, "Pass one letter"),
@@ -322,6 +323,23 @@ def test_a_plan_costs_the_same_at_any_size():
     assert made.compute_ratio == pytest.approx((32 / 24) ** 3, rel=1e-2)
     selection = Selection.everything(prediction_of(made), made.block_shape)
     assert next(iter(selection)) == 0
+
+
+@pytest.mark.parametrize("shape", [(10**18, 48), (10**18, 10**18), (10**12, 10**12)])
+def test_axes_of_any_length_cost_no_memory(tmp_path, shape):
+    """Metadata may say so: nothing is made for each block of an axis."""
+    source = str(tmp_path / "in.zarr")
+    zarr.create_array(source, shape=shape, chunks=(16, 16), dtype="u1")
+
+    def planned():
+        return daskpatch.plan(source, double, axes="YX", patch_size=16, overlaps=4)
+
+    def prepared():
+        planned()
+        return planned
+
+    assert planned().n_tiles > 10**17
+    assert traced_peak(prepared) < 3_000_000
 
 
 def test_a_plan_says_what_will_happen(stored, tmp_path):

@@ -332,6 +332,29 @@ def test_nan_becomes_0_in_integers():
     assert zarr.open_array(store=store)[3, 3] == 0
 
 
+def test_nan_of_post_becomes_0_in_integers():
+    values = np.ones((40, 40), "f4")
+
+    def post(block):
+        n = block.shape[-1]
+        return np.where(np.arange(n) < n // 2, np.nan, block)
+
+    store = zarr.storage.MemoryStore()
+    with pytest.warns(RuntimeWarning, match="NaN, of the model, its input or post, is stored as 0"):
+        report = daskpatch.predict(
+            values, identity, store, axes="YX", patch_size=20, post=post, dtype="u1",
+            progress=False, chunks=40, block_shape=40,
+        )  # fmt: skip
+    assert report.nan_tiles == 1
+    assert not zarr.open_array(store=store)[:, :20].any()
+
+
+@pytest.mark.parametrize("given", [None, "x", 2.5])
+def test_what_post_gave_instead_of_an_array_is_named(given):
+    with pytest.raises(ValueError, match=rf"gave .*{given}.*; needed is an array"):
+        daskpatch.plan(np.ones((40, 40)), identity, axes="YX", patch_size=20, post=lambda _: given)
+
+
 def test_a_region_is_rounded_out_to_blocks(tmp_path, stored, volume):
     plan = daskpatch.plan(
         stored, double, tmp_path / "out.zarr", patch_size=16, chunks=8, block_shape=16

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import sysconfig
 
 import numpy as np
 import pytest
@@ -123,6 +124,33 @@ def test_edited_files_are_another_model(tmp_path, files, named):
     assert "model.code was" in found.stderr
 
 
+COMPILED = """
+#include <Python.h>
+static PyObject *gain(PyObject *self, PyObject *none) { return PyFloat_FromDouble({0}); }
+static PyMethodDef all[] = {{"gain", gain, METH_NOARGS, 0}, {0, 0, 0, 0}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "helper", 0, -1, all};
+PyMODINIT_FUNC PyInit_helper(void) { return PyModule_Create(&module); }
+"""
+
+
+@pytest.mark.parametrize("source", [HELPED, FROM, INSIDE], ids=["import", "from", "inside"])
+@pytest.mark.parametrize("named", ["net:model", "net.py:model", None])
+def test_a_compiled_helper_that_was_built_anew_is_another_model(tmp_path, source, named):
+    def built(number):
+        (tmp_path / "helper.c").write_text(COMPILED.replace("{0}", str(number), 1))
+        command = ["cc", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}", "helper.c"]
+        subprocess.run([*command, "-o", "helper.so"], cwd=tmp_path, check=True)
+
+    (tmp_path / "net.py").write_text(source)
+    model = f"model = {named!r}" if named else "from net import model"
+    if named == "net.py:model":
+        model = f"import sys; sys.path.insert(0, '')\n{model}"
+    built(2.0)
+    assert not run(tmp_path, model).stderr
+    built(2.001)  # which no result tells
+    assert "model.code was" in run(tmp_path, model, word="resume=True").stderr
+
+
 def test_another_version_compares_sources(tmp_path):
     (tmp_path / "net.py").write_text("def model(x):\n    assert len(x)\n    return x * 2\n")
     model = "from net import model"
@@ -206,8 +234,9 @@ def test_what_rounding_moves_is_the_same(image, out):
     assert predict(image, moved, out, resume=True, model_id="the same").skipped
 
 
-def test_a_model_that_is_constant_on_an_image_is_tried_on_noise(out):
-    image = np.full((48, 48), 7, "u2")
+@pytest.mark.parametrize("value", [7, np.nan])
+def test_a_model_that_is_constant_on_an_image_is_tried_on_noise(out, value):
+    image = np.full((48, 48), value, "f4")
     begun(image, lambda batch: batch * 2, out, model_id="the same")
     recorded = json.loads((out / ".daskpatch" / "run.json").read_text())
     assert len(recorded["identity"]["results"]) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..model import OutputArray, Results, SharedModel, load
-from ..support import all_said_by, cause_of, counted
+from ..support import all_said_by, cause_of, counted, shown
 from ..values import store_values
 from .stitching import Destination
 
@@ -32,6 +32,10 @@ def apply_post(post: SharedModel, stitched: Results, shape: tuple[int, ...]) -> 
         name: values[None] if values.ndim == len(shape) else values for name, values in made.items()
     }
     for values in named.values():
+        if values.ndim == 0:
+            raise ValueError(
+                f"post {name} gave {shown(values[()])}; needed is an array of the block's own size."
+            )
         if values.ndim != len(shape) + 1 or values.shape[1:] != shape or not len(values):
             raise ValueError(
                 f"post {name} gave shape {values.shape} for a block of {shape}; needed is the "
@@ -41,14 +45,15 @@ def apply_post(post: SharedModel, stitched: Results, shape: tuple[int, ...]) -> 
     return named
 
 
-def store_post(made: Results, trial: Sequence[OutputArray], targets: Sequence[Destination]) -> None:
-    """Put what `apply_post` gave where it belongs.
+def store_post(made: Results, trial: Sequence[OutputArray], targets: Sequence[Destination]) -> bool:
+    """Put what `apply_post` gave where it belongs; whether there was a NaN that became a 0.
 
     Raises
     ------
     ValueError
         If it is not as on the trial tile.
     """
+    lost = False
     expected = {output.name: (output.channels, output.dtype) for output in trial}
     for target in targets:
         values = made.get(target.name)
@@ -59,7 +64,9 @@ def store_post(made: Results, trial: Sequence[OutputArray], targets: Sequence[De
                 f"trial tile it gave {_described(expected)}. It must always give the same "
                 "channels and dtype, such as result.astype('uint32')."
             )
-        store_values(target.values, values[target.channels])
+        found = store_values(target.values, values[target.channels])
+        lost = lost or (found and target.values.dtype.kind != "f")
+    return lost
 
 
 def _described(arrays: Mapping[str, tuple[int, str]]) -> str:

@@ -306,7 +306,8 @@ class Sample:
             stitcher.finish()
             stitched = {to.name: to.values for to in whole}
             made = apply_post(self.prediction.assembly.function, stitched, first.region.shape)
-            store_post(made, self.prediction.made, self.targets)
+            if store_post(made, self.prediction.made, self.targets):
+                self.tally.nan_tiles += 1
 
     def _stitcher(self, destinations: Sequence[Destination]) -> Stitcher:
         prediction = self.prediction

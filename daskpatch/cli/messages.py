@@ -42,6 +42,11 @@ _OPTION = re.compile(
 _OPENED = re.compile(r"Open (?:it|them) with (.+?), and pass that as the source, with axes=")
 """Nothing can be passed on a command line."""
 
+_LAZY = re.compile(
+    r"Open (?:it|them) with (\S+?)\.xarray_dask_data, and pass that as the source, with axes="
+)
+"""What bioio opens is a Dask array, which writes itself."""
+
 
 def as_typed(text: str, quoted: Sequence[str] = ()) -> str:
     """A message with flags instead of words, save in what it quotes: the user's own texts.
@@ -49,6 +54,7 @@ def as_typed(text: str, quoted: Sequence[str] = ()) -> str:
     >>> as_typed("overlaps is -8; give patch_size, overwrite=True or axes='ZYX', channels=[0, 2]")
     '--overlaps is -8; give --patch-size, --overwrite or --axes ZYX, --channels 0,2'
     """
+    text = _LAZY.sub(r"In Python save it as Zarr: \1.dask_data.to_zarr('image.zarr')", text)
     text = _OPENED.sub(r"In Python save it as Zarr: zarr.save_array('image.zarr', \1)", text)
     kept = sorted((each for each in quoted if each), key=len, reverse=True)
     if not kept:

@@ -126,8 +126,8 @@ def _along(rows: BlockRows, axis: int, chunk: int, size: int, period: int) -> _A
     count = rows.grid.counts[axis]
     middle = max(count - _ROWS, 0) // 2
     # Those in the middle stand for all but the ends, where tiles are moved inside.
-    looked_at = {0, 1, *range(middle, middle + _ROWS), count - 2, count - 1} & {*range(count)}
-    read = {i: rows.interval(axis, i) for i in looked_at}
+    looked_at = {0, 1, *range(middle, middle + _ROWS), count - 2, count - 1}
+    read = {i: rows.interval(axis, i) for i in looked_at if 0 <= i < count}
     lengths = [stop - start for start, stop in read.values()]
     overlaps = [read[i][1] - read[i + 1][0] for i in read if i + 1 in read]
     if len(read) == count or 0 < period <= _ROWS:

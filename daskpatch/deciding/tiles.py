@@ -24,6 +24,7 @@ from ..support import (
     all_said_by,
     as_count,
     changed,
+    counted,
     need,
     option,
     shown,
@@ -242,8 +243,9 @@ class Tiles(Options):
         if isinstance(self.patch_size, tuple):
             if len(self.patch_size) not in (2, 3):
                 raise ValueError(
-                    f"patch_size {self.patch_size} has {len(self.patch_size)} entries; "
-                    "needed are two (YX) or three (ZYX), or one number for all."
+                    f"patch_size is {self.patch_size}, "
+                    f"{counted(len(self.patch_size), 'number')}; needed are two (YX) or three "
+                    "(ZYX), or one number for all."
                 )
             return len(self.patch_size)
         return None if self.known is None else self.known.ndim

@@ -61,6 +61,13 @@ def chosen_channels(
     )
     if indices and None not in indices:
         return tuple(index for index in indices if index is not None)
+    shared = [c for c in chosen if known.count(str(c)) > 1] if isinstance(chosen, tuple) else []
+    if shared:
+        places = ", ".join(str(i) for i, name in enumerate(known) if name == shared[0])
+        raise ValueError(
+            f"channels is {shown(chosen)}, and several channels are called {shared[0]}: "
+            f"{places}; needed is an index."
+        )
     listed = ", ".join(known)
     listed = listed if len(listed) <= _LISTED else f"{listed[:_LISTED]}…"
     called = f", {listed}" if known else ", and names none"

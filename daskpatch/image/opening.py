@@ -202,7 +202,7 @@ def open_stack(
         if axes is not None:
             raise
         raise ValueError(f"What {name} says of its axes does not fit it: {error}") from None
-    _warn_of_axes(checked, found, shape)
+    _warn_of_axes(checked, found, shape, is_told=axes is None)
     if 0 in shape:
         raise ValueError(f"{name} is empty: its shape is {shape}.")
     if max(shape) > _LONGEST:
@@ -258,7 +258,8 @@ def as_image(name: str, image: object) -> int | str | None:
     return operator.index(image)
 
 
-def _warn_of_axes(axes: str, found: Found, shape: tuple[int, ...]) -> None:
+def _warn_of_axes(axes: str, found: Found, shape: tuple[int, ...], *, is_told: bool) -> None:
+    """`is_told`: by the source itself, which may have them from tifffile."""
     name, letters = found.name, found.letters
     is_colours = letters[-1:] == ("S",) and axes.endswith("C")
     said = letters[:-1] if is_colours else letters
@@ -269,10 +270,16 @@ def _warn_of_axes(axes: str, found: Found, shape: tuple[int, ...]) -> None:
             "it out if that is right.",
             stacklevel=2,
         )
-    if axes.endswith("S") and "C" not in axes and shape[-1] in _COLOURS:
+    place = axes.find("S")
+    # Elsewhere than in the end many have samples; with a capital letter it is tifffile's.
+    is_tifffiles = is_told and "S" in (found.axis_names or ())
+    if place >= 0 and (axes.endswith("S") or is_tifffiles) and "C" not in axes:
+        if shape[place] not in _COLOURS:
+            return
         warnings.warn(
-            f"The last axis of {name} is S, {shape[-1]} samples: images that are predicted one by "
-            f"one. The S of tifffile, colours of a pixel, are channels here: axes={axes[:-1]}C.",
+            f"Axis {place} of {name} is S, {shape[place]} samples: images that are predicted one "
+            "by one. The S of tifffile, colours of a pixel, are channels here: "
+            f"axes={axes.replace('S', 'C')}.",
             stacklevel=2,
         )
 
@@ -412,6 +419,11 @@ def _check_array_like(source: IndexedArray) -> None:
         dense = "toarray" if hasattr(source, "toarray") else "todense"
         raise TypeError(
             f"The source is a {kind}, a sparse array; needed is a dense one: source.{dense}()."
+        )
+    if hasattr(type(source), "to_json") and not hasattr(type(source), "read"):  # tensorstore's Spec
+        raise TypeError(
+            f"The source is a {kind}, which says where an array is; needed is the array: "
+            "tensorstore.open(source).result()."
         )
     if any(n != n for n in source.shape):
         raise ValueError(

@@ -1,7 +1,7 @@
 """Models: what they are, what they say of themselves, how they are loaded and called."""
 
 from .adaptation import ModelLike, shared_model
-from .advice import advice_for, is_for_all_sizes
+from .advice import advice_for, advice_on_axes, is_for_all_sizes
 from .augmentation import Position, as_augment, positions
 from .contents import Contents, Look, NoIdentityError, Parts
 from .errors import ModelError, describe_tile

@@ -87,6 +87,11 @@ def _of_rank(found: re.Match[str], shape: Shape) -> str:
     return _rank(int(found["needed"]), shape)
 
 
+def advice_on_axes(needed: int, given: int) -> str:
+    """A sentence on what to give a network of so many spatial axes, which was to have others."""
+    return _rank(needed + 2, (0,) * (given + 2))
+
+
 def _rank(needed: int, shape: Shape) -> str:
     if needed == len(shape):
         return ""

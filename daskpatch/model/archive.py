@@ -2,19 +2,22 @@
 
 `torch.export.load` unpickles what an archive says is pickled, and loads compiled libraries. So an
 entry must be JSON, a mark of the format, weights whose table says that they are raw bytes, or
-something that `torch.load` takes with `weights_only=True`; the archive is refused otherwise.
-Written for torch 2.5 to 2.13.
+something that `torch.load` takes with `weights_only=True`; the archive is refused otherwise. Two
+readers of ZIP may see two archives in one file (entries of one name, a second table of contents),
+so torch is never given the file, but what was looked at, written anew. Written for torch 2.5 to
+2.13.
 """
 
 from __future__ import annotations
 
 import io
 import posixpath
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..support import parsed, said_by
 
@@ -28,54 +31,76 @@ _MOST = 64
 """Bytes of a mark."""
 
 
-def check_archive(torch: Any, path: Path) -> None:
-    """Refuse an exported program that could run code of its own when it is loaded.
+def checked_archive(torch: Any, path: Path) -> IO[bytes]:
+    """An exported program that runs no code of its own when it is loaded from this open file.
 
     Raises
     ------
     ValueError
         If it is no archive, or an entry holds more than tensors.
     """
+    checked = tempfile.TemporaryFile()  # noqa: SIM115 (whoever loads it closes it)
     try:
-        with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+        with (
+            zipfile.ZipFile(path) as archive,
+            zipfile.ZipFile(checked, "w") as copy,
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # torch's, of pickles that it goes on to refuse
-            raw, pickled = _told_entries(archive)
-            for name in archive.namelist():
-                # What is unpickled may have the name of anything.
-                is_plain = name not in pickled and _is_plain(name, archive)
-                if name not in raw and not is_plain:
-                    _check_entry(torch, name, archive.read(name))
+            _copy(torch, archive, copy)
     except Exception as error:  # noqa: BLE001 (what hostile bytes end in is anything)
+        checked.close()
         raise ValueError(
             f"{path} is not loaded: it is no exported program, or holds more than tensors and "
             f"would run code ({type(error).__name__}: {said_by(error)}). Save it with "
             "torch.export.save, or name a module in a Python file: file.py:attribute."
         ) from None
 
+    checked.seek(0)
+    return checked
+
+
+def _copy(torch: Any, archive: zipfile.ZipFile, copy: zipfile.ZipFile) -> None:
+    """All entries, in their order, each looked at."""
+    names = archive.namelist()
+    if len({name.casefold() for name in names}) < len(names):  # torch's reader asks in any case
+        raise ValueError("two entries have one name")
+    raw, pickled = _told_entries(archive)
+    for name in names:
+        content, key = archive.read(name), name.casefold()
+        # What is unpickled may have the name of anything.
+        is_plain = key not in pickled and _is_plain(name, content)
+        if key not in raw and not is_plain:
+            _check_entry(torch, name, content)
+        copy.writestr(zipfile.ZipInfo(name), content)
+
 
 def _check_entry(torch: Any, name: str, content: bytes) -> None:
-    if posixpath.basename(name).startswith(_OBJECTS):
+    if posixpath.basename(name).casefold().startswith(_OBJECTS):
         raise ValueError(f"{name} is an object with code")
     torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
-def _is_plain(name: str, archive: zipfile.ZipFile) -> bool:
+def _is_plain(name: str, content: bytes) -> bool:
     """Whether an entry is a folder, a mark, or JSON."""
     if name.endswith("/"):
         return True
     if posixpath.basename(name) in _MARKS:
-        return archive.getinfo(name).file_size <= _MOST
-    return name.endswith(".json") and archive.read(name).lstrip()[:1] in (b"{", b"[")
+        return len(content) <= _MOST
+    return name.endswith(".json") and content.lstrip()[:1] in (b"{", b"[")
 
 
 def _told_entries(archive: zipfile.ZipFile) -> tuple[set[str], set[str]]:
-    """The entries of which every table that names them says that they are raw, and all others."""
+    """The entries of which every table that names them says that they are raw, and all others.
+
+    By their names in lower case.
+    """
     raw: set[str] = set()
     pickled: set[str] = set()
     for name in archive.namelist():
         if name.endswith("_config.json"):
             for entry, is_pickled in _entries_of(name, parsed(archive.read(name))):
-                (pickled if is_pickled else raw).add(entry)
+                (pickled if is_pickled else raw).add(entry.casefold())
     return raw - pickled, pickled
 
 
@@ -83,5 +108,5 @@ def _entries_of(table: str, said: Any) -> Iterator[tuple[str, bool]]:
     entries = said.get("config") if isinstance(said, Mapping) else None
     for each in entries.values() if isinstance(entries, Mapping) else ():
         path = posixpath.join(posixpath.dirname(table), str(each["path_name"]))
-        is_object = posixpath.basename(path).startswith(_OBJECTS)
+        is_object = posixpath.basename(path).casefold().startswith(_OBJECTS)
         yield posixpath.normpath(path), is_object or each.get("use_pickle") is not False

@@ -6,7 +6,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Iterator
-from importlib.machinery import PathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from pathlib import Path
 
 from .code import tree_digest_of_module
@@ -22,14 +22,18 @@ def digest_of_file(path: str | Path) -> str:
 def source_digests(path: Path, name: str = "") -> dict[str, str]:
     """Digests of the syntax trees of a source and of the user's own modules that it imports.
 
-    Found by reading: nothing is imported. Installed packages are left out; `name` is the module's
-    own, which relative imports begin at. The first is under an empty name.
+    Found by reading: nothing is imported. Of compiled modules it is the digest of the file.
+    Installed packages are left out; `name` is the module's own, which relative imports begin at.
+    The first is under an empty name.
     """
     found: dict[str, str] = {}
     waiting = [("", name, path)]
     while waiting:
         key, module, file = waiting.pop()
         if key in found:
+            continue
+        if file.suffix != ".py":
+            found[key] = digest_of_file(file)
             continue
         try:
             tree = ast.parse(file.read_bytes())
@@ -77,14 +81,18 @@ def _absolute(module: str, level: int, package: str) -> str:
 
 
 def _own_source(name: str, beside: Path) -> Path | None:
-    """The source of one of the user's own modules; None where it has none or is installed.
+    """The file of one of the user's own modules; None where it has none or is installed.
 
     `beside` is a folder whose files can be imported, too.
     """
     file = origin_of_module(name) or _neighbour(name, beside)
-    if file is None or file.suffix != ".py" or is_installed_file(file):
-        return None
-    return file
+    return file if file is not None and is_own_code(file) else None
+
+
+def is_own_code(file: Path) -> bool:
+    """Whether a module's file is the user's own, a source or compiled."""
+    is_code = file.suffix == ".py" or file.name.endswith(tuple(EXTENSION_SUFFIXES))
+    return is_code and not is_installed_file(file)
 
 
 def origin_of_module(name: str) -> Path | None:
@@ -115,5 +123,6 @@ def _found(name: str) -> Path | None:
 
 def _neighbour(name: str, folder: Path) -> Path | None:
     place = folder.joinpath(*name.split("."))
-    candidates = (place.with_suffix(".py"), place / "__init__.py")
+    compiled = (place.with_name(place.name + suffix) for suffix in EXTENSION_SUFFIXES)
+    candidates = (place / "__init__.py", *compiled, place.with_suffix(".py"))  # as Python looks
     return next((each for each in candidates if each.is_file()), None)

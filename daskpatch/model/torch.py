@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..support import load_extra, redacted, said_by, shown, what_is
-from .archive import check_archive
+from .archive import checked_archive
 from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
 from .handles import Batch, ExclusiveModel
@@ -106,6 +106,9 @@ class TorchModel:
 _BATCH = "daskpatch_fixed_batch"
 """The attribute of a loaded program that says how many tiles it takes."""
 
+_AXES = "daskpatch_spatial_axes"
+"""And the one that says how many spatial axes they have."""
+
 
 class _TorchCall:
     def __init__(
@@ -183,10 +186,12 @@ def _open(torch: Any, module_or_path: Any) -> Any:
     if not isinstance(module_or_path, Path):
         return module_or_path
     if module_or_path.suffix == ".pt2":
-        check_archive(torch, module_or_path)
-        program = torch.export.load(module_or_path)
+        with checked_archive(torch, module_or_path) as file:
+            program = torch.export.load(file)
         module = program.module()
-        setattr(module, _BATCH, _batch_of(program))
+        shape = _shape_of(program)
+        setattr(module, _BATCH, shape[0] if shape and type(shape[0]) is int else None)
+        setattr(module, _AXES, len(shape) - 2 if shape else None)
         return module
     try:
         return torch.jit.load(module_or_path, map_location="cpu")
@@ -210,18 +215,23 @@ def _nbytes(state: object) -> int:
 
 
 def _spatial_axes(module: Any) -> int | None:
-    """Two for a network of `Conv2d` and the like, three of `Conv3d`; None of both, or neither."""
+    """Two for a network of `Conv2d` and the like, three of `Conv3d`; None of both, or neither.
+
+    Of a loaded program, what it says.
+    """
+    if hasattr(module, _AXES):
+        told: int | None = getattr(module, _AXES)
+        return told
     kinds = (type(part).__name__ for part in module.modules())
     found = {int(kind[-2]) for kind in kinds if kind.endswith(("2d", "3d"))}
     return found.pop() if len(found) == 1 else None
 
 
-def _batch_of(program: Any) -> int | None:
-    """How many tiles an exported program takes at a time; None where it takes any number."""
+def _shape_of(program: Any) -> tuple[Any, ...]:
+    """What an exported program takes: a symbol along each axis that may have any size."""
     inputs = program.graph_signature.user_inputs
     shapes = [n.meta["val"].shape for n in program.graph.nodes if n.name in inputs[:1]]
-    size = shapes[0][0] if shapes and len(shapes[0]) else None
-    return size if type(size) is int else None  # a symbol otherwise
+    return tuple(shapes[0]) if shapes else ()
 
 
 def _on_device(module: Any, device: Any) -> Any:

@@ -31,10 +31,9 @@ from ..support import all_said_by, cause_of
 from .code import bytecode_digest, tree_digest
 from .contents import WHOLE, Contents, Leaf, Look, NoIdentityError, PartName
 from .fields import defaults_of
-from .files import digest_of_file, origin_of_module, source_digests
+from .files import digest_of_file, is_own_code, origin_of_module, source_digests
 from .installed import (
     is_installed,
-    is_installed_file,
     is_library_class,
     is_library_code,
     is_library_function,
@@ -361,9 +360,9 @@ class _Walk:
             self._taken(function.__globals__[name], used[name], f"{path}.{name}")
         for name in sorted(imports_inside(function)):
             file = origin_of_module(name)
-            if file is not None and file.suffix == ".py" and not is_installed_file(file):
+            if file is not None and is_own_code(file):
                 self._sources(source_digests(file, name), f"{path}.{name}")
-                if name in sys.modules:
+                if file.suffix == ".py" and name in sys.modules:
                     self.settings(sys.modules[name], file, f"{path}.{name}")
         for name in sorted(vars(function)):
             self._held(vars(function)[name], f"{path}.{name}")
@@ -525,6 +524,9 @@ class _Walk:
             module = module._orig_mod
         of_every_module = set(vars(torch.nn.Module()))
         first: dict[int, str] = {}
+        scripted = [each for each in module.modules() if isinstance(each, torch.jit.ScriptModule)]
+        # One may use an attribute of another: `self.inner.gain`.
+        named = {name for each in scripted for name in _names_in_script(each)}
         for name, inner in module.named_modules(remove_duplicate=False):
             here = f"{path}.{name}" if name else path
             if id(inner) in first:
@@ -532,7 +534,7 @@ class _Walk:
                 continue
             first[id(inner)] = here
             if isinstance(inner, torch.jit.ScriptModule):
-                self._script_module(inner, here)
+                self._script_module(inner, here, named)
                 continue
             if type(inner).__name__ == _COMPILED:  # what it compiles is its only submodule
                 self._library("torch", _COMPILED, here)
@@ -570,10 +572,11 @@ class _Walk:
             else:
                 self.visit(tensor, here, "")
 
-    def _script_module(self, module: Any, path: str) -> None:
+    def _script_module(self, module: Any, path: str, named: set[str]) -> None:
         """A traced or scripted module: its code as TorchScript prints it, and its constants.
 
-        Its serialised bytes differ for one module traced twice.
+        Its serialised bytes differ for one module traced twice. `named` are names of attributes in
+        the code of modules around it.
         """
         import torch
 
@@ -592,7 +595,9 @@ class _Walk:
                 self._script_graph(compiled.inlined_graph, f"{path}.{method}")
             mapping = getattr(constants, "const_mapping", constants)  # of a method, of a module
             self.visit(dict(mapping), f"{path}.{method}.constants", "")
-        for name in sorted({*_ATTRIBUTE.findall("".join(codes))} - known):
+        own = {*_ATTRIBUTE.findall("".join(codes))}
+        theirs = {name for name in named - own if module._c.hasattr(name)}
+        for name in sorted((own | theirs) - known):
             held = getattr(module, name, None)
             is_told = isinstance(held, torch.nn.Module | torch.nn.Parameter | torch._C.ScriptMethod)
             if not is_told:
@@ -606,6 +611,12 @@ class _Walk:
         has_tensor = [c.hasAttribute("value") and c.kindOf("value") == "t" for c in constants]
         tensors = [c.t("value") for c, has in zip(constants, has_tensor, strict=True) if has]
         self.visit(tensors, f"{path}.tensors", "")
+
+
+def _names_in_script(module: Any) -> set[str]:
+    """Names after a dot in all that a scripted module does."""
+    methods = (module._c._get_method(name) for name in module._c._method_names())
+    return {name for method in methods for name in _ATTRIBUTE.findall(method.code)}
 
 
 def _description(dtype: np.dtype[Any]) -> str:

@@ -61,6 +61,8 @@ def as_target(
     is_inside = label is not None and array is None and not is_series
     check_kind(image_around(location) if is_inside else location, array, is_series=is_series)
     check_io_at(io, location)
+    if array is not None and io != "auto":
+        array.check_opens(io)
     masks = tuple(mask.image for mask in masks_of(output, images))
     check_apart(location, (*images, *masks), replaces=output.overwrite or array is not None)
     members = _members(output, location, len(images)) if is_series else ()

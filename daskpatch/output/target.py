@@ -240,7 +240,7 @@ def written_around(place: Location) -> list[Location]:
         first
         for group, attributes in zip(around[1:], said, strict=True)
         if KEY in attributes
-        for first in _first_places(group, attributes[KEY])
+        for first in _first_places(group, attributes[KEY], place)
     ]
 
 
@@ -258,11 +258,17 @@ def _is_begun(root: Location) -> bool:
     return CLEARED in names or all(f"{FOLDER}/" in name for name in names)
 
 
-def _first_places(group: Location, provenance: object) -> list[Location]:
-    """Where the record of a run lies that made a group: of several arrays, a series, or both."""
+def _first_places(group: Location, provenance: object, place: Location) -> list[Location]:
+    """Where the record of a run lies that made a group: of several arrays, a series, or both.
+
+    And of a run that adds label images to a series, of which the place is one: it has its record
+    in that of the first image.
+    """
     first = next(iter(image_paths(provenance)), "0")
     image, paths = group.at(first), array_paths(provenance)
-    return [group.at(paths[0]), image.at(paths[0])] if paths else [image]
+    inside = place.parts[len(image.parts) :]
+    labels = [image.at("/".join(inside)).at("0")] if inside[:1] == (LABELS,) else []
+    return [*([group.at(paths[0]), image.at(paths[0])] if paths else [image]), *labels]
 
 
 def is_lossy(array: StoredArray) -> bool:

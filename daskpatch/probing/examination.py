@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..geometry import as_sizes
 from ..image import ImageStack, SourceLike, open_stack
-from ..model import ModelLike, load, shared_model
+from ..model import ModelLike, advice_on_axes, load, shared_model
 from ..support import as_dtype, holds_numbers, is_number, peak_memory, shown
 from .equivariance import LARGEST, align_of, measure_shifts, needed_size
 from .findings import Probe
@@ -120,6 +120,7 @@ def probe(
     dtype = as_dtype("input_dtype", input_dtype)
     given = None if sample is None else _as_sample(sample, ndim, channels, axes)
     subject = ProbedModel(load(handle), channels, ndim, dtype, given)
+    _check_axes(handle.handle.name, subject)
     known = subject.model.fixed_size if known is None else known
     taken = find_size(subject, known)
     sizes = measure_sizes(subject, taken)
@@ -160,6 +161,17 @@ def probe(
         if seconds
         else (),
     )
+
+
+def _check_axes(name: str, subject: ProbedModel) -> None:
+    """Refuse a network of other spatial axes, where it says how many it has."""
+    fixed = subject.model.fixed_size
+    axes = subject.model.spatial_axes if fixed is None else len(fixed)
+    if axes not in (None, subject.ndim):
+        raise ValueError(
+            f"{name} has {axes} spatial axes, and ndim is {subject.ndim}. "
+            f"{advice_on_axes(axes, subject.ndim)} probe takes it with ndim={axes}."
+        )
 
 
 def with_costs(found: Probe, model: ModelLike, seconds: float, largest: int | None = None) -> Probe:

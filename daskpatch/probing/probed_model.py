@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import LoadedModel, is_for_all_sizes, is_out_of_memory
+from ..model import LoadedModel, advice_for, is_for_all_sizes, is_out_of_memory
 from ..support import all_said_by, cause_of
 from ..values import convert, finite_mean_and_deviation
 
@@ -67,8 +67,9 @@ class ProbedModel:
         except Exception as error:  # noqa: BLE001 (the user's own code)
             if is_out_of_memory(error):
                 raise MemoryError(str(error)) from cause_of(error)
+            advice = advice_for(error, batch.shape, str(batch.dtype))
             raise RefusedError(
-                f"{type(error).__name__}: {all_said_by(error)}",
+                f"{type(error).__name__}: {all_said_by(error)}" + (f". {advice}" if advice else ""),
                 is_for_all_sizes=is_for_all_sizes(error, batch.shape, str(batch.dtype)),
             ) from cause_of(error)
         result = _joined(list(results.values()))

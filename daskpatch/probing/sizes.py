@@ -63,7 +63,7 @@ def find_size(subject: ProbedModel, known: Shape | None) -> Shape:
         try:
             subject(subject.noise(size, 0)[None])
         except RefusedError as refused:
-            reason = reason or str(refused)
+            reason = reason or str(refused).rstrip(".")
             if known is not None or refused.is_for_all_sizes:
                 tried = f"size {size}"
                 break

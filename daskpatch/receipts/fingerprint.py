@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from .document import Fingerprint, Json, as_json
 
 _LISTED = 6
-"""Fields that are named."""
+"""Fields that are named at most."""
+
+_LONGEST = 300
+"""Letters of what is told of them."""
 
 
 def check_same(
@@ -28,12 +31,13 @@ def check_same(
     differing = list(differences(as_json(recorded), as_json(current)))
     if not differing:
         return
-    lines = "; ".join(
-        f"{field} was {_shown(before)} and is {_shown(now)}"
-        for field, before, now in differing[:_LISTED]
-    )
-    if len(differing) > _LISTED:
-        lines += f"; and {len(differing) - _LISTED} more"
+    told = [f"{field} was {_shown(was)} and is {_shown(now)}" for field, was, now in differing]
+    n_told = min(_LISTED, len(told))
+    while n_told > 1 and len("; ".join(told[:n_told])) > _LONGEST:
+        n_told -= 1
+    lines = "; ".join(told[:n_told])
+    if len(differing) > n_told:
+        lines += f"; and {len(differing) - n_told} more"
     raise ValueError(
         f"{name} cannot be resumed, the run began otherwise: {lines}. Give what it began with"
         f"{', or overwrite=True to start anew' if is_overwritable else ''}."

@@ -34,7 +34,8 @@ class Report:
     bytes_written
         Bytes of the blocks, before compression.
     nan_tiles
-        Tiles that gave NaN where their input had none, or whose NaN was stored as 0.
+        Tiles that gave NaN where their input had none, or whose NaN was stored as 0; and blocks
+        of which `post` gave NaN that was stored as 0.
     absent_chunks
         Chunks that the source did not have when blocks were read (a missing shard may count as
         one), each time that one was read; they read as its fill value.

@@ -414,7 +414,7 @@ class PredictionPass(Pass):
             what = (
                 "The model gave NaN where its input had none"
                 if are_floats
-                else "NaN, of the model or of its input, is stored as 0 in integers"
+                else "NaN, of the model, its input or post, is stored as 0 in integers"
             )
             warnings.warn(
                 f"{what}, first in block {receipt.index}; the report counts the tiles (nan_tiles).",

@@ -408,6 +408,22 @@ class StoredArray:
         back_end_at(io, self.location)
         return self._with(io=check_io(io))
 
+    def check_opens(self, io: str) -> None:
+        """Refuse a back end that cannot open it, before anything is written with it.
+
+        Raises
+        ------
+        ValueError, ImportError
+            If it cannot be used there, or does not know the dtype or a codec.
+        """
+        try:
+            self.with_io(io)._open()
+        except (ValueError, NotImplementedError) as error:
+            raise ValueError(
+                f"{self.location.name} cannot be opened with io={io!r}: {said_by(error)}. Leave "
+                "io out: what opens it is found."
+            ) from error
+
     def with_delays(self, delays: tuple[float, ...]) -> StoredArray:
         """The same array, waited for as long."""
         return self._with(delays=delays)

@@ -70,9 +70,10 @@ class ResultSample:
 
     @property
     def is_constant(self) -> bool:
-        """Whether it tells nothing of a model that gives the same everywhere."""
+        """Whether it tells nothing of a model: the same everywhere, where it is a number at all."""
         values = self._array()
-        return bool((values == values[:1]).all())
+        numbers = values[~np.isnan(values)] if values.dtype.kind in "fc" else values
+        return bool((numbers == numbers[:1]).all())
 
     @property
     def range(self) -> tuple[float, float] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, partial
 from itertools import takewhile
@@ -55,8 +55,9 @@ class RecordedBlocks:
     """The blocks of one pass over one image's arrays (or over none).
 
     `arrays` holds None for those that are not created yet; `first` is the flat index of the first
-    block, `grid` the blocks of the first array. Without arrays blocks leave bytes. Of a level of a
-    pyramid `factors` are voxels of the level before per voxel.
+    block, `grid` the blocks of the first array. Without arrays blocks leave bytes, which are used
+    up where the pass `has_ended`. Of a level of a pyramid `factors` are voxels of the level before
+    per voxel.
     """
 
     name: str
@@ -70,6 +71,7 @@ class RecordedBlocks:
     first: int
     layouts: tuple[Layout | None, ...] = ()
     factors: Factors | None = None
+    has_ended: bool = False
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -405,10 +407,16 @@ def _scale(recorded: tuple[str, ...]) -> Scale:
 
 def _further(images: tuple[RecordedImage, ...]) -> Iterator[RecordedBlocks]:
     """The blocks of further passes, whose records lie beside those of the images."""
+    ended: set[str] = set()
     for image in images:
         found = dict(_recorded_passes(image.record.location))
         for name, document in found.items():
-            yield _of_pass(Record(image.record.location, name), name, document)
+            blocks = _of_pass(Record(image.record.location, name), name, document)
+            # What a pass found is recorded once, with its first image.
+            if not blocks.arrays and (name in ended or blocks.record.end() is not None):
+                ended.add(name)
+                blocks = replace(blocks, has_ended=True)
+            yield blocks
         yield from _unbegun_levels(image, found)
 
 

@@ -219,7 +219,8 @@ def _of_passes(others: Sequence[RecordedBlocks]) -> dict[str, tuple[int, int]]:
     counts: dict[str, tuple[int, int]] = {}
     for blocks in others:
         done, total = counts.get(blocks.name, (0, 0))
-        counts[blocks.name] = done + len(_receipts(blocks)), total + blocks.grid.n_cells
+        n_done = blocks.grid.n_cells if blocks.has_ended else len(_receipts(blocks))
+        counts[blocks.name] = done + n_done, total + blocks.grid.n_cells
     return counts
 
 

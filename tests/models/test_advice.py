@@ -82,7 +82,10 @@ def test_errors_of_torch(case):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (nn.Conv2d(1, 1, 3), "3 spatial axes and float32 (size (32, 32, 32))"),
+        (
+            nn.Conv2d(1, 1, 3),
+            "2 spatial axes, and ndim is 3. The network is 2-D: give patch_size as two",
+        ),
         (nn.Conv3d(2, 1, 3), "1 channel, 3 spatial axes"),
         (nn.Conv3d(1, 1, 3).half(), "and float32 (size"),
     ],
@@ -90,7 +93,7 @@ def test_errors_of_torch(case):
 def test_a_probe_tries_no_other_sizes_where_none_would_do(model, words):
     calls = []
     model.register_forward_pre_hook(lambda *_: calls.append(1))
-    with pytest.raises(ValueError, match="Give channels, ndim and input_dtype") as told:
+    with pytest.raises(ValueError, match="Give channels, ndim and input_dtype|ndim=2") as told:
         daskpatch.probe(model, ndim=3)
     assert words in str(told.value)
     assert len(calls) <= 2

@@ -205,6 +205,38 @@ def scripted(k):
     return torch.jit.script(Helped(float(k)))
 
 
+class WithANumber(torch.nn.Module):
+    def __init__(self, k):
+        super().__init__()
+        self.k = k
+
+    def forward(self, batch):
+        return batch
+
+
+class UsingIts(torch.nn.Module):
+    def __init__(self, k):
+        super().__init__()
+        self.inner = WithANumber(k)
+
+    def forward(self, batch):
+        return self.inner(batch) * self.inner.k
+
+
+def scripted_with_a_number_of_an_inner_one(k):
+    return torch.jit.script(UsingIts(float(k)))
+
+
+def scripted_with_a_tensor_of_an_inner_one(k):
+    return torch.jit.script(UsingIts(torch.tensor(float(k))))
+
+
+def scripted_and_then_set(k):
+    module = torch.jit.script(UsingIts(1.0))
+    module.inner.k = float(k)
+    return module
+
+
 def traced(k):
     return torch.jit.trace(Helped(float(k)), torch.zeros(1, 1, 4, 4))
 
@@ -445,7 +477,8 @@ def enumeration_class_set_later(k):
         Dropping, hooked_with_words, with_an_empty_text, of_a_module_that_was_set,
         helper_in_torchscript, scripted_with_a_function, traced_with_a_function, traced_function,
         compiled_inside, recurrent, SlottedDropping, filled, of_own_wrappers, of_own_static_methods,
-        enumeration_set_later, enumeration_class_set_later,
+        enumeration_set_later, enumeration_class_set_later, scripted_and_then_set,
+        scripted_with_a_number_of_an_inner_one, scripted_with_a_tensor_of_an_inner_one,
     ],
 )  # fmt: skip
 def test_one_number_tells_models_apart(make):

@@ -5,8 +5,10 @@ import math
 import os
 import pickle
 import re
+import struct
 import sys
 import threading
+import warnings
 import zipfile
 from typing import NamedTuple
 
@@ -387,6 +389,59 @@ def test_a_pickle_with_the_name_of_a_mark_is_looked_at(tmp_path, mark):
             bad.writestr(name, content)
     with pytest.raises(ValueError, match="would run code"):
         planned(tmp_path / "evil.pt2")
+
+
+def entries(path):
+    with zipfile.ZipFile(path) as archive:
+        return [(name, archive.read(name)) for name in archive.namelist()]
+
+
+def zipped(path, entries):
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile's, of one name twice
+        for name, content in entries:
+            archive.writestr(zipfile.ZipInfo(name), content)
+
+
+@pytest.mark.parametrize("twice", [str, str.upper], ids=["same", "other case"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_entries_of_one_name_are_refused(tmp_path, twice, order):
+    """zipfile takes the last of them, torch's reader another, in any case of letters."""
+    exported(tmp_path / "good.pt2")
+    good = entries(tmp_path / "good.pt2")
+    (name, content), *_ = [each for each in good if "sample_inputs" in each[0]]
+    pair = [(twice(name), as_saved((Evil(tmp_path / "mark"),))), (name, content)]
+    zipped(tmp_path / "evil.pt2", [e for e in good if e[0] != name] + [*pair, pair[-1]][::order])
+    with pytest.raises(ValueError, match="would run code"):
+        planned(tmp_path / "evil.pt2")
+    assert not (tmp_path / "mark").exists()
+
+
+def parted(content):
+    """Entries, table of contents and end of a ZIP archive."""
+    end = content.rfind(b"PK\5\6")
+    size, start = struct.unpack("<II", content[end + 12 : end + 20])
+    return content[:start], bytearray(content[start : start + size]), content[end:]
+
+
+def test_what_was_looked_at_is_what_torch_reads(tmp_path):
+    """Of two tables zipfile takes the one before the end, torch the one where the end says."""
+    exported(tmp_path / "good.pt2")
+    good = entries(tmp_path / "good.pt2")
+    evil = as_saved((Evil(tmp_path / "mark"), "x" * 50_000))  # longer than the other
+    zipped(tmp_path / "a", good)
+    zipped(tmp_path / "b", [(n, evil if "sample_inputs" in n else c) for n, c in good])
+    ours, table, _ = parted((tmp_path / "a").read_bytes())
+    theirs, own_table, end = parted((tmp_path / "b").read_bytes())
+    at = 0
+    while at < len(table):  # both are behind the other's entries now
+        lengths = struct.unpack("<HHH", table[at + 28 : at + 34])
+        (place,) = struct.unpack("<I", table[at + 42 : at + 46])
+        table[at + 42 : at + 46] = struct.pack("<I", place + len(theirs) - len(ours))
+        at += 46 + sum(lengths)
+    (tmp_path / "evil.pt2").write_bytes(theirs + own_table + ours + table + end)
+    planned(tmp_path / "evil.pt2")
+    assert not (tmp_path / "mark").exists()
 
 
 class Named(NamedTuple):
