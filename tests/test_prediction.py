@@ -340,7 +340,7 @@ def test_nan_of_post_becomes_0_in_integers():
         return np.where(np.arange(n) < n // 2, np.nan, block)
 
     store = zarr.storage.MemoryStore()
-    with pytest.warns(RuntimeWarning, match="NaN, of the model, its input or post, is stored as 0"):
+    with pytest.warns(RuntimeWarning, match="NaN, of the model, of post or of its"):
         report = daskpatch.predict(
             values, identity, store, axes="YX", patch_size=20, post=post, dtype="u1",
             progress=False, chunks=40, block_shape=40,

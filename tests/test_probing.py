@@ -86,6 +86,24 @@ def test_a_slow_machine_finds_the_same(monkeypatch):
     assert slow.halo == (0, 90)
 
 
+@pytest.mark.parametrize("model", [shifted_sum(90, 1), standardised])
+def test_what_memory_ends_is_at_least_so_far_and_never_global(model):
+    def hungry(batch):
+        if max(batch.shape[2:]) > 150:
+            raise MemoryError("Unable to allocate 1 TiB")
+        return model(batch)
+
+    found = daskpatch.probe(hungry, ndim=2, seconds=0)
+    assert found.is_cut_short
+    assert not found.is_global
+    assert 30 <= found.halo[1] <= 90
+    assert "at least" in found.advice
+    assert daskpatch.Probe.of(found.to_dict()) == found
+    image = np.zeros((200, 100), "f4")
+    plan = daskpatch.plan(image, hungry, axes="YX", patch_size="auto", overlaps="auto", probe=found)
+    assert "at least" in str(plan)
+
+
 def test_the_grid_and_the_sizes_of_a_model():
     found = daskpatch.probe(blocky, ndim=2, seconds=0)
     assert found.align == (3, 4)

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -36,6 +36,9 @@ _ACROSS = {1: 64, 2: 64, 3: 32}
 
 _LONGEST = {1: 4096, 2: 1024, 3: 256}
 """Voxels along the axis that is looked at, after which a model counts as global."""
+
+_End = Literal["seen", "global", "memory"]
+"""How the search for the end of the influence ended: what took too much memory is not global."""
 
 SampleLike = NDArray[Any] | SourceLike
 """An array `(C, (Z), Y, X)` or `((Z), Y, X)`, or an image."""
@@ -154,6 +157,7 @@ def probe(
         align=aligns,
         sizes=sizes,
         is_global=any(found.is_global for found in along),
+        is_cut_short=any(found.is_cut_short for found in along),
         effect=max(found.effect for found in along),
         tolerance=limit,
         profiles=tuple(found.profile for found in along),
@@ -189,8 +193,9 @@ class _Found:
     profile: Profile
     halo_sides: tuple[int, int]
     align: int | None
-    is_global: bool
-    effect: float
+    is_global: bool = False
+    is_cut_short: bool = False
+    effect: float = 0.0
 
 
 class _Axis:
@@ -205,15 +210,20 @@ class _Axis:
         self._across = tuple(along.at_least(across) for along in sizes)
 
     def measure(self) -> _Found:
-        profile, n, is_global = self._grown(self._across[self._axis] // 2, _FIRST_PLANES)
-        if is_global:
+        profile, n, end = self._grown(self._across[self._axis] // 2, _FIRST_PLANES)
+        if end == "global":
             return self._measure_global(n)
         align = self._align(profile.reach(self._tolerance), is_global=False)
-        step = align or LARGEST
-        profile, n, is_global = self._grown(n // 2, step)
-        if is_global:
+        if end == "memory":
+            return self._found(profile, align, is_cut_short=True)
+        profile, n, end = self._grown(n // 2, align or LARGEST)
+        if end == "global":
             return self._measure_global(n)
-        return _Found(profile, _rounded(profile.reach(self._tolerance), align), align, False, 0.0)
+        return self._found(profile, align, is_cut_short=end == "memory")
+
+    def _found(self, profile: Profile, align: int | None, *, is_cut_short: bool) -> _Found:
+        sides = _rounded(profile.reach(self._tolerance), align)
+        return _Found(profile, sides, align, is_cut_short=is_cut_short)
 
     def _measure_global(self, n: int) -> _Found:
         """What stands out from the influence of all on all is the halo."""
@@ -223,26 +233,34 @@ class _Axis:
         sides = _rounded(profile.reach(2 * profile.plateau()), align)
         place = self._shape(n), self._axis, self._sizes
         effect = effect_of_context(self._subject, *place, max(sides))
-        return _Found(profile, sides, align, True, effect)
+        return _Found(profile, sides, align, is_global=True, effect=effect)
 
     def _shape(self, n: int) -> Shape:
         return tuple(n if i == self._axis else m for i, m in enumerate(self._across))
 
-    def _grown(self, n: int, planes: int) -> tuple[Profile, int, bool]:
+    def _grown(self, n: int, planes: int) -> tuple[Profile, int, _End]:
         """The profile on an image, at least twice n long, in which the influence comes to an end.
 
-        And its length, and whether the influence does not end.
+        And its length, and how it ended: neither by time, nor as global for lack of memory, or
+        another machine would tell otherwise.
         """
+        profile = None
         while True:
-            n = self._sizes.at_least(2 * n)
-            with peak_memory() as peak:
-                profile = self._profile(n, planes)
+            longer = self._sizes.at_least(2 * n)
+            try:
+                with peak_memory() as peak:
+                    longer_profile = self._profile(longer, planes)
+            except MemoryError:
+                if profile is None:
+                    raise
+                return profile, n, "memory"
+            profile, n = longer_profile, longer
             if not self._touches_end(profile, n):
-                return profile, n, False
-            too_large = 4 * peak[0] > _SHARE * psutil.virtual_memory().available
-            longest = self._sizes.step == 0 or 2 * n > _LONGEST[self._subject.ndim]
-            if too_large or longest:  # time does not count: a busy machine would tell otherwise
-                return profile, n, True
+                return profile, n, "seen"
+            if self._sizes.step == 0 or 2 * n > _LONGEST[self._subject.ndim]:
+                return profile, n, "global"
+            if 4 * peak[0] > _SHARE * psutil.virtual_memory().available:
+                return profile, n, "memory"
 
     def _profile(self, n: int, planes: int, amplitudes: Sequence[float] = STRONG) -> Profile:
         first = n // 2 - min(planes, n) // 2

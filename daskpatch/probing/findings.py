@@ -56,6 +56,8 @@ class Probe:
         The tile sizes it takes, and how large its result is.
     is_global
         Whether its result depends on all of its tile, however large: then no halo is exact.
+    is_cut_short
+        Whether it may look further than the halo: the next larger image took too much memory.
     effect
         Where it is global, the largest change of a result, in standard deviations, when all
         that is farther than the halo changes.
@@ -80,6 +82,7 @@ class Probe:
     tolerance: float
     profiles: tuple[Profile, ...]
     costs: tuple[CallCost, ...]
+    is_cut_short: bool = False
 
     def __post_init__(self) -> None:
         per_axis = [self.halo_sides, self.align, self.profiles, *(c.tile for c in self.costs)]
@@ -193,6 +196,12 @@ class Probe:
                 "Global: no halo is exact. What is farther than the halo changes a result by up to "
                 f"{self.effect:.2g} of its standard deviation; normalise over the whole image "
                 "instead of each tile, take larger tiles, or blend them."
+            )
+        if self.is_cut_short:
+            return (
+                f"It looks at least {_text(self.halo)} voxels far, and was not measured further: "
+                "larger images took more memory than there is. Tiles are exact only if it looks no "
+                "further; probe it where there is more memory, or check_seams."
             )
         if None in self.align:
             return (

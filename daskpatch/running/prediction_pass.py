@@ -411,10 +411,11 @@ class PredictionPass(Pass):
     def notice(self, receipt: Receipt, totals: Totals) -> None:
         if receipt.nan_tiles and totals.nan_tiles == receipt.nan_tiles:
             are_floats = all(dtype.kind == "f" for dtype in self.decided.recipe.dtypes)
+            of_post = "" if self.decided.options.output.function is None else ", of post"
             what = (
                 "The model gave NaN where its input had none"
                 if are_floats
-                else "NaN, of the model, its input or post, is stored as 0 in integers"
+                else f"NaN, of the model{of_post} or of its input, is stored as 0 in integers"
             )
             warnings.warn(
                 f"{what}, first in block {receipt.index}; the report counts the tiles (nan_tiles).",
