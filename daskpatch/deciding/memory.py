@@ -100,7 +100,7 @@ def memory_of(
         model=recipe.model.handle.nbytes(),
         statistics=statistics,
         levels=levels,
-        knob=smaller if tile_is_larger else "give smaller block_shape and chunks",
+        knob=smaller if tile_is_larger else "give smaller block_shape= and chunks=",
     )
 
 

@@ -204,7 +204,7 @@ class Tiles(Options):
             if self.patch_size is None:
                 raise ValueError(
                     "Tiles have no size, patch_size is None: give patch_size (voxels per spatial "
-                    "axis, one number, or 'auto'), or a strategy as patching."
+                    "axis, one number, or 'auto'), or a strategy as patching=."
                 )
             return
         given = [
@@ -214,7 +214,7 @@ class Tiles(Options):
         ]
         if given:
             raise ValueError(
-                f"Give patching or {', '.join(given)}, not both: the strategy has its own sizes."
+                f"Give patching= or {', '.join(given)}, not both: the strategy has its own sizes."
             )
 
     @property

@@ -421,7 +421,7 @@ class StoredArray:
         except (ValueError, NotImplementedError) as error:
             raise ValueError(
                 f"{self.location.name} cannot be opened with io={io!r}: {said_by(error)}. Leave "
-                "io out: what opens it is found."
+                "io= out: what opens it is found."
             ) from error
 
     def with_delays(self, delays: tuple[float, ...]) -> StoredArray:

@@ -98,7 +98,7 @@ def check_single(name: str, level: int, image: int | str | None) -> None:
         if chosen != default:
             raise ValueError(
                 f"{word} is {shown(chosen)}, and {name} is one array; needed is an OME-Zarr image, "
-                f"the group that its arrays lie in. Leave {word} out, or name the group."
+                f"the group that its arrays lie in. Leave {word}= out, or name the group."
             )
 
 
