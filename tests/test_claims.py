@@ -159,6 +159,27 @@ class Counting(WrapperStore):
             yield key
 
 
+class DeletingNoClaims(WrapperStore):
+    async def delete(self, key):
+        if "/claims/" in key:
+            self.asked.append(key)
+            raise OSError("nothing is deleted here")
+        await super().delete(key)
+
+
+def test_a_claim_that_cannot_be_deleted_keeps_nobody_waiting(image, tmp_path, caplog):
+    store = DeletingNoClaims(LocalStore(tmp_path / "out.zarr"))
+    store.asked = DeletingNoClaims.asked = []
+    slow = daskpatch.Pacing(delays=(0.1, 1000.0))
+    assert predict(image, triple, store, pacing=slow).blocks == 16
+    assert len(store.asked) == 2
+    assert "could not be taken back" in caplog.text
+    # Another process finds a claim that nobody holds.
+    code = f"import daskpatch; print(daskpatch.status({str(tmp_path / 'out.zarr')!r}).drivers)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "()"
+
+
 def test_one_look_at_each_group_around(image, tmp_path):
     Counting.calls.clear()
     store = Counting(LocalStore(tmp_path / "root"))

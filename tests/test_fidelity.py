@@ -48,9 +48,7 @@ def created(path, **options):
 def test_an_array_that_a_back_end_does_not_open_is_refused_before_anything(tmp_path, image, kind):
     out = tmp_path / "out.zarr"
     array = created(out, **{**LOSSY, **LOSSLESS}[kind])
-    with pytest.raises(
-        ValueError, match=r"opened with io='tensorstore': .*Leave io= out"
-    ):
+    with pytest.raises(ValueError, match=r"opened with io='tensorstore': .*Leave io= out"):
         daskpatch.plan(image, np.positive, array, axes="YX", patch_size=16, io="tensorstore")
     assert not (out / ".daskpatch").exists()
 

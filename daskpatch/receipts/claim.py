@@ -120,8 +120,7 @@ class Claim:
         self._ended.set()
         self._renewer.join()
         if self._is_mine():
-            ended = {**asdict(self._holder), "token": f"ended {self._holder.token}"}
-            self._documents.write(self._name, json.dumps(ended).encode())
+            self._documents.write(self._name, self._ended_content())
             # Whoever saw the claim before this relies on it for half a heartbeat.
             time.sleep(self.record.pacing.heartbeat / 2)
             self._documents.delete(self._name)
@@ -139,10 +138,17 @@ class Claim:
         self._renewer.join()
         self.permit.end()
         living.discard(self._holder.token)
+        # The run is over: nobody waits for a store that is away, or deletes nothing.
+        soon = Objects(self._documents.location, delays=self.record.pacing.delays[:1])
         try:
-            if self._is_mine():
-                self._documents.delete(self._name)
-        except Exception as error:  # noqa: BLE001 (a store that is away: the claim lapses)
+            there = _read(soon, self._name)
+            if there is not None and there.token == self._holder.token:
+                try:
+                    soon.delete(self._name)
+                except Exception:
+                    soon.write(self._name, self._ended_content())
+                    raise
+        except Exception as error:  # noqa: BLE001 (it lapses)
             _log.warning("The claim on %s could not be taken back: %s", self.record.name, error)
 
     def _take(self) -> None:
@@ -197,6 +203,11 @@ class Claim:
     def _is_mine(self) -> bool:
         there = _read(self._documents, self._name)
         return there is not None and there.token == self._holder.token
+
+    def _ended_content(self) -> bytes:
+        """Of a claim that nobody holds: of a process that there is not."""
+        ended = {"token": f"ended {self._holder.token}", "process_started": 0.0}
+        return json.dumps(asdict(self._holder) | ended).encode()
 
     def _content(self) -> bytes:
         return json.dumps(asdict(self._holder)).encode()
