@@ -178,14 +178,21 @@ def _check_axes(name: str, subject: ProbedModel) -> None:
         )
 
 
-def with_costs(found: Probe, model: ModelLike, seconds: float, largest: int | None = None) -> Probe:
-    """The probe with costs measured, as `probe` does, where it has none."""
+def with_costs(
+    found: Probe, model: ModelLike, seconds: float, largest: int, of_run: float
+) -> Probe:
+    """The probe with costs measured, as `probe` does, where it has none.
+
+    `of_run` are the voxels that each thread of a run is going to compute: in little time, little of
+    it is spent.
+    """
     if found.costs:
         return found
     subject = ProbedModel(
         load(shared_model(model)), found.channels, found.ndim, np.dtype(found.input_dtype)
     )
-    return replace(found, costs=measure_costs(subject, found.sizes, found.grid, seconds, largest))
+    costs = measure_costs(subject, found.sizes, found.grid, seconds, largest, of_run)
+    return replace(found, costs=costs)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ _BATCHES = (1, 2, 4, 8)
 _SHORT = 0.05
 """Seconds: shorter calls are timed again, and the fastest counts."""
 
+_OF_RUN = 0.05
+"""Of the time of a run that it may take to find out how it is fastest: better tiles gain more, and
+in a run of seconds next to nothing."""
+
 _SHARE = 0.5
 """Of the free memory that a call may be expected to take."""
 
@@ -51,6 +55,7 @@ def measure_costs(
     aligns: Shape,
     budget: float,
     largest: int | None = None,
+    of_run: float = math.inf,
 ) -> tuple[CallCost, ...]:
     """Ever larger tiles and batches, until time or memory would run out.
 
@@ -62,8 +67,11 @@ def measure_costs(
         Seconds.
     largest
         Voxels of a tile after which there is no need for larger ones.
+    of_run
+        Voxels that each thread of a run is going to compute, of which this may take a part only.
     """
-    deadline = time.perf_counter() + budget
+    begin = time.perf_counter()
+    deadline = begin + budget
     costs: list[CallCost] = []
     for tile in _tiles(sizes, aligns):
         for batch in _BATCHES:
@@ -71,6 +79,8 @@ def measure_costs(
             if cost is None:
                 break
             costs.append(cost)
+            fastest = max(each.voxels_per_second for each in costs)
+            deadline = begin + min(budget, _OF_RUN * of_run / fastest)
             if batch > 1 and cost.voxels_per_second < 1.05 * costs[-2].voxels_per_second:
                 break  # larger batches do not help
         # Nothing of this size was measured: there was no time or memory for it, and less for

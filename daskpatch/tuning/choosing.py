@@ -19,7 +19,7 @@ from ..values import finite_mean_and_deviation
 from .search import Search
 
 _SECONDS = 10.0
-"""For measuring the cost of tiles, where no probe was given."""
+"""For measuring the cost of tiles, where no probe was given, at most."""
 
 
 _SHOWN = 5
@@ -36,17 +36,18 @@ def measured_probe(options: PlanOptions, images: Sequence[ImageStack]) -> Probe:
     if known is None and beside is not None:
         known = read_description(beside)
     largest = max(math.prod(image.data_shape[2:]) for image in images)
-    if known is not None:
-        return with_costs(known, model.shared, _SECONDS, largest)
-    return probe(
-        model.shared,
-        ndim=len(images[0].data_shape) - 2,
-        channels=images[0].data_shape[1],
-        sample=_sample(images[len(images) // 2], options),
-        input_dtype=model.dtype,
-        seconds=_SECONDS,
-        largest=largest,
-    )
+    if known is None:
+        known = probe(
+            model.shared,
+            ndim=len(images[0].data_shape) - 2,
+            channels=images[0].data_shape[1],
+            sample=_sample(images[len(images) // 2], options),
+            input_dtype=model.dtype,
+            seconds=0,
+        )
+    voxels = sum(image.data_shape[0] * math.prod(image.data_shape[2:]) for image in images)
+    of_run = voxels / options.limits.n_threads
+    return with_costs(known, model.shared, _SECONDS, largest, of_run)
 
 
 def _sample(image: ImageStack, options: PlanOptions) -> Any:
