@@ -34,7 +34,7 @@ def apply_post(post: SharedModel, stitched: Results, shape: tuple[int, ...]) -> 
     for values in named.values():
         if values.ndim == 0:
             raise ValueError(
-                f"post {name} gave {shown(values[()])}; needed is an array of the block's own size."
+                f"post {name} gave {shown(values[()])}, no array; needed is the block's own size."
             )
         if values.ndim != len(shape) + 1 or values.shape[1:] != shape or not len(values):
             raise ValueError(
