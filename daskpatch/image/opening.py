@@ -14,6 +14,7 @@ import numpy as np
 
 from ..formats import Facts, FileArray, FileSequence, find_file, matching, places_along
 from ..geometry import Coordinates, Dimensions, check_axes, check_count, example_axes
+from ..model import module_of
 from ..store import (
     OmeImage,
     Places,
@@ -273,9 +274,8 @@ def _warn_of_axes(axes: str, found: Found, shape: tuple[int, ...], *, is_told: b
     place = axes.find("S")
     # Elsewhere than in the end many have samples; with a capital letter it is tifffile's.
     is_tifffiles = is_told and "S" in (found.axis_names or ())
-    if place >= 0 and (axes.endswith("S") or is_tifffiles) and "C" not in axes:
-        if shape[place] not in _COLOURS:
-            return
+    may_be_colours = place >= 0 and shape[place] in _COLOURS and "C" not in axes
+    if may_be_colours and (axes.endswith("S") or is_tifffiles):
         warnings.warn(
             f"Axis {place} of {name} is S, {shape[place]} samples: images that are predicted one "
             "by one. The S of tifffile, colours of a pixel, are channels here: "
@@ -420,7 +420,8 @@ def _check_array_like(source: IndexedArray) -> None:
         raise TypeError(
             f"The source is a {kind}, a sparse array; needed is a dense one: source.{dense}()."
         )
-    if hasattr(type(source), "to_json") and not hasattr(type(source), "read"):  # tensorstore's Spec
+    is_tensorstores = module_of(type(source)).partition(".")[0] == "tensorstore"
+    if is_tensorstores and not hasattr(type(source), "read"):  # a Spec
         raise TypeError(
             f"The source is a {kind}, which says where an array is; needed is the array: "
             "tensorstore.open(source).result()."

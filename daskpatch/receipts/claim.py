@@ -119,7 +119,8 @@ class Claim:
             return
         self._ended.set()
         self._renewer.join()
-        if self._is_mine():
+        if self._is_mine(self._documents):
+            # No permit any more, and still in others' way: its process is there.
             self._documents.write(self._name, self._ended_content())
             # Whoever saw the claim before this relies on it for half a heartbeat.
             time.sleep(self.record.pacing.heartbeat / 2)
@@ -141,12 +142,11 @@ class Claim:
         # The run is over: nobody waits for a store that is away, or deletes nothing.
         soon = Objects(self._documents.location, delays=self.record.pacing.delays[:1])
         try:
-            there = _read(soon, self._name)
-            if there is not None and there.token == self._holder.token:
+            if self._is_mine(soon):
                 try:
                     soon.delete(self._name)
                 except Exception:
-                    soon.write(self._name, self._ended_content())
+                    soon.write(self._name, self._ended_content(process_started=0.0))
                     raise
         except Exception as error:  # noqa: BLE001 (it lapses)
             _log.warning("The claim on %s could not be taken back: %s", self.record.name, error)
@@ -200,13 +200,13 @@ class Claim:
         """Whether a claim is this one, or an earlier one of the same part."""
         return Path(name).parent == Path(self._name).parent and name <= self._name
 
-    def _is_mine(self) -> bool:
-        there = _read(self._documents, self._name)
+    def _is_mine(self, documents: Objects) -> bool:
+        there = _read(documents, self._name)
         return there is not None and there.token == self._holder.token
 
-    def _ended_content(self) -> bytes:
-        """Of a claim that nobody holds: of a process that there is not."""
-        ended = {"token": f"ended {self._holder.token}", "process_started": 0.0}
+    def _ended_content(self, **changes: float) -> bytes:
+        """Of a claim that allows no writes; with a start that no process has, in nobody's way."""
+        ended = {"token": f"ended {self._holder.token}", **changes}
         return json.dumps(asdict(self._holder) | ended).encode()
 
     def _content(self) -> bytes:
