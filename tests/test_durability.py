@@ -121,7 +121,7 @@ def test_on_a_scratch_disk_nothing_is_flushed(tmp_path, stored, log):
 
 
 LOSING = """
-import itertools, os, shutil, signal, sys, time
+import itertools, os, shutil, signal, sys, threading, time
 import daskpatch, numpy as np, zarr
 from example_models import gaussian
 from daskpatch.store import BACK_ENDS, Objects, locate
@@ -152,9 +152,11 @@ class Handle:
         self.read, self.read_chunks = self.there.read, self.there.read_chunks
     def write(self, box, values):
         side = self.folder + ".side"
-        if not os.path.exists(side):
+        if not os.path.exists(side + "/zarr.json"):
             os.makedirs(side, exist_ok=True)
-            shutil.copy(self.folder + "/zarr.json", side)
+            copy = f"{side}/zarr.json.{threading.get_ident()}"
+            shutil.copy(self.folder + "/zarr.json", copy)
+            os.replace(copy, side + "/zarr.json")  # another thread writes beside this one
         happens()
         zarr.open_array(store=side, mode="r+")[box] = values
         happens()
