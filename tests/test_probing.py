@@ -1,15 +1,19 @@
 """The probe on models whose reach and grid are known."""
 
 import json
+import math
 import time
 
 import numpy as np
 import pytest
 from example_models import gaussian, standardised
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import ndimage
 from volumes import save
 
 import daskpatch
+from daskpatch.probing.influence import farthest
 from daskpatch.probing.sizes import AxisSizes
 
 
@@ -76,14 +80,61 @@ def test_images_grow_until_the_influence_ends_inside(reach):
     assert daskpatch.probe(shifted_sum(reach, 1), ndim=2, seconds=0).halo == (0, reach)
 
 
+def counting(model):
+    def counted(batch):
+        counted.calls += 1
+        return model(batch)
+
+    counted.calls = 0
+    return counted
+
+
 def test_a_slow_machine_finds_the_same(monkeypatch):
     """What takes long is looked at all the same: a busy machine must not call a model global."""
-    quick = daskpatch.probe(shifted_sum(90, 1), ndim=2, seconds=0)
+    model = counting(shifted_sum(90, 1))
+    quick = daskpatch.probe(model, ndim=2, seconds=0)
+    n_calls = model.calls
     clock = time.perf_counter
     monkeypatch.setattr(time, "perf_counter", lambda: 1e6 * clock())
-    slow = daskpatch.probe(shifted_sum(90, 1), ndim=2, seconds=0)
+    slow = daskpatch.probe(model, ndim=2, seconds=0)
     assert slow == quick
     assert slow.halo == (0, 90)
+    assert model.calls == 2 * n_calls
+    assert n_calls < 60
+
+
+@pytest.mark.parametrize("offset", [3, -40])
+def test_a_look_that_leaps_over_what_is_near(offset):
+    """Of a result that depends on one plane far away, and on nothing between."""
+
+    def model(batch):
+        near, far = max(-offset, 0), max(offset, 0)
+        width = ((0, 0),) * (batch.ndim - 1)
+        return np.pad(batch, (*width, (far, near)))[..., near : near + batch.shape[-1]]
+
+    found = daskpatch.probe(model, ndim=2, seconds=0)
+    assert found.halo_sides[1] == (max(offset, 0), max(-offset, 0))
+
+
+@given(
+    ends=st.lists(st.integers(0, 9), min_size=1, max_size=16),
+    enough=st.sampled_from([6, math.inf]),
+)
+def test_the_place_that_sees_farthest_is_found_without_asking_all(ends, enough):
+    """Whatever the ends of influences in one period, if only they never go back."""
+    period = len(ends)
+    last = np.maximum.accumulate([*ends, ends[0] + period])
+    last = np.minimum(last, ends[0] + period)
+    reaches = [max(int(end) - i, 0) for i, end in enumerate(last[:-1])]
+    asked = []
+
+    def look(i):
+        asked.append(i)
+        return (0.5,) * (reaches[i] + 1)
+
+    found = len(farthest(look, period, 0.1, enough)) - 1
+    assert found == max(reaches) or found >= enough
+    assert len(asked) == len(set(asked))
 
 
 @pytest.mark.parametrize("model", [shifted_sum(90, 1), standardised])

@@ -39,14 +39,18 @@ def needed_size(reach: tuple[int, int]) -> int:
 def measure_shifts(
     subject: ProbedModel, shape: Shape, axis: int, sizes: AxisSizes, reach: tuple[int, int]
 ) -> dict[int, float]:
-    """The change of the result that each shift leaves, from 1 on, to the first that leaves none."""
+    """The change of the result that shifts leave, up to the smallest that leaves none.
+
+    Powers of two come first: where one of them leaves none and its half some, it is the smallest,
+    since all that leave none are multiples of that.
+    """
     n = shape[axis]
     longer = tuple(m + LARGEST if i == axis else m for i, m in enumerate(shape))
     image = subject.contents[-1](longer, _SEED)
     place = _window(image, axis, 0, n)
     whole = subject(place[None])[0]
     changes = {}
-    for shift in range(1, LARGEST + 1):
+    for shift in sorted(range(1, LARGEST + 1), key=lambda n: (n.bit_count() > 1, n)):
         moved = shift * sizes.scale
         if moved.denominator != 1:
             continue

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..model import ModelLike, advice_on_axes, load, shared_model
 from ..support import as_dtype, holds_numbers, is_number, peak_memory, shown
 from .equivariance import LARGEST, align_of, measure_shifts, needed_size
 from .findings import Probe
-from .influence import GENTLE, STRONG, Profile, effect_of_context, measure_profile
+from .influence import Influence, Profile, farthest
 from .probed_model import ProbedModel, RefusedError, Shape
 from .sizes import AxisSizes, find_size, measure_sizes
 from .speed import measure_costs
@@ -28,11 +29,14 @@ _log = logging.getLogger("daskpatch")
 _TOLERANCE = 1e-6
 """Standard deviations of the result: what float32 sums differ by."""
 
-_FIRST_PLANES = 4
-"""Phases of the grid that are looked at before the grid is known."""
+_FIRST_PLACES = 4
+"""Places that are looked at before the grid is known: one alone may show nothing of a threshold."""
 
 _ACROSS = {1: 64, 2: 64, 3: 32}
 """Voxels along the other axes, by the number of axes."""
+
+_SHORTEST = 64
+"""Voxels along the axis that is looked at, at first."""
 
 _LONGEST = {1: 4096, 2: 1024, 3: 256}
 """Voxels along the axis that is looked at, after which a model counts as global."""
@@ -212,18 +216,17 @@ class _Axis:
         self, subject: ProbedModel, sizes: Sequence[AxisSizes], axis: int, tolerance: float
     ) -> None:
         self._subject, self._axis, self._tolerance = subject, axis, tolerance
-        self._sizes = sizes[axis]
-        across = _ACROSS[subject.ndim]
-        self._across = tuple(along.at_least(across) for along in sizes)
+        self._sizes, self._all_sizes = sizes[axis], sizes
+        self._influence = cache(self._influence_on)
 
     def measure(self) -> _Found:
-        profile, n, end = self._grown(self._across[self._axis] // 2, _FIRST_PLANES)
+        profile, n, end = self._grown(_SHORTEST, _FIRST_PLACES)
         if end == "global":
             return self._measure_global(n)
         align = self._align(profile.reach(self._tolerance), is_global=False)
-        if end == "memory":
-            return self._found(profile, align, is_cut_short=True)
-        profile, n, end = self._grown(n // 2, align or LARGEST)
+        if end == "memory" or align == 1:
+            return self._found(profile, align, is_cut_short=end == "memory")
+        profile, n, end = self._grown(n, align or LARGEST)
         if end == "global":
             return self._measure_global(n)
         return self._found(profile, align, is_cut_short=end == "memory")
@@ -234,62 +237,76 @@ class _Axis:
 
     def _measure_global(self, n: int) -> _Found:
         """What stands out from the influence of all on all is the halo."""
-        profile = self._profile(n, _FIRST_PLANES, GENTLE)
+        influence = self._influence(n)
+        profile = influence.of_planes(self._middle(n, _FIRST_PLACES))
         align = self._align(profile.reach(2 * profile.plateau()), is_global=True)
-        profile |= self._profile(n, align or LARGEST, GENTLE)
+        profile |= influence.of_planes(self._middle(n, align or LARGEST))
         sides = _rounded(profile.reach(2 * profile.plateau()), align)
-        place = self._shape(n), self._axis, self._sizes
-        effect = effect_of_context(self._subject, *place, max(sides))
+        effect = influence.of_context(max(sides))
         return _Found(profile, sides, align, is_global=True, effect=effect)
 
-    def _shape(self, n: int) -> Shape:
-        return tuple(n if i == self._axis else m for i, m in enumerate(self._across))
+    def _influence_on(self, n: int) -> Influence:
+        shape = self._shape(n, _ACROSS[self._subject.ndim])
+        return Influence(self._subject, shape, self._axis, self._sizes)
 
-    def _grown(self, n: int, planes: int) -> tuple[Profile, int, _End]:
-        """The profile on an image, at least twice n long, in which the influence comes to an end.
+    def _shape(self, n: int, across: int) -> Shape:
+        sizes = enumerate(self._all_sizes)
+        return tuple(n if i == self._axis else along.at_least(across) for i, along in sizes)
+
+    def _middle(self, n: int, count: int) -> range:
+        first = n // 2 - min(count, n) // 2
+        return range(first, min(first + count, n))
+
+    def _grown(self, n: int, period: int) -> tuple[Profile, int, _End]:
+        """The profile on an image, at least n long, in which the influence comes to an end.
 
         And its length, and how it ended: neither by time, nor as global for lack of memory, or
         another machine would tell otherwise.
         """
-        profile = None
+        profile, longer = None, self._sizes.at_least(max(n, 4 * period))
         while True:
-            longer = self._sizes.at_least(2 * n)
             try:
                 with peak_memory() as peak:
-                    longer_profile = self._profile(longer, planes)
+                    longer_profile = self._profile(longer, period)
             except MemoryError:
                 if profile is None:
                     raise
                 return profile, n, "memory"
             profile, n = longer_profile, longer
-            if not self._touches_end(profile, n):
+            if max(profile.reach(self._tolerance)) < _seen_whole(n, period):
                 return profile, n, "seen"
             if self._sizes.step == 0 or 2 * n > _LONGEST[self._subject.ndim]:
                 return profile, n, "global"
             if 4 * peak[0] > _SHARE * psutil.virtual_memory().available:
                 return profile, n, "memory"
+            longer = self._sizes.at_least(2 * n)
 
-    def _profile(self, n: int, planes: int, amplitudes: Sequence[float] = STRONG) -> Profile:
-        first = n // 2 - min(planes, n) // 2
-        span = range(first, min(first + planes, n))
-        shape = self._shape(n)
-        return measure_profile(
-            self._subject, shape, self._axis, self._sizes, span, amplitudes=amplitudes
+    def _profile(self, n: int, period: int) -> Profile:
+        """The largest influence over the places of one period, as far as the image shows it."""
+        influence, half = self._influence(n), n // 2
+        up, down = half // period * period, -(-half // period) * period
+        look = partial(
+            farthest, period=period, tolerance=self._tolerance, enough=_seen_whole(n, period)
         )
-
-    def _touches_end(self, profile: Profile, n: int) -> bool:
-        """Whether the influence may go on beyond the image: it comes near its end."""
-        return max(profile.reach(self._tolerance)) >= n // 2 - LARGEST // 2 - 2
+        before = look(lambda i: influence.of_all_before(up + i))
+        behind = look(lambda i: influence.of_all_behind(down - i))
+        return Profile(before, behind)
 
     def _align(self, reach: tuple[int, int], *, is_global: bool) -> int | None:
         n = self._sizes.at_least(needed_size(reach))
         if self._sizes.step == 0:
             return 1  # a model of one size has one grid: that of its tiles
+        shape = self._shape(n, _ACROSS[self._subject.ndim] // 2)
         try:
-            changes = measure_shifts(self._subject, self._shape(n), self._axis, self._sizes, reach)
+            changes = measure_shifts(self._subject, shape, self._axis, self._sizes, reach)
         except (RefusedError, MemoryError):
             return None
         return align_of(changes, is_global=is_global)
+
+
+def _seen_whole(n: int, period: int) -> int:
+    """How far from the middle an image shows an influence whole, whichever place sees farthest."""
+    return n // 2 - max(period, LARGEST // 2) - 2
 
 
 def _rounded(sides: tuple[int, int], align: int | None) -> tuple[int, int]:

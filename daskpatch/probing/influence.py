@@ -1,18 +1,21 @@
-"""How far a model looks: a plane of its input is changed, and the result compared.
+"""How far a model looks: part of its input is changed, and the result compared.
 
 ```
-input    . . . . . # . . . . .      one plane changed, all of it
-result   . . + + + + + + . . .      changed from 3 planes before it to 2 behind it
+input    # # # # # . . . . . .      all before a place changed
+result   + + + + + + + + . . .      changed up to 3 planes behind it: its halo before a result
 ```
 
-A result that lies `d` voxels behind the plane has looked `d` voxels back: changes behind the
-plane are the halo *before* a result, changes before the plane the halo *behind* it.
+Changes of all behind a place show the halo behind a result in the same way. So a look takes two
+calls, however far the model sees. Where it sees everything, single planes are changed instead: what
+stands out from the influence of all on all is told from how it falls off with the distance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -20,25 +23,28 @@ from ..values import deviation_of, difference_of
 from .probed_model import ProbedModel, Shape, Values
 from .sizes import AxisSizes
 
-GENTLE = (1.0,)
-"""Amplitudes of the noise in the plane: like the rest of the image."""
-
-STRONG = (1.0, 8.0, 64.0)
-"""A weak change may lose against its neighbours in every pooling."""
-
 _SEED = 20
+
+Side = tuple[float, ...]
+"""The largest change of the result at each distance, on one side."""
+
+Look = Callable[[int], Side]
+
+Noise = Callable[[Shape, int], Values]
+"""An image `C(Z)YX` for a shape and a seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The largest change of the result against its distance from the plane, along one axis.
+    """The largest change of the result against its distance from what was changed, along one axis.
 
     In standard deviations of the result; the index is the distance in input voxels. `before` is
-    how much a result depends on what lies before it, `behind` on what lies behind it.
+    how much a result depends on what lies so far before it and further, `behind` on what lies
+    behind it; of a model that looks at all of its tile, on a single plane at that distance.
     """
 
-    before: tuple[float, ...]
-    behind: tuple[float, ...]
+    before: Side
+    behind: Side
 
     def reach(self, tolerance: float) -> tuple[int, int]:
         """The largest distance, before and behind, of a change above the tolerance."""
@@ -54,53 +60,103 @@ class Profile:
         return Profile(_larger(self.before, other.before), _larger(self.behind, other.behind))
 
 
-def _reach(side: tuple[float, ...], tolerance: float) -> int:
+def _reach(side: Side, tolerance: float) -> int:
     return max((distance for distance, value in enumerate(side) if value > tolerance), default=0)
 
 
-def _larger(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, ...]:
+def _larger(a: Side, b: Side) -> Side:
     n = max(len(a), len(b))
     padded = (np.pad(side, (0, n - len(side))) for side in (a, b))
     return tuple(np.maximum(*padded).tolist())
 
 
-def measure_profile(
-    subject: ProbedModel,
-    shape: Shape,
-    axis: int,
-    sizes: AxisSizes,
-    planes: Iterable[int],
-    amplitudes: Sequence[float] = STRONG,
-) -> Profile:
-    """The influence of some planes across an axis, on images of a shape."""
-    profile = Profile((), ())
-    planes = tuple(planes)
-    for content in subject.contents:
-        image = content(shape, _SEED)
-        whole = subject(image[None])[0]
+class Influence:
+    """What a model's result depends on along one axis, on images of one shape.
+
+    Each question is put to the model once.
+    """
+
+    def __init__(self, subject: ProbedModel, shape: Shape, axis: int, sizes: AxisSizes) -> None:
+        self._subject, self._shape, self._axis, self._sizes = subject, shape, axis, sizes
+        self._n = shape[axis]
+        self.of_all_before = cache(self._of_all_before)
+        self.of_all_behind = cache(self._of_all_behind)
+
+    def of_planes(self, planes: Iterable[int]) -> Profile:
+        """How a result depends on single planes, changed to more of what the image is."""
+        profile = Profile((), ())
         for plane in planes:
-            for changed in _changed(subject, image, axis, plane, amplitudes):
-                change = relative_change(whole, subject(changed[None])[0], axis)
-                profile |= _by_distance(change, plane, shape[axis], sizes)
-    return profile
+            profile |= self._changed(slice(plane, plane + 1), plane, self._subject.noise)
+        return profile
+
+    def of_context(self, halo: int) -> float:
+        """The largest change of a result in the middle when all beyond the halo is changed."""
+        middle = self._n // 2
+        place = int((middle - self._sizes.margin // 2) * self._sizes.scale)
+        near = _along(self._axis, slice(max(middle - halo, 0), middle + halo + 1))
+        effect = 0.0
+        for content, (image, whole) in zip(self._subject.contents, self._images, strict=True):
+            # Everything else is another image: what still agrees depends on what is near alone.
+            other = content(self._shape, _SEED + 1)
+            other[near] = image[near]
+            change = relative_change(whole, self._subject(other[None])[0], self._axis)
+            effect = max(effect, float(change[place]))
+        return effect
+
+    def _of_all_before(self, place: int) -> Side:
+        """How a result depends on all before a place: by its distance from the last plane of it."""
+        noise = self._subject.strong_noise
+        return self._changed(slice(0, place), place - 1, noise).before
+
+    def _of_all_behind(self, place: int) -> Side:
+        """How a result depends on all from a place on: by its distance from that plane."""
+        noise = self._subject.strong_noise
+        return self._changed(slice(place, self._n), place, noise).behind
+
+    def _changed(self, part: slice, edge: int, noise: Noise) -> Profile:
+        """Influence by the distance from the edge of a part that is changed."""
+        profile = Profile((), ())
+        for image, whole in self._images:
+            changed = image.copy()
+            place = _along(self._axis, part)
+            changed[place] = noise(changed[place].shape[1:], _SEED + 2)
+            change = relative_change(whole, self._subject(changed[None])[0], self._axis)
+            profile |= _by_distance(change, edge, self._n, self._sizes)
+        return profile
+
+    @cached_property
+    def _images(self) -> list[tuple[Values, Values]]:
+        """Images of each content, with the model's results."""
+        images = [content(self._shape, _SEED) for content in self._subject.contents]
+        return [(image, self._subject(image[None])[0]) for image in images]
 
 
-def effect_of_context(
-    subject: ProbedModel, shape: Shape, axis: int, sizes: AxisSizes, halo: int
-) -> float:
-    """The largest change in the middle when all beyond the halo is changed."""
-    middle = shape[axis] // 2
-    place = int((middle - sizes.margin // 2) * sizes.scale)
-    effect = 0.0
-    for content in subject.contents:
-        image = content(shape, _SEED)
-        other = content(shape, _SEED + 1)
-        near = _along(axis, slice(max(middle - halo, 0), middle + halo + 1))
-        # Everything else is another image: what still agrees depends on what is near alone.
-        other[near] = image[near]
-        whole, changed = (subject(values[None])[0] for values in (image, other))
-        effect = max(effect, float(relative_change(whole, changed, axis)[place]))
-    return effect
+def farthest(look: Look, period: int, tolerance: float, enough: float = math.inf) -> Side:
+    """The influence of whichever place sees farthest, of those that a grid makes different.
+
+    `look(i)` is the influence from a place `i` voxels on, in the direction of the result. It ends
+    where nothing behind has changed, and the further on the place, the further on that end. So
+    between two places the influence is no longer than from the first to the end of the second's,
+    and where that is no more than is known already, there is no need to look; nor is there where
+    one sees `enough`.
+
+    >>> farthest(lambda i: (1.0,) * (9 - i % 4 + (i > 0) * 4), period=4, tolerance=0.5)
+    (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    """
+    side = look(0)
+    reach = _reach(side, tolerance)
+    gaps = [(0, period, reach)]  # from the first place on, up to the last, and how far that sees
+    while gaps and _reach(side, tolerance) < enough:
+        first, last, reach_of_last = gaps.pop()
+        between = last - first - 1
+        if between <= 0 or between + reach_of_last <= _reach(side, tolerance):
+            continue
+        place = 1 if first == 0 else (first + last) // 2  # a cell's first voxel tells of all
+        seen = look(place)
+        side = _larger(side, seen)
+        reach = _reach(seen, tolerance)
+        gaps += [(first, place, reach), (place, last, reach_of_last)]
+    return side
 
 
 def relative_change(one: Values, other: Values, axis: int) -> Values:
@@ -111,31 +167,19 @@ def relative_change(one: Values, other: Values, axis: int) -> Values:
     return change
 
 
-def _changed(
-    subject: ProbedModel, image: Values, axis: int, plane: int, amplitudes: Sequence[float]
-) -> Iterator[Values]:
-    """The image with other noise in a plane."""
-    place = _along(axis, slice(plane, plane + 1))
-    for number, amplitude in enumerate(amplitudes):
-        changed = image.copy()
-        part = changed[place]
-        part[...] = subject.noise(part.shape[1:], _SEED + 2 + number, amplitude)
-        yield changed
-
-
 def _along(axis: int, where: slice) -> tuple[slice, ...]:
     """An index into `C(Z)YX`."""
     return (*[slice(None)] * (axis + 1), where)
 
 
 def _by_distance(change: Values, plane: int, n: int, sizes: AxisSizes) -> Profile:
-    """Changes by their distance from the plane: between the input voxels that results lie in."""
+    """Changes by their distance from a plane: between the input voxels that results lie in."""
     places = np.arange(len(change) + 1) / float(sizes.scale) + sizes.margin // 2
     first, last = np.floor(places[:-1]), np.ceil(places[1:]) - 1
     return Profile(_binned(first - plane, change, n), _binned(plane - last, change, n))
 
 
-def _binned(distances: Values, change: Values, n: int) -> tuple[float, ...]:
+def _binned(distances: Values, change: Values, n: int) -> Side:
     """The largest change at each distance from 0 on."""
     side = np.zeros(n)
     inside = (distances >= 0) & (distances < n)

@@ -21,6 +21,11 @@ _INTEGERS = 1000
 """Noise for models of integers is below it, and below the dtype's largest value."""
 
 
+_AMPLITUDES = (1.0, 8.0, 64.0)
+_SHARES = (0.8, 0.15, 0.05)
+"""Of strong noise: in standard deviations, and how many of its voxels have them."""
+
+
 class RefusedError(Exception):
     """The model does not take this: it failed, or gave something else than `(N, C', (Z), Y, X)`.
 
@@ -82,9 +87,17 @@ class ProbedModel:
         """What to fill images with: noise and, where there is one, the sample."""
         return (self.noise,) if self.sample is None else (self.noise, self.excerpt)
 
-    def noise(self, shape: Shape, seed: int, amplitude: float = 1.0) -> Values:
+    def noise(self, shape: Shape, seed: int) -> Values:
         """An image `C(Z)YX` of normal noise, with the sample's mean and standard deviation."""
+        return self._noise(shape, np.random.default_rng(seed), 1.0)
+
+    def strong_noise(self, shape: Shape, seed: int) -> Values:
+        """Noise of which some voxels are far off: weak ones lose against neighbours in poolings."""
         rng = np.random.default_rng(seed)
+        amplitudes = rng.choice(_AMPLITUDES, (self.channels, *shape), p=_SHARES)
+        return self._noise(shape, rng, amplitudes)
+
+    def _noise(self, shape: Shape, rng: np.random.Generator, amplitude: float | Values) -> Values:
         shape = (self.channels, *shape)
         if self.sample is not None:
             mean, deviation = finite_mean_and_deviation(self.sample)
