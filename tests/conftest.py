@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from multiprocessing import forkserver
 
 import dask.config
@@ -13,6 +15,16 @@ from volumes import save
 # Machines are noisy: a slow example is no failure.
 settings.register_profile("daskpatch", deadline=None)
 settings.load_profile("daskpatch")
+
+# What is found out about models is remembered in no folder that outlasts the tests, by none that
+# finds out about another's.
+_cache = tempfile.TemporaryDirectory(prefix="daskpatch-tests-")
+os.environ["XDG_CACHE_HOME"] = _cache.name
+
+
+def pytest_unconfigure():
+    _cache.cleanup()
+
 
 # Processes of tests fork from one that has imported what all of them need (distributed's list
 # of this comes later than ours); workers do not wake up each 10 ms to be profiled.

@@ -50,6 +50,9 @@ class Limits(Options):
         Whether what counts as done outlasts a machine that loses its power: files are flushed to
         the disk before their receipts are stored. False for scratch disks: a run that is killed
         loses nothing either way.
+    cache_probe
+        Whether what is found out about a model, where tiles are left to `"auto"`, is kept in the
+        user's cache folder, and taken from there in later plans of the same model and image.
 
     Raises
     ------
@@ -88,6 +91,12 @@ class Limits(Options):
     durable: bool = option(
         True, check=as_flag, help="Have results outlast a loss of power.", example=False
     )
+    cache_probe: bool = option(
+        True,
+        check=as_flag,
+        help="Remember what is found out about the model for auto.",
+        example=False,
+    )
 
     @property
     def nbytes(self) -> int:
@@ -108,6 +117,7 @@ class LimitsWords(TypedDict, total=False):
     io: str
     cache: int | float | str | None
     durable: bool
+    cache_probe: bool
 
 
 def limited(nbytes: int) -> str:

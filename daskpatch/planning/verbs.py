@@ -81,7 +81,8 @@ def plan(
         `"zscore"`, `"percentile"`, constants. `Normalize` has the words `normalize_over`,
         `normalize_per_channel`, `normalize_fraction` and `denormalize`.
     limits
-        `Limits`, with the words `memory_limit`, `threads`, `io`, `cache` and `durable`.
+        `Limits`, with the words `memory_limit`, `threads`, `io`, `cache`, `durable` and
+        `cache_probe`.
 
     Raises
     ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from .findings import Probe
 from .influence import Influence, Profile, farthest
 from .probed_model import ProbedModel, RefusedError, Shape
 from .sizes import AxisSizes, find_size, measure_sizes
-from .speed import measure_costs
+from .speed import Budget, CallCost, measure_costs
 
 _log = logging.getLogger("daskpatch")
 
@@ -165,7 +165,7 @@ def probe(
         effect=max(found.effect for found in along),
         tolerance=limit,
         profiles=tuple(found.profile for found in along),
-        costs=measure_costs(subject, sizes, tuple(n or 1 for n in aligns), seconds, largest)
+        costs=measure_costs(subject, sizes, tuple(n or 1 for n in aligns), Budget(seconds, largest))
         if seconds
         else (),
     )
@@ -182,21 +182,12 @@ def _check_axes(name: str, subject: ProbedModel) -> None:
         )
 
 
-def with_costs(
-    found: Probe, model: ModelLike, seconds: float, largest: int, of_run: float
-) -> Probe:
-    """The probe with costs measured, as `probe` does, where it has none.
-
-    `of_run` are the voxels that each thread of a run is going to compute: in little time, little of
-    it is spent.
-    """
-    if found.costs:
-        return found
+def costs_of(found: Probe, model: ModelLike, budget: Budget) -> tuple[CallCost, ...]:
+    """What calls of a model take of which all else is known."""
     subject = ProbedModel(
         load(shared_model(model)), found.channels, found.ndim, np.dtype(found.input_dtype)
     )
-    costs = measure_costs(subject, found.sizes, found.grid, seconds, largest, of_run)
-    return replace(found, costs=costs)
+    return measure_costs(subject, found.sizes, found.grid, budget)
 
 
 @dataclass(frozen=True)

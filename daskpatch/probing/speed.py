@@ -49,29 +49,48 @@ class CallCost:
         return self.batch * math.prod(self.tile) / self.seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What it may take to find out how fast tiles are.
+
+    Attributes
+    ----------
+    seconds
+        At most.
+    largest
+        Voxels of a tile after which there is no need for larger ones; None: there is.
+    of_run
+        Voxels that each thread of a run is going to compute, of which this may take a part only;
+        None: no run is near.
+    """
+
+    seconds: float
+    largest: int | None = None
+    of_run: float | None = None
+
+    def covers(self, other: Budget) -> bool:
+        """Whether who had this one has measured all that the other would."""
+        mine, theirs = (
+            [math.inf if each is None else each for each in (b.seconds, b.largest, b.of_run)]
+            for b in (self, other)
+        )
+        return all(a >= b for a, b in zip(mine, theirs, strict=True))
+
+    def seconds_at(self, speed: float) -> float:
+        """Seconds, for a run that computes so many voxels a second in each thread."""
+        of_run = math.inf if self.of_run is None else self.of_run
+        return min(self.seconds, _OF_RUN * of_run / speed)
+
+
 def measure_costs(
-    subject: ProbedModel,
-    sizes: Sequence[AxisSizes],
-    aligns: Shape,
-    budget: float,
-    largest: int | None = None,
-    of_run: float = math.inf,
+    subject: ProbedModel, sizes: Sequence[AxisSizes], aligns: Shape, budget: Budget
 ) -> tuple[CallCost, ...]:
     """Ever larger tiles and batches, until time or memory would run out.
 
-    Parameters
-    ----------
-    subject, sizes, aligns
-        The model, the sizes that it takes and its grid.
-    budget
-        Seconds.
-    largest
-        Voxels of a tile after which there is no need for larger ones.
-    of_run
-        Voxels that each thread of a run is going to compute, of which this may take a part only.
+    `sizes` are those that the model takes, and `aligns` is its grid.
     """
     begin = time.perf_counter()
-    deadline = begin + budget
+    deadline = begin + budget.seconds
     costs: list[CallCost] = []
     for tile in _tiles(sizes, aligns):
         for batch in _BATCHES:
@@ -79,13 +98,12 @@ def measure_costs(
             if cost is None:
                 break
             costs.append(cost)
-            fastest = max(each.voxels_per_second for each in costs)
-            deadline = begin + min(budget, _OF_RUN * of_run / fastest)
+            deadline = begin + budget.seconds_at(max(each.voxels_per_second for each in costs))
             if batch > 1 and cost.voxels_per_second < 1.05 * costs[-2].voxels_per_second:
                 break  # larger batches do not help
         # Nothing of this size was measured: there was no time or memory for it, and less for
         # larger.
-        if not costs or costs[-1].tile != tile or math.prod(tile) >= (largest or math.inf):
+        if not costs or costs[-1].tile != tile or math.prod(tile) >= (budget.largest or math.inf):
             break
     return tuple(costs)
 

@@ -63,7 +63,8 @@ def pyramid(
         Voxels per axis of new arrays; by default those of the array that they are made of.
     limits, run
         `Limits`, with the words `memory_limit`, `threads`, `durable` and `io` (levels read nothing
-        twice: `cache` keeps nothing); `Run`, with those of `Plan.run` except `region`.
+        twice, and no tiles are chosen: `cache` and `cache_probe` do nothing); `Run`, with those of
+        `Plan.run` except `region`.
 
     Returns
     -------

@@ -1,3 +1,4 @@
 """Everything about `"auto"`: tiles, overlaps and batches chosen from a probe of the model."""
 
-from .choosing import choose, measured_probe
+from .choosing import choose
+from .examining import measured_probe

@@ -5,68 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import product
 from typing import Any
-
-import numpy as np
 
 from ..deciding import Candidate, Choice, PlanOptions, as_stored, makes_ome
 from ..image import ImageStack, dimensions_of
 from ..output import Target, per_axis
-from ..probing import Probe, description_beside, probe, read_description, with_costs
-from ..statistics import statistics_of
-from ..values import finite_mean_and_deviation
+from ..probing import Probe
 from .search import Search
-
-_SECONDS = 10.0
-"""For measuring the cost of tiles, where no probe was given, at most."""
-
 
 _SHOWN = 5
 """Alternatives that are told of."""
-
-
-def measured_probe(options: PlanOptions, images: Sequence[ImageStack]) -> Probe:
-    """What is known of the model, costs included; measured where it is not known yet.
-
-    A bioimage.io description beside the model's file is believed.
-    """
-    model, known = options.model, options.tiles.known
-    beside = description_beside(model.shared.handle.file)
-    if known is None and beside is not None:
-        known = read_description(beside)
-    largest = max(math.prod(image.data_shape[2:]) for image in images)
-    if known is None:
-        known = probe(
-            model.shared,
-            ndim=len(images[0].data_shape) - 2,
-            channels=images[0].data_shape[1],
-            sample=_sample(images[len(images) // 2], options),
-            input_dtype=model.dtype,
-            seconds=0,
-        )
-    voxels = sum(image.data_shape[0] * math.prod(image.data_shape[2:]) for image in images)
-    of_run = voxels / options.limits.n_threads
-    return with_costs(known, model.shared, _SECONDS, largest, of_run)
-
-
-def _sample(image: ImageStack, options: PlanOptions) -> Any:
-    """A place of an image where values differ, as the model will see it."""
-    shape = image.data_shape[2:]
-    side = 256 if len(shape) == 2 else 96
-    size = tuple(min(n, side) for n in shape)
-    places = product(*({0, (n - m) // 2, n - m} for n, m in zip(shape, size, strict=True)))
-    sample_idx = image.data_shape[0] // 2
-    values = max(
-        (image.extract_patch(sample_idx, None, start, size) for start in places),
-        key=lambda place: finite_mean_and_deviation(place)[1],
-    )
-    normalize = options.normalize
-    if normalize.kind is None:
-        return values
-    mapped = np.empty(values.shape, options.model.dtype)
-    normalize.fill(mapped, values, statistics_of(values, normalize).value_map)
-    return mapped
 
 
 def choose(

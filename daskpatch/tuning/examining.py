@@ -1,0 +1,122 @@
+"""What is known of a model before its tiles are chosen: stated, remembered, or found out now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ..deciding import PlanOptions
+from ..image import ImageStack
+from ..probing import (
+    Budget,
+    CallCost,
+    Probe,
+    Remembered,
+    costs_of,
+    description_beside,
+    digest_of_values,
+    probe,
+    read_description,
+)
+from ..statistics import statistics_of
+from ..support import converted
+from ..values import finite_mean_and_deviation
+
+_SECONDS = 10.0
+"""For measuring the cost of tiles, where no probe was given, at most."""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What calls take, and what it was allowed to take to find that out."""
+
+    budget: Budget
+    costs: tuple[CallCost, ...]
+
+
+def measured_probe(options: PlanOptions, images: Sequence[ImageStack]) -> Probe:
+    """What is known of the model, costs included; measured where it is not known yet.
+
+    A bioimage.io description beside the model's file is believed. What is measured is remembered,
+    unless the limits say otherwise.
+    """
+    shared, known = options.model.shared, options.tiles.known
+    beside = description_beside(shared.handle.file)
+    if known is None and beside is not None:
+        known = read_description(beside)
+    if known is not None and known.costs:
+        return known
+    remembered = Remembered.of(shared) if options.limits.cache_probe else Remembered(None)
+    if known is None:
+        known = _probed(options, images, remembered)
+    return replace(known, costs=_costs(known, options, images, remembered))
+
+
+def _probed(options: PlanOptions, images: Sequence[ImageStack], remembered: Remembered) -> Probe:
+    """How far the model looks, on which grid, and what it takes: seen on noise and on a sample."""
+    sample = _sample(images[len(images) // 2], options)
+    ndim, channels = len(images[0].data_shape) - 2, images[0].data_shape[1]
+    asked = {
+        "ndim": ndim,
+        "channels": channels,
+        "input_dtype": options.model.dtype.str,
+        "sample": digest_of_values(sample),
+    }
+    kept = remembered.recall(asked, Probe.of)
+    if kept is not None:
+        return kept
+    found = probe(
+        options.model.shared,
+        ndim=ndim,
+        channels=channels,
+        sample=sample,
+        input_dtype=options.model.dtype,
+        seconds=0,
+    )
+    remembered.keep(asked, found.to_dict())
+    return found
+
+
+def _costs(
+    known: Probe, options: PlanOptions, images: Sequence[ImageStack], remembered: Remembered
+) -> tuple[CallCost, ...]:
+    voxels = sum(image.data_shape[0] * math.prod(image.data_shape[2:]) for image in images)
+    threads = options.limits.n_threads
+    budget = Budget(
+        _SECONDS,
+        largest=max(math.prod(image.data_shape[2:]) for image in images),
+        of_run=voxels / threads,
+    )
+    described = known.to_dict()
+    asked = {name: described[name] for name in ("channels", "input_dtype", "sizes", "align")}
+    asked["threads"] = threads
+    kept = remembered.recall(asked, lambda found: converted(found, _Measured))
+    if kept is not None and kept.budget.covers(budget):
+        return kept.costs
+    measured = _Measured(budget, costs_of(known, options.model.shared, budget))
+    remembered.keep(asked, asdict(measured))
+    return measured.costs
+
+
+def _sample(image: ImageStack, options: PlanOptions) -> Any:
+    """A place of an image where values differ, as the model will see it."""
+    shape = image.data_shape[2:]
+    side = 256 if len(shape) == 2 else 96
+    size = tuple(min(n, side) for n in shape)
+    places = product(*({0, (n - m) // 2, n - m} for n, m in zip(shape, size, strict=True)))
+    sample_idx = image.data_shape[0] // 2
+    values = max(
+        (image.extract_patch(sample_idx, None, start, size) for start in places),
+        key=lambda place: finite_mean_and_deviation(place)[1],
+    )
+    normalize = options.normalize
+    if normalize.kind is None:
+        return values
+    mapped = np.empty(values.shape, options.model.dtype)
+    normalize.fill(mapped, values, statistics_of(values, normalize).value_map)
+    return mapped

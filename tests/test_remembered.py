@@ -1,0 +1,157 @@
+"""What was found out about a model is remembered, and only of that model."""
+
+import json
+
+import numpy as np
+import platformdirs
+import pytest
+from scipy import ndimage
+
+import daskpatch
+from daskpatch.probing import Remembered
+from daskpatch.probing.speed import Budget
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / "cache" / name)
+    return tmp_path / "cache/daskpatch/probes"
+
+
+def smooth(sigma):
+    """A model without counts, so that what it is made of stays the same."""
+
+    def model(batch):
+        return ndimage.gaussian_filter(batch, (0, 0, sigma, sigma))
+
+    return model
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The shapes that models are asked for, while they are probed."""
+    from daskpatch.probing.probed_model import ProbedModel
+
+    asked, call = [], ProbedModel.__call__
+
+    def counted(self, batch):
+        asked.append(batch.shape)
+        return call(self, batch)
+
+    monkeypatch.setattr(ProbedModel, "__call__", counted)
+    return asked
+
+
+def planned(model, rng=None, shape=(120, 130), **options):
+    image = np.random.default_rng(rng).random(shape, "f4")
+    return daskpatch.plan(image, model, axes="YX", patch_size="auto", **options)
+
+
+def test_a_second_plan_asks_nothing_and_chooses_the_same(calls, folder):
+    first = planned(smooth(1.5), 0)
+    assert calls
+    assert len(list(folder.iterdir())) == 2
+    calls.clear()
+    for _ in range(3):
+        other = planned(smooth(1.5), 0)
+        assert other.patching == first.patching
+        assert other.choice == first.choice
+    assert not calls
+
+
+@pytest.mark.parametrize("change", ["model", "image", "option"])
+def test_another_model_or_image_is_asked_anew(calls, change):
+    first = planned(smooth(1.5), 0)
+    calls.clear()
+    if change == "model":
+        assert planned(smooth(2.5), 0).patching != first.patching
+    elif change == "image":
+        planned(smooth(1.5), 1)
+    else:
+        planned(smooth(1.5), 0, input_dtype="float64")
+    assert calls
+
+
+def test_on_request_nothing_is_remembered(calls, folder):
+    for _ in range(2):
+        calls.clear()
+        planned(smooth(1.5), 0, cache_probe=False)
+        assert calls
+    assert not folder.exists()
+
+
+def test_a_model_that_cannot_be_told_is_asked_each_time(calls, folder):
+    class Odd:
+        def __init__(self):
+            self.lock = __import__("_thread").allocate_lock()
+
+        def __call__(self, batch):
+            return batch * 2
+
+    for _ in range(2):
+        calls.clear()
+        planned(Odd(), 0)
+        assert calls
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"key": 1, "found": 2}'])
+def test_a_damaged_file_is_none(calls, folder, content):
+    first = planned(smooth(1.5), 0)
+    for path in folder.iterdir():
+        path.write_text(content)
+    calls.clear()
+    assert planned(smooth(1.5), 0).patching == first.patching
+    assert calls
+
+
+def test_a_finding_of_another_shape_is_none(calls, folder):
+    first = planned(smooth(1.5), 0)
+    for path in folder.iterdir():
+        kept = json.loads(path.read_text())
+        path.write_text(json.dumps({**kept, "found": {"halo": "far", "costs": 3}}))
+    calls.clear()
+    assert planned(smooth(1.5), 0).patching == first.patching
+    assert calls
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(calls, folder):
+    folder.parent.mkdir(parents=True)
+    folder.write_text("a file")
+    for _ in range(2):
+        calls.clear()
+        planned(smooth(1.5), 0)
+        assert calls
+
+
+def test_a_larger_run_measures_more(calls):
+    planned(smooth(1.5), 0, shape=(120, 130), threads=1)
+    calls.clear()
+    planned(smooth(1.5), 0, shape=(120, 130), threads=1)
+    assert not calls
+    planned(smooth(1.5), 0, shape=(960, 1300), threads=1)
+    assert calls
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "covers"),
+    [
+        (Budget(10, 5, 100.0), Budget(10, 5, 100.0), True),
+        (Budget(10, 5, 100.0), Budget(10, 5, 99.0), True),
+        (Budget(10, 5, 100.0), Budget(10, 5, 101.0), False),
+        (Budget(10, 5, 100.0), Budget(10, 6, 1.0), False),
+        (Budget(10, None, None), Budget(10, 6, 1.0), True),
+        (Budget(10, 6, 1.0), Budget(10, None, None), False),
+    ],
+)
+def test_which_measurements_do_for_which_run(one, other, covers):
+    assert one.covers(other) is covers
+
+
+def test_the_latest_are_kept(folder, monkeypatch):
+    monkeypatch.setattr("daskpatch.probing.remembered._MOST", 3)
+    remembered = Remembered({"model": "m"})
+    for number in range(5):
+        remembered.keep({"number": number}, number)
+    assert len(list(folder.iterdir())) == 3
+    assert remembered.recall({"number": 4}, int) == 4
