@@ -100,7 +100,6 @@ def test_a_slow_machine_finds_the_same(monkeypatch):
     assert slow == quick
     assert slow.halo == (0, 90)
     assert model.calls == 2 * n_calls
-    assert n_calls < 60
 
 
 @pytest.mark.parametrize("offset", [3, -40])

@@ -14,4 +14,4 @@ from .model import Model, ModelWords
 from .onnx import OnnxModel
 from .signature import OutputArray, Signature, Sizing
 from .torch import TorchModel
-from .torch_threads import restore_threads, single_threaded
+from .torch_threads import restore_threads, restrained, single_threaded

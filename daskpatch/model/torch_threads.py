@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
 
 _done = threading.local()
 
@@ -18,6 +23,22 @@ def single_threaded() -> None:
     if torch is not None and not getattr(_done, "torch", False):
         torch.set_num_threads(1)
         _done.torch = True
+
+
+@contextmanager
+def restrained() -> Iterator[None]:
+    """Have torch compute with no more threads than there are processors that others leave idle.
+
+    More of them wait for each other: calls on a machine that is busy take five times as long.
+    """
+    before = restore_threads(None)
+    idle = 1 - psutil.getloadavg()[0] / (os.cpu_count() or 1)
+    if before is not None:
+        restore_threads(max(round(idle * before), 1))
+    try:
+        yield
+    finally:
+        restore_threads(before)
 
 
 def restore_threads(count: int | None) -> int | None:

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..geometry import as_sizes
 from ..image import ImageStack, SourceLike, open_stack
-from ..model import ModelLike, advice_on_axes, load, shared_model
+from ..model import ModelLike, advice_on_axes, load, restrained, shared_model
 from ..support import as_dtype, holds_numbers, is_number, peak_memory, shown
 from .equivariance import LARGEST, align_of, measure_shifts, needed_size
 from .findings import Probe
@@ -37,6 +37,9 @@ _ACROSS = {1: 64, 2: 64, 3: 32}
 
 _SHORTEST = 64
 """Voxels along the axis that is looked at, at first."""
+
+_GROWTH = 1.5
+"""Of the next longer image, where an influence reaches the end of one."""
 
 _LONGEST = {1: 4096, 2: 1024, 3: 256}
 """Voxels along the axis that is looked at, after which a model counts as global."""
@@ -145,9 +148,10 @@ def probe(
         )
     limit = _TOLERANCE if tolerance is None else float(tolerance)
     along = []
-    for axis, name in enumerate("ZYX"[-ndim:]):
-        _log.info("probing %s along %s", handle.handle.name, name)
-        along.append(_Axis(subject, sizes, axis, limit).measure())
+    with restrained():
+        for axis, name in enumerate("ZYX"[-ndim:]):
+            _log.info("probing %s along %s", handle.handle.name, name)
+            along.append(_Axis(subject, sizes, axis, limit).measure())
     if seconds:
         _log.info("timing tiles of %s, for up to %g s", handle.handle.name, seconds)
     aligns = tuple(found.align for found in along)
@@ -254,6 +258,7 @@ class _Axis:
         And its length, and how it ended: neither by time, nor as global for lack of memory, or
         another machine would tell otherwise.
         """
+        longest = _LONGEST[self._subject.ndim]
         profile, longer = None, self._sizes.at_least(max(n, 4 * period))
         while True:
             try:
@@ -266,11 +271,11 @@ class _Axis:
             profile, n = longer_profile, longer
             if max(profile.reach(self._tolerance)) < _seen_whole(n, period):
                 return profile, n, "seen"
-            if self._sizes.step == 0 or 2 * n > _LONGEST[self._subject.ndim]:
+            if self._sizes.step == 0 or n >= longest:
                 return profile, n, "global"
-            if 4 * peak[0] > _SHARE * psutil.virtual_memory().available:
+            longer = self._sizes.at_least(min(math.ceil(_GROWTH * n), longest))
+            if 2 * longer / n * peak[0] > _SHARE * psutil.virtual_memory().available:
                 return profile, n, "memory"
-            longer = self._sizes.at_least(2 * n)
 
     def _profile(self, n: int, period: int) -> Profile:
         """The largest influence over the places of one period, as far as the image shows it."""

@@ -92,6 +92,17 @@ def test_u_nets(depth, ndim, down, up):
     assert not found.is_global
 
 
+def test_a_u_net_is_asked_seldom():
+    """Of sixteen phases of its grid those are left out that cannot see farther than others."""
+    torch.manual_seed(4)
+    net = lively(UNet(4, 2))
+    calls = []
+    net.register_forward_hook(lambda *_: calls.append(1))
+    found = daskpatch.probe(net, ndim=2, seconds=0)
+    assert found.halo == (112, 112)
+    assert len(calls) < 120
+
+
 LAYERS = {
     "plain": (nn.Conv2d(1, 1, 7, padding=3), 3, 1),
     "dilated": (
