@@ -151,6 +151,113 @@ def test_a_compiled_helper_that_was_built_anew_is_another_model(tmp_path, source
     assert "model.code was" in run(tmp_path, model, word="resume=True").stderr
 
 
+SET_LATER = {
+    "a global": "net.G = 1.5",
+    "a global of a helper": "leaf.K = 3.0",
+    "a class attribute": "net.Net.gain = 1.5",
+    "an attribute": "net.model.own = 1.5",
+    "a function": "net.scaled = lambda: 1.5",
+    "a function of a helper": "leaf.k = lambda: 1.5",
+    "a method": "net.Net.__call__ = lambda self, x: x * 3",
+}
+SETTABLE = """
+import leaf
+G = 1.0
+class Net:
+    gain = 1.0
+    def __init__(self): self.own = 1.0
+    def __call__(self, x): return x * leaf.K * leaf.k() * self.gain * self.own * G * scaled()
+def scaled(): return 1.0
+model = Net()
+"""
+
+
+@pytest.mark.parametrize("change", SET_LATER.values(), ids=SET_LATER)
+def test_what_is_set_in_an_imported_module_is_another_model(tmp_path, change):
+    (tmp_path / "net.py").write_text(SETTABLE)
+    (tmp_path / "leaf.py").write_text("K = 2.0\ndef k(): return 1.0\n")
+    code = f"""
+import numpy as np, daskpatch, leaf, net
+image = np.random.default_rng(0).normal(100, 10, (48, 48)).astype("f4")
+plan = daskpatch.plan(image, "net:model", "out.zarr", **{TILES!r})
+plan.run(part=(1, 2), progress=False)
+{change}
+try:
+    plan.run(part=(2, 2), progress=False)
+except ValueError as error:
+    print("refused", error)
+"""
+    ended = Child(code, folder=tmp_path).end()
+    assert ended.stdout.startswith("refused The model net:model is not what it was"), ended
+
+
+@pytest.mark.parametrize("named", ["net:model", "net.py:model"])
+def test_a_helper_that_was_edited_after_it_was_imported_is_refused(tmp_path, named):
+    """This process has what it was, and workers would load what it is."""
+    (tmp_path / "net.py").write_text("import leaf\ndef model(x): return x * leaf.K\n")
+    (tmp_path / "leaf.py").write_text("K = 2.0\n")
+    code = f"""
+import importlib, pathlib, sys
+import numpy as np, daskpatch
+sys.dont_write_bytecode = True
+image = np.random.default_rng(0).normal(100, 10, (48, 48)).astype("f4")
+def go(out):
+    return daskpatch.predict(image, {named!r}, out, progress=False, **{TILES!r})
+go("one.zarr")
+pathlib.Path("leaf.py").write_text("# a remark\\nK = 2.0\\n")
+go("two.zarr")
+pathlib.Path("leaf.py").write_text("K = 3.0  # longer\\n")
+try:
+    go("three.zarr")
+except ImportError as error:
+    print("refused", error, pathlib.Path("three.zarr").exists())
+importlib.invalidate_caches()
+importlib.reload(sys.modules["leaf"])
+go("four.zarr")
+print("and predicted")
+"""
+    ended = Child(code, folder=tmp_path).end()
+    assert "refused The module leaf was changed in its file" in ended.stdout, ended
+    assert "reload(leaf)" in ended.stdout
+    assert "False" in ended.stdout
+    assert "and predicted" in ended.stdout, ended
+
+
+def _one(values):
+    return values + 1
+
+
+def _other(values):
+    return values + 1
+
+
+def _nothing(values):
+    return bool(values.max() < 0)
+
+
+def _none(values):
+    return bool(values.max() < 0)
+
+
+@pytest.mark.parametrize(
+    ("option", "function", "renamed"), [("post", _one, _other), ("skip_empty", _nothing, _none)]
+)
+def test_what_functions_are_called_is_no_part_of_them(image, out, option, function, renamed):
+    model = lambda batch: batch * 2  # noqa: E731
+    begun(image, model, out, **{option: function})
+    assert predict(image, model, out, resume=True, **{option: renamed}).skipped
+
+
+def test_where_the_file_of_a_function_lies_is_no_part_of_it(image, out, tmp_path):
+    (tmp_path / "later").mkdir()
+    before, after = tmp_path / "one.py", tmp_path / "later/one.py"
+    for path in (before, after):
+        path.write_text("def function(values): return values + 1\n")
+    model = lambda batch: batch * 2  # noqa: E731
+    begun(image, model, out, post=f"{before}:function")
+    assert predict(image, model, out, resume=True, post=f"{after}:function").skipped
+
+
 def test_another_version_compares_sources(tmp_path):
     (tmp_path / "net.py").write_text("def model(x):\n    assert len(x)\n    return x * 2\n")
     model = "from net import model"
@@ -239,9 +346,28 @@ def test_a_model_that_is_constant_on_an_image_is_tried_on_noise(out, value):
     image = np.full((48, 48), value, "f4")
     begun(image, lambda batch: batch * 2, out, model_id="the same")
     recorded = json.loads((out / ".daskpatch" / "run.json").read_text())
-    assert len(recorded["identity"]["results"]) == 2
+    assert len(recorded["identity"]["results"]) == 3
     other = lambda batch: batch + 7  # noqa: E731
     refused(image, other, out, "other values", model_id="the same")
+
+
+def test_where_the_tile_is_background_noise_is_like_the_image(out):
+    image = np.zeros((96, 96), "u2")
+    image[:32] = np.random.default_rng(0).integers(8000, 12_000, (32, 96))
+    tiles = {"patch_size": 32, "overlaps": 0, "chunks": 32, "block_shape": 32, "model_id": "same"}
+    begun(image, lambda batch: (batch > 9000).astype("u1"), out, **tiles)
+    other = lambda batch: (batch > 11_000).astype("u1")  # noqa: E731
+    refused(image, other, out, "other values", **tiles)
+
+
+def test_of_several_arrays_each_that_is_constant_is_tried_on_noise(image, out):
+    begun(image, lambda batch: {"a": batch, "b": batch > 900}, out, model_id="same")
+    other = lambda batch: {"a": batch, "b": batch > 1e6}  # noqa: E731
+    assert predict(image, other, out, resume=True, model_id="same").skipped
+    image[:12, :12] += 2000
+    again = out.with_name("again.zarr")
+    begun(image, lambda batch: {"a": batch, "b": batch > 900}, again, model_id="same")
+    refused(image, other, again, "other values", model_id="same")
 
 
 def test_a_model_that_never_gives_the_same_has_no_such_record(image, out):

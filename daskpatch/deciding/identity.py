@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image import ImageStack
+from ..image import ImageStack, varied_place
 from ..model import Contents, Look, NoIdentityError, Parts, SharedModel, load
 from ..values import ResultSample, convert, finite_mean_and_deviation
 from .plan_options import PlanOptions
@@ -23,6 +23,9 @@ from .trial import as_a_worker
 from .trial_tile import TrialTile
 
 _log = logging.getLogger("daskpatch")
+
+_SIDE = 64
+"""Voxels along each axis of the places where an image is looked at."""
 
 Samples = dict[str, ResultSample]
 """A few values of each array that a model gives for one tile."""
@@ -75,8 +78,9 @@ class Identity:
     codes
         By name: `model`, and `post` and `skip_empty` where there are such.
     results
-        What the model gave for the trial tile and, where that is the same everywhere, for one of
-        noise; None where it gives other values when it is called again.
+        What the model gave for the trial tile and, where an array of that is the same everywhere,
+        for noise like the tile and like the image; None where it gives other values when it is
+        called again.
     """
 
     codes: Mapping[str, Code]
@@ -171,8 +175,11 @@ def _results(
     is_trial = tile.specs == tiling.trial.tile.specs
     twice = partial(_twice, tile, side_by_side=options.limits.n_threads > 1)
     found = [twice(patch, dict(tiling.trial.samples) if is_trial else None)]
-    if found[0] is not None and all(sample.is_constant for sample in found[0].values()):
-        found.append(twice(_noise_like(patch), None))
+    are_constant = [sample.is_constant for sample in (found[0] or {}).values()]
+    if are_constant and all(are_constant):
+        found.append(twice(_noise_like(patch, patch), None))
+    if any(are_constant):  # the tile may be background, of which noise shows nothing either
+        found.append(twice(_noise_like(varied_place(tile.image, _SIDE), patch), None))
     kept = tuple(samples for samples in found if samples is not None)
     return kept if len(kept) == len(found) else None
 
@@ -200,9 +207,9 @@ def _twice(
     return first if is_same else None
 
 
-def _noise_like(patch: NDArray[Any]) -> NDArray[Any]:
-    """Noise of a tile's mean and deviation, always the same."""
-    mean, deviation = finite_mean_and_deviation(patch)
+def _noise_like(values: NDArray[Any], patch: NDArray[Any]) -> NDArray[Any]:
+    """Noise of the mean and deviation of some values, as large as a tile, and always the same."""
+    mean, deviation = finite_mean_and_deviation(values)
     noise = np.empty_like(patch)
     seeded = np.random.default_rng(0)
     convert(noise, seeded.normal(mean, deviation or max(abs(mean) / 4, 1.0), patch.shape))

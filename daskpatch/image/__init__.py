@@ -35,3 +35,4 @@ from .told import (
     with_delays,
     with_io,
 )
+from .varied import varied_place

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..support import what_is, without_secrets
 from .contents import WHOLE, Contents, Look, NoIdentityError, contents_of_files
-from .files import digest_of_file, origin_of_module, source_digests
+from .files import check_loaded_alike, digest_of_file, origin_of_module, source_digests
 from .handles import Batch, CallableModel, ModelHandle, SharedModel
 from .importing import import_attribute, split_name
 from .installed import is_installed_file
@@ -122,7 +122,9 @@ class ImportedModel:
     def contents(self, look: Look = WHOLE) -> Contents:
         settings = {"attribute": self.attribute}
         if self.file is not None:
-            return contents_of_files(code=source_digests(self.file), settings=settings)
+            sources = source_digests(self.file)
+            check_loaded_alike(sources)
+            return contents_of_files(code=sources, settings=settings)
         file = origin_of_module(self.module)
         if file is None:
             raise NoIdentityError(f"the module {self.module} is in no file")
@@ -130,6 +132,11 @@ class ImportedModel:
             return contents_of_files(settings=settings, package=self.module.partition(".")[0])
         if file.suffix != ".py":
             return contents_of_files(code={"": digest_of_file(file)}, settings=settings)
-        found = contents_of_files(code=source_digests(file, self.module), settings=settings)
-        loaded = sys.modules.get(self.module)
-        return found if loaded is None else found + contents_of_settings(loaded, file, look)
+        value = import_attribute(self.module, self.attribute)
+        sources = source_digests(file, self.module)
+        check_loaded_alike({**sources, self.module: sources[""]})
+        found = contents_of_files(code=sources, settings=settings)
+        try:  # what was set in it since it was imported
+            return found + shared_model(value, self.what).handle.contents(look)
+        except NoIdentityError:
+            return found + contents_of_settings(sys.modules[self.module], file, look)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator
-from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
+from collections.abc import Iterator, Mapping
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from pathlib import Path
 
 from .code import tree_digest_of_module
@@ -47,6 +47,36 @@ def source_digests(path: Path, name: str = "") -> dict[str, str]:
             if there is not None and there != path:
                 waiting.append((each, each, there))
     return found
+
+
+_seen: dict[str, tuple[ModuleSpec | None, str]] = {}
+"""Of modules that are loaded: what loaded them last, and the digest of their source by then."""
+
+
+def check_loaded_alike(digests: Mapping[str, str]) -> None:
+    """Refuse modules that are loaded, by their names, of which the files are others by now.
+
+    This process goes on with what it loaded, and workers would load what there is now.
+
+    Raises
+    ------
+    ImportError
+        If there is one.
+    """
+    for name, digest in digests.items():
+        module = sys.modules.get(name)
+        if module is None:
+            continue
+        before = _seen.get(name)
+        if before is None or before[0] is not module.__spec__:
+            _seen[name] = (module.__spec__, digest)
+        elif before[1] != digest:
+            raise ImportError(
+                f"The module {name} was changed in its file after it was imported: this process "
+                "would compute with what it was, others with what it is. Load it again "
+                f"(importlib.reload({name}), and what imported from it), or restart Python.",
+                name=name,
+            )
 
 
 def _imported(tree: ast.Module, package: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,9 @@ _PLACE = re.compile(r" # .*:\d+:\d+$", re.MULTILINE)
 
 _COMPILED = "OptimizedModule"
 """The class of what torch.compile makes of a module."""
+
+_FIELD = type(vars(NamedTuple("_Pair", [("one", int)]))["one"])
+"""What a namedtuple has for each of its fields."""
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
@@ -411,15 +414,19 @@ class _Walk:
             return
         if name == "__hash__" and member is None:
             return
-        if isinstance(member, types.MemberDescriptorType | types.GetSetDescriptorType):
+        if isinstance(member, types.MemberDescriptorType | types.GetSetDescriptorType | _FIELD):
             return
         is_method = isinstance(member, types.FunctionType | staticmethod | classmethod | property)
         if issubclass(kind, enum.Enum) and name in kind.__members__:
             return
-        if issubclass(kind, enum.Enum) and not is_method and _is_of_enumerations(name):
-            return  # what the enumeration knows of its members
         plain = member.__func__ if isinstance(member, staticmethod) else member  # `__new__`
         written = inspect.unwrap(plain) if isinstance(plain, types.FunctionType) else None
+        is_library = isinstance(plain, types.FunctionType) and is_library_code(plain)
+        is_of_enumeration = issubclass(kind, enum.Enum) and _is_of_enumerations(name)
+        if is_of_enumeration and (is_library or not is_method):
+            return  # what the enumeration knows of its members
+        if name in _WRITTEN and is_library:
+            return  # of a dataclass, a namedtuple or a protocol, as this version of Python has it
         if written is not None and name in _WRITTEN and _is_generated(kind, written):
             # What it does follows from the fields; attrs puts a random number into `__hash__`.
             told = "" if name == "__hash__" else bytecode_digest(written.__code__)
@@ -451,6 +458,10 @@ class _Walk:
                 self._wrapper(value, [value.func, value.args, value.keywords], path, holder)
             case np.ufunc() if value.__name__.endswith("(vectorized)"):
                 raise NoIdentityError(f"{path}, what numpy.frompyfunc made")
+            case _ if _is_of_numba(value):  # which pickles it under a name of chance
+                self._library(module_of(type(value)), type(value).__name__, path)
+                options = getattr(value, "targetoptions", None)
+                self.visit([getattr(value, "py_func"), options], path, holder)  # noqa: B009
             case _ if type(value) is type(functools.lru_cache(abs)):
                 self.visit(getattr(value, "__wrapped__"), f"{path}.__wrapped__", holder)  # noqa: B009
             case types.BuiltinFunctionType() if _home_of(value) is not None:
@@ -589,6 +600,7 @@ class _Walk:
             codes.append(_QUALIFIED.sub("", code))
             if _UNSEEN in code:
                 raise NoIdentityError(f"{path}, whose weights torch.jit.optimize_for_inference hid")
+            _refuse_python(compiled.inlined_graph, path)
             if codes[-1] == code and not compiled.graph.findAllNodes("prim::CallFunction"):
                 self._add_code(f"{path}.{method}", "", code, code)
             else:  # it calls what it does not show, and is laid out by the lengths of their names
@@ -605,12 +617,22 @@ class _Walk:
 
     def _script_graph(self, graph: Any, path: str) -> None:
         """All that a scripted function does, with that of the functions and classes it uses."""
+        _refuse_python(graph, path)
         told = _PLACE.sub("", _QUALIFIED.sub("", graph.str(False)))
         self._add_code(path, "", told, told)
         constants = graph.findAllNodes("prim::Constant")
         has_tensor = [c.hasAttribute("value") and c.kindOf("value") == "t" for c in constants]
         tensors = [c.t("value") for c, has in zip(constants, has_tensor, strict=True) if has]
         self.visit(tensors, f"{path}.tensors", "")
+
+
+def _refuse_python(graph: Any, path: str) -> None:
+    """TorchScript says that it calls Python, and not what that does."""
+    if graph.findAllNodes("prim::PythonOp"):
+        raise NoIdentityError(
+            f"{path}, which calls Python that TorchScript does not hold (@torch.jit.ignore, or an "
+            "autograd.Function that was traced)"
+        )
 
 
 def _names_in_script(module: Any) -> set[str]:
@@ -652,6 +674,11 @@ def _home_of(value: types.BuiltinFunctionType) -> types.ModuleType | None:
     if not isinstance(name, str) or is_installed(name):
         return None
     return sys.modules.get(name)
+
+
+def _is_of_numba(value: object) -> bool:
+    """Whether it is a function that numba compiles, and has the Python of."""
+    return module_of(type(value)).startswith("numba.") and hasattr(value, "py_func")
 
 
 def _is_own(function: object) -> bool:

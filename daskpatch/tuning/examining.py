@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ..deciding import PlanOptions
-from ..image import ImageStack
+from ..image import ImageStack, varied_place
 from ..probing import (
     Budget,
     CallCost,
@@ -25,7 +24,6 @@ from ..probing import (
 )
 from ..statistics import statistics_of
 from ..support import converted
-from ..values import finite_mean_and_deviation
 
 _SECONDS = 10.0
 """For measuring the cost of tiles, where no probe was given, at most."""
@@ -105,15 +103,7 @@ def _costs(
 
 def _sample(image: ImageStack, options: PlanOptions) -> Any:
     """A place of an image where values differ, as the model will see it."""
-    shape = image.data_shape[2:]
-    side = 256 if len(shape) == 2 else 96
-    size = tuple(min(n, side) for n in shape)
-    places = product(*({0, (n - m) // 2, n - m} for n, m in zip(shape, size, strict=True)))
-    sample_idx = image.data_shape[0] // 2
-    values = max(
-        (image.extract_patch(sample_idx, None, start, size) for start in places),
-        key=lambda place: finite_mean_and_deviation(place)[1],
-    )
+    values = varied_place(image, 256 if len(image.data_shape) == 4 else 96)
     normalize = options.normalize
     if normalize.kind is None:
         return values

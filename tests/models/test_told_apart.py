@@ -596,3 +596,37 @@ def test_what_has_no_identity_is_told_with_its_place():
         contents_of(lambda batch: helper and batch)
     with pytest.raises(NoIdentityError, match=r"model\.held"):
         contents_of(Holding(torch.empty(3, device="meta")))
+
+
+class _Called(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+
+class _Ignoring(torch.nn.Module):
+    def forward(self, x):
+        return self.scaled(x)
+
+    @torch.jit.ignore
+    def scaled(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+
+class _Calling(torch.nn.Module):
+    def forward(self, x):
+        return _Called.apply(x)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.jit.script(_Ignoring()),
+        lambda: torch.jit.trace(_Calling(), torch.zeros(1, 1, 4, 4)),
+        lambda: torch.jit.script(torch.nn.Sequential(_Ignoring())),
+    ],
+)
+def test_a_script_that_calls_python_cannot_be_told(make):
+    with pytest.raises(NoIdentityError, match="calls Python"):
+        contents_of(make())
