@@ -350,3 +350,28 @@ def test_a_claim_that_is_none_is_named(image, tmp_path, content):
     (claims / "000007.json").write_text(content)
     with pytest.raises(daskpatch.ClaimedError, match=r"000007\.json, a claim, cannot be read"):
         predict(image, triple, out, resume=True)
+
+
+def test_the_claim_of_a_driver_that_nobody_waited_for_is_dead(image, tmp_path):
+    """Killed, and still in the table of processes: a container without an init leaves it there."""
+    out = tmp_path / "out.zarr"
+    code = f"""
+import time
+import numpy as np, daskpatch
+def model(batch):
+    time.sleep(0.2)
+    return batch
+daskpatch.predict(np.ones((64, 64), "f4"), model, {str(out)!r}, axes="YX", patch_size=16, chunks=16,
+    block_shape=16, threads=1, model_id="m", progress=False, pacing=daskpatch.Pacing(flush=0.1))
+"""
+    driver = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        while not list(out.rglob("receipts/*/*/*")):
+            assert driver.poll() is None
+            time.sleep(0.05)
+        driver.kill()
+        os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT)
+        assert daskpatch.status(out).drivers == ()
+    finally:
+        driver.kill()
+        driver.wait()

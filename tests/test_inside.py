@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
-from distributed import Client, LocalCluster, get_client
+from distributed import Client, LocalCluster, get_client, worker_client
 from volumes import read, save
 from zarr.storage import ObjectStore
 
@@ -118,6 +118,23 @@ def test_a_run_inside_a_task_of_a_cluster_of_one_thread(
     with (
         LocalCluster(
             n_workers=1, threads_per_worker=1, processes=processes, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        assert client.submit(task).result(timeout=100) > 0
+    np.testing.assert_array_equal(read(out), -image)
+
+
+def test_a_run_inside_a_task_that_gave_its_thread_back(source, image, tmp_path):
+    out = tmp_path / "out.zarr"
+
+    def task():
+        with worker_client() as client:
+            return doubled(source, out, client=client)
+
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

@@ -52,6 +52,59 @@ def test_overwrite_replaces_a_group_of_ours(tmp_path, stored, volume):
     assert sorted(zarr.open_group(str(tmp_path / "out.zarr")).array_keys()) == ["0"]
 
 
+@pytest.mark.parametrize("outer", ["series", "several", "ome"])
+def test_overwrite_spares_the_output_of_another_run_in_a_group_of_ours(tmp_path, stored, outer):
+    out = tmp_path / "out.zarr"
+    source = [stored, stored] if outer == "series" else stored
+    options = {"ome": "0.5"} if outer == "ome" else {}
+    if outer == "several":
+        options["model"] = lambda batch: {"a": batch, "b": batch * 2}
+    predict(source, out, **options)
+    predict(stored, out / "mine")
+    before = contents(out)
+    with pytest.raises(FileExistsError, match="also holds mine, made by a run of its own"):
+        predict(source, out, overwrite=True, **options)
+    assert contents(out) == before
+    shutil.rmtree(out / "mine")
+    predict(source, out, overwrite=True, **options)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+FORMS = ("plain", "series", "several", "ome")
+
+
+@pytest.mark.parametrize("before", FORMS)
+@pytest.mark.parametrize("after", FORMS)
+def test_overwrite_by_another_form_leaves_no_record_of_the_former(tmp_path, stored, before, after):
+    out = tmp_path / "out.zarr"
+    for form, options in ((before, {}), (after, {"overwrite": True})):
+        if form == "several":
+            options["model"] = lambda batch: {"a": batch, "b": batch * 2}
+        options |= {"ome": "0.5", "pyramid": 1} if form == "ome" else {}
+        predict([stored, stored] if form == "series" else stored, out, **options)
+    assert daskpatch.verify(out, progress=False).ok
+    assert not daskpatch.status(out).remaining
+
+
+def test_a_level_of_an_image_is_not_overwritten_by_itself(tmp_path, stored):
+    out = tmp_path / "out.zarr"
+    predict(stored, out, ome="0.5", pyramid=1)
+    before = contents(out)
+    with pytest.raises(FileExistsError, match="is a level of the image"):
+        predict(out, out / "1", overwrite=True)
+    assert contents(out) == before
+
+
+def test_what_a_mask_reads_from_is_not_overwritten(tmp_path, stored):
+    out = tmp_path / "out.zarr"
+    predict(stored, out)
+    before = contents(out)
+    mask = da.from_zarr(str(out)) > 0
+    with pytest.raises(FileExistsError, match="may read from it"):
+        predict(stored, out, mask=mask, overwrite=True)
+    assert contents(out) == before
+
+
 def test_overwrite_spares_what_was_added_to_a_group_of_ours(tmp_path, stored):
     predict([stored], tmp_path / "out.zarr")
     zarr.open_group(str(tmp_path / "out.zarr")).create_array("labels", data=np.ones(3))

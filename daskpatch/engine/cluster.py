@@ -123,7 +123,11 @@ class Cluster:
 @contextmanager
 def seceded() -> Iterator[None]:
     """Give the thread of the task that this is back to its worker, for a `with` block."""
-    secede()
+    try:
+        secede()
+    except KeyError:  # it has been given back before: inside worker_client(), or by the task itself
+        yield
+        return
     try:
         yield
     finally:

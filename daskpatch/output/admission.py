@@ -67,7 +67,14 @@ def as_target(
     check_apart(location, (*images, *masks), replaces=output.overwrite or array is not None)
     members = _members(output, location, len(images)) if is_series else ()
     target = Target(
-        location, array, output.overwrite, is_series, images, label_image=label, members=members
+        location,
+        array,
+        output.overwrite,
+        is_series,
+        images,
+        masks=masks,
+        label_image=label,
+        members=members,
     )
     if array is None:
         check_around(target.roots[0])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from ..receipts import CLAIMS, FOLDER, is_entry
+from ..receipts import CLAIMS, FOLDER, array_paths, image_paths, is_entry
 from ..store import LABELS, OME_XML, Location, Node, Objects, node_at, plain_name
 
 KEY = "daskpatch"
@@ -59,7 +59,21 @@ def clearance_of(place: Location) -> Clearance:
     # Metadata last: chunks without them would be read as those of the next array.
     own.sort(key=lambda name: posixpath.basename(name) in _METADATA)
     others = sorted({*names} - {*own})
-    return Clearance(tuple(own), tuple(others), _objection(place, nodes, ours))
+    runs = {_around_record(name) for name in names if name.endswith(f"{FOLDER}/run.json")}
+    foreign_runs = sorted((runs & ours.keys()) - _places_of_run(nodes.get("")))
+    return Clearance(tuple(own), tuple(others), _objection(place, nodes, ours, foreign_runs))
+
+
+def _around_record(name: str) -> str:
+    """The place of the record that a run document is in."""
+    return posixpath.dirname(posixpath.dirname(name))
+
+
+def _places_of_run(root: Node | None) -> set[str]:
+    """Where the run that made a group or an array has its records, as its attribute says."""
+    provenance = None if root is None else root.attributes.get(KEY)
+    images, arrays = image_paths(provenance) or [""], array_paths(provenance) or [""]
+    return {"", *(posixpath.join(image, array).strip("/") for image in images for array in arrays)}
 
 
 def claimed_folders(place: Location) -> list[str]:
@@ -140,7 +154,12 @@ def _upwards(name: str) -> Iterator[str]:
         yield name
 
 
-def _objection(place: Location, nodes: dict[str, Node | None], ours: Collection[str]) -> str:
+def _objection(
+    place: Location,
+    nodes: dict[str, Node | None],
+    ours: Collection[str],
+    foreign_runs: Sequence[str],
+) -> str:
     root = nodes.get("")
     if root is None:
         return "is no Zarr array"
@@ -148,8 +167,9 @@ def _objection(place: Location, nodes: dict[str, Node | None], ours: Collection[
         return f"is {'a group' if _is_group(root) else 'an array'} that daskpatch did not make"
     foreign = [folder for folder in nodes if folder not in ours]
     labels = [folder for folder in foreign if _is_label_image(folder, nodes[folder])]
-    if labels:
-        return f"also holds {', '.join(labels)}, made by a run of its own"
+    if labels or foreign_runs:
+        told = ", ".join(labels or foreign_runs)
+        return f"also holds {told}, made by a run of its own"
     if foreign:
         return f"also holds {', '.join(foreign)}, which daskpatch did not make"
     links = list(_linked_folders(place))

@@ -19,6 +19,7 @@ from ..store import (
     Objects,
     StoredArray,
     format_at,
+    level_paths_at,
     node_at,
     own_attributes,
 )
@@ -39,7 +40,7 @@ class Target:
     that it is of. Of a series it is the group of images, and each of these gets the label image.
     `n_levels` are those that the images have which get one, beside the first. `members` are the
     paths of images in a series' group, `collection` is what it is written as: a plate, or a series
-    as bioformats2raw has them; a plain group without one.
+    as bioformats2raw has them; a plain group without one. `masks` are read like images.
     """
 
     location: Location
@@ -52,6 +53,7 @@ class Target:
     n_levels: tuple[int | None, ...] = ()
     members: tuple[str, ...] = ()
     collection: Collection | None = None
+    masks: tuple[ImageStack, ...] = ()
 
     @property
     def name(self) -> str:
@@ -126,10 +128,16 @@ class Target:
             raise FileExistsError(f"{root.name} exists; give {self._ways_on(there)}.")
         if there is None and _is_begun(root):
             return
-        danger = endangered(self.images, root)
+        danger = endangered((*self.images, *self.masks), root)
         if danger:
             raise FileExistsError(
                 f"{root.name} exists, and {danger}. Give another output, or delete it yourself."
+            )
+        around = root.parent
+        if around is not None and root.parts[-1] in level_paths_at(around):
+            raise FileExistsError(
+                f"{root.name} is a level of the image {around.name}, which would be left without "
+                "it; overwrite the image, or give another output."
             )
         objection = clearance_of(root).objection
         if objection:
@@ -214,9 +222,10 @@ class Target:
         # Under these lies the claim under which this happens.
         records = tuple(
             f"{place.child(FOLDER).path_from(root)}/"
-            for place in (root, *chain.from_iterable(self.places(recipe)))
+            for place in chain.from_iterable(self.places(recipe))
         )
-        objects.delete_many([name for name in clearance.own if not name.startswith(records)])
+        spared = (*records, CLEARED)
+        objects.delete_many([name for name in clearance.own if not name.startswith(spared)])
         others = [n for n in clearance.others if not (n.startswith(records) and is_recorded(n))]
         if others:
             shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")

@@ -130,7 +130,10 @@ def is_alive(holder: Holder, silence: float) -> bool | None:
 
 def _process_lives(holder: Holder) -> bool:
     try:
-        started = psutil.Process(holder.process).create_time()
+        process = psutil.Process(holder.process)
+        started = process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:  # its parent does not ask how it ended
+            return False
     except psutil.NoSuchProcess:
         return False
     if abs(started - holder.process_started) >= 1:  # numbers of processes are used again
