@@ -13,10 +13,12 @@ from functools import partial
 import dask.config
 import numpy as np
 import pytest
+import zarr
 from children import Child
 from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
+from serving import served
 from volumes import read, save
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
@@ -445,3 +447,83 @@ def announcer_of(record, blocks):
 def announced(record):
     document = json.loads(record.documents.read("announced/part-1-of-1.json"))
     return {i for start, stop in document["ranges"] for i in range(start, stop)}
+
+
+BREAKING = """
+import os, sys
+import numcodecs, numpy as np
+import daskpatch
+
+class Breaking(numcodecs.abc.Codec):
+    codec_id = "breaking"
+    is_armed = False
+
+    def encode(self, buf):
+        return buf
+
+    def decode(self, buf, out=None):
+        if Breaking.is_armed and np.frombuffer(buf, "f4")[0] == 30:
+            os._exit(99)
+        return buf
+
+numcodecs.register_codec(Breaking)
+"""
+
+BROKEN = (
+    BREAKING
+    + """
+plan = daskpatch.plan(
+    sys.argv[1], np.negative, sys.argv[2], axes="ZYX", patch_size=(1, 8, 8), chunks=(1, 8, 8),
+    block_shape=(1, 8, 8), threads=2, model_id="m",
+)
+Breaking.is_armed = True
+plan.run(resume=True, progress=False)
+"""
+)
+
+
+@pytest.mark.filterwarnings("ignore:.*zarr_format=3")
+def test_a_chunk_that_ends_the_process_is_not_read_ahead_of_its_announcement(tmp_path):
+    """Chunks are fetched before their blocks: also then it is known which block it was."""
+    values = np.arange(300, dtype="f4").repeat(64).reshape(300, 8, 8)
+    made = BREAKING + (
+        "import zarr\n"
+        "values = np.arange(300, dtype='f4').repeat(64).reshape(300, 8, 8)\n"
+        "zarr.create_array(store=sys.argv[1], data=values, chunks=(1, 8, 8), zarr_format=2,\n"
+        "    filters=[Breaking()], compressors=None)\n"
+    )
+    assert Child(made, tmp_path / "in.zarr").end().returncode == 0
+    out = tmp_path / "out.zarr"
+    with served(tmp_path) as address:
+        codes = [99]
+        while codes[-1] == 99 and len(codes) < 6:
+            codes.append(Child(BROKEN, f"http://{address}/in.zarr", out).end().returncode)
+    assert codes[-1] == 1
+    found = daskpatch.status(out)
+    assert [block.index for block in found.failed_blocks] == [30]
+    assert found.done == 299
+    written = zarr.open_array(str(out))[...]
+    assert np.array_equal(np.delete(written, 30, 0), -np.delete(values, 30, 0))
+
+
+def test_only_what_is_announced_and_harmless_may_be_begun_before_its_turn():
+    record = Record(locate(MemoryStore()))
+    Announcements(record, Part()).write([2, 5], {5: 2}, None)
+    poisonous = []
+    announcer = Announcer(
+        iter(range(12)), Announcements(record, Part()), ahead=3, on_poison=poisonous.append,
+        resumes=True, is_here=True, forgives=False,
+    )  # fmt: skip
+    computed, ahead = announcer.side_by_side(), announcer.announced()
+    assert next(computed) == 0
+    assert [next(ahead) for _ in range(2)] == [1, 3]
+    waiting = threading.Thread(target=lambda: seen.extend(ahead))
+    seen = []
+    waiting.start()
+    assert list(computed) == [1, 3, 4, 6, 7, 8, 9, 10, 11]
+    announcer.nothing_follows()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert seen == [4, 6, 7, 8, 9, 10, 11][: len(seen)]
+    assert poisonous == [5]
+    assert list(announcer.alone()) == [2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -60,6 +61,9 @@ class Announcer:
         self._alone: deque[int] = deque()
         self._begun: set[int] = set()
         self._ended: list[int] = []
+        self._followed: deque[int] | None = None
+        self._is_followed_up = False
+        self._announced = threading.Condition()
 
     def side_by_side(self) -> Iterator[int]:
         """Blocks that no driver is known to have died of."""
@@ -75,6 +79,29 @@ class Announcer:
                 # Receipts come in more slowly than blocks are done.
                 self._ahead = min(2 * self._ahead, _MOST)
                 self._announce_next()
+
+    def announced(self) -> Iterator[int]:
+        """Blocks that may be begun side by side, once they are announced; for another thread.
+
+        It waits for them, until `nothing_follows`: what is done for a block before it is announced
+        may end the process, and nobody would know of which block.
+        """
+        with self._announced:
+            self._followed = deque(self._next)
+        while True:
+            with self._announced:
+                while not self._followed and not self._is_followed_up:
+                    self._announced.wait()
+                if self._is_followed_up:
+                    return
+                index = self._followed.popleft()
+            yield index
+
+    def nothing_follows(self) -> None:
+        """Have whoever goes through what is announced come to an end."""
+        with self._announced:
+            self._is_followed_up = True
+            self._announced.notify_all()
 
     def alone(self) -> Iterator[int]:
         """The others, once nothing else runs."""
@@ -117,8 +144,13 @@ class Announcer:
         self._ended.clear()
 
     def _announce_next(self) -> None:
-        self._next.extend(islice(self._harmless, max(self._ahead - len(self._next), 0)))
+        coming = list(islice(self._harmless, max(self._ahead - len(self._next), 0)))
+        self._next.extend(coming)
         self._announcements.write(self._open, self._deaths, None)
+        with self._announced:
+            if self._followed is not None:
+                self._followed.extend(coming)
+                self._announced.notify_all()
 
     def _told_apart(self, coming: Iterator[int]) -> Iterator[int]:
         for index in coming:

@@ -6,7 +6,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -210,11 +210,18 @@ class PassRun:
         waits = self._waits
         return coming if waits is None else (index for index in coming if not waits(index))
 
-    def _expecting(self, job: Job, done: Receipts) -> AbstractContextManager[None]:
+    @contextmanager
+    def _expecting(self, job: Job, done: Receipts) -> Iterator[None]:
         """Around the computing of blocks: a job in this process is told which will come."""
         if not isinstance(job, Provident) or self._crew.client is not None:
-            return nullcontext()
-        return job.expecting(partial(self._is_left, done["index"]), self._coming(done))
+            yield
+            return
+        announcer = self._announcer
+        with job.expecting(partial(self._is_left, done["index"]), announcer.announced()):
+            try:
+                yield
+            finally:
+                announcer.nothing_follows()
 
     def _is_left(self, done: NDArray[np.uint64], index: int) -> bool:
         """Whether a block is selected, and not among those done."""
