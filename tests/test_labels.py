@@ -1,5 +1,7 @@
 """Models that number objects: ids are not averaged, and not stitched without a word."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -87,6 +89,19 @@ def test_a_model_that_labels_its_tiles_is_told_of(nuclei):
     report = daskpatch.check_seams(plan, progress=False)
     assert report.cause == "labels"
     assert "number the objects of the stitched result" in report.verdict
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_small_tiles_of_few_objects_are_told_of_by_the_seam_check(seed):
+    """There is no room for a larger reference; either side of a seam has its own numbering."""
+    rng = np.random.default_rng(seed)
+    smooth_noise = ndimage.gaussian_filter(rng.random((160, 160)), 3)
+    image = (smooth_noise > np.quantile(smooth_noise, 0.85)).astype("f4")
+    tiles = {"axes": "YX", "patch_size": 64, "overlaps": 32, "chunks": 32, "block_shape": 32}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plan = daskpatch.plan(image, labels, **tiles)
+    assert daskpatch.check_seams(plan, progress=False).cause == "labels"
 
 
 def as_floats(batch):

@@ -187,11 +187,14 @@ def _cause(
     A global model answers with another result when the tile ends elsewhere, far away; one whose
     grid is coarser than the tiles' when the tile begins a step of theirs further.
     """
-    place = max(differences, key=_height).place
+    worst = max(differences, key=_height)
+    place = worst.place
     found = references(prediction, place)
     shorter = shortened(prediction, place, found.size)
     stitched = _stitched(prediction, place)
-    if any(are_renumbered(stitched[name], found.plain[name]) for name in stitched):
+    seam = place.axis + 1, worst.seam_row
+    # Before the seam it has one tile's numbering, behind it another's.
+    if any(are_renumbered(stitched[name], found.plain[name], seam) for name in stitched):
         return "labels"
     if shorter is not None and _effect(found.plain, shorter) > limit:
         return "global"

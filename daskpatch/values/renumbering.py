@@ -39,11 +39,14 @@ def _are_several_and_even(values: NDArray[Any]) -> bool:
     return is_even and len(np.unique(values[inside])) > _LEAST
 
 
-def are_renumbered(one: NDArray[Any], other: NDArray[Any]) -> bool:
+def are_renumbered(
+    one: NDArray[Any], other: NDArray[Any], seam: tuple[int, int] | None = None
+) -> bool:
     """Whether results agree in the shapes of objects, and disagree in their ids; 0 is none.
 
     Results are `C(Z)YX`, and one channel is enough. Classes have the same number everywhere, and
-    quantities are not even: neither is renumbered.
+    quantities are not even: neither is renumbered. Behind a seam (an axis, and an index along it)
+    ids may be others again.
 
     >>> one = np.repeat([0, 1, 0, 2, 0, 3], 8)[None]
     >>> are_renumbered(one, np.repeat([0, 2, 0, 3, 0, 1], 8)[None]), are_renumbered(one, one)
@@ -51,7 +54,22 @@ def are_renumbered(one: NDArray[Any], other: NDArray[Any]) -> bool:
     """
     if one.shape != other.shape or not (may_be_ids(one) and may_be_ids(other)):
         return False
+    if seam is not None:
+        one, other = _told_apart(one, other, *seam)
     return any(_is_renumbered(a, b) for a, b in zip(one, other, strict=True))
+
+
+def _told_apart(
+    one: NDArray[Any], other: NDArray[Any], axis: int, row: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Ids that are not the same before and behind a place."""
+    names = np.unique(np.concatenate([one, other], axis=None))
+    is_behind = np.arange(one.shape[axis]) >= row
+    offset = (len(names) * is_behind).reshape([-1 if i == axis else 1 for i in range(one.ndim)])
+    first, second = (
+        np.where(ids == 0, 0, np.searchsorted(names, ids) + 1 + offset) for ids in (one, other)
+    )
+    return first, second
 
 
 def _is_renumbered(one: NDArray[Any], other: NDArray[Any]) -> bool:
