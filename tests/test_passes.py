@@ -338,7 +338,7 @@ def test_statistics_of_another_kind_are_refused_where_the_run_went_no_further(ou
 def test_a_broken_end_of_a_pass_is_named(out, stored):
     ended_after_statistics(stored, out)
     end = out / ".daskpatch" / "passes" / "statistics" / "end.json"
-    (statistics,) = json.loads(end.read_text())
+    (statistics,) = json.loads(end.read_text())["found"]
     end.write_text(json.dumps([{**statistics, "offset": "low"}]))
     with pytest.raises(ValueError, match=r"end\.json of its statistics.*\$\[0\]\.offset"):
         planned(stored, out, normalize="zscore").run(progress=False, resume=True)

@@ -343,3 +343,26 @@ def test_workers_of_its_own(stored, tmp_path, capfd):
     err = capfd.readouterr().err
     assert err.count("dashboard at http") == 1
     np.testing.assert_array_equal(read(output), read(stored) * np.float32(2))
+
+
+@pytest.mark.parametrize("document", ["run.json", "passes/statistics/end.json"])
+def test_one_flipped_bit_in_a_document_is_never_silent(tmp_path, stored, document):
+    """What it says (a mean, an offset) would go into the voxels of the other blocks."""
+    out = tmp_path / "out.zarr"
+    options = {"patch_size": 16, "normalize": "zscore", "progress": False, "model_id": "m"}
+    daskpatch.predict(stored, np.positive, out, part=(1, 2), **options)
+    path = out / ".daskpatch" / document
+    content = path.read_bytes()
+    expected = tmp_path / "expected.zarr"
+    daskpatch.predict(stored, np.positive, expected, **options)
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(content), 25):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(flipped)
+        copy = shutil.copytree(out, tmp_path / "copy.zarr")
+        with suppress(ValueError):
+            daskpatch.predict(stored, np.positive, copy, resume=True, **options)
+            # Else it was a bit of the checksum's own name.
+            np.testing.assert_array_equal(read(copy), read(expected))
+        shutil.rmtree(copy)

@@ -17,6 +17,7 @@ from ..geometry import RegularGrid, check_axes
 from ..model import Parts
 from ..support import Natural, Positive, as_dtype, converted, decoded
 from ..values import Downsample, ResultSample, Statistics
+from .sealing import check_sealed, sealed
 
 T = TypeVar("T")
 
@@ -334,8 +335,8 @@ Document = RunDocument | FormerRunDocument | PassDocument
 
 
 def encode_document(document: Document) -> bytes:
-    """A document as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(document), indent=1)
+    """A document as indented JSON, with its checksum."""
+    return sealed(msgspec.json.format(msgspec.json.encode(document), indent=1))
 
 
 def decode_document(content: bytes) -> Document:
@@ -347,6 +348,7 @@ def decode_document(content: bytes) -> Document:
         If it is none; the field is named by its path, such as `$.blocks.shape`.
     """
     document: Document = decoded(content, Document)  # its errors are ValueErrors
+    check_sealed(content)
     return document
 
 

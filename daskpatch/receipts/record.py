@@ -31,6 +31,7 @@ from ..store import Location, Objects, plain_name, writing
 from ..support import DEFAULT_PACING, Pacing, counted, parsed
 from .document import Document, decode_document, encode_document
 from .receipt import FailedBlock, Receipt
+from .sealing import unwrapped, wrapped
 from .segments import FULL, Receipts, as_rows, decode, encode, latest, layouts_of
 
 FOLDER = ".daskpatch"
@@ -188,14 +189,27 @@ class Record:
 
     def conclude(self, end: bytes) -> bytes:
         """Store what the pass found in the end, unless that is there; what is there then."""
-        self.documents.create(END, end)
+        self.documents.create(END, wrapped(end))
         there = self.end()
         assert there is not None
         return there
 
     def end(self) -> bytes | None:
-        """What the pass found in the end; None before that."""
-        return self.documents.read(END)
+        """What the pass found in the end; None before that.
+
+        Raises
+        ------
+        ValueError
+            If it is not what was written.
+        """
+        content = self.documents.read(END)
+        try:
+            return None if content is None else unwrapped(content)
+        except ValueError as error:
+            raise ValueError(
+                f"The record of {self.name} ({FOLDER}/{PASSES}/{self.pass_name}/{END}) is broken: "
+                f"{error}. overwrite=True starts anew."
+            ) from error
 
     def receipts(self) -> Receipts:
         """One receipt per finished block, of all parts, by ascending index."""
