@@ -28,7 +28,7 @@ _SEED = 20
 Side = tuple[float, ...]
 """The largest change of the result at each distance, on one side."""
 
-Look = Callable[[int], Side]
+Seeing = Callable[[int], Side]
 
 Noise = Callable[[Shape, int], Values]
 """An image `C(Z)YX` for a shape and a seed."""
@@ -131,7 +131,7 @@ class Influence:
         return [(image, self._subject(image[None])[0]) for image in images]
 
 
-def farthest(look: Look, period: int, tolerance: float, enough: float = math.inf) -> Side:
+def farthest(look: Seeing, period: int, tolerance: float, enough: float = math.inf) -> Side:
     """The influence of whichever place sees farthest, of those that a grid makes different.
 
     `look(i)` is the influence from a place `i` voxels on, in the direction of the result. It ends
