@@ -20,7 +20,7 @@ _log = logging.getLogger("daskpatch")
 AT_A_TIME = 4
 """Samples of blocks whose chunks are under way together; each asks for many of them at once."""
 
-_MOST_AHEAD = 64
+MOST_AHEAD = 64
 """Samples of blocks, where memory does not limit it: absent chunks take none."""
 
 _PATIENCE = 5.0
@@ -74,7 +74,7 @@ def _due(images: Sequence[ImageStack], needs: Needs, coming: Iterable[int]) -> I
 class _ReadAhead:
     def __init__(self, cache: ChunkCache, due: Iterator[_Due]) -> None:
         self._cache, self._due = cache, due
-        self._begun: deque[_Due] = deque(maxlen=_MOST_AHEAD)
+        self._begun: deque[_Due] = deque(maxlen=MOST_AHEAD)
         self._is_closed = False
         self._turn = threading.Lock()
         self._threads = [
@@ -115,7 +115,7 @@ class _ReadAhead:
         return []
 
     def _is_far_ahead(self) -> bool:
-        if len(self._begun) < _MOST_AHEAD:
+        if len(self._begun) < MOST_AHEAD:
             return False
         first = self._begun[0]
         return self._cache.is_due(first.block, first.sample_idx)

@@ -28,7 +28,7 @@ from ..engine import Job, is_written_off
 from ..geometry import Dimensions, Factors, Region, RegularGrid, counterparts
 from ..image import look_at_all
 from ..model import single_threaded
-from ..reading import reading_ahead
+from ..reading import MOST_AHEAD, is_read_ahead, reading_ahead
 from ..receipts import ClaimedError, Permit, Receipt, digests_of
 from ..store import Flushable, StoredArray, guarded_by
 from ..support import cause_of, said_by
@@ -71,7 +71,16 @@ class Sparse(Protocol):
 
 @runtime_checkable
 class Provident(Protocol):
-    """A job that keeps what its blocks read for those to come, and may read for them."""
+    """A job that keeps what its blocks read for those to come, and may read for them.
+
+    Attributes
+    ----------
+    n_ahead
+        Blocks that it reads for before they begin, at most.
+    """
+
+    @property
+    def n_ahead(self) -> int: ...
 
     def expecting(
         self, is_left: Callable[[int], bool], coming: Iterable[int]
@@ -293,6 +302,13 @@ class PredictionJob:
         ahead = coming if prediction.reads_all else ()
         with reading_ahead(chunks, prediction.images, needs, ahead):
             yield
+
+    @property
+    def n_ahead(self) -> int:
+        """See `Provident`."""
+        prediction = self.prediction
+        reads = prediction.reads_all and any(map(is_read_ahead, prediction.images))
+        return MOST_AHEAD if reads else 0
 
     def is_empty(self, index: int) -> bool:
         """Whether nothing of a block is given to the model; see `Sparse`."""

@@ -123,7 +123,7 @@ class PassRun:
         coming = self._coming(done)
         if isinstance(job, Sparse):
             coming = _empty_last(coming, job)
-        announcer = self._announcer = self._announces(coming)
+        announcer = self._announcer = self._announces(coming, job)
         self._job = Permitted(job, self._claim.permit, self._unflushed)
         window = Window(
             self._job,
@@ -175,11 +175,12 @@ class PassRun:
             raise interrupted
         self._conclude(len(before))
 
-    def _announces(self, coming: Iterator[int]) -> Announcer:
+    def _announces(self, coming: Iterator[int], job: Job) -> Announcer:
+        n_ahead = job.n_ahead if isinstance(job, Provident) else 0
         return Announcer(
             coming,
             self._ledger.announcements,
-            ahead=4 * self._crew.n_threads,
+            ahead=max(4 * self._crew.n_threads, n_ahead),
             on_poison=self._poisonous,
             resumes=self._run.resumes,
             is_here=self._crew.is_here,
@@ -335,7 +336,7 @@ class PassRun:
         error = EndedError(
             "the process ended twice while it computed nothing but this block: a crash inside the "
             "model, or too little memory (or somebody ended it). It is not tried again unless "
-            "region= selects it"
+            "region= selects it, or verify repairs the output (repair=True)"
         )
         self._set_aside(FailedBlock(index, None, str(error)), error)
 
