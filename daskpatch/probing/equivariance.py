@@ -37,9 +37,17 @@ def needed_size(reach: tuple[int, int]) -> int:
 
 
 def measure_shifts(
-    subject: ProbedModel, shape: Shape, axis: int, sizes: AxisSizes, reach: tuple[int, int]
+    subject: ProbedModel,
+    shape: Shape,
+    axis: int,
+    sizes: AxisSizes,
+    reach: tuple[int, int],
+    *,
+    is_global: bool,
 ) -> dict[int, float]:
     """The change of the result that shifts leave, up to the smallest that leaves none.
+
+    Of a model that looks at all of its tile, that of all shifts.
 
     Powers of two come first: where one of them leaves none and its half some, it is the smallest,
     since all that leave none are multiples of that.
@@ -56,7 +64,7 @@ def measure_shifts(
             continue
         result = subject(_window(image, axis, shift, n)[None])[0]
         changes[shift] = _change(whole, result, axis, int(moved), _edges(reach, sizes))
-        if changes[shift] <= _NOISE:
+        if changes[shift] <= _NOISE and not is_global:
             break
     return changes
 
@@ -68,10 +76,13 @@ def align_of(changes: dict[int, float], *, is_global: bool) -> int | None:
     power of two whose multiples stand out, each with less than half of what any other shift
     leaves; 1 if none does.
     """
-    exact = next((shift for shift, change in changes.items() if change <= _NOISE), None)
-    if exact is not None or not is_global:
-        return exact
-    return next((stride for stride in _STRIDES if _stands_out(changes, stride)), 1)
+    exact = [shift for shift, change in changes.items() if change <= _NOISE]
+    if not is_global:
+        return next(iter(exact), None)
+    # A shift may leave no change by chance; then its multiples do.
+    repeated = [n for n in sorted(exact) if 2 * n in exact]
+    found = [*repeated, *(stride for stride in _STRIDES if _stands_out(changes, stride)), 1]
+    return found[0]
 
 
 def _stands_out(changes: dict[int, float], stride: int) -> bool:

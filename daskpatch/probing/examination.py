@@ -294,7 +294,9 @@ class _Axis:
             return 1  # a model of one size has one grid: that of its tiles
         shape = self._shape(n, _ACROSS[self._subject.ndim] // 2)
         try:
-            changes = measure_shifts(self._subject, shape, self._axis, self._sizes, reach)
+            changes = measure_shifts(
+                self._subject, shape, self._axis, self._sizes, reach, is_global=is_global
+            )
         except (RefusedError, MemoryError):
             return None
         return align_of(changes, is_global=is_global)
