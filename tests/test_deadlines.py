@@ -279,6 +279,31 @@ def end(worker):
     worker.wait()
 
 
+def test_a_thread_that_was_written_off_does_not_go_on_with_its_block(tmp_path, released):
+    """It would take memory and a processor beside the one that replaced it."""
+    image = np.zeros((32, 32), "f4")
+    image[0, 0] = 1  # in the first tile of four of the first block
+    calls, hanging = [], []
+
+    def model(batch):
+        calls.append(threading.current_thread())
+        if batch[0, 0, 0, 0] == 1:
+            hanging.append(threading.current_thread())
+            released.wait()
+        return batch
+
+    out = tmp_path / "out.zarr"
+    tiles = {"axes": "YX", "patch_size": 8, "chunks": 16, "block_shape": 16, "threads": 1}
+    with pytest.raises(daskpatch.RunFailed, match="took longer"):
+        predict(image, model, out, **tiles, timeout=TIMEOUT, retries=0)
+    (thread,) = hanging
+    released.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert calls.count(thread) == 1
+    assert daskpatch.status(out).done == 3
+
+
 # Blocks that end the process
 
 JOB = """
@@ -306,6 +331,25 @@ def test_a_block_that_ends_the_process_is_found_and_set_aside(planes, tmp_path, 
     assert predict(planes, np.positive, out, resume=True).done == 0
     np.testing.assert_array_equal(read(out), read(planes))
     assert not list((out / ".daskpatch" / "announced").rglob("*.json"))
+
+
+SERIES_JOB = JOB.replace('"in.zarr", model', '["in.zarr", "in.zarr"], model')
+
+
+def test_a_repair_tries_blocks_again_that_ended_the_process(planes, tmp_path):
+    """Of a series no region can be selected."""
+    ends = [Child(SERIES_JOB, 1, folder=tmp_path).end()]
+    while ends[-1].returncode == -9 and len(ends) < 8:
+        ends.append(Child(SERIES_JOB, 1, folder=tmp_path).end())
+    assert "verify repairs the output (repair=True)" in ends[-1].stderr
+    out = tmp_path / "out.zarr"
+    with pytest.raises(daskpatch.RunFailed, match="ended twice"):
+        predict([planes, planes], np.positive, out, resume=True)
+    repaired = daskpatch.verify(
+        out, repair=True, model=np.positive, model_id="m", progress=False, source=[planes, planes]
+    )
+    assert repaired.repaired.done == 2
+    assert daskpatch.verify(out, progress=False).ok
 
 
 def test_what_a_killed_driver_announced_runs_alone_and_last(planes, tmp_path):

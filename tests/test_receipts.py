@@ -315,3 +315,11 @@ def test_a_call_is_tried_again_while_that_may_help(times, error, calls):
         else:
             assert attempt(failing) == "at last"
             assert failing.calls == calls
+
+
+@pytest.mark.parametrize("tile", [None, {}, {"coorts": [1, 2]}, {"coords": 3}, {"coords": [1, 2]}])
+def test_a_failure_is_told_whatever_became_of_its_place(tile):
+    told = str(FailedBlock(3, tile, "no  luck"))
+    assert told.startswith("block 3 failed")
+    assert told.endswith(": no luck")
+    assert ("(1, 2)" in told) == (tile == {"coords": [1, 2]})

@@ -718,3 +718,14 @@ def test_a_plan_that_overwrites_resumes_what_it_began(stored, tmp_path, whole, c
 
 def out_of_time(*arguments, **options):
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("member", ["0", "1"])
+def test_a_group_in_the_place_of_an_array_is_named(tmp_path, stored, member):
+    out = tmp_path / "out.zarr"
+    options = {"patch_size": 16, "progress": False, "model_id": "m"}
+    daskpatch.predict([stored, stored], np.positive, out, **options)
+    metadata = out / member / "zarr.json"
+    metadata.write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    with pytest.raises(ValueError, match="holds a group"):
+        daskpatch.predict([stored, stored], np.positive, out, resume=True, **options)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import end_if_written_off
 from ..geometry import AxisTile, Region
 from ..image import ImageStack, absent_value_of
 from ..model import Results, Sizing, load
@@ -158,6 +159,7 @@ class Sample:
             self.tally.samples += 1
             with self._stitched() as stitcher:
                 for group in batches(tiles, self.workspace.limit.of(prediction.batch_size)):
+                    end_if_written_off()
                     self._add(group, patch, stitcher)
                     self.tally.tiles += len(group)
 

@@ -58,6 +58,18 @@ def is_written_off() -> bool:
     return current is not None and current.is_set
 
 
+def end_if_written_off() -> None:
+    """End a call that nobody waits for any more, between two steps of it.
+
+    Raises
+    ------
+    TimedOutError
+        If that is so; nobody sees it.
+    """
+    if is_written_off():
+        raise TimedOutError("Nobody waits for this any more.")
+
+
 @dataclass(frozen=True)
 class Timed:
     """A job whose calls may take so many seconds each."""

@@ -81,6 +81,10 @@ class Announcements:
             self.write(suspects.blocks, suspects.deaths, None)
         return suspects
 
+    def forget(self) -> None:
+        """Forget what was announced, by anybody: all blocks are as good as others again."""
+        self._documents.delete_many(list(self._documents.names(self._folder)))
+
     def _is_of_others(self, document: AnnouncementDocument) -> bool:
         return Part(document.number, document.of).works_beside(self._part)
 

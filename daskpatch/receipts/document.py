@@ -249,6 +249,10 @@ class ArrayRecord(Struct, frozen=True, omit_defaults=True):
     fill_value: str = ""
     scale: tuple[Ratio, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.dtype:
+            as_dtype("dtype", self.dtype)
+
 
 class LevelSettings(Struct, frozen=True):
     """What the record of a pass over a level says in `settings`: how coarser it is.

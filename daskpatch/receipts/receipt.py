@@ -57,7 +57,8 @@ class FailedBlock:
     traceback: str = ""
 
     def __str__(self) -> str:
-        place = "" if self.tile is None else f" on the tile at {tuple(self.tile['coords'])}"
+        coords = (self.tile or {}).get("coords")
+        place = f" on the tile at {tuple(coords)}" if isinstance(coords, list | tuple) else ""
         return f"block {self.index} failed{place}: {' '.join(self.error.split())}"
 
 

@@ -312,8 +312,19 @@ def create_array(
 
 
 def existing_array(location: Location) -> StoredArray | None:
-    """The array at a place, for writing, or None."""
+    """The array at a place, for writing, or None where nothing is.
+
+    Raises
+    ------
+    ValueError
+        If a group is there.
+    """
     node = existing_node(location)
+    if isinstance(node, zarr.Group):
+        raise ValueError(
+            f"{location.name} holds a group, where the run that is gone on with has an array: "
+            "somebody put it there. Move it away, or give another output."
+        )
     if not isinstance(node, zarr.Array):
         return None
     mode: Literal["r", "r+"] = "r" if location.store.read_only else "r+"

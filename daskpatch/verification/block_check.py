@@ -54,10 +54,13 @@ class BlockCheck:
         voxels = blocks.grid.cell(index - blocks.first).n_voxels
         if blocks.unlike:
             return _bad(blocks, dict.fromkeys(blocks.unlike, UNLIKE)), voxels
+        if (
+            blocks.has_ended
+        ):  # nobody asks for its blocks again: neither these nor receipts are missed
+            return None, voxels
         row = int(np.searchsorted(receipts["index"], np.uint64(index)))
         if row == len(receipts) or receipts["index"][row] != index:
-            # Nothing computes a block again of a pass whose end is known: none is missed.
-            return None if blocks.has_ended else Bad(NEVER_WRITTEN), voxels
+            return Bad(NEVER_WRITTEN), voxels
         digest = int(receipts["digest"][row])
         if not blocks.arrays:
             return _compared_bytes(blocks, index, digest), voxels

@@ -18,6 +18,7 @@ from ..patching import Patching, TileStrategy
 from ..planning import Plan, check_resumable, plan
 from ..pyramids import rebuild
 from ..receipts import (
+    Announcements,
     Claim,
     Fingerprint,
     LevelFingerprint,
@@ -93,6 +94,8 @@ def mend(
 ) -> Report:
     """Drop the receipts of bad blocks, and resume: what has no receipt is computed.
 
+    Blocks that were set aside because they ended the process are tried once more.
+
     `bad` holds the blocks of each pass, by its name; of levels of a pyramid those, too, that are
     computed of bad ones.
     """
@@ -114,6 +117,7 @@ def mend(
             for blocks, indices in reversed(dropped):
                 if blocks.record.document() is not None:
                     blocks.record.drop(sorted(indices))
+                    Announcements(blocks.record, Part()).forget()
     return planned.run(resume=True, progress=progress)
 
 
@@ -140,6 +144,7 @@ def mend_built(
             for level in reversed(own):
                 if level.record.document() is not None:
                     level.record.drop(sorted(doubtful[level.name]))
+                    Announcements(level.record, Part()).forget()
         reports.append(_rebuilt(own, source, progress=progress))
     return reduce(add, reports)
 
