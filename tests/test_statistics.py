@@ -128,6 +128,28 @@ def test_as_stable_for_many_voxels_as_for_few():
     assert part.found() == (mean, deviation, 0.0)
 
 
+@pytest.mark.parametrize("top", [1e149, 1e155, 1e306, np.finfo("f8").max])
+def test_values_whose_squares_are_beyond_all_floats(rng, top):
+    values = (rng.random((1, 40, 50)) * 2 - 1) * top
+    found = statistics_of(values, Normalize("zscore"))
+    expected = values / top
+    np.testing.assert_allclose(found.offset[0] / top, expected.mean(), rtol=1e-9)
+    np.testing.assert_allclose(found.scale[0] / top, expected.std(), rtol=1e-12)
+
+
+def test_a_range_beyond_all_floats_is_refused():
+    values = np.array([[[-1.7e308, 0.0, 1.7e308]]])
+    with pytest.raises(ValueError, match=r"from -1\.7e\+308 to 1\.7e\+308.*constants"):
+        statistics_of(values, Normalize("minmax"))
+
+
+@pytest.mark.parametrize("value", [np.float32("inf"), np.float16("nan"), np.float64("-inf")])
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_constants_of_numpy_are_finite_too(name, value):
+    with pytest.raises(ValueError, match=name):
+        Normalize({"mean": 0, "std": 1} | {name: value})
+
+
 def test_the_order_of_parts_does_not_matter(rng):
     parts = [rng.normal(1e6, 1e-2, 1000).astype("f4") * 10**k for k in range(-3, 4)]
     results = set()

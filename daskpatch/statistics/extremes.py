@@ -41,7 +41,19 @@ class Extremes:
         self._low, self._high = min(self._low, low), max(self._high, high)
 
     def found(self) -> tuple[float, float, float]:
-        """The smallest, its distance to the largest, and 0: nothing is off."""
+        """The smallest, its distance to the largest, and 0: nothing is off.
+
+        Raises
+        ------
+        ValueError
+            If no float64 is as large as that distance.
+        """
         if not self.count:
             return 0.0, 0.0, 0.0
+        if math.isinf(self._high - self._low):
+            raise ValueError(
+                f"Values reach from {self._low:g} to {self._high:g}, which is more than a float64 "
+                "can hold: normalise by constants (normalize={'low': …, 'high': …}), or leave "
+                "such values out of the source (NaN counts as nothing)."
+            )
         return self._low, self._high - self._low, 0.0

@@ -16,6 +16,12 @@ _DIGITS = Context(prec=60)
 """Sums of up to 10^12 squares of float64 lose nothing that shows in a float64."""
 
 
+_LARGE = 1e150
+"""Squares of larger values may be larger than any float64."""
+
+_SMALLER = 2.0**-600
+"""What large values are multiplied by while they are summed: a power of two changes no digit."""
+
 _ROUNDING = Decimal("1e-50")
 """Of a mean of squares: values that differ at all differ by more, for they are float64."""
 
@@ -40,21 +46,30 @@ class Moments:
         self._sum, self._squares = Decimal(0), Decimal(0)
 
     def add(self, values: NDArray[Any]) -> None:
+        may_be_large = values.dtype.kind == "f" and values.dtype.itemsize == 8
         for part in slices(values):
-            self._add_slice(part.astype(np.float64))
+            self._add_slice(part.astype(np.float64), may_be_large=may_be_large)
 
-    def _add_slice(self, values: NDArray[np.float64]) -> None:
-        if not np.isfinite(values.sum()):
+    def _add_slice(self, values: NDArray[np.float64], *, may_be_large: bool) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            is_finite = np.isfinite(values.sum())
+        if not is_finite:
             values = values[np.isfinite(values)]
             if not len(values):
                 return
+        unit = Decimal(1)
+        if may_be_large and max(values.max(), -values.min()) > _LARGE:
+            values *= _SMALLER
+            unit = Decimal(1 / _SMALLER)
         shift = float(values[len(values) // 2])
         values -= shift
         total, squares = float(values.sum()), float(np.einsum("i,i->", values, values))
         with localcontext(_DIGITS):
             origin, total_, count = Decimal(shift), Decimal(total), len(values)
-            self._sum += count * origin + total_
-            self._squares += Decimal(squares) + 2 * origin * total_ + count * origin * origin
+            sums = count * origin + total_
+            of_squares = Decimal(squares) + 2 * origin * total_ + count * origin * origin
+            self._sum += sums * unit
+            self._squares += of_squares * unit * unit
         self.count += count
 
     def state(self) -> list[Any]:

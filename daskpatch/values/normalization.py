@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypedDict
@@ -271,4 +272,7 @@ def _numbers(value: Any, name: str) -> tuple[float, ...]:
 
 
 def _is_finite(value: object) -> bool:
-    return is_number(value) and abs(value) <= float(np.finfo(np.float64).max)
+    try:
+        return is_number(value) and math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
