@@ -265,7 +265,7 @@ def test_post_of_several_arrays(values):
 def test_post_is_part_of_what_is_resumed(tmp_path, values):
     options = {**TILES, "progress": False}
     daskpatch.predict(values, votes, tmp_path / "o.zarr", **options, post=labels)
-    with pytest.raises(ValueError, match="treatment.post|model"):
+    with pytest.raises(ValueError, match="post.code was"):
         daskpatch.predict(
             values, votes, tmp_path / "o.zarr", **options, post=lambda b: b[0] > 0, resume=True,
             dtype="uint8",
@@ -326,3 +326,18 @@ def test_an_array_that_is_lost_is_not_made_anew_and_counted_as_done(tmp_path, rn
     daskpatch.verify(out, repair=True, model=model, source=source, progress=False)
     assert daskpatch.verify(out, progress=False).ok
     np.testing.assert_array_equal(read(array), values * 3)
+
+
+@pytest.mark.parametrize("names", ["ba", "abc", "a"])
+def test_a_model_of_other_arrays_is_told_what_the_run_began_with(tmp_path, names):
+    image = np.random.default_rng(0).random((32, 32), "f4")
+    options = {"axes": "YX", "patch_size": 16, "progress": False, "model_id": "m"}
+
+    def giving(names):
+        return lambda batch: {name: batch * (1 + "abc".index(name)) for name in names}
+
+    out = tmp_path / "out.zarr"
+    daskpatch.predict(image, giving("ab"), out, part=(1, 2), **options)
+    words = r"began with the arrays a, b, and the model gives|output\.c was null"
+    with pytest.raises((FileExistsError, ValueError), match=words):
+        daskpatch.predict(image, giving(names), out, resume=True, **options)

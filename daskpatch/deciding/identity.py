@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -154,7 +155,7 @@ def _code(name: str, shared: SharedModel, given_id: str | None, before: Contents
     try:
         contents = shared.handle.contents(Look(before=before))
     except NoIdentityError as error:
-        return Code(None, shared, lacks=str(error))
+        return Code(None, shared, lacks=re.sub(r"^model\b", name, str(error)))
     left_out = () if before is None else contents.changed_since(before)
     if left_out:
         _log.info(

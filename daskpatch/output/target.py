@@ -158,6 +158,10 @@ class Target:
             return f"another output{into}"
         return f"{goes_on}another output, overwrite=True to delete it first{into}"
 
+    def begun_with(self) -> list[str]:
+        """Where the arrays of each image lie that the group at the place says it was begun with."""
+        return array_paths(own_attributes(self.roots[0]).get(KEY))
+
     def claimed_inside(self, pacing: Pacing) -> list[Record]:
         """The records at the place, or below it, that somebody holds a claim on.
 

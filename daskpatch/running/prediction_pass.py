@@ -189,6 +189,16 @@ class PredictionPass(Pass):
                     f"{self.target.name} is an array of an OME-Zarr image that daskpatch wrote; "
                     f"name the image, {image}."
                 )
+            there = self.target.begun_with()
+            if there:
+                now = ", ".join(
+                    path or "one" for path in self.target.array_paths(self.decided.recipe)
+                )
+                raise FileExistsError(
+                    f"{self.target.name} cannot be resumed: its run began with the arrays "
+                    f"{', '.join(there)}, and the model gives {now}. Give the model that it began "
+                    "with, its arrays in the same order, or overwrite=True to start anew."
+                )
             raise FileExistsError(
                 f"{self.target.name} exists and has no record of a run that could be resumed; give "
                 "another output, or overwrite=True to delete it first."

@@ -28,6 +28,8 @@ daskpatch.plan(["a.zarr", "b.zarr"], "model.py:model", patch_size=(16, 1.5))  # 
 daskpatch.plan(Source("in.zarr", axes="YX"), Model(np.negative), Output("out.zarr"))
 daskpatch.plan("in.zarr", np.negative, tiles=functools.partial(TiledPatching, patch_size=8))
 daskpatch.plan("in.zarr", np.negative, tiles=Tiles(16), limits=Limits("8 GB", threads=2))
+daskpatch.plan("in.zarr", np.negative, patch_size="auto", cache_probe=False)
+daskpatch.plan("in.zarr", np.negative, patch_size="auto", cache_probe="no")  # arg-type
 daskpatch.plan("in.zarr", np.negative, tiles=Tiles(16), limits=Tiles(16))  # arg-type
 daskpatch.plan("in.zarr", np.negative, normalize="zscore", normalize_over="series")
 daskpatch.plan("in.zarr", np.negative, normalize="z-score")  # arg-type
