@@ -105,6 +105,17 @@ def test_a_client_stays_with_the_process_that_opened_it(source, image, tmp_path)
 # Dask tasks
 
 
+def done_in_a_task(call, *, processes=False):
+    """What a call gives inside a task of a cluster that has one thread."""
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=processes, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        return client.submit(call).result(timeout=100)
+
+
 @pytest.mark.parametrize("processes", [True, False])
 @pytest.mark.parametrize("explicit", [True, False])
 def test_a_run_inside_a_task_of_a_cluster_of_one_thread(
@@ -115,13 +126,7 @@ def test_a_run_inside_a_task_of_a_cluster_of_one_thread(
     def task():
         return doubled(source, out, **({"client": get_client()} if explicit else {}))
 
-    with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=processes, dashboard_address=":0"
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        assert client.submit(task).result(timeout=100) > 0
+    assert done_in_a_task(task, processes=processes) > 0
     np.testing.assert_array_equal(read(out), -image)
 
 
@@ -132,13 +137,7 @@ def test_a_run_inside_a_task_that_gave_its_thread_back(source, image, tmp_path):
         with worker_client() as client:
             return doubled(source, out, client=client)
 
-    with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        assert client.submit(task).result(timeout=100) > 0
+    assert done_in_a_task(task) > 0
     np.testing.assert_array_equal(read(out), -image)
 
 
@@ -148,13 +147,7 @@ def test_a_dask_array_is_predicted_inside_a_task(image, tmp_path):
     def task():
         return doubled(da.from_array(image, chunks=20), out)
 
-    with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        assert client.submit(task).result(timeout=100) > 0
+    assert done_in_a_task(task) > 0
     np.testing.assert_array_equal(read(out), -image)
 
 

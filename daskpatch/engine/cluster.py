@@ -123,15 +123,16 @@ class Cluster:
 @contextmanager
 def seceded() -> Iterator[None]:
     """Give the thread of the task that this is back to its worker, for a `with` block."""
+    is_ours = True
     try:
         secede()
     except KeyError:  # it has been given back before: inside worker_client(), or by the task itself
-        yield
-        return
+        is_ours = False
     try:
         yield
     finally:
-        rejoin()
+        if is_ours:
+            rejoin()
 
 
 async def _end_process() -> None:

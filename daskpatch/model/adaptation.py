@@ -108,13 +108,17 @@ class ImportedModel:
         return Path(self.module) if self.module.endswith(".py") else None
 
     def load(self) -> Callable[[Batch], Any]:
+        return self._imported().load()
+
+    def _imported(self) -> ModelHandle:
+        """What the name stands for in this process; runs the module's code."""
         value = import_attribute(self.module, self.attribute)
         if inspect.isclass(value):
             raise TypeError(
                 f"{self.name} is a class; give a function or an instance, for example a line "
                 f"model = {self.attribute}() in the module, and :model."
             )
-        return shared_model(value, self.what).handle.load()
+        return shared_model(value, self.what).handle
 
     def nbytes(self) -> int:
         return 0
@@ -132,11 +136,11 @@ class ImportedModel:
             return contents_of_files(settings=settings, package=self.module.partition(".")[0])
         if file.suffix != ".py":
             return contents_of_files(code={"": digest_of_file(file)}, settings=settings)
-        value = import_attribute(self.module, self.attribute)
+        imported = self._imported()
         sources = source_digests(file, self.module)
         check_loaded_alike({**sources, self.module: sources[""]})
         found = contents_of_files(code=sources, settings=settings)
         try:  # what was set in it since it was imported
-            return found + shared_model(value, self.what).handle.contents(look)
+            return found + imported.contents(look)
         except NoIdentityError:
             return found + contents_of_settings(sys.modules[self.module], file, look)

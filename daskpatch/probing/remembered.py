@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 import platformdirs
 from dask.system import CPU_COUNT
+from numpy.typing import NDArray
 
 from ..model import Look, NoIdentityError, SharedModel, load
 from ..support import parsed
@@ -107,14 +108,12 @@ def folder() -> Path:
     return platformdirs.user_cache_path("daskpatch") / "probes"
 
 
-def digest_of_values(values: np.ndarray[Any, Any] | None) -> str:
-    """What tells an array from others; empty for none.
+def digest_of_values(values: NDArray[Any]) -> str:
+    """What tells an array from others.
 
     >>> digest_of_values(np.zeros(3)) == digest_of_values(np.zeros(3, "f4"))
     False
     """
-    if values is None:
-        return ""
     told = f"{values.dtype.str} {values.shape} ".encode()
     return hashlib.sha256(told + np.ascontiguousarray(values).tobytes()).hexdigest()
 
