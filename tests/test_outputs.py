@@ -15,6 +15,7 @@ import zarr
 from example_models import channels, double, identity
 from folders import contents
 from volumes import read, save
+from zarr.storage import LocalStore, WrapperStore
 
 import daskpatch
 
@@ -615,6 +616,57 @@ def test_an_overwrite_that_was_cut_short_does_not_make_the_place_taken(tmp_path,
     ours(tmp_path, stored, overwrite=True)
     assert np.array_equal(read(out), volume * np.float32(2))
     assert (out / "NOTES.txt").read_text() == "precious"
+
+
+class Ending(WrapperStore):
+    """Takes some changes, then none any more: as a process that is killed makes none."""
+
+    def __init__(self, store, n_left=0):
+        super().__init__(store)
+        self.n_left = n_left
+
+    def _count(self):
+        self.n_left -= 1
+        if self.n_left < 0:
+            raise NotADirectoryError("ended")  # which nobody waits for
+
+    async def set(self, key, value):
+        self._count()
+        await super().set(key, value)
+
+    async def set_if_not_exists(self, key, value):
+        self._count()
+        await super().set_if_not_exists(key, value)
+
+    async def delete(self, key):
+        self._count()
+        await super().delete(key)
+
+
+@pytest.mark.parametrize("words", [{"ome": "0.4"}, {"ome": "0.5"}, {}], ids=str)
+def test_an_overwrite_that_ends_at_any_change_leaves_a_place_that_is_ours(tmp_path, words):
+    volume = np.arange(64, dtype=np.float32).reshape(8, 8)
+    save(tmp_path / "in.zarr", volume, chunks=(8, 8))
+    options = {"axes": "YX", "patch_size": 8, "overlaps": 0, "io": "zarr", "pyramid": None} | words
+    before, out = tmp_path / "before.zarr", tmp_path / "out.zarr"
+    predict(tmp_path / "in.zarr", before, model=identity, **options)
+    n_changes = 0
+    while True:
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(before, out)
+        store = Ending(LocalStore(out), n_changes)
+        try:
+            predict(tmp_path / "in.zarr", store, overwrite=True, **options)
+            break
+        except (OSError, daskpatch.RunFailed):
+            n_changes += 1
+        with pytest.raises(FileExistsError, match=r"resume=True .* overwrite=True"):
+            predict(tmp_path / "in.zarr", out, **options)
+        predict(tmp_path / "in.zarr", out, overwrite=True, **options)
+        array = zarr.open_array(str(out / "0" if words else out))
+        assert np.array_equal(array[...], volume * np.float32(2)), n_changes
+        assert daskpatch.verify(out, progress=False).ok, n_changes
+    assert n_changes > 10
 
 
 def test_a_source_behind_a_link_inside_a_store_is_recognised(tmp_path, stored, volume):

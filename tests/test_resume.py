@@ -446,6 +446,26 @@ def test_a_living_number_on_another_machine_says_nothing(stored, tmp_path, facts
     assert predict(stored, out, **options).taken_over == 1
 
 
+def test_a_heartbeat_that_is_no_number_is_one_that_does_not_change(stored, tmp_path):
+    out = tmp_path / "out.zarr"
+    interrupted(stored, out)
+    claim_of_somebody(out, token="nan's", boot="elsewhere", heartbeat=float("nan"))
+    options = {"resume": True, "model_id": "gaussian", "pacing": WATCHED}
+    assert predict(stored, out, **options).taken_over == 1
+
+
+def test_dead_claims_in_members_of_a_series_are_watched_once(stored, tmp_path, caplog):
+    out, options = tmp_path / "out.zarr", {"model_id": "gaussian", "pacing": WATCHED}
+    predict([stored, stored], out, **options)
+    claim_of_somebody(out / "1", token="a member's", boot="elsewhere")
+    predict([stored, stored], out, resume=True, **options)
+    assert "watching it for up to 2 s" in caplog.text
+    assert not list(out.rglob("claims/*/*.json"))
+    caplog.clear()
+    predict([stored, stored], out, resume=True, **options)
+    assert "watching" not in caplog.text
+
+
 def test_a_claim_that_this_process_could_not_take_back_is_dead(stored, tmp_path):
     out = tmp_path / "out.zarr"
     interrupted(stored, out)

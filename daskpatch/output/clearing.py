@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..receipts import CLAIMS, FOLDER, array_paths, image_paths, is_entry
-from ..store import LABELS, OME_XML, Location, Node, Objects, node_at, plain_name
+from ..store import (
+    LABELS,
+    OME_XML,
+    V2_ATTRIBUTES,
+    Location,
+    Node,
+    Objects,
+    node_at,
+    own_attributes,
+    plain_name,
+)
 
 KEY = "daskpatch"
 """The attribute that holds provenance, and marks arrays and groups as daskpatch's own."""
@@ -19,7 +29,7 @@ _READERS = 16
 
 _NODES = ("zarr.json", ".zarray", ".zgroup")
 
-_METADATA = (*_NODES, ".zattrs", ".zmetadata")
+_METADATA = (*_NODES, V2_ATTRIBUTES, ".zmetadata")
 
 CLEARED = f"{FOLDER}/cleared"
 """Written before anything is deleted: files that stay do not make the place taken then."""
@@ -55,13 +65,25 @@ def clearance_of(place: Location) -> Clearance:
     folders = {posixpath.dirname(n) for n in names if posixpath.basename(n) in _NODES}
     nodes = {folder: _node(place, folder) for folder in sorted(folders)}
     ours = {folder: node for folder, node in nodes.items() if _is_ours(folder, nodes)}
-    own = [name for name in names if _is_own(name, ours)]
-    # Metadata last: chunks without them would be read as those of the next array.
-    own.sort(key=lambda name: posixpath.basename(name) in _METADATA)
+    own = [name for name in names if _is_own(name, ours) or _is_rest(place, name, nodes, ours)]
+    own.sort(key=turn_of)
     others = sorted({*names} - {*own})
     runs = {_around_record(name) for name in names if name.endswith(f"{FOLDER}/run.json")}
     foreign_runs = sorted((runs & ours.keys()) - _places_of_run(nodes.get("")))
     return Clearance(tuple(own), tuple(others), _objection(place, nodes, ours, foreign_runs))
+
+
+def turn_of(name: str) -> tuple[int, int]:
+    """When an object is deleted: whoever is killed in between leaves what is known for ours.
+
+    Metadata last: chunks without them would be read as those of the next array. Of these the inner
+    ones first, and of Zarr v2, where they are a file of their own, the attributes that say whose a
+    place is after all others.
+    """
+    file = posixpath.basename(name)
+    if file not in _METADATA:
+        return 0, 0
+    return 2 if file == V2_ATTRIBUTES else 1, -name.count("/")
 
 
 def _around_record(name: str) -> str:
@@ -139,6 +161,16 @@ def _is_own(name: str, ours: dict[str, Node | None]) -> bool:
     is_chunk = node.array is not None and node.array.has_key(plain)
     is_of_record = inside.startswith(f"{FOLDER}/") and is_recorded(inside)
     return is_metadata or is_chunk or is_temporary or is_of_record
+
+
+def _is_rest(
+    place: Location, name: str, nodes: Collection[str], ours: Mapping[str, Node | None]
+) -> bool:
+    """Whether an object is the attributes of a Zarr v2 node of ours that is not there."""
+    folder, file = posixpath.split(name)
+    if file != V2_ATTRIBUTES or folder in nodes or not ours.keys() & {*_upwards(name)}:
+        return False
+    return isinstance(own_attributes(place.child(folder)).get(KEY), Mapping)
 
 
 def is_recorded(name: str) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
 from typing import Literal
 
 from ..block import Recipe
@@ -13,6 +14,7 @@ from ..image import ImageStack
 from ..receipts import FOLDER, Record, array_paths, image_paths
 from ..store import (
     LABELS,
+    V2_ATTRIBUTES,
     Collection,
     Location,
     Node,
@@ -24,7 +26,7 @@ from ..store import (
     own_attributes,
 )
 from ..support import Pacing, counted
-from .clearing import CLEARED, KEY, claimed_folders, clearance_of, is_recorded
+from .clearing import CLEARED, KEY, claimed_folders, clearance_of, is_recorded, turn_of
 from .harm import endangered
 from .layout import Layout
 from .ome_metadata import OmeVersion
@@ -125,7 +127,7 @@ class Target:
         if there is None and not root.is_occupied:
             return
         if not self.overwrite:
-            raise FileExistsError(f"{root.name} exists; give {self._ways_on(there)}.")
+            raise FileExistsError(f"{root.name} exists; give {self._ways_on(root, there)}.")
         if there is None and _is_begun(root):
             return
         danger = endangered((*self.images, *self.masks), root)
@@ -146,9 +148,9 @@ class Target:
                 "made, nothing else. Give another output, or delete it yourself."
             )
 
-    def _ways_on(self, there: Node | None) -> str:
+    def _ways_on(self, root: Location, there: Node | None) -> str:
         """What can be given instead of a place where something is."""
-        has_run = there is not None and KEY in there.attributes
+        has_run = _is_begun(root) if there is None else KEY in there.attributes
         goes_on = "resume=True to go on with its run, " if has_run else ""
         if there is None or there.array is None:
             into = ""
@@ -229,7 +231,9 @@ class Target:
             for place in chain.from_iterable(self.places(recipe))
         )
         spared = (*records, CLEARED)
-        objects.delete_many([name for name in clearance.own if not name.startswith(spared)])
+        own = [name for name in clearance.own if not name.startswith(spared)]
+        for _, names in groupby(own, turn_of):
+            objects.delete_many(list(names))
         others = [n for n in clearance.others if not (n.startswith(records) and is_recorded(n))]
         if others:
             shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
@@ -265,10 +269,15 @@ def is_taken(root: Location) -> bool:
 def _is_begun(root: Location) -> bool:
     """Whether there is nothing but the record of a run that had no time for more.
 
-    Or what an overwrite left alone that ended between deletion and creation.
+    Or our attributes of a Zarr v2 node that was not made any more, or what an overwrite left alone
+    that ended between deletion and creation.
     """
-    names = Objects(root).names()
-    return CLEARED in names or all(f"{FOLDER}/" in name for name in names)
+    names = [name for name in Objects(root).names() if f"{FOLDER}/" not in name or name == CLEARED]
+    return CLEARED in names or not names or (names == [V2_ATTRIBUTES] and _says_ours(root))
+
+
+def _says_ours(root: Location) -> bool:
+    return isinstance(own_attributes(root).get(KEY), Mapping)
 
 
 def _first_places(group: Location, provenance: object, place: Location) -> list[Location]:

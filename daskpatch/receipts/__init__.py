@@ -1,7 +1,7 @@
 """What a run leaves behind: receipts, failures, claims, and the document that guards resume."""
 
 from .announcement import Announcements
-from .claim import Claim, holders, refuse_claimed
+from .claim import Claim, holders, refuse_claimed, remove_dead
 from .document import (
     ArrayRecord,
     BlocksRecord,

@@ -274,6 +274,21 @@ def refuse_claimed(record: Record, part: Part) -> None:
     _refuse(_watched(record, part).values(), part, record)
 
 
+def remove_dead(record: Record, part: Part) -> None:
+    """Remove the claims of dead drivers that had blocks of a part: nobody watches them again.
+
+    For whoever has the claim on all of them elsewhere.
+
+    Raises
+    ------
+    ClaimedError
+        If one of them lives.
+    """
+    there = _watched(record, part)
+    _refuse(there.values(), part, record)
+    record.documents.delete_many([n for n, h in there.items() if not h.part.works_beside(part)])
+
+
 def _watched(record: Record, part: Part) -> dict[str, Holder]:
     """The claims of an output, of which those in the way are known to be alive or dead."""
     silence = record.pacing.silence

@@ -101,9 +101,9 @@ class Holder:
 
 @dataclass
 class _Sign:
-    """A heartbeat, since when it has been seen here, and whether it was seen to come."""
+    """A heartbeat as told, since when it has been seen here, and whether it was seen to come."""
 
-    heartbeat: float
+    heartbeat: str
     since: float
     is_new: bool
 
@@ -120,9 +120,9 @@ def is_alive(holder: Holder, silence: float) -> bool | None:
     if holder.is_here:
         return _process_lives(holder)
     now = time.monotonic()
-    sign = _signs.get(holder.token)
-    if sign is None or sign.heartbeat != holder.heartbeat:
-        sign = _signs[holder.token] = _Sign(holder.heartbeat, now, is_new=sign is not None)
+    sign, heartbeat = _signs.get(holder.token), repr(holder.heartbeat)
+    if sign is None or sign.heartbeat != heartbeat:
+        sign = _signs[holder.token] = _Sign(heartbeat, now, is_new=sign is not None)
     if now - sign.since >= silence:
         return False
     return True if sign.is_new else None

@@ -23,6 +23,7 @@ from ..receipts import (
     holders,
     is_alive,
     refuse_claimed,
+    remove_dead,
 )
 from ..store import flush_metadata
 from ..support import decoded
@@ -116,28 +117,21 @@ def _carried_out(
     main = next((each for each in passes if each.is_first), passes[0])
     record = Record(main.places[0], pacing=run.pacing)
     refuse_claimed(record, run.share)
-    _refuse_claimed_beside(passes, run)
+    _each_beside(passes, run, refuse_claimed)
     # One for all passes: whoever has the output has every pass over it.
     with Claim(record, run.share) as claim:
         # Again: whoever claimed meanwhile finds ours when they look again, or we find theirs.
-        _refuse_claimed_beside(passes, run)
+        _each_beside(passes, run, remove_dead)
         driver = _Driver(passes, run, crew, claim, totals, is_durable=is_durable)
         driver.drive()
     return driver
 
 
-def _refuse_claimed_beside(passes: Sequence[Pass], run: Run) -> None:
-    """Refuse to run while somebody writes a member of what is written, or a group around it.
-
-    Raises
-    ------
-    ClaimedError
-        If somebody does.
-    """
+def _each_beside(passes: Sequence[Pass], run: Run, look: Callable[[Record, Part], None]) -> None:
+    """Look at the claims on members of what is written, and on groups around it."""
     records = [record for each in passes for record in each.beside(run.pacing)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for _ in pool.map(lambda record: refuse_claimed(record, Part()), records):
-            pass
+        list(pool.map(lambda record: look(record, Part()), records))
 
 
 @dataclass(frozen=True)

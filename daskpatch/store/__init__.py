@@ -19,6 +19,7 @@ from .guard import Flushable, guarded_by, writing
 from .labels import LABELS, check_labels, label_names, list_label
 from .location import Location, locate
 from .nodes import (
+    V2_ATTRIBUTES,
     Node,
     attributes_at,
     create_array,

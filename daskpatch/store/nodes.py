@@ -33,6 +33,9 @@ _REMOTE = (
 )
 
 
+V2_ATTRIBUTES = ".zattrs"
+"""The file of a Zarr v2 node's attributes, beside that which says what it is."""
+
 _NO_METADATA = (AttributeError, TypeError, json.JSONDecodeError)
 """What zarr raises of JSON that is something else, or none."""
 
@@ -274,8 +277,11 @@ def create_array(
     default on microscopy. With `is_nested` chunks of Zarr v2 lie in folders, as those of v3 do.
     """
     is_v2 = zarr_format == 2
+    if is_v2:
+        attributes = {**attributes, "_ARRAY_DIMENSIONS": list(dimension_names)}
 
     def attempt() -> AnyArray:
+        _say_first(location, attributes, zarr_format)
         return zarr.create_array(
             store=location.store,
             name=location.path or None,
@@ -293,10 +299,7 @@ def create_array(
                 {"name": "v2", "separator": "/" if is_nested else "."} if is_v2 else None
             ),
             dimension_names=None if is_v2 else dimension_names,
-            attributes={
-                **attributes,
-                **({"_ARRAY_DIMENSIONS": list(dimension_names)} if is_v2 else {}),
-            },
+            attributes=dict(attributes),
             zarr_format=zarr_format,
         )
 
@@ -309,6 +312,19 @@ def create_array(
             raise
         return there
     return StoredArray(array)
+
+
+def _say_first(
+    location: Location, attributes: Mapping[str, Any], zarr_format: Literal[2, 3]
+) -> None:
+    """Write the attributes of a node that is about to be made, where they are a file of their own.
+
+    The node is made in several requests: who is killed between them leaves a place that says whose
+    it is.
+    """
+    if zarr_format == 2 and attributes:
+        content = json.dumps(attributes, default=str).encode()
+        Objects(location, delays=()).create(V2_ATTRIBUTES, content)
 
 
 def existing_array(location: Location) -> StoredArray | None:
@@ -395,6 +411,7 @@ def ensure_group(
     def attempt() -> None:
         place: dict[str, Any] = {"store": location.store, "path": location.path}
         if existing_node(location) is None:
+            _say_first(location, attributes, zarr_format)
             # Others may make it just now: other parts, or zarr, of one inside it.
             with suppress(ContainsGroupError):
                 zarr.create_group(**place, attributes=dict(attributes), zarr_format=zarr_format)

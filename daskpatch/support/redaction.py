@@ -5,6 +5,7 @@ User info, parameters, query and fragment of a URL hold passwords and signed tok
 
 from __future__ import annotations
 
+import os
 import re
 
 _URL = re.compile(
@@ -169,15 +170,24 @@ def cause_of(error: BaseException) -> BaseException | None:
     return error
 
 
+def _names_nothing(error: OSError) -> bool:
+    """Whether an error is the system's own words, and no file with them."""
+    is_bare = error.strerror == os.strerror(error.errno) if error.errno is not None else False
+    return is_bare and error.filename is None
+
+
 def as_shown(error: Exception, what: str) -> Exception:
     """The error itself, where it is fit to be shown; else one of its built-in kind that is.
 
-    Libraries' own kinds, which nobody expects, become an `OSError` that says what failed.
+    Libraries' own kinds, which nobody expects, become an `OSError` that says what failed; what the
+    system says of a place without naming it ("No space left on device") gets what failed, too.
     """
     kinds = [k for k in type(error).__mro__ if k.__module__ == "builtins"]
     kinds = [k for k in kinds if k not in (Exception, BaseException, object)]
     if not kinds:
         return OSError(f"{what} failed: {type(error).__name__}: {said_by(error)}")
+    if isinstance(error, OSError) and _names_nothing(error):
+        return OSError(error.errno, f"{what} failed: {error.strerror}")
     if redacted(text_of(error)) == text_of(error):
         return error
     kind = next((k for k in kinds if issubclass(k, OSError)), kinds[0])
