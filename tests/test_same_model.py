@@ -479,6 +479,16 @@ def test_a_file_that_is_replaced_after_the_plan(image, tmp_path, out):
     assert not out.exists()
 
 
+def test_a_file_that_is_gone_after_the_plan(image, tmp_path, out):
+    file = tmp_path / "net.py"
+    file.write_text("def model(batch):\n    return batch * 2\n")
+    plan = daskpatch.plan(image, f"{file}:model", out, **TILES)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"net\.py:model is gone since this plan was made"):
+        plan.run(progress=False)
+    assert not out.exists()
+
+
 def test_a_model_that_counts_is_run_again_by_its_plan(image, out):
     class Counting:
         calls = 0

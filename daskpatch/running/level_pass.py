@@ -182,8 +182,8 @@ class LevelPass(Pass):
         if origin is None or origin.looked_at(pacing) == origin.identity:
             return {}
         told = (
-            f"{origin.image.source} was made anew during the run: its voxels are others, and what "
-            "the run wrote from it does not count"
+            f"{origin.image.source} was made anew during the run, or lost chunks: its voxels "
+            "are others, and what the run wrote from it does not count"
         )
         return dict.fromkeys(numbers, told)
 

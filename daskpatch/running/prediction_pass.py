@@ -454,8 +454,8 @@ class PredictionPass(Pass):
         computed = [now.number for now in others if not is_at_hand(images[now.number])]
         again = {n.number: n for n in self._read_sources(computed, pacing)} if computed else {}
         return {
-            now.number: f"{images[now.number].source} was made anew during the run: its voxels are "
-            "others, and what the run wrote from it does not count"
+            now.number: f"{images[now.number].source} was made anew during the run, or lost "
+            "chunks: its voxels are others, and what the run wrote from it does not count"
             for now in others
             if again.get(now.number, now) == now
         }
@@ -464,8 +464,8 @@ class PredictionPass(Pass):
         """Of some masks those that are no longer what they were in the beginning, in words."""
         masks = self._masks(pacing)
         return {
-            number: f"The mask {masks[number].image.source} was made anew during the run: its "
-            "voxels are others, and what the run wrote by it does not count"
+            number: f"The mask {masks[number].image.source} was made anew during the run, or lost "
+            "chunks: its voxels are others, and what the run wrote by it does not count"
             for number in numbers
             if is_at_hand(masks[number].image)
             and _mask_record(masks, number) != self.known_masks[number]

@@ -7,6 +7,7 @@ import warnings
 from ..deciding import Code, Identity
 from ..model import Parts
 from ..receipts import IdentityRecord, Json
+from ..support import redacted
 
 _SHOWN = 16
 
@@ -34,12 +35,21 @@ def check_unchanged(identity: Identity) -> None:
     ------
     ValueError
         If it was changed since; what differs is named.
+    FileNotFoundError
+        If its file is gone.
     """
     for name, code in identity.codes.items():
         told = code.told
         if not isinstance(told, Parts):
             continue
-        now = code.now()
+        try:
+            now = code.now()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"The {name} {code.shared.handle.name} is gone since this plan was made: no file "
+                f"{redacted(str(error.filename))}. Put it back, or make the plan anew "
+                "(daskpatch.plan)."
+            ) from error
         assert isinstance(now, Parts), "it could be told before"
         was, is_ = _digests(told.bytecode, told), _digests(now.bytecode, now)
         if was != is_:
