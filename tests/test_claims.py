@@ -274,12 +274,13 @@ def test_a_driver_that_slept_writes_nothing_into_its_successors_output(image, tm
 
 
 class Slow(WrapperStore):
-    """A store that takes its time for the first chunk."""
+    """A store that takes its time for the first chunk, or another object."""
 
     begun, released = threading.Event(), threading.Event()
+    kind = "c/"
 
     async def set(self, key, value):
-        if key.startswith("c/") and not self.begun.is_set():
+        if key.startswith(self.kind) and not self.begun.is_set():
             import asyncio
 
             self.begun.set()
@@ -316,6 +317,31 @@ def test_a_write_that_goes_on_keeps_the_claim(image, tmp_path, lasting):
             time.sleep(0.05)
     predict(image, triple, out, overwrite=True)
     assert daskpatch.verify(out, progress=False).ok
+    assert (zarr.open_array(str(out))[:] == 3).all()
+
+
+@pytest.mark.parametrize("kind", ["receipts", "announced"])
+def test_a_run_ends_whose_record_is_not_written_and_the_claim_stays(
+    image, tmp_path, kind, monkeypatch
+):
+    out, stop = tmp_path / "out.zarr", daskpatch.Interruption(grace=0.1)
+    monkeypatch.setattr(Slow, "kind", f".daskpatch/{kind}/")
+    Slow.begun.clear()
+    Slow.released.clear()
+    plan = daskpatch.plan(image, lambda batch: batch * 2, Slow(LocalStore(out)), **TILES)
+    threading.Thread(target=lambda: Slow.begun.wait(60) and stop.request()).start()
+    try:
+        with pytest.raises(daskpatch.RunFailed, match=r"the store has not answered for 0\.2 s"):
+            plan.run(progress=False, interruption=stop, pacing=daskpatch.Pacing(delays=(0.2,)))
+        with pytest.raises(daskpatch.ClaimedError):
+            predict(image, triple, out, overwrite=True)
+    finally:
+        Slow.released.set()
+    deadline = time.monotonic() + 60
+    while list((out / ".daskpatch" / "claims").rglob("*.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    predict(image, triple, out, overwrite=True)
     assert (zarr.open_array(str(out))[:] == 3).all()
 
 

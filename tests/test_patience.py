@@ -1,7 +1,9 @@
 """Stores that fail now and then are asked again; what will not change is told of at once."""
 
+import errno
 import json
 import logging
+import os
 import random
 import time
 from datetime import timedelta
@@ -82,6 +84,31 @@ def test_planning_and_all_that_is_around_a_run_survive_a_flaky_store(
         assert daskpatch.status(Flaky(LocalStore(out))).remaining == 0
         assert daskpatch.verify(Flaky(LocalStore(out)), progress=False).ok
         np.testing.assert_array_equal(read(out), -image)
+
+
+class Crowded(WrapperStore):
+    """A disk that has no room for one of the documents."""
+
+    name = ""
+
+    async def set(self, key, value):
+        if self.name in key:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        await super().set(key, value)
+
+    async def set_if_not_exists(self, key, value):
+        if self.name in key:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        await super().set_if_not_exists(key, value)
+
+
+@pytest.mark.parametrize("name", ["run.json", "announced/", "receipts/"])
+def test_a_full_disk_is_told_with_what_was_written_there(image, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(Crowded, "name", name)
+    out = tmp_path / "out.zarr"
+    told = rf"{name}.* in .*out\.zarr/\.daskpatch failed: No space left on device"
+    with pytest.raises((OSError, daskpatch.RunFailed), match=told):
+        predict(image, Crowded(LocalStore(out)), pacing=QUICK)
 
 
 class Refusing(WrapperStore):

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..store import Objects, at_first
 from ..support import parsed
@@ -54,6 +57,7 @@ class Claim:
             target=self._renew_often, name="daskpatch-claim", daemon=True
         )
         self._outlived = False
+        self._left_behind: list[Future[Any]] = []
         self._pass_name, self._in_work = "", _nothing
         self.taken_over = 0
         self.is_lost = False
@@ -71,17 +75,16 @@ class Claim:
     def __exit__(self, *error: object) -> None:
         # A write that has begun cannot be called back. As long as the store may take for it, the
         # claim stays; and beyond that, until the write has ended or this process.
+        patience = sum(self.record.pacing.delays)
         try:
             self._outlast_workers()
-            is_over = self.permit.wait_for_writes(sum(self.record.pacing.delays))
-        except BaseException:
-            self._release_later()
-            raise
-        if is_over:
-            self._release()
+            is_over = self.permit.wait_for_writes(patience)
+        finally:
+            release = self._release_later()
+        if is_over and all(call.done() for call in self._left_behind):
+            release.join(patience)
         else:
             _log.warning("A write into %s goes on; so does its claim.", self.record.name)
-            self._release_later()
 
     @property
     def permit(self) -> Permit:
@@ -113,6 +116,10 @@ class Claim:
         """Tell that tasks may go on in worker processes when the run is over."""
         self._outlived = True
 
+    def keep_until(self, calls: Iterable[Future[Any]]) -> None:
+        """Keep the claim as long as some calls of the store go on, which may change the record."""
+        self._left_behind += calls
+
     def _outlast_workers(self) -> None:
         """Wait until no task that goes on elsewhere may write."""
         if not self._outlived or self.is_lost:
@@ -126,12 +133,17 @@ class Claim:
             time.sleep(self.record.pacing.heartbeat / 2)
             self._documents.delete(self._name)
 
-    def _release_later(self) -> None:
-        def wait() -> None:
+    def _release_later(self) -> threading.Thread:
+        """Give the claim back once all has ended that was begun under it."""
+
+        def release() -> None:
             self.permit.wait_for_writes(None)
+            wait(self._left_behind)
             self._release()
 
-        threading.Thread(target=wait, name="daskpatch-release", daemon=True).start()
+        thread = threading.Thread(target=release, name="daskpatch-release", daemon=True)
+        thread.start()
+        return thread
 
     def _release(self) -> None:
         self._ended.set()
@@ -191,9 +203,9 @@ class Claim:
                 f"Claiming {self.record.name}",
             )
         except OSError as error:
+            why = error if error.errno is None else os.strerror(error.errno)
             raise OSError(
-                f"{self.record.name} cannot be written: {error.strerror or error}. Give an "
-                "output in a place that can."
+                f"{self.record.name} cannot be written: {why}. Give an output in a place that can."
             ) from error
 
     def _replaces(self, name: str) -> bool:

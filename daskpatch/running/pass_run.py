@@ -36,7 +36,7 @@ from ..receipts import (
     RunFailed,
     Totals,
 )
-from ..store import ChangedError
+from ..store import Answers, ChangedError, answered_by
 from ..support import cause_of, counted, give_back_freed, redacted
 from .announcing import Announcer
 from .job import Permitted, Provident, Sparse, WriteError
@@ -109,7 +109,7 @@ class PassRun:
         self._fatal: BaseException | None = None
 
     def run(self, job: Job) -> None:
-        """Do what has no receipt yet.
+        """Do what has no receipt yet; the claim stays as long as calls of the store go on.
 
         Raises
         ------
@@ -118,6 +118,14 @@ class PassRun:
         KeyboardInterrupt
             If the run was asked to stop.
         """
+        answers = Answers(lambda: self._interruption.is_requested, sum(self._run.pacing.delays))
+        try:
+            with answered_by(answers):
+                self._roll(job)
+        finally:
+            self._claim.keep_until(answers.left_behind)
+
+    def _roll(self, job: Job) -> None:
         give_back_freed()  # by the trial, whose threads are gone: others would not use it again
         done = self._ledger.receipts()
         coming = self._coming(done)

@@ -1,6 +1,7 @@
 """Zarr stores: where arrays lie, how they are found, created, read and written."""
 
 from .absence import noticing
+from .answers import Answers, answered_by
 from .arrays import StoredArray, check_io_at
 from .backends import BACK_ENDS, BackEnd, back_end_at, check_io
 from .backoff import at_first, with_backoff, with_backoff_async

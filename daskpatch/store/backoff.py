@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ..support import DEFAULT_PACING, as_shown, said_by, text_of
+from .answers import UnansweredError
 
 T = TypeVar("T")
 
@@ -22,7 +23,13 @@ _AT_FIRST = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 Lasts = Callable[[Exception], bool]
 """Whether an error would come again, however long one waits."""
 
-_LASTING = (PermissionError, NotADirectoryError, IsADirectoryError, TypeError)
+_LASTING = (
+    PermissionError,
+    NotADirectoryError,
+    IsADirectoryError,
+    TypeError,
+    UnansweredError,
+)
 
 _LASTING_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 

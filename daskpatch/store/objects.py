@@ -17,6 +17,7 @@ from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, WrapperStore
 
+from .answers import answer_to
 from .backoff import CHECK_REMOTE, DELAYS, with_backoff, with_backoff_async
 from .location import Location
 from .syncing import flush_objects
@@ -244,4 +245,4 @@ def _loop(process: int) -> asyncio.AbstractEventLoop:  # noqa: ARG001 (a fork ha
 
 
 def _wait(coroutine: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run_coroutine_threadsafe(coroutine, _loop(os.getpid())).result()
+    return answer_to(coroutine, _loop(os.getpid()))

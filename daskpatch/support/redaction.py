@@ -172,8 +172,9 @@ def cause_of(error: BaseException) -> BaseException | None:
 
 def _names_nothing(error: OSError) -> bool:
     """Whether an error is the system's own words, and no file with them."""
-    is_bare = error.strerror == os.strerror(error.errno) if error.errno is not None else False
-    return is_bare and error.filename is None
+    if error.errno is None or error.filename is not None or isinstance(error, PermissionError):
+        return False
+    return error.strerror == os.strerror(error.errno)
 
 
 def as_shown(error: Exception, what: str) -> Exception:
