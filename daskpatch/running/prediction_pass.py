@@ -189,11 +189,9 @@ class PredictionPass(Pass):
                     f"{self.target.name} is an array of an OME-Zarr image that daskpatch wrote; "
                     f"name the image, {image}."
                 )
-            there = self.target.begun_with()
-            if there:
-                now = ", ".join(
-                    path or "one" for path in self.target.array_paths(self.decided.recipe)
-                )
+            there, paths = self.target.begun_with(), self.target.array_paths(self.decided.recipe)
+            if there and list(there) != paths:
+                now = ", ".join(path or "one" for path in paths)
                 raise FileExistsError(
                     f"{self.target.name} cannot be resumed: its run began with the arrays "
                     f"{', '.join(there)}, and the model gives {now}. Give the model that it began "
