@@ -51,8 +51,9 @@ class Limits(Options):
         the disk before their receipts are stored. False for scratch disks: a run that is killed
         loses nothing either way.
     cache_probe
-        Whether what is found out about a model, where tiles are left to `"auto"`, is kept in the
-        user's cache folder, and taken from there in later plans of the same model and image.
+        Whether what is found out about a model (where tiles are left to `"auto"`; the memory of
+        its calls, where that is much) is kept in the user's cache folder, and taken from there in
+        later plans of the same model and image.
 
     Raises
     ------
@@ -94,7 +95,7 @@ class Limits(Options):
     cache_probe: bool = option(
         True,
         check=as_flag,
-        help="Remember what is found out about the model for auto.",
+        help="Remember what is found out about the model.",
         example=False,
     )
 

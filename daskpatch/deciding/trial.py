@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ from ..model import (
     single_threaded,
 )
 from ..output import Output
-from ..support import all_said_by, cause_of, holds_numbers, peak_memory
+from ..support import all_said_by, cause_of, fill_kept, holds_numbers, peak_memory
 from ..values import ResultSample
 from .agreement import averaging, check_positions, check_undo
 from .batching import check_batch
@@ -34,6 +35,7 @@ from .labelling import warn_of_labels
 from .plan_options import PlanOptions
 from .sizing import check_names, signature_of, sizes_of
 from .trial_tile import TrialTile
+from .working_memory import working_memory
 
 T = TypeVar("T")
 
@@ -87,7 +89,8 @@ def run_trial(tile: TrialTile, options: PlanOptions, *, side_by_side: bool) -> T
 
     batch = tile.batch_of(patch, value_map)
     calls = Calls(loaded, model.positions(patch.ndim - 1))
-    results, seconds, working = _timed(calls, batch, specs, side_by_side=side_by_side)
+    results, seconds, of_one = _timed(calls, batch, specs, side_by_side=side_by_side)
+    working = _working_memory(of_one, calls, batch, results, options, side_by_side=side_by_side)
     signature = signature_of(results, batch, model, loaded, specs)
     for sizing in dict.fromkeys(signature.sizings):
         check_positions(model, sizing)
@@ -122,11 +125,15 @@ def run_trial(tile: TrialTile, options: PlanOptions, *, side_by_side: bool) -> T
 def _timed(
     calls: Calls, batch: NDArray[Any], specs: dict[str, Any], *, side_by_side: bool
 ) -> tuple[Results, float, int]:
-    """The results of a call, its seconds, and its working memory in bytes."""
+    """The results of a call, its seconds, and what it took beyond them, in bytes."""
 
     def call() -> tuple[Results, float]:
+        kept = fill_kept()
         begin = time.perf_counter()
-        return calls(batch), time.perf_counter() - begin
+        try:
+            return calls(batch), time.perf_counter() - begin
+        finally:
+            del kept
 
     try:
         with peak_memory() as peak:
@@ -144,8 +151,40 @@ def _timed(
             specs,
             error,
         ) from cause_of(error)
-    nbytes = sum(values.nbytes for values in results.values())
-    return results, seconds, max(0, peak[0] - nbytes)
+    return results, seconds, max(0, peak[0] - _nbytes(results))
+
+
+def _working_memory(
+    of_one: int,
+    calls: Calls,
+    batch: NDArray[Any],
+    results: Results,
+    options: PlanOptions,
+    *,
+    side_by_side: bool,
+) -> int:
+    """Bytes that calls of the model take in a thread that has made some before."""
+
+    def again(n_calls: int) -> None:
+        kept = fill_kept()
+        for _ in range(n_calls):
+            calls(batch.copy())
+        del kept
+
+    asked = {
+        "tile": batch.shape,
+        "input_dtype": batch.dtype.str,
+        "positions": len(options.model.positions(batch.ndim - 2)),
+        "side_by_side": side_by_side,
+    }
+    run = partial(as_a_worker, side_by_side=side_by_side)
+    return working_memory(
+        of_one, lambda n: run(partial(again, n)), _nbytes(results), asked, options
+    )
+
+
+def _nbytes(results: Results) -> int:
+    return sum(values.nbytes for values in results.values())
 
 
 def _stored(results: Results, signature: Signature, output: Output) -> tuple[OutputArray, ...]:

@@ -14,6 +14,9 @@ import psutil
 _PULSE = 0.002
 """Seconds between two looks at the resident memory."""
 
+_BLOCK, _MOST_KEPT = 1 << 20, 1 << 27
+"""Bytes that are tried at a time; and twice what glibc's heaps of threads keep at most."""
+
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 """Linux's own highest mark of the resident memory, and what begins it anew."""
 
@@ -26,6 +29,23 @@ def give_back_freed() -> None:
     gc.collect(1)  # what a call before left in circles; all of them take a fifth of a second
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def fill_kept() -> list[bytearray]:
+    """Blocks in what the heap of this thread keeps at its end, which is not given back.
+
+    While they are held, what is called takes its memory anew, and is seen to.
+    """
+    process = psutil.Process()
+    blocks: list[bytearray] = []
+    before: int = process.memory_info().rss
+    while len(blocks) < _MOST_KEPT // _BLOCK:
+        blocks.append(bytearray(_BLOCK))  # zeroed, so that each page of it is touched
+        now: int = process.memory_info().rss
+        if now - before > _BLOCK // 2:
+            break
+        before = now
+    return blocks
 
 
 @contextmanager

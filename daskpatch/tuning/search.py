@@ -29,8 +29,8 @@ _TILE_SECONDS = 3e-4
 _VOXEL_SECONDS = 4e-9
 """What a computed voxel takes beside the model: decoded, converted, cropped."""
 
-_SHARE = 0.5
-"""Of the memory limit that the model and its batches may take."""
+_SHARE = 0.3
+"""Of the memory limit that the model and its batches may take: calls after the first take more."""
 
 _LARGER = 1.05
 """A larger batch has to be faster by this."""
