@@ -35,21 +35,21 @@ def working_memory(
     of_one
         What the first call took.
     again
-        Calls the model so many times: only where nothing is remembered and `of_one` is much.
+        Calls the model so many times: only where `of_one` is much and nothing is remembered.
     result
         Bytes that a call gives.
     asked, options
         What is asked of the model, as plain values: the answer is remembered by it, where the
         options allow that.
     """
+    if of_one < _LARGE:
+        return of_one
     shared, keeps = options.model.shared, options.limits.cache_probe
     remembered = Remembered.of(shared) if keeps else Remembered(None)
     question = {**asked, "calls": _CALLS, "allocator": _allocator()}
     kept = remembered.recall(question, int)
-    # Asked first: what heaps of threads keep at their end is not given back, and calls of a plan
-    # made before seem to have taken nothing.
-    if kept is not None or of_one < _LARGE:
-        return of_one if kept is None else kept
+    if kept is not None:
+        return kept
     try:
         with peak_memory() as peak:
             again(_CALLS)
