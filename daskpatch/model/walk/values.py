@@ -1,0 +1,55 @@
+"""What sequences, mappings and arrays are made of."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .walk import PLAIN, Walk, description_of_dtype
+
+
+def look_at_sequence(walk: Walk, items: Any, path: str, holder: str) -> None:
+    if all(type(item) in PLAIN or type(item) is int for item in items):
+        # Long ones are no leaves each: a table of a million numbers is one thing.
+        digest = hashlib.sha256()
+        for item in items:
+            told = f"{item:x}" if type(item) is int else repr(item)
+            digest.update(f"{type(item).__name__} {told}\n".encode("utf-8", "surrogatepass"))
+        walk.add("attributes", path, holder, digest.hexdigest())
+        return
+    # Where one grows, it is the whole that changed, not the items that came.
+    walk.add("attributes", path, holder, f"{len(items)} items")
+    for number, item in enumerate(items):
+        walk.hold(item, f"{path}[{number}]")
+
+
+def look_at_mapping(walk: Walk, mapping: Any, path: str, holder: str) -> None:
+    walk.add("attributes", path, holder, f"{len(mapping)} entries")
+    for number, (key, value) in enumerate(mapping.items()):
+        name = key if type(key) is str else number
+        walk.hold(key, f"{path}[{number}].key")
+        walk.hold(value, f"{path}[{name}]")
+
+
+def look_at_array(walk: Walk, values: NDArray[Any] | np.generic, path: str, holder: str) -> None:
+    array = np.asarray(values)
+    told = f"{description_of_dtype(array.dtype)} {array.shape}"
+    if array.dtype.names is not None:
+        walk.add("weights", path, holder, told)
+        for name in array.dtype.names:  # without what lies between the fields
+            look_at_array(walk, array[name], f"{path}[{name}]", holder)
+    elif array.dtype.hasobject:
+        walk.add("weights", path, holder, told)
+        look_at_sequence(walk, array.reshape(-1).tolist(), path, holder)
+    else:
+        content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        walk.add("weights", path, holder, f"{told} {hashlib.sha256(content).hexdigest()}")
+    if isinstance(values, np.ma.MaskedArray):
+        look_at_array(walk, np.ma.getmaskarray(values), f"{path}.mask", holder)
+        look_at_array(walk, np.asarray(values.fill_value), f"{path}.fill_value", holder)
+    elif type(values) not in (np.ndarray, np.memmap) and isinstance(values, np.ndarray):
+        walk.visit(type(values), f"{path}.__class__", "")
+        walk.hold_all(values, path)
