@@ -83,37 +83,37 @@ def growing(counter):
     return model
 
 
-@pytest.fixture
-def looks(monkeypatch):
-    """When calls after the first were measured."""
-    from daskpatch.deciding import working_memory
-
-    seen, peak_memory = [], working_memory.peak_memory
-    monkeypatch.setattr(working_memory, "peak_memory", lambda: seen.append(1) or peak_memory())
-    return seen
-
-
-def test_memory_is_that_of_calls_after_the_first_and_remembered(looks, tmp_path):
+def test_memory_is_that_of_calls_after_the_first_and_remembered(tmp_path):
     counter = tmp_path / "calls"
 
     def planned_anew(patch_size=64, **options):
         counter.write_text("")
         image = np.ones((64, 64), "f4")
         model = growing(counter)
-        return daskpatch.plan(image, model, axes="YX", patch_size=patch_size, **options)
+        plan = daskpatch.plan(image, model, axes="YX", patch_size=patch_size, **options)
+        return plan, len(counter.read_text())
 
-    plans = [planned_anew() for _ in range(3)]
-    assert plans[0].memory.working > 90_000_000
-    assert len({plan.peak_memory for plan in plans}) == 1
-    assert len(looks) == 1
-    planned_anew(cache_probe=False)
-    planned_anew(patch_size=32)
-    assert len(looks) == 3
+    (first, n_calls), *others = [planned_anew() for _ in range(3)]
+    assert first.memory.working > 90_000_000
+    assert n_calls == 4
+    for plan, n_calls in others:
+        assert plan.peak_memory == first.peak_memory
+        assert n_calls == 1
+    assert planned_anew(cache_probe=False)[1] == 4
+    assert planned_anew(patch_size=32)[1] == 4
 
 
-def test_a_model_that_takes_little_is_called_once(looks):
-    daskpatch.plan(np.ones((64, 64), "f4"), smooth(1), axes="YX", patch_size=64)
-    assert not looks
+def test_a_model_that_takes_little_is_called_once(tmp_path):
+    counter = tmp_path / "calls"
+    counter.write_text("")
+
+    def model(batch):
+        counter.write_text(f"{counter.read_text()}.")
+        return batch
+
+    plan = daskpatch.plan(np.ones((64, 64), "f4"), model, axes="YX", patch_size=64)
+    assert counter.read_text() == "."
+    assert plan.memory.working < 1_000_000
 
 
 def test_on_request_nothing_is_remembered(calls, folder):

@@ -27,7 +27,7 @@ from ..model import (
     single_threaded,
 )
 from ..output import Output
-from ..support import all_said_by, cause_of, fill_kept, holds_numbers, peak_memory
+from ..support import all_said_by, cause_of, holds_numbers, peak_memory_anew
 from ..values import ResultSample
 from .agreement import averaging, check_positions, check_undo
 from .batching import check_batch
@@ -127,17 +127,15 @@ def _timed(
 ) -> tuple[Results, float, int]:
     """The results of a call, its seconds, and what it took beyond them, in bytes."""
 
-    def call() -> tuple[Results, float]:
-        kept = fill_kept()
-        begin = time.perf_counter()
-        try:
-            return calls(batch), time.perf_counter() - begin
-        finally:
-            del kept
+    def call() -> tuple[Results, float, int]:
+        with peak_memory_anew() as peak:
+            begin = time.perf_counter()
+            results = calls(batch)
+            seconds = time.perf_counter() - begin
+        return results, seconds, max(0, peak[0] - _nbytes(results))
 
     try:
-        with peak_memory() as peak:
-            results, seconds = as_a_worker(call, side_by_side=side_by_side)
+        return as_a_worker(call, side_by_side=side_by_side)
     except Exception as error:  # noqa: BLE001 (the user's own code)
         advice = (
             "There is too little memory for one tile: give a smaller patch_size."
@@ -151,7 +149,6 @@ def _timed(
             specs,
             error,
         ) from cause_of(error)
-    return results, seconds, max(0, peak[0] - _nbytes(results))
 
 
 def _working_memory(
@@ -165,11 +162,11 @@ def _working_memory(
 ) -> int:
     """Bytes that calls of the model take in a thread that has made some before."""
 
-    def again(n_calls: int) -> None:
-        kept = fill_kept()
-        for _ in range(n_calls):
-            calls(batch.copy())
-        del kept
+    def again(n_calls: int) -> int:
+        with peak_memory_anew() as peak:
+            for _ in range(n_calls):
+                calls(batch.copy())
+        return max(0, peak[0] - _nbytes(results))
 
     asked = {
         "tile": batch.shape,
@@ -178,9 +175,7 @@ def _working_memory(
         "side_by_side": side_by_side,
     }
     run = partial(as_a_worker, side_by_side=side_by_side)
-    return working_memory(
-        of_one, lambda n: run(partial(again, n)), _nbytes(results), asked, options
-    )
+    return working_memory(of_one, lambda n: run(partial(again, n)), asked, options)
 
 
 def _nbytes(results: Results) -> int:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping
 
 from ..probing import Remembered
-from ..support import peak_memory
 from .plan_options import PlanOptions
 
 _CALLS = 3
@@ -23,8 +22,7 @@ _ALLOCATOR = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 def working_memory(
     of_one: int,
-    again: Callable[[int], object],
-    result: int,
+    again: Callable[[int], int],
     asked: Mapping[str, object],
     options: PlanOptions,
 ) -> int:
@@ -35,9 +33,8 @@ def working_memory(
     of_one
         What the first call took.
     again
-        Calls the model so many times: only where `of_one` is much and nothing is remembered.
-    result
-        Bytes that a call gives.
+        Calls the model so many times, and says what that took: asked only where `of_one` is much
+        and nothing is remembered.
     asked, options
         What is asked of the model, as plain values: the answer is remembered by it, where the
         options allow that.
@@ -51,11 +48,9 @@ def working_memory(
     if kept is not None:
         return kept
     try:
-        with peak_memory() as peak:
-            again(_CALLS)
+        found = max(of_one, again(_CALLS))
     except Exception:  # noqa: BLE001 (the user's own code; whether it can be called again is asked elsewhere)
         return of_one
-    found = max(of_one, peak[0] - result)
     remembered.keep(question, found)
     return found
 

@@ -56,7 +56,7 @@ from .parsing import (
     Parser,
 )
 from .redaction import all_said_by, as_shown, cause_of, redacted, said_by, text_of, without_secrets
-from .resident import fill_kept, give_back_freed, peak_memory
+from .resident import give_back_freed, peak_memory, peak_memory_anew
 from .tables import html_table, text_table
 from .typed import converted, decoded, parsed
 from .wording import counted, shown, sized, what_is

@@ -31,11 +31,20 @@ def give_back_freed() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def fill_kept() -> list[bytearray]:
-    """Blocks in what the heap of this thread keeps at its end, which is not given back.
+@contextmanager
+def peak_memory_anew() -> Iterator[list[int]]:
+    """`peak_memory` of what this thread calls, without what its heap has kept of calls before.
 
-    While they are held, what is called takes its memory anew, and is seen to.
+    The end of a thread's heap is not given back: it is filled meanwhile.
     """
+    give_back_freed()
+    kept = _blocks_in_kept()
+    with peak_memory() as peak:
+        yield peak
+    del kept
+
+
+def _blocks_in_kept() -> list[bytearray]:
     process = psutil.Process()
     blocks: list[bytearray] = []
     before: int = process.memory_info().rss
