@@ -273,6 +273,13 @@ def test_a_driver_that_slept_writes_nothing_into_its_successors_output(image, tm
     assert (zarr.open_array(str(out))[:] == 3).all()
 
 
+def wait_until_given_back(out, seconds=60):
+    deadline = time.monotonic() + seconds
+    while list((out / ".daskpatch" / "claims").rglob("*.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 class Slow(WrapperStore):
     """A store that takes its time for the first chunk, or another object."""
 
@@ -311,10 +318,7 @@ def test_a_write_that_goes_on_keeps_the_claim(image, tmp_path, lasting):
         with pytest.raises(daskpatch.ClaimedError):
             predict(image, triple, out, overwrite=True)
         Slow.released.set()
-        deadline = time.monotonic() + 60
-        while list((out / ".daskpatch" / "claims").rglob("*.json")):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until_given_back(out)
     predict(image, triple, out, overwrite=True)
     assert daskpatch.verify(out, progress=False).ok
     assert (zarr.open_array(str(out))[:] == 3).all()
@@ -337,10 +341,7 @@ def test_a_run_ends_whose_record_is_not_written_and_the_claim_stays(
             predict(image, triple, out, overwrite=True)
     finally:
         Slow.released.set()
-    deadline = time.monotonic() + 60
-    while list((out / ".daskpatch" / "claims").rglob("*.json")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until_given_back(out)
     predict(image, triple, out, overwrite=True)
     assert (zarr.open_array(str(out))[:] == 3).all()
 

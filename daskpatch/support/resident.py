@@ -39,9 +39,11 @@ def peak_memory_anew() -> Iterator[list[int]]:
     """
     give_back_freed()
     kept = _blocks_in_kept()
-    with peak_memory() as peak:
-        yield peak
-    del kept
+    try:
+        with peak_memory() as peak:
+            yield peak
+    finally:
+        kept.clear()  # the traceback of an error holds this frame
 
 
 def _blocks_in_kept() -> list[bytearray]:
