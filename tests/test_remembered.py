@@ -116,6 +116,52 @@ def test_a_model_that_takes_little_is_called_once(tmp_path):
     assert plan.memory.working < 1_000_000
 
 
+def in_a_file(counter, factors):
+    """Counts in a file, and multiplies by what another file says: neither is part of it."""
+
+    def model(batch):
+        counter.write_text(f"{counter.read_text()}.")
+        factor = float(factors.read_text())
+        return np.random.random(batch.shape) if np.isnan(factor) else batch * factor
+
+    return model
+
+
+@pytest.fixture
+def planned_in(tmp_path):
+    counter, factors = tmp_path / "calls", tmp_path / "factors"
+
+    def planned_in(output, factor=2.0, **options):
+        counter.write_text("")
+        factors.write_text(str(factor))
+        options = {"axes": "YX", "patch_size": 32, "batch_size": 2, **options}
+        image = np.arange(64.0 * 64).reshape(64, 64)
+        plan = daskpatch.plan(image, in_a_file(counter, factors), tmp_path / output, **options)
+        return plan, len(counter.read_text())
+
+    return planned_in
+
+
+def test_a_model_that_gives_what_it_gave_is_called_once(planned_in):
+    # Once for the trial, once whether it gives the same again, once for a batch.
+    assert planned_in("one.zarr")[1] == 3
+    assert planned_in("two.zarr")[1] == 1
+    assert planned_in("three.zarr", cache_probe=False)[1] == 3
+    assert planned_in("four.zarr", patch_size=16)[1] == 3
+
+
+def test_what_is_remembered_is_not_believed_of_a_model_that_gives_something_else(planned_in):
+    (first, _), (same, _), (other, n_calls) = (planned_in("a.zarr", by) for by in (2.0, 2.0, 3.0))
+    assert n_calls == 2
+    first.run(progress=False)
+    assert same.run(progress=False, resume=True).done == 0
+    with pytest.raises(ValueError, match="gives other values than"):
+        other.run(progress=False, resume=True)
+    random, n_calls = planned_in("b.zarr", float("nan"))
+    assert n_calls == 2
+    assert "gives other values" in str(random)
+
+
 def test_on_request_nothing_is_remembered(calls, folder):
     for _ in range(2):
         calls.clear()

@@ -3,7 +3,8 @@
 from .choice import Candidate, Choice
 from .decided import Decided
 from .decision import as_stored, decide, decide_anew, makes_ome
-from .identity import Code, Identity, code_identity, contents_before, identify
+from .first_look import FirstLook
+from .identity import Code, Identity, code_identity, identify
 from .limits import Limits, LimitsWords, available_memory
 from .memory import Memory, check_chunks, check_memory
 from .plan_options import KINDS, PlanOptions, PlanWords

@@ -9,23 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import LoadedModel, ModelError, Results, advice_for, is_out_of_memory
+from ..probing import Remembered, digest_of_values
 from ..support import all_said_by
 from ..values import ResultSample
 
 
 def check_batch(
-    model: LoadedModel, batch: NDArray[Any], alone: Results, specs: Mapping[str, Any]
+    model: LoadedModel,
+    batch: NDArray[Any],
+    alone: Results,
+    specs: Mapping[str, Any],
+    remembered: Remembered,
 ) -> None:
     """Refuse a model that gives another result for a tile when another tile comes with it.
 
-    It is called for a batch of two, the trial tile and its mirror image; where there is no memory
-    for that, nothing can be told.
+    It is called for a batch of two, the trial tile and its mirror image, unless it is remembered to
+    treat them one by one; where there is no memory for that, nothing can be told.
 
     Raises
     ------
     ModelError
         If it fails, or mixes them.
     """
+    asked = {"batch": digest_of_values(batch)}
+    if remembered.recall(asked, bool):
+        return
     pair = np.concatenate([batch, batch[..., ::-1]])
     try:
         together = model(pair.copy())
@@ -40,7 +48,10 @@ def check_batch(
             specs,
             error,
         ) from error
-    if _agree(alone, _first_of(together)) or not _agree(alone, model(batch.copy())):
+    if _agree(alone, _first_of(together)):
+        remembered.keep(asked, True)
+        return
+    if not _agree(alone, model(batch.copy())):
         return  # a model that never gives the same says nothing of batches
     raise ModelError(
         "The model gives another result for a tile when another tile is in its batch, so that "

@@ -32,7 +32,8 @@ from .choice import Choice
 from .cost import cost_of
 from .decided import Decided
 from .empty_criterion import emptiness_of
-from .identity import Identity, contents_before, identify
+from .first_look import FirstLook
+from .identity import Identity, identify
 from .layouts import layout_with_levels
 from .memory import check_chunks, check_memory, memory_of, stitched_bytes
 from .plan_options import PlanOptions
@@ -124,7 +125,8 @@ def decide_anew(
         images = with_io(images, options.limits.io)
     identity = decided.identity
     if identity is None and target is not None:
-        identity = identify(options, images, decided.tiling, contents_before(options))
+        look = FirstLook.of(options, identifies=True)
+        identity = identify(options, images, decided.tiling, look)
     return decide(
         options,
         images,

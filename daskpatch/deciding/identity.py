@@ -6,7 +6,6 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -17,7 +16,10 @@ from numpy.typing import NDArray
 
 from ..image import ImageStack, varied_place
 from ..model import Contents, Look, NoIdentityError, Parts, SharedModel, load
+from ..probing import Remembered, digest_of_values
+from ..support import converted
 from ..values import ResultSample, convert, finite_mean_and_deviation
+from .first_look import FirstLook, codes_of
 from .plan_options import PlanOptions
 from .strategy import Tiling
 from .trial import as_a_worker
@@ -101,30 +103,17 @@ def _text(code: Code, word: str) -> str | None:
     return None if told is None else f"{word} {told}"
 
 
-def contents_before(options: PlanOptions) -> Mapping[str, Contents]:
-    """What model and `post` are made of before they are called; by name, those that can tell."""
-    found = {}
-    for name, (shared, given_id) in _asked(options).items():
-        if given_id is None:
-            with suppress(NoIdentityError):
-                found[name] = shared.handle.contents(Look(weights=False))
-    return found
-
-
 def identify(
-    options: PlanOptions,
-    images: tuple[ImageStack, ...],
-    tiling: Tiling,
-    before: Mapping[str, Contents],
+    options: PlanOptions, images: tuple[ImageStack, ...], tiling: Tiling, look: FirstLook
 ) -> Identity:
-    """Look at model and `post` after their trial, and call the model once more.
+    """Look at model and `post` after their trial; what a call changed since is no part of them.
 
-    `before` is what they were made of before that: what a call changes is no part of them.
+    The model is called once more, unless it gave what it is remembered to give.
     """
-    results = _results(options, images, tiling)
+    results = _results(options, images, tiling, look.remembered)
     codes = {
-        name: _code(name, shared, given_id, before.get(name))
-        for name, (shared, given_id) in _asked(options).items()
+        name: _code(name, shared, given_id, look.contents.get(name))
+        for name, (shared, given_id) in codes_of(options).items()
     }
     found = Identity(codes, results)
     found.text()  # now: what it is made of may change until somebody asks
@@ -135,18 +124,9 @@ def code_identity(options: PlanOptions) -> Identity:
     """What model and `post` are made of, where no run is planned; neither is called."""
     codes = {
         name: _code(name, shared, given_id, None)
-        for name, (shared, given_id) in _asked(options).items()
+        for name, (shared, given_id) in codes_of(options).items()
     }
     return Identity(codes, None)
-
-
-def _asked(options: PlanOptions) -> dict[str, tuple[SharedModel, str | None]]:
-    asked = {"model": (options.model.shared, options.model.id)}
-    if options.output.function is not None:
-        asked["post"] = (options.output.function, options.output.post_id)
-    if options.output.predicate is not None:
-        asked["skip_empty"] = (options.output.predicate, None)
-    return asked
 
 
 def _code(name: str, shared: SharedModel, given_id: str | None, before: Contents | None) -> Code:
@@ -167,14 +147,15 @@ def _code(name: str, shared: SharedModel, given_id: str | None, before: Contents
 
 
 def _results(
-    options: PlanOptions, images: tuple[ImageStack, ...], tiling: Tiling
+    options: PlanOptions, images: tuple[ImageStack, ...], tiling: Tiling, remembered: Remembered
 ) -> tuple[Samples, ...] | None:
     """Samples of what the model gives; None where it does not give the same twice."""
     # Of the tiles that the run has: a later run finds them at once, whatever its trial needed.
     tile = TrialTile.of(images, tiling.grids, options.model, options.normalize)
     patch = tile.read()
     is_trial = tile.specs == tiling.trial.tile.specs
-    twice = partial(_twice, tile, side_by_side=options.limits.n_threads > 1)
+    side_by_side = options.limits.n_threads > 1
+    twice = partial(_twice, tile, remembered=remembered, side_by_side=side_by_side)
     found = [twice(patch, dict(tiling.trial.samples) if is_trial else None)]
     are_constant = [sample.is_constant for sample in (found[0] or {}).values()]
     if are_constant and all(are_constant):
@@ -186,10 +167,16 @@ def _results(
 
 
 def _twice(
-    tile: TrialTile, patch: NDArray[Any], first: Samples | None, *, side_by_side: bool
+    tile: TrialTile,
+    patch: NDArray[Any],
+    first: Samples | None,
+    *,
+    remembered: Remembered,
+    side_by_side: bool,
 ) -> Samples | None:
     value_map = tile.value_map(patch)
     loaded = load(tile.model.shared)
+    asked = {"results": digest_of_values(tile.batch_of(patch, value_map))}
 
     def sampled() -> Samples:
         batch = tile.batch_of(patch, value_map)
@@ -198,14 +185,28 @@ def _twice(
 
     try:
         first = sampled() if first is None else first
+        if _are_same(first, remembered.recall(asked, _samples_of)):
+            return first
         second = sampled()
     except Exception as error:  # noqa: BLE001 (the user's own code; a run tries such blocks again)
         _log.warning("The model failed when it was called on the trial tile again: %s", error)
         return None
-    is_same = first.keys() == second.keys() and not any(
-        sample.how_differs(second[name]) for name, sample in first.items()
+    if not _are_same(first, second):
+        return None
+    remembered.keep(asked, msgspec.to_builtins(first))
+    return first
+
+
+def _are_same(first: Samples, second: Samples | None) -> bool:
+    return (
+        second is not None
+        and first.keys() == second.keys()
+        and not any(sample.how_differs(second[name]) for name, sample in first.items())
     )
-    return first if is_same else None
+
+
+def _samples_of(kept: object) -> Samples:
+    return converted(kept, Samples)
 
 
 def _noise_like(values: NDArray[Any], patch: NDArray[Any]) -> NDArray[Any]:

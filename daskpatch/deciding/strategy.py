@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..image import ImageStack
 from ..patching import Patching, TileGrid, grids_of
 from .agreement import check_geometry, check_values
+from .first_look import FirstLook
 from .memory import check_tile
 from .plan_options import PlanOptions
 from .trial import Trial, run_trial
@@ -22,7 +23,7 @@ class Tiling:
     trial: Trial
 
 
-def bind_tiles(options: PlanOptions, images: tuple[ImageStack, ...]) -> Tiling:
+def bind_tiles(options: PlanOptions, images: tuple[ImageStack, ...], look: FirstLook) -> Tiling:
     """The strategy, its grids, and what the model gave for one of its tiles.
 
     Where that has another size than the tile, the strategy is one that allows for it.
@@ -45,7 +46,7 @@ def bind_tiles(options: PlanOptions, images: tuple[ImageStack, ...]) -> Tiling:
     grids = grids_of(patching, shapes)
     tile = TrialTile.of(images, grids, model, options.normalize)
     check_tile(tile.image, tile.shape, model.dtype, options.limits.nbytes)
-    trial = run_trial(tile, options, side_by_side=options.limits.n_threads > 1)
+    trial = run_trial(tile, options, look, side_by_side=options.limits.n_threads > 1)
     signature = trial.signature
     if known is not None and not model.says_size:
         known.check_sizes(signature.scale, signature.margin)

@@ -31,6 +31,7 @@ from ..support import all_said_by, cause_of, holds_numbers, peak_memory_anew
 from ..values import ResultSample
 from .agreement import averaging, check_positions, check_undo
 from .batching import check_batch
+from .first_look import FirstLook
 from .labelling import warn_of_labels
 from .plan_options import PlanOptions
 from .sizing import check_names, signature_of, sizes_of
@@ -66,7 +67,9 @@ class Trial:
         return self.tile.shape
 
 
-def run_trial(tile: TrialTile, options: PlanOptions, *, side_by_side: bool) -> Trial:
+def run_trial(
+    tile: TrialTile, options: PlanOptions, look: FirstLook, *, side_by_side: bool
+) -> Trial:
     """Read the tile in the middle of the series and run the model on it.
 
     A model whose result has another size than its tile is run on a few more sizes, to learn how
@@ -90,14 +93,14 @@ def run_trial(tile: TrialTile, options: PlanOptions, *, side_by_side: bool) -> T
     batch = tile.batch_of(patch, value_map)
     calls = Calls(loaded, model.positions(patch.ndim - 1))
     results, seconds, of_one = _timed(calls, batch, specs, side_by_side=side_by_side)
-    working = _working_memory(of_one, calls, batch, results, options, side_by_side=side_by_side)
+    working = _working_memory(of_one, calls, batch, results, look, side_by_side=side_by_side)
     signature = signature_of(results, batch, model, loaded, specs)
     for sizing in dict.fromkeys(signature.sizings):
         check_positions(model, sizing)
     # A mean over positions is of floats, whatever the model gives.
     own = loaded(tile.batch_of(patch, value_map)) if model.augment else results
     if options.tiles.batch_size != 1 or loaded.spatial_axes not in (None, patch.ndim - 1):
-        check_batch(loaded, tile.batch_of(patch, value_map), own, specs)
+        check_batch(loaded, tile.batch_of(patch, value_map), own, specs, look.remembered)
     samples = {name: ResultSample.of(values) for name, values in own.items()}
     if options.output.predicate is not None:
         is_said_empty(options.output.predicate, patch)
@@ -156,7 +159,7 @@ def _working_memory(
     calls: Calls,
     batch: NDArray[Any],
     results: Results,
-    options: PlanOptions,
+    look: FirstLook,
     *,
     side_by_side: bool,
 ) -> int:
@@ -171,11 +174,11 @@ def _working_memory(
     asked = {
         "tile": batch.shape,
         "input_dtype": batch.dtype.str,
-        "positions": len(options.model.positions(batch.ndim - 2)),
+        "positions": len(calls.positions),
         "side_by_side": side_by_side,
     }
     run = partial(as_a_worker, side_by_side=side_by_side)
-    return working_memory(of_one, lambda n: run(partial(again, n)), asked, options)
+    return working_memory(of_one, lambda n: run(partial(again, n)), asked, look)
 
 
 def _nbytes(results: Results) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-from ..probing import Remembered
-from .plan_options import PlanOptions
+from .first_look import FirstLook
 
 _CALLS = 3
 """One after another. What they free lies in pieces that the next does not fit into: two networks of
@@ -24,7 +23,7 @@ def working_memory(
     of_one: int,
     again: Callable[[int], int],
     asked: Mapping[str, object],
-    options: PlanOptions,
+    look: FirstLook,
 ) -> int:
     """Bytes that calls in one thread take, one after another, beyond what they give.
 
@@ -35,23 +34,22 @@ def working_memory(
     again
         Calls the model so many times, and says what that took: asked only where `of_one` is much
         and nothing is remembered.
-    asked, options
-        What is asked of the model, as plain values: the answer is remembered by it, where the
-        options allow that.
+    asked
+        What is asked of the model, as plain values: the answer is remembered by it.
+    look
+        At the model, with what is remembered of it.
     """
     if of_one < _LARGE:
         return of_one
-    shared, keeps = options.model.shared, options.limits.cache_probe
-    remembered = Remembered.of(shared) if keeps else Remembered(None)
     question = {**asked, "calls": _CALLS, "allocator": _allocator()}
-    kept = remembered.recall(question, int)
+    kept = look.remembered.recall(question, int)
     if kept is not None:
         return kept
     try:
         found = max(of_one, again(_CALLS))
     except Exception:  # noqa: BLE001 (the user's own code; whether it can be called again is asked elsewhere)
         return of_one
-    remembered.keep(question, found)
+    look.remembered.keep(question, found)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 from ..deciding import (
     KINDS,
+    FirstLook,
     Limits,
     PlanOptions,
     PlanWords,
@@ -15,7 +16,6 @@ from ..deciding import (
     TilesLike,
     bind_tiles,
     check_chunks,
-    contents_before,
     decide,
     identify,
     is_auto,
@@ -120,16 +120,16 @@ def plan(
     images = options.source.open(ndim=options.tiles.ndim, io=options.limits.io)
     check_chunks(images, options.limits)
     target = as_target(options.output, images, source=options.source, io=options.limits.io)
-    before = {} if target is None else contents_before(options)
+    look = FirstLook.of(options, identifies=target is not None)
     known, choice = options.tiles.known, None
     if options.tiles.is_auto or is_auto(options.tiles.batch_size):
-        known = measured_probe(options, images)
+        known = measured_probe(options, images, look)
         options, choice = choose(options, images, known, target)
     if known is not None:
         known.check_input(*images[0].data_shape[1:])
         options = options.with_probe(known)
-    tiling = bind_tiles(options, images)
-    identity = None if target is None else identify(options, images, tiling, before)
+    tiling = bind_tiles(options, images, look)
+    identity = None if target is None else identify(options, images, tiling, look)
     return Plan(decide(options, images, tiling, target=target, choice=choice, identity=identity))
 
 

@@ -25,7 +25,7 @@ import platformdirs
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
-from ..model import Look, NoIdentityError, SharedModel, load
+from ..model import Contents, Look, NoIdentityError, SharedModel, load
 from ..support import parsed
 
 _log = logging.getLogger("daskpatch")
@@ -52,10 +52,14 @@ class Remembered:
     model: Json | None
 
     @classmethod
-    def of(cls, shared: SharedModel) -> Remembered:
-        """What is known of a model, if it can be told from others."""
+    def of(cls, shared: SharedModel, contents: Contents | None = None) -> Remembered:
+        """What is known of a model, if it can be told from others.
+
+        `contents` is what it is made of, weights too; looked at where it is None.
+        """
         try:
-            parts = asdict(shared.handle.contents(Look()).parts())
+            contents = shared.handle.contents(Look()) if contents is None else contents
+            parts = asdict(contents.parts())
         except NoIdentityError as error:
             _log.info("what is found out about the model is not remembered: %s", error)
             return cls(None)

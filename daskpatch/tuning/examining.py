@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..deciding import PlanOptions
+from ..deciding import FirstLook, PlanOptions
 from ..image import ImageStack, varied_place
 from ..probing import (
     Budget,
@@ -37,22 +37,21 @@ class _Measured:
     costs: tuple[CallCost, ...]
 
 
-def measured_probe(options: PlanOptions, images: Sequence[ImageStack]) -> Probe:
+def measured_probe(options: PlanOptions, images: Sequence[ImageStack], look: FirstLook) -> Probe:
     """What is known of the model, costs included; measured where it is not known yet.
 
     A bioimage.io description beside the model's file is believed. What is measured is remembered,
     unless the limits say otherwise.
     """
-    shared, known = options.model.shared, options.tiles.known
-    beside = description_beside(shared.handle.file)
+    known = options.tiles.known
+    beside = description_beside(options.model.shared.handle.file)
     if known is None and beside is not None:
         known = read_description(beside)
     if known is not None and known.costs:
         return known
-    remembered = Remembered.of(shared) if options.limits.cache_probe else Remembered(None)
     if known is None:
-        known = _probed(options, images, remembered)
-    return replace(known, costs=_costs(known, options, images, remembered))
+        known = _probed(options, images, look.remembered)
+    return replace(known, costs=_costs(known, options, images, look.remembered))
 
 
 def _probed(options: PlanOptions, images: Sequence[ImageStack], remembered: Remembered) -> Probe:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Literal
 
 import numpy as np
@@ -77,11 +77,11 @@ class Search:
         """Whether the number of threads was given."""
         return self.options.limits.threads is not None
 
-    @property
+    @cached_property
     def limit(self) -> int:
         return self.options.limits.nbytes
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """The largest size along each axis."""
         return tuple(map(max, zip(*(image.data_shape[2:] for image in self.images), strict=True)))

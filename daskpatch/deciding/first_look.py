@@ -1,0 +1,59 @@
+"""What is known of a model before a plan calls it: what it is made of, and what was found out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ..model import Contents, Look, NoIdentityError, SharedModel
+from ..probing import Remembered
+from .plan_options import PlanOptions
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """A look at model and functions before they are called: what a call changes is told by it.
+
+    Attributes
+    ----------
+    shared
+        The model.
+    contents
+        What model, `post` and `skip_empty` are made of; by name, those that can tell.
+    """
+
+    shared: SharedModel
+    contents: Mapping[str, Contents] = field(default_factory=dict, repr=False)
+    remembers: bool = True
+
+    @classmethod
+    def of(cls, options: PlanOptions, *, identifies: bool) -> FirstLook:
+        """Look at what a plan is about to call; `identifies`: so that a later run knows it."""
+        shared, remembers = options.model.shared, options.limits.cache_probe
+        contents = {}
+        for name, (code, given_id) in codes_of(options).items() if identifies else ():
+            if given_id is None:
+                # Weights of the model once, for what is remembered of it too.
+                look = Look(weights=remembers and name == "model")
+                with suppress(NoIdentityError):
+                    contents[name] = code.handle.contents(look)
+        return cls(shared, contents, remembers)
+
+    @cached_property
+    def remembered(self) -> Remembered:
+        """What was found out about the model by earlier plans."""
+        if not self.remembers:
+            return Remembered(None)
+        return Remembered.of(self.shared, self.contents.get("model"))
+
+
+def codes_of(options: PlanOptions) -> dict[str, tuple[SharedModel, str | None]]:
+    """Model and functions of a plan by name, and the text that vouches for each, if any."""
+    codes = {"model": (options.model.shared, options.model.id)}
+    if options.output.function is not None:
+        codes["post"] = (options.output.function, options.output.post_id)
+    if options.output.predicate is not None:
+        codes["skip_empty"] = (options.output.predicate, None)
+    return codes
