@@ -32,6 +32,26 @@ def classes(batch):
     return ndimage.uniform_filter(batch, (0, 0, 5, 5)).round().astype("uint8") * 3
 
 
+@pytest.mark.parametrize("made", ["by the model", "by post", "none"])
+def test_ids_that_post_makes_or_keeps_are_told_of(nuclei, made):
+    def post(block):
+        if made == "by post":
+            return ndimage.label(block.reshape(block.shape[-2:]))[0].reshape(block.shape)
+        return (block > 0).astype("u1") if made == "none" else block.astype("u2")
+
+    def plan():
+        model = np.copy if made == "by post" else labels
+        return daskpatch.plan(nuclei, model, **TILES, post=post)
+
+    if made == "none":
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            plan()
+    else:
+        with pytest.warns(UserWarning, match="post numbers the objects of each block, or keeps"):
+            plan()
+
+
 # Averages
 
 

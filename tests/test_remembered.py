@@ -73,7 +73,7 @@ def test_another_model_or_image_is_asked_anew(calls, change):
 
 
 def growing(counter):
-    """A model that takes 32 MB in its first call, and 96 from the third; it counts in a file."""
+    """A model that takes 32 MB in its first call, and 96 in its third; it counts in a file."""
 
     def model(batch):
         counter.write_text(f"{counter.read_text()}.")
@@ -83,7 +83,7 @@ def growing(counter):
     return model
 
 
-def test_memory_is_that_of_calls_after_the_first_and_remembered(tmp_path):
+def test_memory_is_that_of_the_largest_of_three_calls_and_remembered(tmp_path):
     counter = tmp_path / "calls"
 
     def planned_anew(patch_size=64, **options):
@@ -94,13 +94,13 @@ def test_memory_is_that_of_calls_after_the_first_and_remembered(tmp_path):
         return plan, len(counter.read_text())
 
     (first, n_calls), *others = [planned_anew() for _ in range(3)]
-    assert first.memory.working > 90_000_000
-    assert n_calls == 4
+    assert 90_000_000 < first.memory.working < 110_000_000
+    assert n_calls == 3
     for plan, n_calls in others:
         assert plan.peak_memory == first.peak_memory
         assert n_calls == 1
-    assert planned_anew(cache_probe=False)[1] == 4
-    assert planned_anew(patch_size=32)[1] == 4
+    assert planned_anew(cache_probe=False)[1] == 3
+    assert planned_anew(patch_size=32)[1] == 3
 
 
 def test_a_model_that_takes_little_is_called_once(tmp_path):

@@ -260,6 +260,7 @@ class Sample:
 
             fill()
             # The filler goes along: a model may have worked in place before it ran out of memory.
+            self.workspace.heap.make_room()
             parts = self.calls.within_memory(batch, fill, specs, self.workspace.limit)
             for part, results in parts:
                 given_shape = batch[part].shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..reading import ChunkCache
+from ..support import Heap
 from .buffers import BufferPool
 from .stand_ins import StandIns
 
@@ -28,19 +29,20 @@ class BatchLimit:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Chunks, buffers and results that are used again, and the largest batch.
+    """Chunks, buffers and results that are used again, the largest batch, and what is resident.
 
     Shared by threads, travels empty.
     """
 
     chunks: ChunkCache = field(default_factory=ChunkCache)
+    heap: Heap = field(default_factory=Heap)
 
     buffers: BufferPool = field(default_factory=BufferPool)
     limit: BatchLimit = field(default_factory=BatchLimit)
     stand_ins: StandIns = field(default_factory=StandIns)
 
-    def __reduce__(self) -> tuple[type[Workspace], tuple[ChunkCache]]:
-        return Workspace, (self.chunks,)
+    def __reduce__(self) -> tuple[type[Workspace], tuple[ChunkCache, Heap]]:
+        return Workspace, (self.chunks, self.heap)
 
 
 @dataclass

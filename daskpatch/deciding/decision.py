@@ -79,7 +79,7 @@ def decide(
             recipe,
             layout,
             threads=threads,
-            working=trial.working_bytes,
+            calls=trial.memory,
             levels=pyramid.bytes_per_thread,
             fused=pyramid.bytes_fused,
             statistics=_statistics_bytes(recipe, limit, threads),

@@ -9,19 +9,40 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..geometry import AxisTile
-from ..model import Results, Signature, Sizing
+from ..model import Results, Sizing
 from ..values import are_renumbered, may_be_ids
 from .trial_tile import TrialTile
 
 Tile = tuple[AxisTile, ...]
 
+_SHOWN = (
+    "by itself: two overlapping tiles agree in the objects' shapes and disagree in their ids. In "
+    "the stitched result objects change their id at seams, and one id is of several objects."
+)
+
+_MODEL = (
+    f"The model numbers the objects of each tile {_SHOWN} Predict a mask or scores, and number the "
+    "objects of the stitched result."
+)
+
+_POST = (
+    "post numbers the objects of each block, or keeps ids that the model gives those of each tile, "
+    f"{_SHOWN} Store a mask or scores, and number the objects of the whole result."
+)
+
 
 def warn_of_labels(
-    results: Results, signature: Signature, tile: TrialTile, predict: Callable[[Tile], Results]
+    results: Results,
+    sizing_of: Callable[[str], Sizing],
+    tile: TrialTile,
+    predict: Callable[[Tile], Results],
+    *,
+    by_post: bool = False,
 ) -> None:
     """Warn where a tile and a neighbour show the same objects under other ids.
 
-    `results` are those of the tile; `predict` gives those of another one.
+    `results` are those of the tile, as large as `sizing_of` says by their names; `predict` gives
+    those of another one. `by_post`: they are what `post` makes of a tile, as it will of a block.
     """
     if not any(may_be_ids(values[0]) for values in results.values()):
         return
@@ -34,17 +55,11 @@ def warn_of_labels(
         except Exception:  # noqa: BLE001 (this is advice: a run sets a block aside that fails)
             continue
         if any(
-            _are_renumbered(values, theirs[name], signature.of(name), here, there)
+            _are_renumbered(values, theirs[name], sizing_of(name), here, there)
             for name, values in ours.items()
             if name in theirs
         ):
-            warnings.warn(
-                "The model numbers the objects of each tile by itself: two overlapping tiles agree "
-                "in the objects' shapes and disagree in their ids. In the stitched result objects "
-                "change their id at seams, and one id is of several objects. Predict a mask or "
-                "scores, and number the objects of the stitched result.",
-                stacklevel=2,
-            )
+            warnings.warn(_POST if by_post else _MODEL, stacklevel=2)
             return
 
 

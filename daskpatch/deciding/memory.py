@@ -21,9 +21,14 @@ from ..store import MOST_CELLS
 from ..support import counted
 from .chunk_memory import chunk_memory
 from .limits import Limits, limited
+from .working_memory import LARGE, CallMemory
 
 _ALLOWANCE = 1.25
 """Allocators keep more than they hand out: measured, benchmarks/results.md (memory)."""
+
+_PLANNED = 45_000_000
+"""What a plan leaves in its process, which is there when the run begins: libraries that are loaded
+then, and ends of heaps. Measured, 30 to 45 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,9 @@ class Memory:
     not filled from chunks), `batches` (in and out), `working` (what the model needed beyond these
     on the trial tile), `block` (the output, twice: the back end copies it; what is blended or given
     to `post`, and the levels that are made of it). Per process: `chunks` (decoded, all that is
-    kept; what blocks hold is part of it), `cache` (what `skip_empty` and `mask` keep) and `model`;
-    before the run, `statistics`; after it, `levels` per thread. `knob` says in words what to turn.
+    kept; what blocks hold is part of it), `cache` (what `skip_empty` and `mask` keep) and
+    `model` (weights, and what calls leave); before the run, `statistics`; after it, `levels` per
+    thread. `knob` says in words what to turn.
     """
 
     threads: int
@@ -62,13 +68,24 @@ class Memory:
         run = self.threads * max(self.per_thread, self.levels) + kept + self.cache
         return int(_ALLOWANCE * max(run, self.statistics) + self.model)
 
+    @property
+    def before_a_call(self) -> float:
+        """What there may be before a call of the model; infinity where calls take little.
+
+        Beyond what the process held when it had loaded the model.
+        """
+        if self.working < LARGE:
+            return math.inf
+        one = _ALLOWANCE * (self.batches + self.working)
+        return max(self.peak - self.model - one - _PLANNED, 0)
+
 
 def memory_of(
     recipe: Recipe,
     layout: Layout,
     *,
     threads: int,
-    working: int,
+    calls: CallMemory,
     statistics: int,
     levels: int,
     fused: int,
@@ -83,7 +100,7 @@ def memory_of(
     tile = _largest_tile(recipe.grids[0])
     chunks = chunk_memory(recipe, layout.block_shape, tile, threads, limits)
     source, box, batches, block = (max(part[i] for part in parts) for i in range(4))
-    working = recipe.batch_size * working
+    working = recipe.batch_size * calls.working
     n_tiles = recipe.batch_size
     smaller = f"lower batch_size ({n_tiles})" if n_tiles > 1 else "give a smaller patch_size"
     source = max(source, chunks.held)
@@ -97,7 +114,7 @@ def memory_of(
         block=block + fused,
         chunks=chunks.kept,
         cache=_stand_in_bytes(recipe) + (MOST_CELLS if recipe.masks else 0),
-        model=recipe.model.handle.nbytes(),
+        model=recipe.model.handle.nbytes() + calls.left,
         statistics=statistics,
         levels=levels,
         knob=smaller if tile_is_larger else "give smaller block_shape= and chunks=",

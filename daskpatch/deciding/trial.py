@@ -18,6 +18,7 @@ from ..model import (
     ModelError,
     OutputArray,
     Results,
+    SharedModel,
     Signature,
     advice_for,
     describe_tile,
@@ -27,7 +28,14 @@ from ..model import (
     single_threaded,
 )
 from ..output import Output
-from ..support import all_said_by, cause_of, holds_numbers, peak_memory_anew
+from ..support import (
+    all_said_by,
+    cause_of,
+    give_back_freed,
+    holds_numbers,
+    peak_memory_anew,
+    resident_bytes,
+)
 from ..values import ResultSample
 from .agreement import averaging, check_positions, check_undo
 from .batching import check_batch
@@ -36,7 +44,7 @@ from .labelling import warn_of_labels
 from .plan_options import PlanOptions
 from .sizing import check_names, signature_of, sizes_of
 from .trial_tile import TrialTile
-from .working_memory import working_memory
+from .working_memory import CallMemory, working_memory
 
 T = TypeVar("T")
 
@@ -59,7 +67,7 @@ class Trial:
     signature: Signature
     stored: tuple[OutputArray, ...]
     seconds: float
-    working_bytes: int
+    memory: CallMemory
 
     @property
     def tile_shape(self) -> tuple[int, ...]:
@@ -92,8 +100,8 @@ def run_trial(
 
     batch = tile.batch_of(patch, value_map)
     calls = Calls(loaded, model.positions(patch.ndim - 1))
-    results, seconds, of_one = _timed(calls, batch, specs, side_by_side=side_by_side)
-    working = _working_memory(of_one, calls, batch, results, look, side_by_side=side_by_side)
+    results, seconds, of_first = _timed(calls, batch, specs, side_by_side=side_by_side)
+    memory = _memory(of_first, calls, batch, look, side_by_side=side_by_side)
     signature = signature_of(results, batch, model, loaded, specs)
     for sizing in dict.fromkeys(signature.sizings):
         check_positions(model, sizing)
@@ -104,12 +112,7 @@ def run_trial(
     samples = {name: ResultSample.of(values) for name, values in own.items()}
     if options.output.predicate is not None:
         is_said_empty(options.output.predicate, patch)
-    is_mask = options.output.dtype is not None and options.output.dtype == "bool"
-    if options.output.function is None and not is_mask:
-        # Averages of integers are refused, or said to be of quantities.
-        kinds = "f" if averaging(model, options.output) else "fiu"
-        judged = {name: values for name, values in own.items() if values.dtype.kind in kinds}
-        warn_of_labels(judged, signature, tile, predict)
+    _look_for_labels(own, signature, tile, predict, options)
     if normalize.undo and value_map is not None:
         check_undo(normalize, signature, len(patch))
         results = {name: value_map.undo(values[0])[None] for name, values in results.items()}
@@ -121,24 +124,49 @@ def run_trial(
         signature=signature,
         stored=_stored(results, signature, options.output),
         seconds=seconds,
-        working_bytes=working,
+        memory=memory,
     )
+
+
+def _look_for_labels(
+    own: Results,
+    signature: Signature,
+    tile: TrialTile,
+    predict: Callable[[Sequence[AxisTile]], Results],
+    options: PlanOptions,
+) -> None:
+    """Warn where ids of objects would change at seams, in what the model gives or `post` makes."""
+    output = options.output
+    if output.dtype is not None and output.dtype == "bool":
+        return
+    if output.function is None:
+        # Averages of integers are refused, or said to be of quantities.
+        kinds = "f" if averaging(options.model, output) else "fiu"
+        judged = {name: values for name, values in own.items() if values.dtype.kind in kinds}
+        warn_of_labels(judged, signature.of, tile, predict)
+    elif signature.is_of_one_size and not options.normalize.undo:
+        post = partial(_posted, output.function)
+        there = post(own)
+
+        def made(tiles: Sequence[AxisTile]) -> Results:
+            return post(predict(tiles))
+
+        warn_of_labels(there, lambda name: signature.finest, tile, made, by_post=True)  # noqa: ARG005
+
+
+def _posted(post: SharedModel, results: Results) -> Results:
+    """What `post` makes of a tile, with an axis for the batch."""
+    stitched = {name: values[0].copy() for name, values in results.items()}
+    spatial = next(iter(stitched.values())).shape[1:]
+    return {name: values[None] for name, values in apply_post(post, stitched, spatial).items()}
 
 
 def _timed(
     calls: Calls, batch: NDArray[Any], specs: dict[str, Any], *, side_by_side: bool
-) -> tuple[Results, float, int]:
-    """The results of a call, its seconds, and what it took beyond them, in bytes."""
-
-    def call() -> tuple[Results, float, int]:
-        with peak_memory_anew() as peak:
-            begin = time.perf_counter()
-            results = calls(batch)
-            seconds = time.perf_counter() - begin
-        return results, seconds, max(0, peak[0] - _nbytes(results))
-
+) -> tuple[Results, float, CallMemory]:
+    """The results of a call, its seconds, and what it took beyond them."""
     try:
-        return as_a_worker(call, side_by_side=side_by_side)
+        return as_a_worker(partial(_measured, calls, batch), side_by_side=side_by_side)
     except Exception as error:  # noqa: BLE001 (the user's own code)
         advice = (
             "There is too little memory for one tile: give a smaller patch_size."
@@ -154,22 +182,32 @@ def _timed(
         ) from cause_of(error)
 
 
-def _working_memory(
-    of_one: int,
+def _measured(calls: Calls, batch: NDArray[Any]) -> tuple[Results, float, CallMemory]:
+    """The results of a call, its seconds, and what it took beyond them."""
+    give_back_freed()
+    before = resident_bytes()
+    with peak_memory_anew() as peak:
+        begin = time.perf_counter()
+        results = calls(batch)
+        seconds = time.perf_counter() - begin
+    give_back_freed()
+    nbytes = sum(values.nbytes for values in results.values())
+    left = resident_bytes() - before - nbytes
+    return results, seconds, CallMemory(max(0, peak[0] - nbytes), max(0, left))
+
+
+def _memory(
+    of_first: CallMemory,
     calls: Calls,
     batch: NDArray[Any],
-    results: Results,
     look: FirstLook,
     *,
     side_by_side: bool,
-) -> int:
-    """Bytes that calls of the model take in a thread that has made some before."""
+) -> CallMemory:
+    """What calls of the model take, one after another in a process."""
 
-    def again(n_calls: int) -> int:
-        with peak_memory_anew() as peak:
-            for _ in range(n_calls):
-                calls(batch.copy())
-        return max(0, peak[0] - _nbytes(results))
+    def again() -> CallMemory:
+        return _measured(calls, batch.copy())[2]
 
     asked = {
         "tile": batch.shape,
@@ -177,12 +215,9 @@ def _working_memory(
         "positions": len(calls.positions),
         "side_by_side": side_by_side,
     }
-    run = partial(as_a_worker, side_by_side=side_by_side)
-    return working_memory(of_one, lambda n: run(partial(again, n)), asked, look)
-
-
-def _nbytes(results: Results) -> int:
-    return sum(values.nbytes for values in results.values())
+    return working_memory(
+        of_first, partial(as_a_worker, again, side_by_side=side_by_side), asked, look
+    )
 
 
 def _stored(results: Results, signature: Signature, output: Output) -> tuple[OutputArray, ...]:
@@ -193,9 +228,7 @@ def _stored(results: Results, signature: Signature, output: Output) -> tuple[Out
             f"The model gives several arrays of different sizes, {sizes_of(results)}, and post is "
             "given arrays of one size. Do in the model what post does, or let it give one of them."
         )
-    stitched = {name: values[0] for name, values in results.items()}
-    spatial = next(iter(stitched.values())).shape[1:]
-    made = apply_post(output.function, stitched, spatial)
+    made = {name: values[0] for name, values in _posted(output.function, results).items()}
     outputs = tuple(OutputArray(len(v), v.dtype.name, name) for name, v in made.items())
     check_names(outputs, "post")
     for values in made.values():

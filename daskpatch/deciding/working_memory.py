@@ -1,55 +1,69 @@
-"""What the model needs beyond its tiles, called again and again as blocks call it."""
+"""What calls of the model need beyond their tiles: the same each time that it is asked."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 
+from ..support import converted
 from .first_look import FirstLook
 
-_CALLS = 3
-"""One after another. What they free lies in pieces that the next does not fit into: two networks of
-PyTorch on glibc took 1.5 and 2.6 times the memory of one call by the sixth, nine tenths of that by
-the third."""
-
-_LARGE = 16_000_000
-"""Bytes of one call from which that is looked at."""
+LARGE = 16_000_000
+"""Bytes of a call from which on it is looked at closely."""
 
 _ALLOCATOR = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 """Begins of the names of variables that say how memory is allocated."""
 
 
+@dataclass(frozen=True, slots=True)
+class CallMemory:
+    """Bytes beyond tiles and results.
+
+    Attributes
+    ----------
+    working
+        Of each call, while it goes on.
+    left
+        Of all calls of a process, for good: libraries that the first one loads, ends of heaps.
+    """
+
+    working: int
+    left: int = 0
+
+
 def working_memory(
-    of_one: int,
-    again: Callable[[int], int],
+    first: CallMemory,
+    again: Callable[[], CallMemory],
     asked: Mapping[str, object],
     look: FirstLook,
-) -> int:
-    """Bytes that calls in one thread take, one after another, beyond what they give.
+) -> CallMemory:
+    """What calls take.
 
     Parameters
     ----------
-    of_one
+    first
         What the first call took.
     again
-        Calls the model so many times, and says what that took: asked only where `of_one` is much
-        and nothing is remembered.
+        Calls the model once more: twice, where the first call took much and nothing is remembered.
+        What a call finds free in pieces, or puts there, makes it differ by half.
     asked
         What is asked of the model, as plain values: the answer is remembered by it.
     look
         At the model, with what is remembered of it.
     """
-    if of_one < _LARGE:
-        return of_one
-    question = {**asked, "calls": _CALLS, "allocator": _allocator()}
-    kept = look.remembered.recall(question, int)
+    question = {**asked, "memory": "of three", "allocator": _allocator()}
+    kept = look.remembered.recall(question, lambda found: converted(found, CallMemory))
     if kept is not None:
         return kept
+    if first.working < LARGE:
+        return CallMemory(first.working)
     try:
-        found = max(of_one, again(_CALLS))
+        calls = [first, again(), again()]
     except Exception:  # noqa: BLE001 (the user's own code; whether it can be called again is asked elsewhere)
-        return of_one
-    look.remembered.keep(question, found)
+        return first
+    found = CallMemory(max(c.working for c in calls), sum(c.left for c in calls))
+    look.remembered.keep(question, asdict(found))
     return found
 
 

@@ -296,6 +296,7 @@ class PredictionJob:
     @contextmanager
     def expecting(self, is_left: Callable[[int], bool], coming: Iterable[int]) -> Iterator[None]:
         """Keep chunks for the blocks that will come, and read ahead for them; see `Provident`."""
+        self.workspace.heap.begin()
         prediction, chunks = self.prediction, self.workspace.chunks
         needs = ChunkNeeds(prediction, self.block_shape, is_left)
         chunks.count(needs)

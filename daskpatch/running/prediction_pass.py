@@ -61,7 +61,7 @@ from ..receipts import (
     refuse_claimed,
 )
 from ..store import ChangedError, Location, Occupancy, StoredArray, existing_array
-from ..support import DEFAULT_PACING, Pacing, without_secrets
+from ..support import DEFAULT_PACING, Heap, Pacing, without_secrets
 from ..values import Statistics
 from .job import FusedLevel, PredictionJob
 from .level_set import LevelSet, level_set_of
@@ -392,7 +392,9 @@ class PredictionPass(Pass):
             reads_back=any(map(is_lossy, chain.from_iterable(arrays))),
             levels=self._levels(pacing) if self.further else (),
             methods=decided.pyramid.methods,
-            workspace=Workspace(ChunkCache(decided.memory.chunks)),
+            workspace=Workspace(
+                ChunkCache(decided.memory.chunks), Heap(decided.memory.before_a_call)
+            ),
         )
 
     def _ranges(self) -> dict[str, tuple[float, float]]:

@@ -11,9 +11,11 @@ from .checks import (
     is_number,
     need,
     unmasked,
+    within_xarray,
 )
 from .constraints import Natural, Positive, Seconds
 from .extras import is_available, load_extra
+from .heap import Heap
 from .options import (
     Declaration,
     Options,
@@ -56,7 +58,7 @@ from .parsing import (
     Parser,
 )
 from .redaction import all_said_by, as_shown, cause_of, redacted, said_by, text_of, without_secrets
-from .resident import give_back_freed, peak_memory, peak_memory_anew
+from .resident import give_back_freed, peak_memory, peak_memory_anew, resident_bytes
 from .tables import html_table, text_table
 from .typed import converted, decoded, parsed
 from .wording import counted, shown, sized, what_is

@@ -120,6 +120,12 @@ def _as_integer(value: object) -> int | None:
         return None
 
 
+def within_xarray(values: Any) -> Any:
+    """The array in a `DataArray`, which drops masks when it computes; anything else as it is."""
+    is_labelled = hasattr(values, "dims") and hasattr(values, "variable")
+    return values.variable.data if is_labelled else values
+
+
 def unmasked(values: object, name: str) -> NDArray[Any]:
     """Values as an array, where none of them is masked.
 

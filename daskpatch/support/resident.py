@@ -17,6 +17,9 @@ _PULSE = 0.002
 _BLOCK, _MOST_KEPT = 1 << 20, 1 << 27
 """Bytes that are tried at a time; and twice what glibc's heaps of threads keep at most."""
 
+_LARGEST = 1 << 25
+"""Bytes of glibc's largest piece of a heap: one may lie before what is kept, given back."""
+
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 """Linux's own highest mark of the resident memory, and what begins it anew."""
 
@@ -27,8 +30,19 @@ def give_back_freed() -> None:
     Else a call that uses it again seems to take nothing.
     """
     gc.collect(1)  # what a call before left in circles; all of them take a fifth of a second
+    trim()
+
+
+def trim() -> None:
+    """Have glibc return to the system what lies freed in the heaps of all threads."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident_bytes() -> int:
+    """Bytes of this process that are in the machine's memory."""
+    nbytes: int = psutil.Process().memory_info().rss
+    return nbytes
 
 
 @contextmanager
@@ -47,15 +61,12 @@ def peak_memory_anew() -> Iterator[list[int]]:
 
 
 def _blocks_in_kept() -> list[bytearray]:
-    process = psutil.Process()
     blocks: list[bytearray] = []
-    before: int = process.memory_info().rss
+    before = resident_bytes()
     while len(blocks) < _MOST_KEPT // _BLOCK:
         blocks.append(bytearray(_BLOCK))  # zeroed, so that each page of it is touched
-        now: int = process.memory_info().rss
-        if now - before > _BLOCK // 2:
+        if resident_bytes() - before > _LARGEST:
             break
-        before = now
     return blocks
 
 
@@ -63,15 +74,14 @@ def _blocks_in_kept() -> list[bytearray]:
 def peak_memory() -> Iterator[list[int]]:
     """Bytes of resident memory at the highest, over those at the start."""
     give_back_freed()
-    process = psutil.Process()
-    start: int = process.memory_info().rss
+    start = resident_bytes()
     peak = [0]
     ended = threading.Event()
     has_mark = _begin_mark()
 
     def look() -> None:
         mark = _mark() if has_mark else 0
-        peak[0] = max(peak[0], max(mark, process.memory_info().rss) - start)
+        peak[0] = max(peak[0], max(mark, resident_bytes()) - start)
 
     def watch() -> None:
         while not ended.wait(_PULSE):
