@@ -7,6 +7,7 @@ import threading
 import dask.array as da
 import numpy as np
 import pytest
+import xarray
 import zarr
 from ome_images import dataset
 from volumes import save
@@ -420,20 +421,32 @@ class Masked:
         return np.ma.masked_equal(self.values[key], 7)
 
 
-@pytest.mark.parametrize("kind", ["array-like", "dask"])
+def masked_when_computed(array, value):
+    """A Dask array that does not say that its blocks are masked."""
+    plain = np.empty((0,) * array.ndim, array.dtype)
+    return array.map_blocks(np.ma.masked_equal, value, dtype=array.dtype, meta=plain)
+
+
+def in_xarray(masked):
+    return xarray.DataArray(masked_when_computed(da.from_array(masked.filled(0)), 0))
+
+
+@pytest.mark.parametrize("kind", ["array-like", "dask", "xarray"])
 def test_masked_blocks_of_a_source_are_refused(kind):
     values = np.zeros((32, 32), "f4")
     values[3, 3] = 7
     source = Masked(values)
-    if kind == "dask":
-        source = da.from_array(values, chunks=16).map_blocks(np.ma.masked_equal, 7)
+    if kind != "array-like":
+        source = masked_when_computed(da.from_array(values, chunks=16), 7)
+    if kind == "xarray":
+        source = xarray.DataArray(source)
     image = daskpatch.open_image(source, axes="YX")
     with pytest.raises(OSError, match="masked values"):
         image.extract_patch(0, None, (0, 0), (8, 8))
     assert not image.extract_patch(0, None, (8, 8), (8, 8)).any()  # nothing is masked here
 
 
-@pytest.mark.parametrize("wrap", [np.asanyarray, da.from_array])
+@pytest.mark.parametrize("wrap", [np.asanyarray, da.from_array, in_xarray])
 def test_a_model_that_gives_masked_values_is_refused(wrap):
     with pytest.raises(daskpatch.ModelError, match="masked values"):
         daskpatch.plan(

@@ -1,5 +1,6 @@
 """Two models never meet in one output: what tells them apart, and in what one may differ."""
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -7,6 +8,7 @@ import logging
 import subprocess
 import sys
 import sysconfig
+import threading
 
 import numpy as np
 import pytest
@@ -101,8 +103,9 @@ HELPER = "def gain(): return {0}\n"
             "lab/__init__.py": "",
             "lab/tools.py": HELPER,
         },
+        {"net.py": FROM.replace("helper", "lab.tools"), "lab/tools.py": HELPER},
     ],
-    ids=["inner", "helper", "from", "inside", "method", "chained", "package"],
+    ids=["inner", "helper", "from", "inside", "method", "chained", "package", "namespace"],
 )
 def test_edited_files_are_another_model(tmp_path, files, named):
     def written(number):
@@ -315,6 +318,57 @@ def test_a_model_that_counts_its_calls_resumes(image, out, caplog):
     predict(image, model, out, resume=True, part=(1, 2))
     assert predict(image, Counting(), out, resume=True).skipped
     np.testing.assert_array_equal(zarr.open_array(out)[:], image * 2)
+
+
+class Ring:
+    """Keeps its last results, another place of what holds them each time."""
+
+    def __init__(self, kind):
+        self.kind, self.calls = kind, 0
+        self.kept = {
+            "deque": collections.deque([np.zeros(1)] * 5, maxlen=5),
+            "dict": dict.fromkeys(map(str, range(5))),
+            "lists": {"last": [np.zeros(2) for _ in range(5)]},
+        }[kind]
+
+    def __call__(self, batch):
+        at, self.calls = self.calls % 5, self.calls + 1
+        if self.kind == "deque":
+            self.kept.append(batch.mean())
+        elif self.kind == "dict":
+            self.kept[str(at)] = batch.mean()
+        else:
+            self.kept["last"][at] = batch.ravel()[:2].copy()
+        return batch * 2
+
+
+@pytest.mark.parametrize("kind", ["deque", "dict", "lists"])
+def test_another_call_may_change_another_entry(image, out, kind):
+    plan = daskpatch.plan(image, Ring(kind), out, **TILES)
+    plan.run(part=(1, 4), progress=False)
+    plan.run(part=(2, 4), progress=False)
+    predict(image, Ring(kind), out, resume=True, part=(3, 4))
+    used = Ring(kind)
+    for _ in range(3):
+        used(image)
+    assert predict(image, used, out, resume=True).skipped
+    np.testing.assert_array_equal(zarr.open_array(out)[:], image * 2)
+
+
+def test_what_a_call_opens_is_left_out(image, out):
+    class Lazy:
+        def __init__(self, factor):
+            self.factor, self.opened = factor, None
+
+        def __call__(self, batch):
+            self.opened = self.opened or threading.Lock()  # as a session or a log file is
+            return batch * self.factor
+
+    plan = daskpatch.plan(image, Lazy(2), out, **TILES)
+    plan.run(part=(1, 2), progress=False)
+    plan.run(part=(2, 2), progress=False)
+    assert predict(image, Lazy(2), out, resume=True).skipped
+    refused(image, Lazy(2.0001), out, r"model\.attributes\.factor")
 
 
 # A net below it

@@ -115,9 +115,7 @@ def identify(
         name: _code(name, shared, given_id, look.contents.get(name))
         for name, (shared, given_id) in codes_of(options).items()
     }
-    found = Identity(codes, results)
-    found.text()  # now: what it is made of may change until somebody asks
-    return found
+    return Identity(codes, results)
 
 
 def code_identity(options: PlanOptions) -> Identity:
@@ -134,16 +132,18 @@ def _code(name: str, shared: SharedModel, given_id: str | None, before: Contents
         return Code(given_id, shared)
     try:
         contents = shared.handle.contents(Look(before=before))
+        left_out = () if before is None else contents.changed_since(before)
+        code = Code(None, shared, contents, left_out)
+        code.told  # noqa: B018 (now: it may lack what cannot be told)
     except NoIdentityError as error:
         return Code(None, shared, lacks=re.sub(r"^model\b", name, str(error)))
-    left_out = () if before is None else contents.changed_since(before)
     if left_out:
         _log.info(
             "%s changes when it is called, in %s: a resumed run does not compare that.",
             name,
             ", ".join(left_out),
         )
-    return Code(None, shared, contents, left_out)
+    return code
 
 
 def _results(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..engine import Client, client_of
 from ..model import module_of
 from ..store import BackEnd, Location, Places, StoredArray, locate
-from ..support import said_by, unmasked
+from ..support import said_by, unmasked, within_xarray
 from .leaves import arrays_read_by, why_array_is_endangered
 
 _HELD = (
@@ -132,7 +132,7 @@ class ArrayLike:
         return twin
 
     def read(self, box: tuple[slice, ...]) -> NDArray[np.generic]:
-        values = self.array[box]
+        values = within_xarray(self.array[box])
         if hasattr(values, "compute"):
             values = self._computed(values)
         return unmasked(values, "the source")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -117,7 +117,8 @@ class Contents:
     def changed_since(self, before: Contents) -> tuple[str, ...]:
         """The attributes and variables that hold something else than before."""
         ours, theirs = ({leaf for leaf in each.leaves if leaf.holder} for each in (self, before))
-        changed = {leaf.holder for leaf in ours ^ theirs}
+        holders = {leaf.holder for leaf in ours | theirs}
+        changed = {_attribute(leaf.holder, holders) for leaf in ours ^ theirs}
         return tuple(sorted(name for name in changed if not _around(name) & changed))
 
     def parts(self, left_out: Iterable[str] = ()) -> Parts:
@@ -143,6 +144,16 @@ class Contents:
         if len(held) > _NAMED:
             return {}
         return {name: _folded(told)[:_DIGITS] for name, told in held.items()}
+
+
+_ENTRY = re.compile(r"(?<=.)(\.items|\.__new__)?(\[[^\[\]]*\])+$")
+"""What leads from an attribute to an entry of what it holds, at the end of a path."""
+
+
+def _attribute(holder: str, holders: Collection[str]) -> str:
+    """What holds an entry that a call changes: another call may change another one."""
+    whole = _ENTRY.sub("", holder)
+    return whole if whole in holders else holder
 
 
 def _around(path: str) -> set[str]:

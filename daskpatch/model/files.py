@@ -141,8 +141,8 @@ def _found(name: str) -> Path | None:
     for part in _with_parents(name):
         try:
             spec = PathFinder.find_spec(part, path)
-        except (ImportError, AttributeError, ValueError):
-            return None
+        except (ImportError, AttributeError, ValueError, KeyError):
+            return None  # a KeyError of a folder without __init__.py that was not imported yet
         if spec is None or (spec.origin and part != name and is_installed_file(Path(spec.origin))):
             return None
         path = spec.submodule_search_locations

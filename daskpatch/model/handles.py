@@ -14,7 +14,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from ..support import shown, unmasked
+from ..support import shown, unmasked, within_xarray
 from .contents import WHOLE, Contents, Look
 from .walk import contents_of
 
@@ -149,6 +149,7 @@ def _filled(batch: Batch, size: int) -> Iterator[Batch]:
 
 
 def _native(value: Any) -> NDArray[Any]:
+    value = within_xarray(value)
     if hasattr(value, "dask"):  # its masks are lost where NumPy makes an array of it
         # Inside a worker's task the default scheduler would be the cluster itself.
         value = value.compute(scheduler="synchronous")

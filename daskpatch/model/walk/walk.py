@@ -87,12 +87,19 @@ class Walk:
             try:
                 self.look_at(self, coming.value, coming.path, coming.holder)
             except NoIdentityError:
-                if not coming.is_foreign:
+                if not (coming.is_foreign or self._put_there(coming)):
                     raise
             except Exception as error:  # noqa: BLE001 (the user's classes may do anything)
-                if not coming.is_foreign:
+                if not (coming.is_foreign or self._put_there(coming)):
                     told = f"{coming.path}: {type(error).__name__}: {all_said_by(error)}"
                     raise NoIdentityError(told) from cause_of(error)
+
+    def _put_there(self, coming: _Visit) -> bool:
+        """Whether what cannot be told came since an earlier look, which told all."""
+        if self.look.before is None or not coming.holder:
+            return False
+        self.add("attributes", coming.path, coming.holder, "what cannot be told")
+        return True
 
     def visit(self, value: object, path: str, holder: str) -> None:
         """Look at a value, unless it was met before."""
