@@ -162,6 +162,30 @@ def test_a_file_that_imports_its_neighbour(image, tmp_path, monkeypatch, process
     sys.modules.pop("own_layers")
 
 
+@pytest.mark.parametrize("where", ["at the top", "inside", "by a neighbour"])
+def test_a_file_never_gets_the_neighbour_of_another(image, tmp_path, monkeypatch, where):
+    """Python has one module of a name, whoever imported it first."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    texts = {
+        "at the top": "from our_gain import GAIN\ndef model(batch): return batch * GAIN\n",
+        "inside": "def model(batch):\n    import our_gain\n    return batch * our_gain.GAIN\n",
+        "by a neighbour": "from {0}_more import model\n",
+    }
+    for name, gain in {"one": 2, "other": 3}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "our_gain.py").write_text(f"GAIN = {gain}\n")
+        (folder / f"{name}_more.py").write_text(texts["at the top"])
+        (folder / "net.py").write_text(texts[where].format(name))
+    tiles = {name: value for name, value in TILES.items() if name != "progress"}
+    plan = daskpatch.plan(image, f"{tmp_path}/one/net.py:model", **tiles)
+    np.testing.assert_array_equal(plan.view[...], image * 2)
+    with pytest.raises(ImportError, match="would get .*one/our_gain.py instead of .*other"):
+        daskpatch.plan(image, f"{tmp_path}/other/net.py:model", **tiles)
+    for name in ("our_gain", "one_more"):
+        sys.modules.pop(name, None)
+
+
 # Arrays of other libraries, which say their axes
 
 

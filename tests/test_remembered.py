@@ -1,6 +1,9 @@
 """What was found out about a model is remembered, and only of that model."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import platformdirs
@@ -72,35 +75,48 @@ def test_another_model_or_image_is_asked_anew(calls, change):
     assert calls
 
 
-def growing(counter):
-    """A model that takes 32 MB in its first call, and 96 in its third; it counts in a file."""
+GROWING = """
+import pathlib, sys
+import numpy as np
+import daskpatch
 
-    def model(batch):
-        counter.write_text(f"{counter.read_text()}.")
-        np.ones(4_000_000 * min(len(counter.read_text()), 3))
-        return batch
+counter = pathlib.Path(sys.argv[1])
+counter.write_text("")
 
-    return model
+def model(batch):
+    counter.write_text(f"{counter.read_text()}.")
+    np.ones(4_000_000 * min(len(counter.read_text()), 3))
+    return batch
+
+patch_size, cache_probe = map(int, sys.argv[2:])
+plan = daskpatch.plan(
+    np.ones((64, 64), "f4"), model, axes="YX", patch_size=patch_size, cache_probe=bool(cache_probe)
+)
+print(len(counter.read_text()), plan.memory.working, plan.peak_memory)
+"""
+"""Takes 32 MB in its first call, and 96 in its third; counts in a file, to stay the same."""
+
+
+def planned_elsewhere(tmp_path, patch_size=64, cache_probe=True):
+    """Calls, what one takes, and the peak: by a new process, whose heap is as all of them are."""
+    arguments = [tmp_path / "calls", patch_size, int(cache_probe)]
+    child = subprocess.run(
+        [sys.executable, "-c", GROWING, *map(str, arguments)],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "elsewhere")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return tuple(map(int, child.stdout.split()))
 
 
 def test_memory_is_that_of_the_largest_of_three_calls_and_remembered(tmp_path):
-    counter = tmp_path / "calls"
-
-    def planned_anew(patch_size=64, **options):
-        counter.write_text("")
-        image = np.ones((64, 64), "f4")
-        model = growing(counter)
-        plan = daskpatch.plan(image, model, axes="YX", patch_size=patch_size, **options)
-        return plan, len(counter.read_text())
-
-    (first, n_calls), *others = [planned_anew() for _ in range(3)]
-    assert 90_000_000 < first.memory.working < 110_000_000
+    n_calls, working, peak = planned_elsewhere(tmp_path)
     assert n_calls == 3
-    for plan, n_calls in others:
-        assert plan.peak_memory == first.peak_memory
-        assert n_calls == 1
-    assert planned_anew(cache_probe=False)[1] == 3
-    assert planned_anew(patch_size=32)[1] == 3
+    assert 90_000_000 < working < 110_000_000
+    assert planned_elsewhere(tmp_path) == (1, working, peak)
+    assert planned_elsewhere(tmp_path, cache_probe=False)[0] == 3
+    assert planned_elsewhere(tmp_path, patch_size=32)[0] == 3
 
 
 def test_a_model_that_takes_little_is_called_once(tmp_path):

@@ -1,11 +1,13 @@
 """One contract for both back ends, and where arrays lie."""
 
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import zarr
+from children import Child
 from volumes import save
 
 import daskpatch
@@ -74,6 +76,40 @@ def test_whole_units_are_written_and_read_by_the_other_back_end(array, io, rng):
     for other in BACKENDS:
         whole = StoredArray(zarr.open_array(store=array.store, mode="r"), io=other)
         assert np.array_equal(whole.read(np.s_[0:37, 0:61, 0:53]), values)
+
+
+HOLDING = """
+import fcntl, sys, time
+from pathlib import Path
+
+held = []
+for name in sys.argv[2:]:
+    path = Path(name + ".__lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held.append(open(path, "w"))
+    fcntl.lockf(held[-1], fcntl.LOCK_EX)
+Path(sys.argv[1]).touch()
+time.sleep(600)
+"""
+
+
+def test_locks_of_a_process_that_sleeps_hold_up_nobody(array, io, tmp_path):
+    """As tensorstore had them, before its driver's laptop was closed."""
+    stored, said = StoredArray(array, io=io), tmp_path / "locked"
+    box = np.s_[0:16, 0:16, 0:16]
+    keys = [stored.location.local_path / key for key in stored.keys(box)]
+    Child(HOLDING, said, *keys).kill_when(lambda: said.exists() and written(stored, box))
+    assert np.array_equal(stored.read(box), np.ones((16, 16, 16)))
+
+
+def written(stored, box):
+    """Whether a write ended; one that waits for a lock never does."""
+    writing = threading.Thread(
+        target=stored.write, args=(box, np.ones((16, 16, 16), stored.dtype)), daemon=True
+    )
+    writing.start()
+    writing.join(30)
+    return not writing.is_alive()
 
 
 def test_strided_values_are_written(array, io, rng):

@@ -146,12 +146,12 @@ class Contents:
         return {name: _folded(told)[:_DIGITS] for name, told in held.items()}
 
 
-_ENTRY = re.compile(r"(?<=.)(\.items|\.__new__)?(\[[^\[\]]*\])+$")
-"""What leads from an attribute to an entry of what it holds, at the end of a path."""
+_ENTRY = re.compile(r"(?<=.)(\.items|\.__new__)?(\[\d+\])+$")
+"""What leads from a sequence to its entry, at the end of a path."""
 
 
 def _attribute(holder: str, holders: Collection[str]) -> str:
-    """What holds an entry that a call changes: another call may change another one."""
+    """What is changed: of a sequence all of it, for another call may change another entry."""
     whole = _ENTRY.sub("", holder)
     return whole if whole in holders else holder
 

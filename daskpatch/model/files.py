@@ -79,6 +79,37 @@ def check_loaded_alike(digests: Mapping[str, str]) -> None:
             )
 
 
+def check_neighbours(path: Path) -> None:
+    """Refuse a source that would get another of the user's modules in place of one beside it.
+
+    Raises
+    ------
+    ImportError
+        If there is one of that name that is loaded already, or found first.
+    """
+    met, waiting = {path}, [path]
+    while waiting:
+        try:
+            tree = ast.parse(waiting.pop().read_bytes())
+        except (SyntaxError, ValueError):  # told when it is loaded
+            continue
+        for name in _imported(tree, ""):
+            beside = _neighbour(name, path.parent)
+            if beside is None or beside in met:
+                continue
+            met.add(beside)
+            found = origin_of_module(name)
+            if found is not None and is_own_code(found) and not found.samefile(beside):
+                raise ImportError(
+                    f"{path} imports {name}, and would get {found} instead of {beside}: Python has "
+                    "one module of a name. Rename one of them, or use this model in a process of "
+                    "its own.",
+                    name=name,
+                )
+            if beside.suffix == ".py":
+                waiting.append(beside)
+
+
 def _imported(tree: ast.Module, package: str) -> Iterator[str]:
     """Names of all modules that a source may import, wherever it does."""
     for node in ast.walk(tree):

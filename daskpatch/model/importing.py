@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from ..support import all_said_by, cause_of, redacted, shown, text_of
 from .advice import advice_for
+from .files import check_neighbours
 
 _RELATIVE = (
     "It imports relatively, as a module of a package does: name it as one, package.module:attribute"
@@ -115,6 +116,7 @@ def _run_file(path: str) -> ModuleType:
     # As for a script, the files beside it can be imported: last of all, so that they hide nothing.
     if str(Path(path).parent) not in sys.path:
         sys.path.append(str(Path(path).parent))
+    check_neighbours(Path(path))
     try:
         spec.loader.exec_module(module)
     except SystemExit as error:

@@ -34,9 +34,9 @@ if hasattr(os, "register_at_fork"):
 _AT_A_TIME = 64
 """Objects that are deleted at once."""
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.partial$|\.__lock$")
-"""What writes leave that were cut short: zarr's LocalStore writes beside the object under a name
-of chance, tensorstore holds a lock file."""
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.partial$|(_[0-9a-f]{1,16})?\.__lock$")
+"""What writes leave that were cut short: zarr's LocalStore and tensorstore write beside the object
+under a name of chance; tensorstore with locks, under one that it locks."""
 
 
 def plain_name(name: str) -> str:

@@ -17,9 +17,6 @@ _PULSE = 0.002
 _BLOCK, _MOST_KEPT = 1 << 20, 1 << 27
 """Bytes that are tried at a time; and twice what glibc's heaps of threads keep at most."""
 
-_LARGEST = 1 << 25
-"""Bytes of glibc's largest piece of a heap: one may lie before what is kept, given back."""
-
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 """Linux's own highest mark of the resident memory, and what begins it anew."""
 
@@ -65,8 +62,10 @@ def _blocks_in_kept() -> list[bytearray]:
     before = resident_bytes()
     while len(blocks) < _MOST_KEPT // _BLOCK:
         blocks.append(bytearray(_BLOCK))  # zeroed, so that each page of it is touched
-        if resident_bytes() - before > _LARGEST:
+        now = resident_bytes()
+        if now - before > _BLOCK // 2:
             break
+        before = now
     return blocks
 
 

@@ -191,5 +191,11 @@ def _context(cache_bytes: int) -> Any:
     tensorstore = load_extra("tensorstore", _PURPOSE)
     # Files are seen onto the disk many at a time, by `flush`: one by one, before each is said to
     # be written, computing waits for the disk.
-    limits = {"cache_pool": {"total_bytes_limit": cache_bytes}, "file_io_sync": False}
-    return tensorstore.Context(limits)
+    # Without locks: who writes a unit owns it, and a process that sleeps with a lock of it would
+    # stop whoever takes its run over. Files still take their place whole.
+    spec = {
+        "cache_pool": {"total_bytes_limit": cache_bytes},
+        "file_io_sync": False,
+        "file_io_locking": {"mode": "none"},
+    }
+    return tensorstore.Context(spec)
