@@ -27,20 +27,18 @@ class Heap:
     def __init__(self, most: float = math.inf) -> None:
         self.most = most
         self._lock = threading.Lock()
-        self._limit = self._next = math.inf
-        self._has_begun = False
+        self._limit = self._next = math.inf  # until it begins
 
     def __reduce__(self) -> tuple[type[Heap], tuple[float]]:
         return Heap, (self.most,)
 
     def begin(self) -> None:
         """Take what is resident now as what the process began with, if it has not begun yet."""
-        if self.most == math.inf or self._has_begun:
+        if self.most == math.inf or self._limit < math.inf:
             return
         with self._lock:
-            if not self._has_begun:
+            if self._limit == math.inf:
                 self._limit = self._next = resident_bytes() + self.most
-                self._has_begun = True
 
     def make_room(self) -> None:
         """Give back what was freed, if more is resident than should be: before a large call."""
