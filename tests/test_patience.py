@@ -308,41 +308,52 @@ def test_an_output_in_a_folder_that_is_not_there_yet_waits_for_nothing(rng, tmp_
 
 
 class Denying(WrapperStore):
-    """Denies calls of a kind for a while, from the n-th on."""
+    """Denies some calls of a kind, once it has answered others: many are under way at a time.
+
+    An expired token denies whatever is asked for.
+    """
 
     denied = ""
-    first, tries = 8, 3
-    calls = 0
+    answers, denials = 0, 0
+    before, most = 8, 3
 
-    def _deny(self, kind, key):
-        if kind != Denying.denied or not key.startswith("c/"):
+    def _deny(self, kind):
+        is_allowed = Denying.answers < self.before or Denying.denials == self.most
+        if kind != Denying.denied or is_allowed:
             return
-        Denying.calls += 1
-        if self.first <= Denying.calls < self.first + self.tries:
-            raise OSError(30, "Read-only file system") if kind == "set" else PermissionError("403")
+        Denying.denials += 1
+        raise OSError(30, "Read-only file system") if kind == "set" else PermissionError("403")
+
+    def _answered(self, kind):
+        Denying.answers += kind == Denying.denied
 
     async def get(self, key, prototype, byte_range=None):
-        self._deny("get", key)
-        return await self._store.get(key, prototype, byte_range)
+        self._deny("get")
+        found = await self._store.get(key, prototype, byte_range)
+        self._answered("get")
+        return found
 
     async def set(self, key, value):
-        self._deny("set", key)
+        self._deny("set")
         await self._store.set(key, value)
+        self._answered("set")
 
 
 @pytest.mark.parametrize("kind", ["get", "set"])
 def test_a_store_that_denies_for_a_while_what_it_allowed_is_waited_for(
     image, tmp_path, monkeypatch, kind
 ):
-    monkeypatch.setattr(Denying, "calls", 0)
+    monkeypatch.setattr(Denying, "answers", 0)
+    monkeypatch.setattr(Denying, "denials", 0)
     save(tmp_path / "in.zarr", image, chunks=(16, 16))
-    source = Denying(LocalStore(tmp_path / "in.zarr", read_only=True))
-    output = Denying(LocalStore(tmp_path / "out.zarr"))
+    source = LocalStore(tmp_path / "in.zarr", read_only=True)
+    output = LocalStore(tmp_path / "out.zarr")
+    source, output = (Denying(source), output) if kind == "get" else (source, Denying(output))
     tiles = {word: value for word, value in TILES.items() if word != "progress"}
     plan = daskpatch.plan(source, np.negative, output, threads=1, **tiles)
     monkeypatch.setattr(Denying, "denied", kind)
     plan.run(progress=False, pacing=QUICK, retries=0)
-    assert Denying.calls > Denying.first + Denying.tries
+    assert Denying.denials == Denying.most
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), -image)
 
 

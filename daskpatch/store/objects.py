@@ -47,15 +47,23 @@ def plain_name(name: str) -> str:
 class Objects:
     """Objects of bytes by name, under a place in a store.
 
-    A store that does not answer is asked again after each of the `delays`.
+    A store that does not answer is asked again after each of the `delays`, and one that denies
+    what was read before, as the object `was_read`.
     """
 
-    def __init__(self, location: Location, *, delays: tuple[float, ...] = DELAYS) -> None:
+    def __init__(
+        self,
+        location: Location,
+        *,
+        delays: tuple[float, ...] = DELAYS,
+        was_read: str | None = None,
+    ) -> None:
         self.location = location
         self.delays = delays
         location.check_process()
-        self._store: Store = RememberingStore(_own(location.store))
         self._prefix = f"{location.path}/" if location.path else ""
+        last_read = None if was_read is None else self._prefix + was_read
+        self._store: Store = RememberingStore(_own(location.store), last_read)
 
     @property
     def creates_atomically(self) -> bool:

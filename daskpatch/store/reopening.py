@@ -8,6 +8,8 @@ import zarr
 from zarr.abc.store import Store
 from zarr.types import AnyArray
 
+from .withdrawal import RememberingStore
+
 
 def reading_mode(store: Store) -> Literal["r", "r+"]:
     """The mode in which zarr reads a store: not every one can be seen read-only."""
@@ -17,6 +19,17 @@ def reading_mode(store: Store) -> Literal["r", "r+"]:
     except NotImplementedError:
         return "r+"
     return "r"
+
+
+def document_of(array: AnyArray) -> str:
+    """The name of the object in an array's folder that says what the array is."""
+    return "zarr.json" if array.metadata.zarr_format == 3 else ".zarray"
+
+
+def remembering(array: AnyArray) -> RememberingStore:
+    """The store of an array that was opened: its document could be read."""
+    folder = f"{array.path}/" if array.path else ""
+    return RememberingStore(array.store, folder + document_of(array))
 
 
 def reopened(array: AnyArray, store: Store | None = None) -> AnyArray:

@@ -14,7 +14,7 @@ from ..support import cause_of, said_by
 from .backoff import lasts_anywhere, with_backoff
 from .location import Location, locate
 from .objects import Objects
-from .reopening import reopened
+from .reopening import document_of, remembering, reopened
 
 _LOOKS = 3
 """Delays for which an array that is gone may come back."""
@@ -85,14 +85,14 @@ class Sight:
 
     def _read(self) -> bytes | None:
         """The document that says what the array is; None where there is none."""
+        name = document_of(self.array)
         if self._documents is None:
-            self._documents = Objects(self._location, delays=())
+            self._documents = Objects(self._location, delays=(), was_read=name)
         objects = self._documents
-        version = self.array.metadata.zarr_format
 
         def attempt() -> bytes | None:
             try:
-                return objects.read("zarr.json" if version == 3 else ".zarray")
+                return objects.read(name)
             except FileNotFoundError:  # a store whose root is gone
                 return None
 
@@ -129,7 +129,7 @@ class Sight:
 def _opened(array: AnyArray) -> AnyArray | None:
     """The array as its store has it now; None where it has none."""
     try:
-        return reopened(array)
+        return reopened(array, remembering(array))
     except FileNotFoundError:
         return None
 

@@ -42,16 +42,16 @@ class RememberingStore(WrapperStore[Store]):
     """Tells denials of what it allowed before from those that stay.
 
     Servers that may not list deny what is missing: a read is withdrawn where the last object that
-    could be read cannot be either.
+    could be read cannot be either. At first that is `last_read`, as of an array that was opened.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, last_read: str | None = None) -> None:
         super().__init__(store)
-        self._last_read: str | None = None
+        self._last_read = last_read
         self._has_written = False
 
     def _with_store(self, store: Store) -> RememberingStore:
-        return type(self)(store)
+        return type(self)(store, self._last_read)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None

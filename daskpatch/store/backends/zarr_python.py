@@ -12,9 +12,8 @@ from zarr.types import AnyArray
 from ..backoff import lasts_anywhere
 from ..location import Location, locate
 from ..patience import PatientStore
-from ..reopening import reopened
+from ..reopening import remembering, reopened
 from ..syncing import flush_objects
-from ..withdrawal import RememberingStore
 from .merging import read_merged
 from .protocol import Box, Handle
 
@@ -44,7 +43,7 @@ class ZarrPython:
 class _ZarrHandle:
     def __init__(self, array: AnyArray, delays: tuple[float, ...]) -> None:
         # Each object on its own: a box has many, and few boxes would ever be read at once.
-        store = PatientStore(RememberingStore(array.store), delays=delays)
+        store = PatientStore(remembering(array), delays=delays)
         self._array = reopened(array, store)
         # A store in memory may keep the very array that it is given.
         self._location = location = locate(array)
