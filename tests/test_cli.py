@@ -42,7 +42,7 @@ def test_predict_writes_the_prediction(run, stored, volume):
     )
     assert code == 0, err
     assert "out.zarr" in out
-    assert "Mvoxel/s" in out
+    assert "voxel/s" in out
     assert "100.0 % done" in err
     assert np.array_equal(read("out.zarr"), volume * np.float32(2))
 
@@ -265,7 +265,15 @@ def test_info(run, stored, tmp_path, volume):
             "--memory-limit",
         ),
         (["predict", "in.zarr", "o.zarr", "--model", "nope", "--patch-size", 16], "'nope'"),
-        (["predict", "in.zarr", "o.zarr", "--model", "no.py:m", "--patch-size", 16], "no.py"),
+        (
+            ["predict", "in.zarr", "o.zarr", "--model", "no.py:m", "--patch-size", 16],
+            "--model no.py:m: No file",
+        ),
+        (
+            ["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", 16, "--device", "cuda"],
+            "'--device'. It is the model's",
+        ),
+        (["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", "Auto"], "nor auto"),
         (
             ["predict", "in.zarr", "o.zarr", "--model", "example_models:no", "--patch-size", 16],
             "example_models has no no",

@@ -1,5 +1,6 @@
 """Blocks that never end, and blocks that end the process: runs get past them, and name them."""
 
+import asyncio
 import json
 import os
 import pickle
@@ -129,6 +130,43 @@ def test_in_threads_a_block_that_hangs_fails_and_the_others_are_done(planes, tmp
     released.set()
     assert daskpatch.status(out).failed == 1
     predict(planes, np.positive, out, resume=True)
+    np.testing.assert_array_equal(read(out), read(planes))
+
+
+class Hanging(WrapperStore):
+    """Never answers for plane 9, once a block was computed."""
+
+    is_hanging = False
+    ended = threading.Event()
+
+    async def get(self, key, prototype, byte_range=None):
+        while Hanging.is_hanging and key.startswith("c/9/") and not Hanging.ended.is_set():
+            await asyncio.sleep(0.01)
+        return await self._store.get(key, prototype, byte_range)
+
+
+def test_a_chunk_that_hangs_does_not_hold_up_the_end_of_a_run_either(
+    planes, tmp_path, released, monkeypatch
+):
+    monkeypatch.setattr(Hanging, "ended", released)
+    monkeypatch.setattr(Hanging, "is_hanging", False)
+    out = tmp_path / "out.zarr"
+    armed = []
+
+    def model(batch):
+        Hanging.is_hanging = bool(armed)
+        return batch
+
+    source = Hanging(LocalStore(planes))
+    plan = daskpatch.plan(source, model, out, **PLANES, model_id="m", threads=2, io="zarr")
+    armed.append(True)
+    with pytest.raises(daskpatch.RunFailed, match="the last look at the source") as failure:
+        plan.run(timeout=TIMEOUT, progress=False)
+    assert [failed.index for failed in failure.value.failed] == [9]
+    status = daskpatch.status(out)
+    assert (status.done, status.failed) == (19, 1)
+    released.set()
+    plan.run(resume=True, progress=False)
     np.testing.assert_array_equal(read(out), read(planes))
 
 

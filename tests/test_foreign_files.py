@@ -61,7 +61,8 @@ OPENERS = {
     ("name", "what"),
     [
         ("a.npy", "an npy file"), ("a.npz", "an npz archive"), ("a.png", "a PNG file"),
-        ("a.zip", "a ZIP file"), ("a.n5", "an N5 container"), ("stack", "a folder of .png files"),
+        ("a.zip", "a ZIP file"), ("a.n5", "an N5 container"),
+        ("a.n5/dataset", "an N5 dataset"), ("stack", "a folder of .png files"),
     ],
 )  # fmt: skip
 def test_the_line_that_is_told_opens_the_file(folder, image, name, what):

@@ -162,6 +162,8 @@ def test_a_link_that_leads_to_itself_is_told_of_as_what_cannot_be_opened(image, 
             daskpatch.open_image(place, axes="YX")
         with pytest.raises(FileNotFoundError, match="does not exist"):
             daskpatch.status(place)
+    with pytest.raises(FileExistsError, match="is a link to .*b, where there is nothing"):
+        predict(image, tmp_path / "a")
     with pytest.raises(OSError, match="a/out.zarr cannot be written"):
         predict(image, tmp_path / "a" / "out.zarr")
 

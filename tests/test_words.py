@@ -1,10 +1,12 @@
 """Mistakes of newcomers: the answer says what came, what is needed, and how to fix it."""
 
 import dataclasses
+import json
 import re
 import signal
 import socket
 import threading
+from functools import cache
 
 import dask
 import numpy as np
@@ -190,14 +192,56 @@ MISTAKES = {
         {"probe": "probe.json"},
         ("probe.json is no saved probe", "no field 'format'"),
     ),
+    "a vector beside the image": (
+        ("in.zarr", lambda batch: {"mask": batch, "classes": batch.mean((2, 3))}),
+        {},
+        ("gave shape (1, 1)", "its array 'classes', of 2", "an image alone (mask)"),
+    ),
+    "a size that stays beside the image": (
+        ("in.zarr", lambda batch: (batch, np.zeros((len(batch), 1, 5, 5), "f4"))),
+        {},
+        ("no more for larger tiles", "its array 'output1', of 2", "an image alone (output0)"),
+    ),
+    "a probe of other images": (
+        ("in.zarr", double),
+        {"patch_size": "auto", "probe": "many.json"},
+        ("2,147,483,648 channels", "the source has 1", "Probe the model anew"),
+    ),
+    "a URL without a place": (
+        ("in.zarr", double),
+        {"output": "s3://"},
+        ("s3:// names no place", "s3://bucket/path"),
+    ),
+    "a link that leads nowhere": (
+        ("in.zarr", double),
+        {"output": "dangling.zarr"},
+        ("is a link to far/away, where there is nothing", "make that folder"),
+    ),
+    "a source behind such a link": (
+        ("dangling.zarr", double),
+        {},
+        ("dangling.zarr; it is a link to far/away", "nothing"),
+    ),
+    "a device as output": (
+        ("in.zarr", double),
+        {"output": "/dev/null"},
+        ("/dev/null is a device", "give another place"),
+    ),
     "a name that is no model": (("in.zarr", "mine.py"), {}, ("'mine.py'", "'mine.py:model'")),
 }
+
+
+@cache
+def known_of_double():
+    return daskpatch.probe(double, ndim=2, patch_size=16, seconds=0).to_dict()
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, rng):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "probe.json").write_text("{}")
+    (tmp_path / "many.json").write_text(json.dumps({**known_of_double(), "channels": 2**31}))
+    (tmp_path / "dangling.zarr").symlink_to("far/away")
     (tmp_path / "list.json").write_text("[]")
     (tmp_path / "values.py").write_text("value = 3\n")
     (tmp_path / "script.py").write_text("import sys\nmodel = abs\nsys.exit(0)\n")

@@ -23,7 +23,7 @@ from ..engine import Client, Interruption
 from ..image import information
 from ..model import shared_model
 from ..probing import description_beside, read_description
-from ..support import all_said_by, load_extra
+from ..support import all_said_by, hint_for_word, load_extra
 from .flags import (
     RUN_WORDS,
     check_flags,
@@ -35,7 +35,7 @@ from .flags import (
     run_flags,
     verify_flags,
 )
-from .messages import as_typed
+from .messages import as_typed, with_flag
 from .signals import INTERRUPTED, interruptible, leave_at_once
 
 _RUN_FAILED, _WRONG_USE = 1, 2
@@ -271,6 +271,11 @@ def _run(arguments: list[str]) -> int:
     try:
         with _logged(), _warned(arguments):
             code = cli.main(arguments, prog_name="daskpatch", standalone_mode=False)
+    except click.NoSuchOption as error:
+        hint = hint_for_word(error.option_name.lstrip("-").replace("-", "_"))
+        shown = click.UsageError(f"{error.message} {as_typed(hint)}", error.ctx) if hint else error
+        shown.show()
+        return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -341,7 +346,8 @@ def _one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
     quoted = _quoted(arguments)
     if error.__cause__ is not None:
         quoted.append(all_said_by(error.__cause__))
-    return as_typed(" ".join(str(error).split()), quoted) or type(error).__name__
+    text = as_typed(" ".join(str(error).split()), quoted) or type(error).__name__
+    return with_flag(text, arguments)
 
 
 def _plan(source: str, output: str | None, options: dict[str, Any]) -> daskpatch.Plan:

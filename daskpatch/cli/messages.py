@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ..deciding import KINDS
 from ..running import Run
@@ -61,6 +62,22 @@ def as_typed(text: str, quoted: Sequence[str] = ()) -> str:
         return _OPTION.sub(_replaced, text)
     parts = re.split(f"({'|'.join(map(re.escape, kept))})", text)
     return "".join(part if part in kept else _OPTION.sub(_replaced, part) for part in parts)
+
+
+def with_flag(text: str, arguments: Sequence[str]) -> str:
+    """A message after the flag whose file it speaks of, unless it names a flag by itself.
+
+    >>> with_flag("net.py has no modle; it has model.", ["--model", "net.py:modle"])
+    '--model net.py:modle: net.py has no modle; it has model.'
+    """
+    if "--" in text:
+        return text
+    for flag, value in pairwise(arguments):
+        file = value.rpartition(":")[0] or value
+        is_named = file in text and ("." in file or ":" in value)
+        if flag.startswith("--") and not value.startswith("-") and is_named:
+            return f"{flag} {value}: {text}"
+    return text
 
 
 def _replaced(found: re.Match[str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
@@ -57,7 +58,8 @@ def signature_of(
     for output in outputs:
         values = results[output.name]
         needed = (1, output.channels, *_spatial(values, batch))
-        check_result(values, batch.shape, needed, lambda: specs)
+        with _naming(output.name, results):
+            check_result(values, batch.shape, needed, lambda: specs)
         if 0 in values.shape:
             raise ModelError(
                 f"The model gave no voxels for the trial tile ({describe_tile(specs)}). If it cuts "
@@ -74,7 +76,8 @@ def signature_of(
     remembered = _Remembered(loaded)
     for name, values in results.items():
         if model.says_size or values.shape[2:] != batch.shape[2:]:
-            sizings[name] = _sizing(name, values, batch, model, remembered, specs)
+            with _naming(name, results):
+                sizings[name] = _sizing(name, values, batch, model, remembered, specs)
     for output in outputs:
         needed = (1, output.channels, *sizings[output.name].tile_shape(batch.shape[2:]))
         check_result(results[output.name], batch.shape, needed, lambda: specs)
@@ -101,6 +104,22 @@ def check_names(outputs: Sequence[OutputArray], giver: str) -> None:
 def sizes_of(results: Mapping[str, NDArray[Any]]) -> str:
     """The sizes of arrays of one tile, in words."""
     return ", ".join(f"{name} of {values.shape[2:]}" for name, values in results.items())
+
+
+@contextmanager
+def _naming(name: str, results: Results) -> Iterator[None]:
+    """Around a look at one of several arrays: what is wrong with it names it."""
+    try:
+        yield
+    except ModelError as error:
+        if len(results) == 1:
+            raise
+        others = ", ".join(other for other in results if other != name)
+        raise ModelError(
+            f"{error} That is its array {name!r}, of {len(results)}: give a function that calls "
+            f"the model and returns what is an image alone ({others}).",
+            error.tile,
+        ) from None
 
 
 class _Remembered:

@@ -10,11 +10,13 @@ from concurrent.futures import wait
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from .daemon_threads import DaemonThreads
 from .jobs import Abandonable, Job
 from .tasks import worker_address
+
+T = TypeVar("T")
 
 
 class TimedOutError(RuntimeError):
@@ -93,7 +95,7 @@ class Timed:
             self.job.abandon()
 
 
-def within(seconds: float, call: Callable[[], Any]) -> Any:
+def within(seconds: float, call: Callable[[], T]) -> T:
     """The result of a call, made in a thread that is written off if it takes too long.
 
     >>> within(60.0, lambda: 7)
@@ -107,7 +109,7 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
     written_off = _WrittenOff()
     thread: list[int] = []
 
-    def begin() -> Any:
+    def begin() -> T:
         thread.append(threading.get_ident())
         _current.set(written_off)
         return call()

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 from dask.utils import format_time
 
+from ..support import speed_of
+
 _EVERY = 30.0
 """Seconds between two lines."""
 
@@ -63,9 +65,9 @@ class _Lines:
         rate = self._new / max(time.monotonic() - self._begin, 1e-9)
         left = self._total - self._done - self._new
         _log.info(
-            "%s%.1f %% done, %.2f Mvoxel/s%s",
+            "%s%.1f %% done, %s%s",
             self._prefix,
             100 * (self._done + self._new) / max(self._total, 1),
-            rate / 1e6,
+            speed_of(rate),
             f", {format_time(left / rate) if rate else 'unknown time'} left" if left else "",
         )

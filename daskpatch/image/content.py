@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from ..engine import DaemonThreads
 from ..geometry import Region, RegularGrid
 from ..model import module_of
 from .stack import ImageStack
@@ -86,8 +86,9 @@ def _content(image: ImageStack, most: int, readers: int) -> str:
         box = Region(cell.start[1:], cell.stop[1:])
         return image.extract_patch(cell.start[0], None, box.start, box.shape)
 
-    # A digest has an order; what is read ahead of it is no more than there are readers.
-    with ThreadPoolExecutor(readers) as pool:
+    # A digest has an order; what is read ahead of it is no more than there are readers. Of daemons,
+    # for a read that hangs is not to keep the process alive.
+    with DaemonThreads(readers, "daskpatch-identity") as pool:
         ahead = deque(pool.submit(read, i) for i in range(min(readers, count)))
         for i in range(count):
             voxels = ahead.popleft().result()

@@ -58,7 +58,7 @@ def is_for_all_sizes(error: BaseException, shape: Shape, dtype: str) -> bool:
     for pattern, advise in _ADVICE:
         found = pattern.search(text)
         if found is not None:
-            about_size = advise in (_of_graph_size, _of_strides, _of_small)
+            about_size = advise in (_of_graph_size, _of_strides, _of_small, _of_linear)
             return (
                 not about_size and _is_of_input(found, shape, dtype) and bool(advise(found, shape))
             )
@@ -178,6 +178,21 @@ def _of_small(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one s
     return "Tiles are too small for the network: give a larger patch_size."
 
 
+def _of_linear(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one signature for all)
+    return (
+        "A linear layer takes vectors of one length, and batches are (N, C, (Z), Y, X): behind "
+        "Flatten it fits tiles of one size, which is to be patch_size; else the network takes no "
+        "images, or channels that come last."
+    )
+
+
+def _of_tensors(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one signature for all)
+    return (
+        "It takes tensors, and is given NumPy arrays: give a torch.nn.Module, or a function that "
+        "calls torch.from_numpy(batch) first."
+    )
+
+
 _ADVICE: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Shape], str]], ...] = tuple(
     (re.compile(pattern, re.DOTALL), advise)
     for pattern, advise in (
@@ -233,6 +248,8 @@ _ADVICE: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Shape], str]], ..
         ),
         (r"Kernel size can't be greater|Output size is too small", _of_small),
         (r"Padding size should be less than the corresponding input dimension", _of_small),
+        (r"mat1 and mat2 shapes cannot be multiplied", _of_linear),
+        (r"must be Tensor, not numpy\.ndarray", _of_tensors),
         (r"Expected more than 1 (?:spatial element|value per channel) when training", _of_small),
     )
 )

@@ -148,6 +148,11 @@ def _filled(batch: Batch, size: int) -> Iterator[Batch]:
         yield np.concatenate([part, np.repeat(part[-1:], missing, 0)]) if missing else part
 
 
+def is_beyond_numpy(tensor: Any) -> bool:
+    """Whether a tensor's floats are of a kind that NumPy has not."""
+    return str(tensor.dtype).startswith(("torch.bfloat16", "torch.float8"))
+
+
 def _native(value: Any) -> NDArray[Any]:
     value = within_xarray(value)
     if hasattr(value, "dask"):  # its masks are lost where NumPy makes an array of it
@@ -155,8 +160,7 @@ def _native(value: Any) -> NDArray[Any]:
         value = value.compute(scheduler="synchronous")
     if hasattr(value, "detach"):  # a tensor of torch, maybe with a gradient, maybe elsewhere
         value = value.detach().cpu()
-        # NumPy has no bfloat16.
-        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+        value = value.float() if is_beyond_numpy(value) else value
     array = unmasked(value, "the result")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 

@@ -13,7 +13,7 @@ from ..support import load_extra, redacted, said_by, shown, what_is
 from .archive import checked_archive
 from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
-from .handles import Batch, ExclusiveModel
+from .handles import Batch, ExclusiveModel, is_beyond_numpy
 from .walk import contents_of
 
 
@@ -143,8 +143,8 @@ class _TorchCall:
                 f"the module gives a {type(tensor).__name__}; needed is a tensor, or a tuple or "
                 "dict of tensors"
             )
-        if self._autocast is not None or tensor.dtype == torch.bfloat16:
-            tensor = tensor.float()  # NumPy has no bfloat16
+        if self._autocast is not None or is_beyond_numpy(tensor):
+            tensor = tensor.float()
         return tensor.cpu().numpy()
 
 

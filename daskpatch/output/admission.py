@@ -25,7 +25,7 @@ from ..store import (
 )
 from ..support import what_is
 from .clearing import KEY
-from .harm import check_apart, check_around, endangered
+from .harm import check_apart, check_around, check_not_a_file, endangered
 from .label_images import (
     check_label_place,
     image_around,
@@ -163,9 +163,7 @@ def check_kind(location: Location, array: StoredArray | None, *, is_series: bool
             f"The output {location.name} is opened read-only; open it for writing, for example "
             "with zarr.open(path, mode='r+')."
         )
-    folder = location.local_path
-    if folder is not None and folder.is_file():
-        raise FileExistsError(f"The output {location.name} is a file; give another place.")
+    check_not_a_file(location)
     if is_zip(location):
         raise ValueError(
             f"The output {location.name} is a ZIP file, which cannot be written in parallel; "

@@ -15,6 +15,25 @@ def endangered(images: tuple[ImageStack, ...], location: Location) -> str:
     return next((f"the source {name} may read from it: {why}" for name, why in reasons if why), "")
 
 
+def check_not_a_file(location: Location) -> None:
+    """Refuse as output what is no folder, and a link that leads to none.
+
+    Raises
+    ------
+    FileExistsError
+        If it is one of them.
+    """
+    if location.dangling:
+        raise FileExistsError(
+            f"The output {location.name} is a link to {location.dangling}, where there is "
+            "nothing; make that folder, or give another place."
+        )
+    folder = location.local_path
+    if folder is not None and folder.exists() and not folder.is_dir():
+        kind = "file" if folder.is_file() else "device, and no folder"
+        raise FileExistsError(f"The output {location.name} is a {kind}; give another place.")
+
+
 def check_around(location: Location) -> None:
     """Refuse a place inside an array; warn where readers would not see what is made there."""
     for around in surroundings(location):

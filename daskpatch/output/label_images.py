@@ -33,6 +33,7 @@ from ..store import (
     plain_name,
 )
 from ..support import need
+from .harm import check_not_a_file
 
 _PLAIN = re.compile(r"(?!__)[^./\\\0][^/\\\0]*")
 """Zarr has names that begin with two underscores for itself, and readers hide those with a dot."""
@@ -118,9 +119,7 @@ def check_label_place(
                 f"The output {image.name} is the input, or around it. A label image is written "
                 f"into the image that it is of if it is named there: give {label.name}."
             )
-    folder = image.local_path
-    if folder is not None and folder.is_file():
-        raise FileExistsError(f"The output {image.name} is a file; give another place.")
+    check_not_a_file(image)
     there = node_at(image)
     if there is None:
         _check_free(image)

@@ -23,6 +23,7 @@ from ..support import (
     parsed,
     said_by,
     shown,
+    speed_of,
     text_table,
 )
 from .influence import Profile
@@ -290,7 +291,7 @@ class Probe:
         speed = "not measured"
         if best is not None:
             speed = (
-                f"up to {best.voxels_per_second / 1e6:.2f} Mvoxel/s (tile {_text(best.tile)}, "
+                f"up to {speed_of(best.voxels_per_second)} (tile {_text(best.tile)}, "
                 f"batch {best.batch}, {best.nbytes / 1e6:.0f} MB)"
             )
         return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from ..support import counted, html_table, sized
+from ..support import counted, html_table, sized, speed_of
 from .receipt import FailedBlock, Receipt
 
 
@@ -96,7 +96,7 @@ class Report:
 
     def _lines(self) -> list[tuple[str, str]]:
         """What there is to say, each with its name."""
-        speed = f"{self.voxels_per_second / 1e6:.2f} Mvoxel/s"
+        speed = speed_of(self.voxels_per_second)
         done = f"{counted(self.blocks, 'block')} ({counted(self.tiles, 'tile')})"
         lines = [
             ("done", f"{done} in {self.seconds:.1f} s, {speed}"),

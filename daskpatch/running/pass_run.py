@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +22,10 @@ from ..engine import (
     Interruption,
     Job,
     NoWorkersError,
+    TimedOutError,
     Window,
     progress_of,
+    within,
 )
 from ..receipts import (
     LOST,
@@ -264,16 +266,36 @@ class PassRun:
         """Take back what was read from images that are others by now, though they look the same."""
         if self._fatal is not None or not self._done_now:
             return
-        if self._interruption.is_requested:  # whoever asked may not wait for the look
+        # Whoever asked for an end may not wait for the look, and what made a block fail may hold
+        # it up, too.
+        if self._interruption.is_requested or self._failed:
             self._flush()
         try:
             self._claim.check()
-            touched, pacing = self._ledger.touched, self._run.pacing
-            for number, told in self._pass.changed(touched, pacing).items():
+            for number, told in self._changed(self._ledger.touched).items():
                 self._stop(ChangedError(told))
                 self._uncount(self._ledger.take_back(number))
         except Exception as error:  # noqa: BLE001 (each kind of source and store raises its own)
             self._stop(error)
+
+    def _changed(self, touched: Sequence[int]) -> Mapping[int, str]:
+        """Of images that blocks read those that are others by now; each may take what a block may.
+
+        Raises
+        ------
+        OSError
+            If they cannot be looked at in time.
+        """
+        look = partial(self._pass.changed, touched, self._run.pacing)
+        if self._run.timeout is None:
+            return look()
+        try:
+            return within(self._run.timeout * len(touched), look)
+        except TimedOutError as error:
+            raise OSError(
+                "the last look at the source, which would show that it was made anew during the "
+                f"run, was not answered within timeout={self._run.timeout:g} s an image"
+            ) from error
 
     def _uncount(self, n_dropped: int) -> None:
         self._done_now -= n_dropped

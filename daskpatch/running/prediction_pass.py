@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from ..block import Workspace, block_grids
 from ..deciding import Decided, Memory, Selection, decide_anew
-from ..engine import Job, why_not_sent
+from ..engine import DaemonThreads, Job, why_not_sent
 from ..geometry import RegularGrid
 from ..image import (
     SAMPLES,
@@ -495,7 +495,7 @@ class PredictionPass(Pass):
         images = with_delays(self.decided.recipe.images, pacing.delays)
         # A series of thousands would read for hours; so few chunks of each still tell most changes.
         samples = max(_LEAST, min(SAMPLES, _SERIES_SAMPLES // len(images)))
-        with ThreadPoolExecutor(_READERS) as pool:
+        with DaemonThreads(_READERS, "daskpatch-source") as pool:
             # One image is read by as many as a series: the run waits for it, twice. What is no
             # array of ours may not bear more threads than compute.
             is_safe = self.side_by_side or all(map(is_chunked, images))

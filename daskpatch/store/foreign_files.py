@@ -34,6 +34,12 @@ _BIOIO = "bioio.BioImage({path!r}).xarray_dask_data"
 _IMAGE = "skimage.io.imread({path!r})"
 _ITK = "SimpleITK.GetArrayFromImage(SimpleITK.ReadImage({path!r}))"
 
+_N5 = (
+    "tensorstore.open({{'driver': 'n5', 'kvstore': {{'driver': 'file', 'path': {path!r}}}}})"
+    ".result()"
+)
+_OPEN = "Open it with {line}, and pass that as the source, with axes="
+
 FORMATS = (
     Format(
         "a TIFF file",
@@ -83,8 +89,7 @@ FORMATS = (
     Format(
         "an N5 container",
         (".n5",),
-        "tensorstore.open({{'driver': 'n5', 'kvstore': {{'driver': 'file', "
-        "'path': {path!r} + '/dataset/'}}}}).result()",
+        _N5.replace("{path!r}", "{path!r} + '/dataset/'"),
     ),
 )
 
@@ -121,13 +126,16 @@ def instead_of_zarr(location: Location) -> str:
     return _of_folder(path, location.name) if path.is_dir() else ""
 
 
-def neighbour_of(location: Location) -> str:
-    """A name beside a place where nothing is that it may be a slip of; empty where none is."""
+def why_missing(location: Location) -> str:
+    """Why nothing may be found at a place: a slip in its name, a link that leads nowhere."""
     path = location.local_path
+    if location.dangling:
+        return f"it is a link to {location.dangling}, where there is nothing"
     if path is None or path.exists() or not path.parent.is_dir():
-        return ""
+        return "check the path"
     names = [entry.name for entry in islice(path.parent.iterdir(), _LISTED)]
-    return next(iter(get_close_matches(path.name, names, 1)), "")
+    near = get_close_matches(path.name, names, 1)
+    return f"there is {near[0]} beside it" if near else "check the path"
 
 
 def format_at_path(path: Path) -> Format | None:
@@ -166,8 +174,9 @@ def _of_folder(path: Path, name: str) -> str:
     node = next(_nodes_around(path), None)
     if node is not None:
         return f"a folder inside the Zarr array or group {node}, without metadata of its own"
-    if _is_n5(path):
-        return _told(FORMATS[-1], name)
+    n5 = _n5_of(path, name)
+    if n5:
+        return n5
     entries = list(islice(path.iterdir(), _LISTED))
     if not entries:
         return "an empty folder"
@@ -205,20 +214,22 @@ def _open_many(pattern: str) -> str:
     )
 
 
-def _is_n5(folder: Path) -> bool:
+def _n5_of(folder: Path, name: str) -> str:
+    """What a folder of N5 is, a container or one of its datasets; empty where it is neither."""
     try:
-        return b'"n5"' in (folder / "attributes.json").read_bytes()[: 2**16]
+        attributes = (folder / "attributes.json").read_bytes()[: 2**16]
     except OSError:
-        return False
+        return ""
+    if all(word in attributes for word in (b'"dimensions"', b'"blockSize"', b'"dataType"')):
+        line = _N5.format(path=name.rstrip("/") + "/")
+        return f"an N5 dataset. {_OPEN.format(line=line)}"
+    return _told(FORMATS[-1], name) if b'"n5"' in attributes else ""
 
 
 def _told(found: Format, name: str) -> str:
     if found.reader:
         return f"{found.name}, which is read, and no Zarr"
-    return (
-        f"{found.name}. Open it with {found.line.format(path=name)}, and pass that as the source, "
-        "with axes="
-    )
+    return f"{found.name}. {_OPEN.format(line=found.line.format(path=name))}"
 
 
 def _nodes_around(path: Path) -> Iterator[Path]:

@@ -90,6 +90,14 @@ class Location:
         return None
 
     @property
+    def dangling(self) -> str:
+        """Where a local link leads that leads to nothing; empty of all else."""
+        if not isinstance(self.store, LocalStore):
+            return ""
+        place = Path(self.store.root) / self.path
+        return os.readlink(place) if place.is_symlink() and not place.exists() else ""
+
+    @property
     def folder(self) -> Folder | None:
         """Which folder a local place is, now, where it exists; links are followed."""
         if isinstance(self.store, LocalStore):
@@ -330,6 +338,11 @@ def _locate_url(url: str, *, read_only: bool) -> Location:
         raise ValueError(
             f"{without_secrets(url)} has scheme {parts.scheme!r}; needed is file or one of "
             f"{', '.join(_SCHEMES)}, or open the store yourself and pass it."
+        )
+    if not parts.netloc:
+        raise ValueError(
+            f"{without_secrets(url)} names no place; needed is {parts.scheme}://bucket/path, or "
+            "host and path."
         )
     obstore = load_extra("obstore.store", f"Reading or writing {parts.scheme}:// URLs")
     # Whoever names an unencrypted endpoint wants it used.

@@ -21,7 +21,7 @@ from zarr.types import AnyArray
 from ..support import cause_of, parsed, said_by
 from .arrays import StoredArray
 from .backoff import CHECK_REMOTE, at_first
-from .foreign_files import format_named, instead_of_zarr, neighbour_of
+from .foreign_files import format_named, instead_of_zarr, why_missing
 from .lenient import LenientStore
 from .location import Location, locate
 from .objects import Objects
@@ -56,8 +56,7 @@ def open_node(location: Location) -> AnyArray | zarr.Group:
     other = instead_of_zarr(location)
     if other:
         raise ValueError(f"{location.name} is {other}.")
-    near = neighbour_of(location)
-    hint = f"there is {near} beside it" if near else "check the path"
+    hint = why_missing(location)
     named = format_named(location.name)
     if named is not None and named.reader:
         raise FileNotFoundError(f"No file at {location.name}; {hint}.")

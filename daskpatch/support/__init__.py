@@ -21,6 +21,7 @@ from .options import (
     Options,
     changed,
     declarations,
+    hint_for_word,
     narrowed_to,
     option,
     recorded,
@@ -61,4 +62,4 @@ from .redaction import all_said_by, as_shown, cause_of, redacted, said_by, text_
 from .resident import give_back_freed, peak_memory, peak_memory_anew, resident_bytes
 from .tables import html_table, text_table
 from .typed import converted, decoded, parsed
-from .wording import counted, shown, sized, what_is
+from .wording import counted, shown, sized, speed_of, what_is

@@ -279,6 +279,11 @@ _ELSEWHERE = {
 """What to give instead of words that other libraries have (MONAI, Dask, scikit-learn, torch)."""
 
 
+def hint_for_word(word: str) -> str:
+    """What to give instead of a word that other libraries have; empty where none is known."""
+    return _ELSEWHERE.get(word, "")
+
+
 def refuse_unknown(words: Mapping[str, object], verb: str, *kinds: type[Options]) -> None:
     """Refuse words that no option has.
 
@@ -295,7 +300,7 @@ def refuse_unknown(words: Mapping[str, object], verb: str, *kinds: type[Options]
         if others:
             takers = "run and predict" if others == ["Run"] else "plan and predict"
             hint = f"{takers} take it."
-        hint = f" {_ELSEWHERE.get(word, hint)}".rstrip()
+        hint = f" {hint_for_word(word) or hint}".rstrip()
         raise TypeError(f"{verb}() got an unexpected keyword argument {shown(word)}.{hint}")
 
 

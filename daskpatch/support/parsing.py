@@ -132,7 +132,9 @@ _NO_SIZES = "is no integer, and no list of integers such as 80,160,160"
 
 # 64, or 80,160,160; or auto
 SIZES = Parser("n[,n…]", _sizes, _NO_SIZES)
-SIZES_OR_AUTO = Parser("n[,n…]|auto", lambda t: t if t == "auto" else _sizes(t), _NO_SIZES)
+SIZES_OR_AUTO = Parser(
+    "n[,n…]|auto", lambda t: t if t == "auto" else _sizes(t), f"{_NO_SIZES}, nor auto"
+)
 # 0, or 0,2, or DAPI,GFP: always a sequence; or 0:2
 CHANNELS = Parser("i[,i…]|a:b", _indices_or_names, "holds an empty entry; needed is 0,2 or names")
 INTEGER = Parser("n", int, "is no integer")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from urllib.parse import quote, unquote
 
 _URL = re.compile(
     r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}://"
@@ -15,7 +16,7 @@ _URL = re.compile(
 
 _WORDS = (
     "token|secret|passw(?:or)?d|pwd|passphrase|signature|credentials?|"
-    "(?:access|api|account|private|secret)[_-]?key"
+    "(?:access|account|api|functions|private|secret|storage|subscription)[_-]?key"
 )
 
 # Everything has a bound: texts are long, and may be anybody's.
@@ -27,14 +28,21 @@ _HELD = r"\{(?:[^{}]|\{[^{}]{0,400}\}){0,400}\}|[\[(][^()\[\]\n]{1,400}[\])]"
 _NAMED = re.compile(
     r"(?i)(?<![\w-])(?<!nexpected )(?<!nvalid )"
     rf"([\w-]{{0,40}}(?:{_WORDS})(?:[_-]?(?:id|key|value))?"
-    r"\\?['\"]?\s{0,4}[=:]\s{0,4})(?!None\b|\*\*\*)"
+    r"\\?['\"]?\s{0,4}[=:]\s{0,4})(?!None\b|\*\*\*|expected\b)"
     rf"(?:\w{{1,20}}\()?b?\\?(?:{_QUOTED}|{_HELD}|[^\s,;&)}}\]\\]{{1,400}})"
 )
 
 _SHORT = re.compile(
-    rf"(?i)(?<![\w-])((?:pw|sig|sas|jwt|cookies)['\"]?\s{{0,4}}[=:]\s{{0,4}}|pass=)(?!\*\*\*)"
-    rf"(?:{_QUOTED}|{_HELD}|[^\s,;&)}}\]]{{1,400}})"
+    r"(?i)(?<![\w-])((?:pw|sig|sas|jwt|cookies|(?-i:[A-Z][A-Z0-9_]{0,40}_PASS))['\"]?\s{0,4}[=:]\s{0,4}"
+    r"|pass=|['\"]pass['\"]\s{0,4}:\s{0,4})"
+    rf"(?!\*\*\*)(?:{_QUOTED}|{_HELD}|[^\s,;&)}}\]]{{1,400}})"
 )
+
+_WRAPPED = re.compile(rf"(?i)(\bsecret(?:str|bytes)?\((?:value=)?)b?(?:{_QUOTED})")
+"""What settings libraries hold secrets in."""
+
+_ENCODED = re.compile(r"(?i)(?<![\w+.-])[a-z][a-z0-9+.-]{0,30}%3A%2F%2F[^\s'\"<>&|\\]{1,4000}")
+"""A URL inside another one, or in a form."""
 
 _ITEM = re.compile(
     rf"(?i)(['\"][\w-]{{0,40}}(?:{_WORDS})['\"]\s{{0,4}},\s{{0,4}})(?!\*\*\*)(?:{_QUOTED})"
@@ -115,9 +123,10 @@ def redacted(text: str) -> str:
     'GET https://example.org/a failed (api_key=***)'
     """
     text = _URL.sub(lambda found: without_secrets(found.group()), text)
+    text = _ENCODED.sub(lambda found: quote(without_secrets(unquote(found.group())), ""), text)
     text = _USER.sub(r"\1", text)
     text = _BARE_USER.sub(r"\1", text)
-    for pattern in (_HEADER, _NAMED, _SHORT, _ITEM, _FLAG, _SIGNED, _PAIR, _COOKIE, _KEY):
+    for pattern in (_HEADER, _NAMED, _SHORT, _WRAPPED, _ITEM, _FLAG, _SIGNED, _PAIR, _COOKIE, _KEY):
         text = pattern.sub(r"\1***", text)
     return text
 

@@ -27,6 +27,16 @@ def sized(nbytes: int) -> str:
 _UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
+def speed_of(voxels_per_second: float) -> str:
+    """A speed, in the largest unit that shows it.
+
+    >>> speed_of(11_000_000), speed_of(4_700), speed_of(0.0)
+    ('11.00 Mvoxel/s', '4.70 kvoxel/s', '0.00 kvoxel/s')
+    """
+    unit, factor = ("M", 1e6) if voxels_per_second >= 1e5 else ("k", 1e3)
+    return f"{voxels_per_second / factor:.2f} {unit}voxel/s"
+
+
 def what_is(value: object) -> str:
     """What a value is: a plain one as Python writes it, any other by its type.
 

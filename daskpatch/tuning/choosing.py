@@ -34,7 +34,6 @@ def choose(
         raise ValueError(
             "batch_size 'auto' goes with patch_size, not with patching: give batch_size a number."
         )
-    known.check_input(*images[0].data_shape[1:])
     search = Search(
         replace(options, tiles=tiles.with_probe(known)),
         tuple(images),

@@ -42,11 +42,18 @@ def measured_probe(options: PlanOptions, images: Sequence[ImageStack], look: Fir
 
     A bioimage.io description beside the model's file is believed. What is measured is remembered,
     unless the limits say otherwise.
+
+    Raises
+    ------
+    ValueError
+        If what is known is of a model for other images.
     """
     known = options.tiles.known
     beside = description_beside(options.model.shared.handle.file)
     if known is None and beside is not None:
         known = read_description(beside)
+    if known is not None:
+        known.check_input(*images[0].data_shape[1:])
     if known is not None and known.costs:
         return known
     if known is None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..receipts import ClaimedError, FailedBlock, Holder, Receipts, Record, holders, is_alive
 from ..store import StoreLike
-from ..support import counted, html_table
+from ..support import counted, html_table, speed_of
 from .outputs import RecordedBlocks, recorded_run
 
 _RECENT = 300.0
@@ -139,7 +139,7 @@ class Status:
         )
         lines = [("blocks", counts if self.has_begun else "the prediction has not begun")]
         if self.seconds_left and self.remaining:
-            speed = f"{self.voxels_per_second / 1e6:.2f} Mvoxel/s"
+            speed = speed_of(self.voxels_per_second)
             lines.append(("speed", f"{speed}, {format_time(self.seconds_left)} left"))
         if self.remaining and not self.drivers:
             lines.append(("driver", "nobody works on it"))

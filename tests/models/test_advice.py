@@ -65,6 +65,10 @@ TOLD = {
         lambda: torch.export.export(nn.Conv2d(1, 1, 3), (torch.zeros(1, 1, 16, 16),)).module(),
         {"patch_size": 8}, "The graph takes 16 along axis",
     ),
+    "channels last": (STACK, "ZYX", nn.Linear(10, 3), {}, "channels that come last"),
+    "one size": (
+        COLOURS, "CYX", nn.Sequential(nn.Flatten(), nn.Linear(10, 3)), {}, "is to be patch_size"
+    ),
     "a linear layer": (STACK, "ZYX", nn.Linear(16, 16).half(), {}, 'input_dtype="float16"'),
 }  # fmt: skip
 

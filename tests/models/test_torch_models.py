@@ -533,9 +533,18 @@ def in_bfloat16(batch):
     return (torch.from_numpy(batch) * 2).to(torch.bfloat16)
 
 
-@pytest.mark.parametrize("function", [listed, with_gradient, in_bfloat16])
+def in_eight_bits(batch):
+    return (torch.from_numpy(batch) * 2).to(torch.float8_e5m2)
+
+
+def test_a_function_of_torch_is_told_what_it_is_given():
+    with pytest.raises(daskpatch.ModelError, match=r"calls torch.from_numpy\(batch\) first"):
+        daskpatch.plan(np.ones((8, 8), "f4"), torch.relu, axes="YX", patch_size=8)
+
+
+@pytest.mark.parametrize("function", [listed, with_gradient, in_bfloat16, in_eight_bits])
 def test_functions_give_tensors_as_modules_do(function):
-    image = RNG.integers(0, 9, (40, 36)).astype("f4")
+    image = RNG.integers(0, 5, (40, 36)).astype("f4")  # eight bits hold no more
     view = daskpatch.plan(image, function, axes="YX", patch_size=16).view
     np.testing.assert_array_equal(view[...], 2 * image)
 
