@@ -16,6 +16,7 @@ import xarray
 import zarr
 from example_models import double
 from ome_images import dataset
+from serving import served
 from volumes import read, save
 from zarr.storage import LocalStore, WrapperStore
 
@@ -468,6 +469,16 @@ def test_a_chunk_without_bytes_is_damage(tmp_path, image, stored, io):
     chunk.write_bytes(b"")
     with pytest.raises(OSError, match="could not be read"):
         predict(path, double, tmp_path / "out.zarr", io=io)
+
+
+def test_a_shard_without_bytes_behind_a_server_is_damage(tmp_path, image):
+    path = saved(tmp_path / "in.zarr", image[:16], **STORED["sharded"])
+    with served(tmp_path) as address, pytest.raises(OSError) as told:
+        predict(f"http://{address}/in.zarr", double, tmp_path / "out.zarr")
+    assert "Range request not supported" in str(told.value)  # of Python's own server; at once
+    (path / "c/0/0/0").write_bytes(b"")
+    with served(tmp_path) as address, pytest.raises(OSError, match="c/0/0/0 is damaged: it has"):
+        predict(f"http://{address}/in.zarr", double, tmp_path / "out.zarr")
 
 
 # Metadata that are older than what they speak of

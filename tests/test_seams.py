@@ -88,6 +88,7 @@ def test_clean_tilings_pass(values, name):
     assert report.difference < 1e-5
     assert report.places == 8
     assert report.verdict.startswith("No seams")
+    assert ("what post is given" in report.verdict) == ("post" in options)
 
 
 def test_fifty_random_clean_runs_raise_no_alarm():

@@ -28,6 +28,12 @@ _CONCENTRATED = 4.0
 """How much larger differences near seams are than inside, where it is the overlap that lacks."""
 
 
+_BEFORE_POST = (
+    " That is of what post is given: it sees one block at a time, and what it numbers or fits is "
+    "each block's own."
+)
+
+
 def check_seams(
     plan: Plan, *, places: int = 4, tolerance: float = 1e-4, seed: int = 0, progress: bool = True
 ) -> SeamReport:
@@ -136,6 +142,8 @@ def _report(
     grids = prediction.grids[0].axes
     picture, row = _picture(differences)
     verdict = verdict_of(cause, difference, inside, noise, [grid_of(axis) for axis in grids])
+    if prediction.assembly.function is not None:
+        verdict += _BEFORE_POST
     return SeamReport(
         ok=cause is None,
         verdict=verdict if chosen else "No seams: each sample is one tile.",

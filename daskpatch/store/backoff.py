@@ -28,6 +28,7 @@ _LASTING = (
     NotADirectoryError,
     IsADirectoryError,
     TypeError,
+    OverflowError,
     UnansweredError,
 )
 
@@ -37,6 +38,9 @@ _NO_STORES = ("zarr", "numcodecs", "json", "obstore", "daskpatch")
 
 _PASSING = (408, 425, 429)
 """Of HTTP's answers that say that a request is wrong, those that say that it came too soon."""
+
+_NOT_SUPPORTED = "NotSupportedError"
+"""What obstore says where a server does not know ranges, which shards are read by."""
 
 _DENIED = ("PermissionDeniedError", "UnauthenticatedError")
 
@@ -49,8 +53,8 @@ _log = logging.getLogger("daskpatch")
 
 def lasts_anywhere(error: Exception) -> bool:
     """Whether waiting would not help: no permission, no such place."""
-    number = getattr(error, "errno", None)
-    return isinstance(error, _LASTING) or number in _LASTING_NUMBERS or is_denied(error)
+    is_told = isinstance(error, _LASTING) or getattr(error, "errno", None) in _LASTING_NUMBERS
+    return is_told or type(error).__name__ == _NOT_SUPPORTED or is_denied(error)
 
 
 def is_denied(error: Exception) -> bool:
