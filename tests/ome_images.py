@@ -10,7 +10,7 @@ UNITS = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
 def image(path, values, axes="zyx", version="0.5", names=(), units=UNITS, offset=3.0):
     """An OME-Zarr image of one level; offset is the translation, of all axes or of each."""
     group = zarr.create_group(str(path), zarr_format=2 if version == "0.4" else 3)
-    chunks = tuple(16 if axis in "yx" else 1 for axis in axes)
+    chunks = tuple({"z": 4, "y": 16, "x": 16}.get(axis, 1) for axis in axes)
     group.create_array("s0", data=values, chunks=chunks)
     told = {
         "axes": [

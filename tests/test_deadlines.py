@@ -566,11 +566,14 @@ plan.run(resume=True, progress=False)
 
 @pytest.mark.filterwarnings("ignore:.*zarr_format=3")
 def test_a_chunk_that_ends_the_process_is_not_read_ahead_of_its_announcement(tmp_path):
-    """Chunks are fetched before their blocks: also then it is known which block it was."""
-    values = np.arange(300, dtype="f4").repeat(64).reshape(300, 8, 8)
+    """Chunks are fetched before their blocks: also then it is known which block it was.
+
+    Of 170 chunks the thirtieth is not among those that tell an image from others.
+    """
+    values = np.arange(170, dtype="f4").repeat(64).reshape(170, 8, 8)
     made = BREAKING + (
         "import zarr\n"
-        "values = np.arange(300, dtype='f4').repeat(64).reshape(300, 8, 8)\n"
+        "values = np.arange(170, dtype='f4').repeat(64).reshape(170, 8, 8)\n"
         "zarr.create_array(store=sys.argv[1], data=values, chunks=(1, 8, 8), zarr_format=2,\n"
         "    filters=[Breaking()], compressors=None)\n"
     )
@@ -583,7 +586,7 @@ def test_a_chunk_that_ends_the_process_is_not_read_ahead_of_its_announcement(tmp
     assert codes[-1] == 1
     found = daskpatch.status(out)
     assert [block.index for block in found.failed_blocks] == [30]
-    assert found.done == 299
+    assert found.done == 169
     written = zarr.open_array(str(out))[...]
     assert np.array_equal(np.delete(written, 30, 0), -np.delete(values, 30, 0))
 

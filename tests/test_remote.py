@@ -403,7 +403,7 @@ def test_a_source_through_fsspec_on_such_a_server_is_looked_at(unlisted, volume)
 
 
 def test_a_pyramid_is_built_and_completed_in_a_bucket(s3, tmp_path, rng):
-    values = rng.integers(0, 99, (20, 70, 90)).astype("u2")
+    values = rng.integers(0, 99, (12, 40, 50)).astype("u2")
     out = f"{s3}/out.zarr"
     daskpatch.pyramid(image(tmp_path / "in.zarr", values), out, pyramid=1, progress=False)
     assert daskpatch.pyramid(out, pyramid=2, progress=False).done

@@ -23,7 +23,7 @@ from ..engine import Client, Interruption
 from ..image import information
 from ..model import shared_model
 from ..probing import description_beside, read_description
-from ..support import all_said_by, hint_for_word, load_extra
+from ..support import all_said_by, hint_for_word, load_extra, redacted
 from .flags import (
     RUN_WORDS,
     check_flags,
@@ -327,7 +327,8 @@ def _warned(arguments: Sequence[str]) -> Iterator[None]:
     """Warnings as a line each, in flags, on stderr: where they arose is of no use here."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        text = as_typed(" ".join(str(message).split()), _quoted(arguments))
+        # Also those of libraries, which write URLs as they are.
+        text = as_typed(redacted(" ".join(str(message).split())), _quoted(arguments))
         click.echo(f"Warning: {text}", err=True)
 
     with warnings.catch_warnings():

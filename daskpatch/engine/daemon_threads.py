@@ -18,7 +18,7 @@ class DaemonThreads(Executor):
     """An executor whose threads do not keep the process alive.
 
     That of the standard library joins its threads when the interpreter ends: a script that was
-    interrupted waits for as long as a model hangs.
+    interrupted waits for as long as a model hangs. As there, no more are started than are needed.
 
     >>> with DaemonThreads(2, "doubling") as threads:
     ...     list(threads.map(lambda n: 2 * n, range(3)))
@@ -27,18 +27,26 @@ class DaemonThreads(Executor):
 
     def __init__(self, count: int, name: str, begin: Callable[[], object] = lambda: None) -> None:
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
-        self._begin = begin
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
-            for number in range(count)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._count, self._name, self._begin = count, name, begin
+        self._threads: list[threading.Thread] = []
+        self._idle, self._lock = threading.Semaphore(0), threading.Lock()
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = Future()
         self._calls.put((future, lambda: call(*args, **kwargs)))
+        self._start_one()
         return future
+
+    def _start_one(self) -> None:
+        if self._idle.acquire(blocking=False):  # one waits, and takes the call
+            return
+        with self._lock:
+            number = len(self._threads)
+            if number == self._count:
+                return
+            name = f"{self._name}-{number}"
+            self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
+            self._threads[-1].start()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 (the interface)
         """Let the threads end once nothing waits; what waits is cancelled by whoever submitted."""
@@ -62,3 +70,4 @@ class DaemonThreads(Executor):
                 future.set_result(result)
             # A thread that waits holds nothing: blocks are large.
             del future, call, waiting
+            self._idle.release()

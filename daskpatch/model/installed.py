@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import sysconfig
 from functools import lru_cache
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import FunctionType, ModuleType
 
 import numpy as np
+
+from ..support import installed_version
 
 _STDLIB = Path(sysconfig.get_path("stdlib"))
 
@@ -118,4 +120,4 @@ def version_of(top: str) -> str:
     if top in sys.stdlib_module_names:
         return ""
     names = packages_distributions().get(top, [])
-    return version(names[0]) if names else ""
+    return installed_version(names[0]) if names else ""

@@ -16,7 +16,7 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
 from ..model import Contents, Look, NoIdentityError, SharedModel, load
-from ..support import parsed
+from ..support import installed_version, parsed
 
 _log = logging.getLogger("daskpatch")
 
@@ -125,7 +125,7 @@ def digest_of_values(values: NDArray[Any]) -> str:
 def _surroundings() -> dict[str, Any]:
     return {
         "rule": _RULE,
-        "daskpatch": version("daskpatch"),
+        "daskpatch": installed_version("daskpatch"),
         "numpy": np.__version__,
         "processor": _processor(),
         "processors": CPU_COUNT,
@@ -133,6 +133,7 @@ def _surroundings() -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=1)
 def _processor() -> str:
     """The name of the processor, where the system tells it."""
     with contextlib.suppress(OSError):

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
+from functools import cache
 from operator import attrgetter
 from typing import Any, get_origin, get_type_hints
 
@@ -34,7 +35,8 @@ FULL = 8192
 """Receipts of a segment that is not written again."""
 
 
-def layouts_of(receipt: type[Receipt], n_arrays: int = 1) -> list[RowLayout]:
+@cache
+def layouts_of(receipt: type[Receipt], n_arrays: int = 1) -> tuple[RowLayout, ...]:
     """How receipts of blocks of so many arrays are stored, and how before each column was added."""
     hints = get_type_hints(receipt, include_extras=True)
     columns: list[Any] = []
@@ -45,7 +47,7 @@ def layouts_of(receipt: type[Receipt], n_arrays: int = 1) -> list[RowLayout]:
         elif n_arrays > 1:
             columns.append((field.name, stored, (n_arrays - 1,)))
     n_first = sum(field.default is MISSING for field in fields(receipt))
-    return [np.dtype(columns[:n]) for n in range(len(columns), n_first - 1, -1)]
+    return tuple(np.dtype(columns[:n]) for n in range(len(columns), n_first - 1, -1))
 
 
 _N_FIRST = 9
@@ -83,7 +85,7 @@ def decode(
     ValueError
         If it is torn, or of a later version.
     """
-    layouts = layouts_of(receipt, n_arrays)
+    layouts = layouts_of(receipt, n_arrays)  # type: ignore[arg-type] # takes objects for the class
     whole = next(filter(None, (_whole(content, layout) for layout in layouts)), None)
     if whole is not None:
         return _widened(whole[0], receipt, layouts[0]), 0

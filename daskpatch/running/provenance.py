@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 from ..deciding import Decided
 from ..model import Sizing
 from ..patching import Patching, TileStrategy
-from ..support import Options, declarations, without_secrets
+from ..support import Options, declarations, installed_version, without_secrets
 from ..values import Statistics
 
 _LONGEST = 2000
@@ -22,7 +22,7 @@ def provenance_of(decided: Decided, statistics: Sequence[Statistics] | None) -> 
     options, recipe = decided.options, decided.recipe
     signature = recipe.signature
     return {
-        "version": version("daskpatch"),
+        "version": installed_version("daskpatch"),
         "packages": {name: _version(name) for name in ("numpy", "zarr", "dask", "tensorstore")},
         "source": [without_secrets(image.source) for image in recipe.images],
         "source_axes": [image.original_axes for image in recipe.images],
@@ -77,7 +77,7 @@ def tiling_of(patching: Patching) -> dict[str, Any]:
 
 def _version(package: str) -> str | None:
     try:
-        return version(package)
+        return installed_version(package)
     except PackageNotFoundError:
         return None
 

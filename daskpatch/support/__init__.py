@@ -14,7 +14,7 @@ from .checks import (
     within_xarray,
 )
 from .constraints import Natural, Positive, Seconds
-from .extras import is_available, load_extra
+from .extras import installed_version, is_available, load_extra
 from .heap import Heap
 from .options import (
     Declaration,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -25,6 +27,18 @@ _EXTRAS = {
 def is_available(package: str) -> bool:
     """Whether an optional package could be imported, without importing it."""
     return find_spec(package) is not None
+
+
+@lru_cache(maxsize=256)
+def installed_version(package: str) -> str:
+    """The version of an installed package, whose metadata are read once.
+
+    Raises
+    ------
+    PackageNotFoundError
+        If it is not installed.
+    """
+    return version(package)
 
 
 def load_extra(module: str, purpose: str) -> Any:
