@@ -12,6 +12,10 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # of five, others try again after a second
+
+
 @contextmanager
 def served(folder, handler=Quiet):
     """The address of a server of a folder, `127.0.0.1:port`."""
@@ -19,7 +23,7 @@ def served(folder, handler=Quiet):
     def handle(*arguments):
         return handler(*arguments, directory=str(folder))
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), handle) as server:
+    with _Server(("127.0.0.1", 0), handle) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -218,7 +218,8 @@ def test_counts_end_at_zero_whatever_happens(job, data):
 
     def fetch(chunks):
         calls["all"] += 1
-        if fails and calls["all"] % fails == 0:
+        # Not for ever: where nothing is kept, a block of three fetches would never come through.
+        if fails and calls["all"] % fails == 0 and calls["all"] < 30:
             raise OSError
         return [np.zeros(4, "u1") for _ in chunks]
 
