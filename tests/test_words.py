@@ -20,7 +20,7 @@ from scipy import ndimage
 from volumes import read, save
 
 import daskpatch
-from daskpatch.cli.messages import as_typed
+from daskpatch.cli.messages import as_typed, with_flag
 
 TILES = {"patch_size": 16, "overlaps": 4}
 
@@ -383,6 +383,20 @@ def test_names_of_another_axis_are_none(rng):
 )  # fmt: skip
 def test_options_have_the_names_of_flags(text, typed):
     assert as_typed(text) == typed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (("--overwrite", "a.zarr", "--axes", "YX"), ""),
+        (("a.zarr", "--model", "net.py:modle"), "--model net.py:modle: "),
+        (("a.zarr", "--post=net.py:modle"), "--post net.py:modle: "),
+    ],
+)
+def test_an_answer_about_a_file_names_its_flag(arguments, flag):
+    text = "/here/net.py has no modle, and a.zarr is none."
+    assert with_flag(text, ["predict", *arguments]) == flag + text
+    assert with_flag("give --axes for net.py", arguments) == "give --axes for net.py"
 
 
 def test_what_the_user_wrote_stays_as_it_is():

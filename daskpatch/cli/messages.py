@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from ..deciding import KINDS
 from ..running import Run
-from ..support import declarations
+from ..support import FILE, NAME, declarations
 from .flags import parameter_of
 
 _FLAGS = {
@@ -24,6 +24,14 @@ _FLAGS["client"] = ("--scheduler or --workers", "", "")
 
 _WORD = "|".join(sorted(_FLAGS, key=len, reverse=True))
 _LONG = "|".join(sorted((word for word in _FLAGS if "_" in word), key=len, reverse=True))
+
+_NAMING = {
+    name
+    for kind in KINDS
+    for declared in declarations(kind).values()
+    if declared.parser in (NAME, FILE) and (name := declared.flag_name()) is not None
+}
+"""Flags whose value is the name of a file, or of what is in one."""
 
 _NUMBERS = r"[-\d, ]+"
 _TEXT = r"'[^',]*'|\"[^\",]*\""
@@ -72,10 +80,10 @@ def with_flag(text: str, arguments: Sequence[str]) -> str:
     """
     if "--" in text:
         return text
-    for flag, value in pairwise(arguments):
+    split = [part for argument in arguments for part in argument.split("=", 1)]
+    for flag, value in pairwise(split):
         file = value.rpartition(":")[0] or value
-        is_named = file in text and ("." in file or ":" in value)
-        if flag.startswith("--") and not value.startswith("-") and is_named:
+        if flag in _NAMING and file and file in text:
             return f"{flag} {value}: {text}"
     return text
 
