@@ -1,6 +1,7 @@
 """Outputs read back: what is named, what is not, and what a repair mends."""
 
 import json
+import re
 import shutil
 import threading
 import time
@@ -230,7 +231,7 @@ def test_what_has_no_record_is_refused(stored, tmp_path):
 
 
 class Armed:
-    """A source that, once armed, waits to be let go, and then cannot be read by a run's threads."""
+    """A source that, once armed, waits to be let go, and then cannot be read by compute threads."""
 
     shape, dtype, ndim = (16, 16), np.dtype("f4"), 2
 
@@ -238,7 +239,7 @@ class Armed:
         self.is_armed, self.may_go = False, threading.Event()
 
     def __getitem__(self, box):
-        if self.is_armed and threading.current_thread().name.startswith("daskpatch"):
+        if self.is_armed and re.match(r"daskpatch-\d", threading.current_thread().name):
             self.may_go.wait(30)
             raise ValueError("a bad plane")
         return np.ones(self.shape, self.dtype)[box]

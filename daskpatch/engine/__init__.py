@@ -2,7 +2,7 @@
 
 from .clients import active_client, client_of, is_asynchronous
 from .daemon_threads import DaemonThreads
-from .deadline import TimedOutError, end_if_written_off, is_written_off, within
+from .deadline import TimedOutError, end_if_written_off, is_written_off, once_within
 from .interruption import Interruption
 from .jobs import Job, why_not_sent
 from .progress import progress_of

@@ -127,6 +127,22 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     raise _timed_out(seconds, sys._current_frames().get(thread[0]) if thread else None)
 
 
+def once_within(seconds: float, call: Callable[[], T]) -> T:
+    """`within`, for a thread that makes no further such calls: nothing is kept for them.
+
+    Raises
+    ------
+    TimedOutError
+        If the call takes longer.
+    """
+    try:
+        return within(seconds, call)
+    finally:
+        partner, _of_thread.partner = getattr(_of_thread, "partner", None), None
+        if partner is not None:
+            partner.executor.shutdown()
+
+
 def _timed_out(seconds: float, frame: FrameType | None) -> TimedOutError:
     stack = traceback.extract_stack(frame) if frame is not None else traceback.StackSummary()
     where = f", in {stack[-1].name} ({stack[-1].filename}:{stack[-1].lineno})" if stack else ""

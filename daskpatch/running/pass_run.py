@@ -24,8 +24,8 @@ from ..engine import (
     NoWorkersError,
     TimedOutError,
     Window,
+    once_within,
     progress_of,
-    within,
 )
 from ..receipts import (
     LOST,
@@ -290,7 +290,7 @@ class PassRun:
         if self._run.timeout is None:
             return look()
         try:
-            return within(self._run.timeout * len(touched), look)
+            return once_within(self._run.timeout * len(touched), look)
         except TimedOutError as error:
             raise OSError(
                 "the last look at the source, which would show that it was made anew during the "
