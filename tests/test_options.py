@@ -570,6 +570,22 @@ def test_a_misspelt_size_is_not_taken_for_a_missing_one():
         daskpatch.plan(np.zeros((61, 53)), np.negative, axes="YX", patch_sise=16)
 
 
+@pytest.mark.parametrize(
+    ("kind", "word", "hint"),
+    [
+        (Tiles, "patch_sise", "Did you mean 'patch_size'"),
+        (Tiles, "roi_size", "Did you mean 'patch_size'"),
+        (Model, "device", "It is the model's: daskpatch.TorchModel"),
+        (Limits, "chunks", "plan and predict take it"),
+        (Output, "client", "run and predict take it"),
+        (Run, "xyz", "It has client, region, "),
+    ],
+)
+def test_a_value_suggests_what_was_meant(kind, word, hint):
+    with pytest.raises(TypeError, match=rf"{kind.__name__}\(\) .* '{word}'\. {hint}"):
+        kind(**{word: 16})
+
+
 def test_words_of_a_run_are_none_of_a_plan(tmp_path):
     with pytest.raises(TypeError, match=r"plan\(\) got an unexpected keyword argument 'resume'"):
         plan(resume=True)

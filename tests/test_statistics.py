@@ -11,7 +11,7 @@ from volumes import save
 from daskpatch import open_image
 from daskpatch.statistics import measure, statistics_of
 from daskpatch.statistics.moments import Moments
-from daskpatch.statistics.percentiles import float_edges, float_keys
+from daskpatch.statistics.percentiles import Percentiles, float_edges, float_keys
 from daskpatch.values import Normalize, Statistics
 
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int64", "float32", "float64"]
@@ -113,6 +113,30 @@ def test_an_image_of_one_value_has_no_deviation(value, count):
     values = np.full(count, value)
     assert found(values, "zscore") == (pytest.approx(value, rel=1e-15), 1.0, 0.0)
     assert found(np.full(count, value % 1e38, "f4"), "zscore")[1] == 1.0
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "u8"])
+@pytest.mark.parametrize("value", [447214, 1, 0, 3**18])
+def test_percentiles_of_an_image_of_one_value_are_that_value(value, dtype):
+    values = np.full(4096, value, dtype)
+    assert found(values, "percentile") == (float(values[0]), 1.0, 0.0)
+
+
+@given(hnp.arrays("f8", 30, elements=st.floats(-1e6, 1e6)))
+def test_no_percentile_lies_beyond_the_values(values):
+    low, distance, _ = found(values, ("percentile", 0, 100))
+    assert low >= values.min()
+    assert low + distance <= values.max() + 1e-9 or distance == 1.0
+
+
+def test_percentiles_go_on_from_counts_that_know_no_extremes(rng):
+    values = rng.normal(size=5000)
+    whole, begun, rest = (Percentiles(values.dtype, (1, 99)) for _ in range(3))
+    whole.add(values)
+    begun.add(values[:2000])
+    rest.add(values[2000:])
+    rest.merge(begun.state()[:2])
+    assert rest.found() == whole.found()
 
 
 def test_as_stable_for_many_voxels_as_for_few():

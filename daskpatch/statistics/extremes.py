@@ -31,6 +31,11 @@ class Extremes:
             self._low, self._high = min(self._low, float(low)), max(self._high, float(high))
             self.count += len(part)
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest; infinity and minus infinity before any came."""
+        return self._low, self._high
+
     def state(self) -> list[Any]:
         """Count, low and high."""
         return [self.count, self._low, self._high]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .extremes import Extremes
 from .moments import slices
 
 Keys = NDArray[np.int64]
 
 _SLICE = 2**18
+
+_ANY = (0, -math.inf, math.inf)
+"""The state of extremes of which nothing is known."""
 
 _DROPPED = 11
 """Of a float32's 32 bits: what is left tells values apart that differ by 1/4096 of themselves."""
@@ -24,13 +29,15 @@ class Percentiles:
 
     Integers of up to 16 bits are their own keys: percentiles are exact. Other values are rounded
     to float32, whose bits but the last 11, as an integer, are in order too: 2^21 bins whose width
-    is 2^-12 of the value, known without a look at the values before.
+    is 2^-12 of the value, known without a look at the values before. No percentile lies beyond
+    the smallest and the largest value: where all are the same, it is that value.
     """
 
     def __init__(self, dtype: np.dtype[Any], percentiles: tuple[float, float]) -> None:
         self._is_exact = dtype.kind in "biu" and dtype.itemsize <= 2
         self._lowest = int(np.iinfo(dtype).min) if self._is_exact and dtype.kind == "i" else 0
         self._percentiles = percentiles
+        self._extremes = Extremes()
         self._first = 0
         self._counts = np.zeros(0, np.int64)
 
@@ -44,6 +51,8 @@ class Percentiles:
         return int(self._counts.sum())
 
     def add(self, values: NDArray[Any]) -> None:
+        if not self._is_exact:
+            self._extremes.add(values)
         for part in slices(values, _SLICE):
             keys = self._keys_of(part)
             if len(keys):
@@ -51,11 +60,12 @@ class Percentiles:
                 self._add(first, np.bincount(keys - first if first else keys))
 
     def state(self) -> list[Any]:
-        """The first key, and the counts from there on."""
-        return [self._first, self._counts.astype("<i8").tobytes()]
+        """The first key, the counts from there on, and the extremes."""
+        return [self._first, self._counts.astype("<i8").tobytes(), self._extremes.state()]
 
     def merge(self, state: Sequence[Any]) -> None:
-        first, counts = state
+        first, counts, *extremes = state
+        self._extremes.merge(extremes[0] if extremes else _ANY)  # older counts have none
         values = np.frombuffer(counts, "<i8").astype(np.int64)
         if len(values):
             self._add(first, values)
@@ -105,7 +115,11 @@ class Percentiles:
             return float(key + self._lowest), 0.0
         low, high = float_edges([key, key + 1])
         rounding = float(np.spacing(np.float32(max(abs(low), abs(high)))))
-        return (low + high) / 2, (high - low) / 2 + rounding
+        smallest, largest = self._extremes.bounds
+        if smallest == largest:
+            return smallest, 0.0
+        middle = min(max((low + high) / 2, smallest), largest)
+        return middle, (high - low) / 2 + rounding
 
 
 def float_keys(values: NDArray[np.float32]) -> Keys:

@@ -17,9 +17,9 @@ from __future__ import annotations
 import difflib
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from .parsing import Parser
 from .wording import shown
@@ -142,7 +142,24 @@ class Options:
     """Base of the values: a frozen dataclass whose fields are options.
 
     Fields are brought to their normal form when it is made; its repr leaves out defaults.
+
+    Raises
+    ------
+    TypeError
+        If it is given a field that it does not have: which was meant, or which it has.
     """
+
+    def __new__(cls, *_given: object, **named: object) -> Self:
+        own = declarations(cls)
+        for name in named.keys() - own.keys():
+            hint = (
+                _hint(name, list(own))
+                or f"It has {', '.join(name for name in own if name[0] != '_')}."
+            )
+            raise TypeError(
+                f"{cls.__name__}() got an unexpected keyword argument {shown(name)}. {hint}"
+            )
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for declared in declarations(type(self)).values():
@@ -266,7 +283,9 @@ def _fields(kind: type[Options], words: Mapping[str, object]) -> list[str]:
 
 
 _ELSEWHERE = {
-    **dict.fromkeys(["tile_size", "tile_shape", "roi_size"], "Did you mean 'patch_size'?"),
+    **dict.fromkeys(
+        ["tile_size", "tile_shape", "roi_size", "size", "tile"], "Did you mean 'patch_size'?"
+    ),
     **dict.fromkeys(["halo", "depth"], "Did you mean 'overlaps'? It is twice the halo."),
     **dict.fromkeys(
         ["n_workers", "num_workers", "workers", "n_jobs"],
@@ -294,14 +313,24 @@ def refuse_unknown(words: Mapping[str, object], verb: str, *kinds: type[Options]
     """
     known = [word for kind in kinds for word in words_of(kind)]
     for word in words.keys() - known:
-        others = [kind.__name__ for kind in Options.__subclasses__() if word in words_of(kind)]
-        similar = difflib.get_close_matches(word, known, 1)
-        hint = f"Did you mean {similar[0]!r}?" if similar else ""
-        if others:
-            takers = "run and predict" if others == ["Run"] else "plan and predict"
-            hint = f"{takers} take it."
-        hint = f" {hint_for_word(word) or hint}".rstrip()
+        hint = f" {_hint(word, known)}".rstrip()
         raise TypeError(f"{verb}() got an unexpected keyword argument {shown(word)}.{hint}")
+
+
+def _kinds(base: type[Options]) -> Iterator[type[Options]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    """What was meant by a word that is not known here: who takes it, or the one that is alike."""
+    if hint := hint_for_word(word):
+        return hint
+    if others := [kind.__name__ for kind in _kinds(Options) if word in words_of(kind)]:
+        return f"{'run and predict' if others == ['Run'] else 'plan and predict'} take it."
+    similar = difflib.get_close_matches(word, known, 1)
+    return f"Did you mean {similar[0]!r}?" if similar else ""
 
 
 def with_signature(*kinds: type[Options]) -> Callable[[FunctionT], FunctionT]:
