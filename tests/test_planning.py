@@ -11,9 +11,11 @@ from collections import Counter
 import numpy as np
 import pytest
 import zarr
+from dask.utils import format_bytes
 from example_models import double, identity
 from hypothesis import given
 from hypothesis import strategies as st
+from serving import served
 from tracing import traced_peak
 from volumes import save
 
@@ -363,6 +365,24 @@ def test_a_plan_says_what_will_happen(stored, tmp_path):
     assert "out.zarr" in html
 
 
+def test_a_plan_says_how_its_source_will_be_read(stored, tmp_path):
+    options = {"patch_size": 16, "overlaps": 4, "chunks": 16, "block_shape": 16}
+    plan = daskpatch.plan(stored, double, **options)
+    kept = format_bytes(plan.memory.chunks)
+    assert f"reading each chunk is fetched once; {kept} of them kept\n" in repr(plan)
+    short = daskpatch.plan(stored, double, cache=10, **options)
+    assert short.fetches_per_chunk > 1
+    assert f"fetched up to {short.fetches_per_chunk:.2f} times; 10 B of them kept" in repr(short)
+    assert "(cache=)" in repr(short)
+    without = daskpatch.plan(VALUES, double, axes="YX", **options)
+    assert f"reading {without.read_ratio:.2f} bytes read per byte needed" in repr(without)
+    with served(tmp_path) as address:
+        away = daskpatch.plan(f"http://{address}/{stored.name}", double, **options)
+    assert away.blocks_ahead > 0
+    assert f"for up to {away.blocks_ahead} blocks ahead" in repr(away)
+    assert plan.blocks_ahead == 0
+
+
 def test_text_in_html_is_escaped():
     def model(batch):
         return batch
@@ -382,6 +402,8 @@ def test_a_plan_is_json(stored, tmp_path):
         "bytes_in",
         "bytes_out",
         "read_ratio",
+        "fetches_per_chunk",
+        "blocks_ahead",
         "compute_ratio",
         "peak_memory",
         "io",

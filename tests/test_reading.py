@@ -1,6 +1,8 @@
 """Chunks of the source: each fetched once for all who need it, and kept no longer than that."""
 
+import asyncio
 import pickle
+import re
 import shutil
 import threading
 import time
@@ -64,7 +66,7 @@ def test_a_chunk_is_fetched_once_for_all_who_ask_for_it_at_a_time():
         may_end.set()
         assert [each.result() for each in [first, *others]] == [[1, 2]] * 8
     assert calls == [keys(1, 2)]
-    assert (cache.n_fetched, cache.nbytes) == (2, 20)
+    assert (cache.fetches.n_all, cache.nbytes) == (2, 20)
 
 
 def test_the_error_of_a_fetch_reaches_those_who_wait_for_it_and_the_next_fetches_again():
@@ -88,7 +90,7 @@ def test_the_error_of_a_fetch_reaches_those_who_wait_for_it_and_the_next_fetches
             with pytest.raises(OSError, match="no answer"):
                 each.result()
     assert ask(fetched, 1, 2) == [1, 2]
-    assert cache.n_fetched == 2  # what the one that waited had fetched itself is kept
+    assert cache.fetches.n_all == 2  # what the one that waited had fetched itself is kept
 
 
 def test_a_thread_that_was_stopped_in_a_fetch_says_nothing_of_the_chunk():
@@ -121,9 +123,9 @@ def test_what_is_held_stays_and_the_rest_goes_where_memory_is_short():
     assert cache.nbytes == 30
     with cache.hold(keys(2), fetched), cache.hold(keys(6), fetched):
         pass
-    n_before = cache.n_fetched
+    n_before = cache.fetches.n_all
     with cache.hold(keys(2, 6), fetched):  # those that were asked for last
-        assert cache.n_fetched == n_before
+        assert cache.fetches.n_all == n_before
 
 
 def test_absent_chunks_take_no_memory():
@@ -242,7 +244,7 @@ def test_counts_end_at_zero_whatever_happens(job, data):
         again = [index for index, end in ends if end.exception() is not None]
     assert (len(cache), cache.nbytes) == (0, 0)
     if limit > 40 and not fails:
-        assert cache.n_fetched == len(asked)
+        assert cache.fetches.n_all == len(asked)
 
 
 ROWS_THAT_SELDOM_SHARE = {
@@ -253,6 +255,12 @@ ROWS_THAT_SELDOM_SHARE = {
     "padding": "reflect",
     "stitch": "crop",
     "align": 2,
+}
+
+CHUNKS_OF_TWO_SAMPLES = ROWS_THAT_SELDOM_SHARE | {
+    "axes": "TYX",
+    "patch_size": (2, 4),
+    "chunks": (2, 1, 1),
 }
 
 
@@ -275,6 +283,31 @@ def test_the_plan_knows_how_much_is_kept(job):
             cache.use(index, sample_idx)
         cache.finish(index)
     assert most <= plan.memory.chunks
+
+
+@given(jobs(), st.integers(1, 20))
+@example(((17, 6), (4, 1), ROWS_THAT_SELDOM_SHARE), 4)
+@example(((2, 2, 4), (2, 1, 1), CHUNKS_OF_TWO_SAMPLES), 1)
+@settings(max_examples=60)
+def test_the_plan_knows_how_often_chunks_are_fetched_at_most(job, tenths):
+    whole = plan_of(job).to(threads=1)
+    plan = whole.to(cache=max(whole.memory.chunks * tenths // 10, 1))
+    decided = passes_of(plan, 1)[0].decided
+    nbytes = chunk_nbytes_of(plan.images[0])
+    needs, cache, distinct = needs_of(plan), ChunkCache(plan.memory.chunks), set()
+    cache.count(needs)
+    for index in Selection.everything(decided.recipe, decided.layout.block_shape):
+        for sample_idx in needs.samples_of(index):
+            chunks = needs.chunks_of(index, sample_idx)
+            distinct.update(chunks)
+            with cache.hold(chunks, lambda chunks: [np.zeros(nbytes, "u1") for _ in chunks]):
+                pass
+            cache.use(index, sample_idx)
+        cache.finish(index)
+    assert cache.fetches.n_all <= 1.001 * plan.fetches_per_chunk * len(distinct)
+    assert cache.fetches.n_again == cache.fetches.n_all - len(distinct)
+    if tenths >= 10:
+        assert plan.fetches_per_chunk == 1
 
 
 # Whole runs
@@ -315,7 +348,9 @@ def test_a_run_fetches_each_chunk_once(source, tmp_path, threads, block_shape):
     chunks = 12 if block_shape == 12 else (10, 12, 12)
     plan = daskpatch.plan(array, gaussian, tmp_path / "out.zarr", chunks=chunks, **options)
     store.reads.clear()
-    plan.run(progress=False)
+    report = plan.run(progress=False)
+    assert plan.fetches_per_chunk == 1
+    assert (report.chunks_fetched, report.fetched_again) == (8 * 9 * 10, 0)
     reads = store.chunks()
     assert len(reads) == 8 * 9 * 10
     assert sum(reads.values()) <= len(reads) + 2 * SAMPLE
@@ -424,7 +459,7 @@ def test_what_is_read_ahead_fits_and_is_read_once(job, data):
         assert (len(cache), cache.nbytes, cache.reserve([(0, (0,))], cache.limit)) == (0, 0, True)
         distinct = {chunk for pair in pairs for chunk in needs.chunks_of(*pair)}
         if room == 10**6:
-            assert cache.n_fetched == len(distinct)
+            assert cache.fetches.n_all == len(distinct)
             assert max(fetched.values(), default=0) <= 1
 
 
@@ -439,14 +474,68 @@ def test_a_run_over_a_region_fetches_what_that_needs(source, tmp_path):
     assert 27 <= sum(reads.values()) - 2 * SAMPLE <= 4 * 6 * 4
 
 
+class Slow(Counted):
+    """A store whose answers take their time, from when it is told so."""
+
+    delay = 0.0
+
+    async def get(self, key, prototype, byte_range=None):
+        await asyncio.sleep(self.delay if key.startswith("c/") else 0)
+        return await super().get(key, prototype, byte_range)
+
+    async def set(self, key, value):
+        await asyncio.sleep(self.delay if key.startswith("c/") else 0)
+        await super().set(key, value)
+
+
+@pytest.mark.parametrize("slow", ["reading", "the model", "writing"])
+def test_a_report_says_what_took_the_time(tmp_path, rng, slow):
+    ins, outs = (Slow(LocalStore(tmp_path / name)) for name in ("in.zarr", "out.zarr"))
+    array = zarr.create_array(ins, data=rng.random((32, 32)), chunks=(16, 16))
+
+    def model(batch):
+        time.sleep(0.2 if slow == "the model" and plans else 0)
+        return -batch
+
+    plans = []
+    plan = daskpatch.plan(array, model, outs, axes="YX", patch_size=16, chunks=16, model_id="slow")
+    plans.append(plan)
+    ins.delay = 0.2 if slow == "reading" else 0
+    outs.delay = 0.2 if slow == "writing" else 0
+    report = plan.run(progress=False)
+    spent = {
+        "reading": report.reading_seconds,
+        "the model": report.model_seconds,
+        "writing": report.writing_seconds,
+    }
+    assert spent[slow] >= 0.2
+    assert spent[slow] == max(spent.values())
+    assert re.search(rf"\d+% of the time in {slow}, ", str(report))
+
+
+def test_workers_tell_what_they_fetched(source, tmp_path, processes):
+    array, _ = source
+    options = OPTIONS | {"chunks": 12, "block_shape": (24, 24, 24)}
+    source_path = tmp_path / "in.zarr"
+    plan = daskpatch.plan(source_path, gaussian, tmp_path / "out.zarr", **options)
+    report = plan.run(progress=False, client=processes)
+    # Each of the two fetches what its own blocks need.
+    assert array.nchunks <= report.chunks_fetched - report.fetched_again <= 2 * array.nchunks
+    assert report.model_seconds > 0
+
+
 def test_with_little_memory_chunks_are_fetched_again_and_nothing_is_lost(source, tmp_path):
     array, store = source
     options = OPTIONS | {"chunks": 12, "block_shape": 12, "threads": 1}
     plan = daskpatch.plan(array, gaussian, tmp_path / "out.zarr", memory_limit="700 kB", **options)
     assert plan.memory.chunks == 175_000
     store.reads.clear()
-    plan.run(progress=False)
+    report = plan.run(progress=False)
     assert sum(store.chunks().values()) > 8 * 9 * 10 + 2 * SAMPLE
+    assert report.chunks_fetched == 8 * 9 * 10 + report.fetched_again
+    assert 1 < report.chunks_fetched / (8 * 9 * 10) <= plan.fetches_per_chunk
+    assert f"{report.fetched_again:,} of them again" in str(report)
+    assert f"up to {plan.fetches_per_chunk:.2f} times" in str(plan)
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), plan_whole(array, tmp_path))
 
 
@@ -471,7 +560,7 @@ def test_boxes_of_a_mask_are_read_from_chunks_that_are_kept(source, rng):
         )
         np.testing.assert_array_equal(read_box(cache, image, -1, box), array[box])
     # Twenty boxes, and what they are compared with.
-    assert cache.n_fetched == len(store.chunks())
+    assert cache.fetches.n_all == len(store.chunks())
 
 
 def test_absent_chunks_of_a_source_that_went_away_meanwhile_are_not_believed(tmp_path):

@@ -183,8 +183,12 @@ class Sample:
             return
         self.tally.bytes_read += bytes_decoded(image, box)
         chunks = self.workspace.chunks
-        with patch_of(chunks, image, self.data_idx, self.sample_idx, box) as patch:
-            value = self._judged(patch, box)
+        with ExitStack() as held:
+            with self.tally.timing("reading"):
+                patch = held.enter_context(
+                    patch_of(chunks, image, self.data_idx, self.sample_idx, box)
+                )
+                value = self._judged(patch, box)
             yield patch if value is None else value
             self.tally.absent += patch.n_absent
             check_there(image, occupancy, self.sample_idx, box, patch.n_absent)
@@ -258,11 +262,12 @@ class Sample:
                 for values, tile in zip(batch, group, strict=True):
                     patch.fill(values, tile_box(tile), put)
 
-            fill()
+            with self.tally.timing("reading"):
+                fill()
             # The filler goes along: a model may have worked in place before it ran out of memory.
             self.workspace.heap.make_room()
             parts = self.calls.within_memory(batch, fill, specs, self.workspace.limit)
-            for part, results in parts:
+            for part, results in self.tally.timing_calls(parts):
                 given_shape = batch[part].shape
                 check_results(results, given_shape, prediction.signature, specs[part.start])
                 for i, tile in enumerate(group[part]):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal, TypeVar
 
 from ..reading import ChunkCache
 from ..support import Heap
 from .buffers import BufferPool
 from .stand_ins import StandIns
+
+T = TypeVar("T")
 
 
 class BatchLimit:
@@ -50,7 +56,8 @@ class Tally:
     """What a region cost.
 
     `samples` counts those whose tiles were given to the model, `empty` says why the others were
-    not: `ABSENT` or `JUDGED`, the larger of both.
+    not: `ABSENT` or `JUDGED`, the larger of both. `reading` and `model` are seconds: until tiles
+    were filled, and in calls.
     """
 
     tiles: int = 0
@@ -59,3 +66,23 @@ class Tally:
     absent: int = 0
     samples: int = 0
     empty: int = 0
+    reading: float = 0.0
+    model: float = 0.0
+
+    @contextmanager
+    def timing(self, what: Literal["reading", "model"]) -> Iterator[None]:
+        """Add the time of the `with` block."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, what, getattr(self, what) + time.perf_counter() - begin)
+
+    def timing_calls(self, results: Iterator[T]) -> Iterator[T]:
+        """Results as they come, each out of a call of the model."""
+        while True:
+            with self.timing("model"):
+                result = next(results, None)
+            if result is None:
+                return
+            yield result

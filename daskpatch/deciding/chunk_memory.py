@@ -1,14 +1,15 @@
-"""How much of the source is decoded at a time: what blocks hold, and what is kept between them."""
+"""How much of the source is decoded at a time, what is kept between blocks, and fetched again."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..block import BlockRows, Recipe, block_grid
 from ..image import ArrayImage, chunk_nbytes_of, is_chunked
-from ..reading import AT_A_TIME, is_read_ahead
-from .cost import visiting_order
+from ..reading import AT_A_TIME, MOST_AHEAD, is_read_ahead
+from .cost import cost_of, visiting_order
 from .limits import Limits
 
 _ROWS = 8
@@ -25,21 +26,31 @@ _IN_FLIGHT = 2**25
 class ChunkMemory:
     """Bytes of decoded chunks: `held` by a block while its tiles are filled, `kept` by a process.
 
-    What is kept includes what is held, unless that alone is more.
+    What is kept includes what is held, unless that alone is more. `fetches` is how often each chunk
+    is fetched by a process, on average, at most; `ahead` for how many blocks before they begin.
     """
 
-    held: int
-    kept: int
+    held: int = 0
+    kept: int = 0
+    fetches: float = 1.0
+    ahead: int = 0
+
+
+NOTHING_KEPT = ChunkMemory()
 
 
 @dataclass(frozen=True, slots=True)
 class _Along:
-    """Along one axis: how many blocks there are; chunks of one, of two neighbours, and of all."""
+    """Along one axis: how many blocks there are; chunks of one, of two neighbours, and of all.
+
+    `again` is how often each chunk is touched, on average.
+    """
 
     count: int
     block: int
     shared: int
     whole: int
+    again: float
 
 
 def chunk_memory(
@@ -63,6 +74,8 @@ def chunk_memory(
     return ChunkMemory(
         held=max((one.held for one in each), default=0),
         kept=max((one.kept for one in each), default=0),
+        fetches=max((one.fetches for one in each), default=1.0),
+        ahead=max((one.ahead for one in each), default=0),
     )
 
 
@@ -91,11 +104,47 @@ def _of_image(
         if name != "C"
     }
     nbytes = chunk_nbytes_of(image) * -(-sizes.get("C", 1) // chunks.get("C", 1))
-    held = nbytes * math.prod(along[name].block for name in dims.spatial_axes)
+    spatial = dims.spatial_axes
+    held = nbytes * math.prod(along[name].block for name in spatial)
     names = [dims.axes[axis] for axis in visiting_order(recipe, block_shape)]
     in_order = [along[name] for name in names if name != "C"]
+    needed = _needed(in_order, threads)
+    alive, whole = nbytes * needed[0], nbytes * math.prod(one.whole for one in in_order)
+    # The next block along the fastest axis finds there what both touch.
+    next_one = in_order[-1]
+    new = held * max(next_one.block - next_one.shared, 1) // next_one.block
+    reads_ahead = recipe.reads_all and is_read_ahead(image)
+    ahead = (threads + AT_A_TIME) * new if reads_ahead else 0
+    if limits.cache is None:
+        kept = min(alive + ahead, whole, limits.nbytes // _SHARE, _MOST)
+    else:
+        kept = min(whole, int(limits.cache))
+    # What is wanted again last goes first: rows along a slow axis lose what they share before
+    # neighbours along a fast one do.
+    n_lost = sum(min(nbytes * each, whole) > kept for each in needed)
+    fetches = math.prod(one.again for one in in_order[:n_lost])
+    in_flight = min(held, _IN_FLIGHT)
+    if held > kept:  # tile by tile
+        touched = [-(-n // chunks[name]) + 1 for n, name in zip(tile, spatial, strict=True)]
+        held = nbytes * math.prod(touched)
+        # Of a chunk of several samples, each sample's tiles decode the whole.
+        decoded = math.prod(touched) * math.prod(min(chunks[n], sizes[n]) for n in along)
+        computed = cost_of(recipe, block_shape).compute_ratio
+        fetches = max(fetches, computed * decoded / math.prod(tile))
+    room = whole if kept == whole else max(kept - alive, 0)
+    blocks = math.prod(one.count for one in in_order)
+    n_ahead = min(room // new, MOST_AHEAD, blocks - 1) if reads_ahead else 0
+    return ChunkMemory(held + in_flight, kept, fetches, n_ahead)
+
+
+def _needed(in_order: Sequence[_Along], threads: int) -> list[int]:
+    """Chunks that are kept where rows along an axis, and all faster ones, share what they touch.
+
+    The slowest axis first.
+    """
+    needed = []
     alive = whole = blocks = 1
-    for one in reversed(in_order):
+    for number, one in reversed(list(enumerate(in_order))):
         # Of what blocks share with the row before or behind, a whole row is kept; of the rest,
         # what the faster axes keep, for each row that is in work: where threads are in several, one
         # more, for those that are late.
@@ -104,21 +153,8 @@ def _of_image(
         alive = one.shared * whole + (one.block - one.shared) * in_work * alive
         whole *= one.whole
         blocks *= one.count
-    in_flight = min(held, _IN_FLIGHT)
-    if limits.cache is None:
-        # The next block along the fastest axis finds there what both touch.
-        next_one, ahead = in_order[-1], 0
-        if recipe.reads_all and is_read_ahead(image):
-            new = held * max(next_one.block - next_one.shared, 1) // next_one.block
-            ahead = (threads + AT_A_TIME) * new
-        kept = min(nbytes * alive + ahead, nbytes * whole, limits.nbytes // _SHARE, _MOST)
-    else:
-        kept = min(nbytes * whole, int(limits.cache))
-    if held > kept:  # tile by tile
-        held = nbytes * math.prod(
-            -(-size // chunks[name]) + 1 for size, name in zip(tile, dims.spatial_axes, strict=True)
-        )
-    return ChunkMemory(held + in_flight, kept)
+        needed.append(alive * math.prod(slower.block for slower in in_order[:number]))
+    return needed[::-1]
 
 
 def _along(rows: BlockRows, axis: int, chunk: int, size: int, period: int) -> _Along:
@@ -137,7 +173,17 @@ def _along(rows: BlockRows, axis: int, chunk: int, size: int, period: int) -> _A
     else:
         block, shared = _most_touched(max(lengths), chunk), _most_touched(max(overlaps), chunk)
     whole = -(-size // chunk)
-    return _Along(count, min(block, whole), min(max(shared, 0), whole), whole)
+    again = _times_touched(read, count, chunk)
+    return _Along(count, min(block, whole), min(max(shared, 0), whole), whole, again)
+
+
+def _times_touched(read: Mapping[int, tuple[int, int]], count: int, chunk: int) -> float:
+    """How often a chunk is touched by blocks, on average, as told by intervals of some of them."""
+    touched = {i: -(-stop // chunk) - start // chunk for i, (start, stop) in read.items()}
+    ends = [touched[i] for i in {0, 1, count - 2, count - 1} if i in touched]
+    between = [n for i, n in touched.items() if 2 <= i < count - 2]
+    total = sum(ends) + (count - len(ends)) * (sum(between) / len(between) if between else 0)
+    return max(total / (-(-read[count - 1][1] // chunk) - read[0][0] // chunk), 1.0)
 
 
 def _most_touched(length: int, chunk: int) -> int:

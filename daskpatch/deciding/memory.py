@@ -19,7 +19,7 @@ from ..output import Layout
 from ..patching import TileGrid
 from ..store import MOST_CELLS
 from ..support import counted
-from .chunk_memory import chunk_memory
+from .chunk_memory import NOTHING_KEPT, ChunkMemory, chunk_memory
 from .limits import Limits, limited
 from .working_memory import LARGE, CallMemory
 
@@ -39,9 +39,9 @@ class Memory:
     not filled from chunks), `batches` (in and out), `working` (what the model needed beyond these
     on the trial tile), `block` (the output, twice: the back end copies it; what is blended or given
     to `post`, and the levels that are made of it). Per process: `chunks` (decoded, all that is
-    kept; what blocks hold is part of it), `cache` (what `skip_empty` and `mask` keep) and
-    `model` (weights, and what calls leave); before the run, `statistics`; after it, `levels` per
-    thread. `knob` says in words what to turn.
+    kept; what blocks hold is part of it: see `reading`), `cache` (what `skip_empty` and `mask`
+    keep) and `model` (weights, and what calls leave); before the run, `statistics`; after it,
+    `levels` per thread. `knob` says in words what to turn.
     """
 
     threads: int
@@ -56,6 +56,7 @@ class Memory:
     statistics: int
     levels: int
     knob: str
+    reading: ChunkMemory = NOTHING_KEPT
 
     @property
     def per_thread(self) -> int:
@@ -118,6 +119,7 @@ def memory_of(
         statistics=statistics,
         levels=levels,
         knob=smaller if tile_is_larger else "give smaller block_shape= and chunks=",
+        reading=chunks,
     )
 
 

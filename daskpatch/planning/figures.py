@@ -29,6 +29,13 @@ class Figures:
     read_ratio
         Decoded bytes of the source's chunks that blocks touch, per byte of the image: what is
         read without a cache.
+    fetches_per_chunk
+        How often a chunk of the source is fetched and decoded, on average, at most: 1 where what
+        is kept serves all blocks that touch it, more where memory is short (`cache=`). On a
+        cluster each worker fetches its own.
+    blocks_ahead
+        For how many blocks, at most, chunks are fetched before they begin: of stores behind a
+        network, as memory allows.
     compute_ratio
         Voxels computed per voxel kept.
     peak_memory
@@ -114,6 +121,14 @@ class Figures:
     @property
     def read_ratio(self) -> float:
         return self._decided.cost.read_ratio
+
+    @property
+    def fetches_per_chunk(self) -> float:
+        return self._decided.memory.reading.fetches
+
+    @property
+    def blocks_ahead(self) -> int:
+        return self._decided.memory.reading.ahead
 
     @property
     def compute_ratio(self) -> float:

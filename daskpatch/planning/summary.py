@@ -45,6 +45,9 @@ def as_dict(plan: Figures, decided: Decided) -> dict[str, Any]:
         "bytes_in": plan.bytes_in,
         "bytes_out": plan.bytes_out,
         "read_ratio": plan.read_ratio,
+        "fetches_per_chunk": plan.fetches_per_chunk,
+        "blocks_ahead": plan.blocks_ahead,
+        "chunks_kept": plan.memory.chunks,
         "compute_ratio": plan.compute_ratio,
         "levels": [
             [list(level.outputs[0].shape) for level in levels] for levels in decided.pyramid.images
@@ -75,9 +78,9 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
         ("blocks", f"{plan.n_blocks:,} of {plan.block_shape}, one task and one write each"),
         (
             "data",
-            f"{format_bytes(plan.bytes_in)} in, {format_bytes(plan.bytes_out)} out; "
-            f"{plan.read_ratio:.2f} bytes read per byte needed, before caching ({plan.io})",
+            f"{format_bytes(plan.bytes_in)} in, {format_bytes(plan.bytes_out)} out ({plan.io})",
         ),
+        *_reading(plan),
         (
             "memory",
             f"{format_bytes(plan.peak_memory)} at the peak of a worker of {threads}",
@@ -110,6 +113,21 @@ def _arrays(plan: Figures, decided: Decided) -> Rows:
             told = f", chunks {layout.chunks}{shards}"
         rows.append(("", f"{name}{dims.axes} {dims.shape}{each}, {output.dtype}{told}"))
     return rows
+
+
+def _reading(plan: Figures) -> Rows:
+    """How often chunks are fetched, and what is kept of them; of sources without, bytes read."""
+    kept = plan.memory.chunks
+    if not kept:
+        return [("reading", f"{plan.read_ratio:.2f} bytes read per byte needed")]
+    n_times, ahead = plan.fetches_per_chunk, plan.blocks_ahead
+    times = "once" if n_times < 1.005 else f"up to {n_times:.2f} times"
+    lines = [f"each chunk is fetched {times}; {format_bytes(kept)} of them kept"]
+    if ahead:
+        lines[0] += f", for up to {counted(ahead, 'block')} ahead"
+    if n_times > 1.05:
+        lines.append("more memory for them (cache=) spares reads")
+    return _named("reading", lines)
 
 
 def _levels(decided: Decided) -> Rows:

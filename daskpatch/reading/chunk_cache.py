@@ -42,6 +42,29 @@ class _Entry:
         return not self.n_holders and self.n_uses is not None and self.n_uses <= 0
 
 
+class Fetches:
+    """How many chunks were fetched, and how many of them not for the first time."""
+
+    def __init__(self) -> None:
+        self.n_all = self.n_again = 0
+        self._n_told = (0, 0)
+        self._known: dict[tuple[int, tuple[int, ...]], int] = {}
+
+    def add(self, chunks: Iterable[Chunk]) -> None:
+        for number, (*row, place) in chunks:
+            # A bit for each chunk of a row: thousands of them take as much as an entry.
+            key = (number, tuple(row))
+            known = self._known.get(key, 0)
+            self.n_all += 1
+            self.n_again += known >> place & 1
+            self._known[key] = known | 1 << place
+
+    def news(self) -> tuple[int, int]:
+        """Both numbers, of what was fetched since this was asked before."""
+        told, self._n_told = self._n_told, (self.n_all, self.n_again)
+        return self.n_all - told[0], self.n_again - told[1]
+
+
 class ChunkCache:
     """Decoded chunks by image and place.
 
@@ -50,15 +73,15 @@ class ChunkCache:
 
     Attributes
     ----------
-    n_fetched
-        How many chunks were fetched so far.
+    fetches
+        How many chunks were fetched so far, and how many of them not for the first time.
     changed
         Held around any change, and told of those that others may wait for: of what is in it, and
         of what is still needed.
     """
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
-        self.limit, self.n_fetched = limit, 0
+        self.limit, self.fetches = limit, Fetches()
         self._uses: Uses | None = None
         self._entries: OrderedDict[Chunk, _Entry] = OrderedDict()
         self._nbytes = self._nbytes_reserved = 0
@@ -102,10 +125,16 @@ class ChunkCache:
     def count(self, needs: Needs | None) -> None:
         """Keep chunks for the blocks that need them; without, none is let go before it must."""
         with self.changed:
+            self.fetches = Fetches()
             self._uses = None if needs is None else Uses(needs)
             for entry in self._entries.values():
                 entry.n_uses = 0  # fetched for others
             self._drop(list(self._entries))
+
+    def news(self) -> tuple[int, int]:
+        """Chunks fetched since this was asked before, and how many of them again."""
+        with self.changed:
+            return self.fetches.news()
 
     @contextmanager
     def hold(self, chunks: Sequence[Chunk], fetch: Fetch) -> Iterator[list[Voxels]]:
@@ -167,7 +196,7 @@ class ChunkCache:
         try:
             found = fetch(list(missing))
             with self.changed:
-                self.n_fetched += len(missing)
+                self.fetches.add(missing)
                 self.give_back(missing)
                 for (chunk, entry), voxels in zip(missing.items(), found, strict=True):
                     entry.voxels = voxels

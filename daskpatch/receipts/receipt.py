@@ -30,7 +30,10 @@ class Receipt:
     of them but the last; `voxels` counts space and samples, not channels; bytes are those of
     decoded voxels; `finished` is in seconds since 1970; `absent` counts chunks of the source that
     were not there, and read as its fill value; `empty` is 0 where the model computed the block,
-    else says why it did not: 1 nothing of it is stored, 2 its voxels were looked at.
+    else says why it did not: 1 nothing of it is stored, 2 its voxels were looked at. Of `seconds`
+    those spent in waiting for the source and filling tiles from it, in the model, and in writing
+    are told; `fetched` counts chunks that the process fetched since its last receipt, `again` those
+    of them that it had fetched before.
     """
 
     index: U8
@@ -45,6 +48,11 @@ class Receipt:
     absent: U4 = 0
     empty: U4 = 0
     partial: U4s = ()
+    reading: F4 = 0.0
+    model: F4 = 0.0
+    writing: F4 = 0.0
+    fetched: U4 = 0
+    again: U4 = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,12 @@ class Report:
         What a part could not begin, because other parts are not done; else empty.
     empty
         Blocks among those written that were not given to the model (`skip_empty`).
+    chunks_fetched, fetched_again
+        Chunks of source and mask that were fetched and decoded, and how many of them not for the
+        first time in their process, because there was no memory to keep them.
+    reading_seconds, model_seconds, writing_seconds
+        What blocks spent in waiting for the source and filling tiles from it, in the model, and in
+        writing: sums over blocks, several of which are in work at a time.
     """
 
     blocks: int
@@ -59,6 +65,11 @@ class Report:
     unfinished: str = ""
     absent_chunks: int = 0
     empty: int = 0
+    chunks_fetched: int = 0
+    fetched_again: int = 0
+    reading_seconds: float = 0.0
+    model_seconds: float = 0.0
+    writing_seconds: float = 0.0
 
     @property
     def done(self) -> int:
@@ -94,6 +105,21 @@ class Report:
     def _repr_html_(self) -> str:
         return html_table("daskpatch report", self._lines())
 
+    def _spent(self) -> str:
+        """What blocks spent their time in, the most first; empty where they took none."""
+        parts = {
+            "reading": self.reading_seconds,
+            "the model": self.model_seconds,
+            "writing": self.writing_seconds,
+        }
+        total = sum(parts.values())
+        if not total:
+            return ""
+        shares = sorted(parts.items(), key=lambda part: -part[1])
+        (first, seconds), *others = shares
+        rest = "".join(f", {spent / total:.0%} in {name}" for name, spent in others)
+        return f"{seconds / total:.0%} of the time in {first}{rest}"
+
     def _lines(self) -> list[tuple[str, str]]:
         """What there is to say, each with its name."""
         speed = speed_of(self.voxels_per_second)
@@ -102,6 +128,11 @@ class Report:
             ("done", f"{done} in {self.seconds:.1f} s, {speed}"),
             ("data", f"{sized(self.bytes_read)} read, {sized(self.bytes_written)} written"),
         ]
+        if self.chunks_fetched:
+            again = f", {self.fetched_again:,} of them again" if self.fetched_again else ""
+            lines.append(("chunks", f"{counted(self.chunks_fetched, 'chunk')} fetched{again}"))
+        if spent := self._spent():
+            lines.append(("time", spent))
         if self.empty:
             lines.append(("empty", f"{_were(self.empty, 'block')} empty"))
         if self.skipped:
@@ -128,7 +159,8 @@ class Totals:
         self.blocks = self.tiles = self.nan_tiles = self.voxels = 0
         self.bytes_read = self.bytes_written = 0
         self.skipped = self.retried = self.absent_chunks = self.empty = 0
-        self.seconds = 0.0
+        self.chunks_fetched = self.fetched_again = 0
+        self.seconds = self.reading = self.model = self.writing = 0.0
 
     def add(self, receipt: Receipt) -> None:
         self.blocks += 1
@@ -139,6 +171,11 @@ class Totals:
         self.bytes_written += receipt.bytes_written
         self.absent_chunks += receipt.absent
         self.empty += receipt.empty > 0
+        self.chunks_fetched += receipt.fetched
+        self.fetched_again += receipt.again
+        self.reading += receipt.reading
+        self.model += receipt.model
+        self.writing += receipt.writing
 
     def report(
         self,
@@ -163,6 +200,11 @@ class Totals:
             unfinished=unfinished,
             absent_chunks=self.absent_chunks,
             empty=self.empty,
+            chunks_fetched=self.chunks_fetched,
+            fetched_again=self.fetched_again,
+            reading_seconds=self.reading,
+            model_seconds=self.model,
+            writing_seconds=self.writing,
         )
 
 

@@ -2,7 +2,7 @@
 
 ```
 segment = rows ─── CRC32C of their length and them, 4 bytes
-row     = receipt, 60 bytes and 4 for each array but one ─── CRC32C of it, 4 bytes
+row     = receipt, 84 bytes and 4 for each array but one ─── CRC32C of it, 4 bytes
 ```
 
 A flipped bit costs one receipt: where a segment's checksum does not fit, those of its rows are

@@ -238,12 +238,13 @@ class PredictionJob:
             if self.side_by_side:
                 single_threaded()
             fill_region(self.prediction, data_idx, boxes, self.workspace, tally, index)
+            empty = 0 if tally.samples else tally.empty
+            computed = time.perf_counter()
             for box in boxes:
                 write_block(self.targets[data_idx][box.output], box.region, box.values)
-            empty = 0 if tally.samples else tally.empty
             *partial, digest = digests_of(self._as_stored(data_idx, box) for box in boxes)
             # Before its levels: what is made of a block is not older than it.
-            finished = time.time()
+            written, finished = time.perf_counter(), time.time()
             if self.levels and self.levels[data_idx]:
                 values = [box.values for box in boxes]
                 at = index - self._ends[data_idx]
@@ -251,6 +252,7 @@ class PredictionJob:
                 further = tuple(replace(r, absent=tally.absent, empty=empty) for r in levels)
         dims = self.prediction.outputs[data_idx][0]
         channels = dims.channel_part(region)
+        fetched, again = self.workspace.chunks.news()
         own = Receipt(
             index=index,
             digest=digest,
@@ -264,6 +266,11 @@ class PredictionJob:
             absent=tally.absent,
             empty=empty,
             partial=tuple(partial),
+            reading=tally.reading,
+            model=tally.model,
+            writing=written - computed,
+            fetched=fetched,
+            again=again,
         )
         return own, *further
 
