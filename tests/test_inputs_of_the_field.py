@@ -426,6 +426,11 @@ def of_code_of_the_users(out):
     return da.from_zarr(str(out)).map_blocks(lambda block: block)
 
 
+def of_a_chunk_that_is_mapped(out):
+    first = next(path for path in sorted((out / "c").rglob("*")) if path.is_file())
+    return np.memmap(first, "u1", "r")[None]
+
+
 def of_a_link_to_the_output(out):
     link = out.parent / "link.zarr"
     link.symlink_to(out)
@@ -437,7 +442,7 @@ def of_a_link_to_the_output(out):
     [
         of_the_output, of_a_path_to_the_output, of_a_pattern_around_the_output,
         of_the_output_by_xarray, of_the_output_by_tensorstore, of_code_of_the_users,
-        of_a_link_to_the_output,
+        of_a_link_to_the_output, of_a_chunk_that_is_mapped,
     ],
 )  # fmt: skip
 def test_what_a_lazy_source_reads_from_is_not_deleted(image, tmp_path, made):

@@ -162,7 +162,7 @@ class ArrayLike:
         try:
             nbytes = _pickled_nbytes(self.array)
         except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
-            return f"its {kind} cannot be pickled ({said_by(error)})"
+            return f"its {kind} cannot be pickled ({said_by(error)}); save it as Zarr first"
         # Dask ships what its graphs hold; whoever made one large was told so by Dask.
         if nbytes > PORTABLE_BYTES and not hasattr(self.array, "dask"):
             return (
@@ -184,7 +184,7 @@ class ArrayLike:
 
     def why_endangered(self, place: Location) -> str:
         """Why it may read from a place; empty where it does not."""
-        return "" if self.is_at_hand else why_array_is_endangered(self.array, place)
+        return why_array_is_endangered(self.array, place)
 
     def __repr__(self) -> str:
         return f"<{type(self.array).__name__} {self.shape} {self.dtype}>"

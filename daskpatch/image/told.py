@@ -110,7 +110,7 @@ def why_endangered(image: ImageStack, place: Location) -> str:
         return "its place cannot be told"
     if array.location is not None and not array.location.is_comparable:
         return f"what {array.location.name} holds cannot be told"
-    return "" if array.is_at_hand else array.why_endangered(place)
+    return array.why_endangered(place)
 
 
 def stored_array_of(image: ImageStack) -> StoredArray | None:

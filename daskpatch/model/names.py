@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import dis
 import types
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.util import resolve_name
 from itertools import takewhile
 
-_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
+_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+
+_CELLS = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 
 _TAKES = ("LOAD_ATTR", "LOAD_METHOD")
 
 
-def names_used(code: types.CodeType) -> dict[str, set[tuple[str, ...]]]:
-    """Variables from outside that a function, or one inside it, loads, with what it takes of each.
+def globals_used(code: types.CodeType) -> dict[str, set[tuple[str, ...]]]:
+    """Globals that a function, or one inside it, loads, with what it takes of each.
 
     >>> def norm(x):
     ...     return np.linalg.norm(x) * GAIN
-    >>> names_used(norm.__code__)
+    >>> globals_used(norm.__code__)
     {'np': {('linalg', 'norm')}, 'GAIN': {()}}
     """
+    return _loaded(code, _GLOBALS)
+
+
+def cells_used(code: types.CodeType) -> dict[str, set[tuple[str, ...]]]:
+    """The same of variables of the functions around it, and of its own that those inside share."""
+    return _loaded(code, _CELLS)
+
+
+def _loaded(code: types.CodeType, loads: Collection[str]) -> dict[str, set[tuple[str, ...]]]:
     found: dict[str, set[tuple[str, ...]]] = {}
     for each in _codes(code):
         steps = [step for step in dis.get_instructions(each) if step.opname != "EXTENDED_ARG"]
         for at, step in enumerate(steps):
-            if step.opname in _LOADS:
+            if step.opname in loads:
                 taken = takewhile(lambda later: later.opname in _TAKES, steps[at + 1 :])
                 found.setdefault(step.argval, set()).add(tuple(each.argval for each in taken))
     return found

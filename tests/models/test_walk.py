@@ -4,6 +4,8 @@ import dataclasses
 import enum
 import functools
 import operator
+import random
+import types
 import typing
 
 import numpy as np
@@ -216,6 +218,137 @@ def test_globals_and_closures_that_a_call_changes():
         "model.counted.calls",
         "model.counted.log",
     }
+
+
+gain = 2.0
+
+
+def of_its_name(batch):
+    of_its_name.gain = batch.shape
+    return batch * gain
+
+
+def of_its_default(batch, factor=2.0):
+    of_its_default.defaults = batch.shape
+    return batch * factor
+
+
+def closed_over(gain):
+    def model(batch):
+        model.gain = batch.shape
+        return batch * gain
+
+    return model
+
+
+def with_keys(gain):
+    table = {5: gain, "0": 0}
+
+    def model(batch):
+        table["0"] += 1
+        return batch * table[5]
+
+    return model
+
+
+class Listed(list):
+    """Its items are told beside its attributes."""
+
+    items = ()
+
+    def __call__(self, batch):
+        self.items = batch.shape
+        return batch * self[0]
+
+
+class Above:
+    factor = [2.0]
+
+
+class Below(Above):
+    factor = 0
+
+    def __call__(self, batch):
+        type(self).factor += 1
+        return batch * Above.factor[0]
+
+
+@pytest.mark.parametrize("kind", ["global", "default", "closure", "keys", "items", "bases"])
+def test_what_a_call_changes_hides_nothing_of_the_same_name(monkeypatch, kind):
+    models = {
+        "global": lambda k: of_its_name,
+        "default": lambda k: of_its_default,
+        "closure": closed_over,
+        "keys": with_keys,
+        "items": lambda k: Listed([k]),
+        "bases": lambda k: Below(),
+    }
+
+    def look(k):
+        vars(of_its_name).clear()
+        vars(of_its_default).clear()
+        monkeypatch.setitem(globals(), "gain", k)
+        monkeypatch.setattr(of_its_default, "__defaults__", (k,))
+        monkeypatch.setattr(Above, "factor", [k])
+        model = models[kind](k)
+        before = contents_of(model)
+        model(np.zeros(1))
+        left_out = contents_of(model).changed_since(before)
+        assert left_out
+        return contents_of(model, Look(left_out=left_out)).parts(left_out)
+
+    assert look(2.0).attributes != look(3.0).attributes
+    assert look(2.0).attributes == look(2.0).attributes
+
+
+def scaled(factor):
+    return lambda batch: batch * factor
+
+
+def with_locals(batch):
+    factor = 2
+    return [batch * factor for _ in range(factor)]
+
+
+def with_shared_locals(batch):
+    factor = 2
+    return (lambda: batch * factor)()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: scaled(2), lambda: with_locals, lambda: with_shared_locals]
+)
+def test_globals_that_are_not_read_are_no_part(monkeypatch, tmp_path, make):
+    before = parts_of(make())
+    monkeypatch.setitem(globals(), "factor", 7)
+    assert parts_of(make()) == before
+    with (tmp_path / "a").open("w") as file:
+        monkeypatch.setitem(globals(), "factor", file)
+        assert parts_of(make()) == before
+
+
+@pytest.mark.parametrize("draw", [np.random.random, random.random])
+def test_the_process_own_random_numbers_are_no_part(draw):
+    held = types.SimpleNamespace(
+        of_numpy=np.random.random.__self__, of_python=random.random.__self__
+    )
+    before = parts_of(held)
+    draw()
+    assert parts_of(held) == before
+    assert differing(np.random.RandomState(1), np.random.RandomState(2))
+
+
+@pytest.mark.parametrize(
+    "strided",
+    [
+        lambda k: torch.full((3,), float(k))[1::2],
+        lambda k: torch.full((4, 3), float(k))[:1, 1],
+        lambda k: torch.full((3, 2, 2), k, dtype=torch.bfloat16).permute(2, 0, 1)[:, ::2],
+    ],
+)
+def test_tensors_that_are_views(strided):
+    assert parts_of(strided(1)) == parts_of(strided(1))
+    assert differing(strided(1), strided(2)) == {"weights"}
 
 
 class Mode(enum.Enum):

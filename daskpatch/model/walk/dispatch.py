@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import types
 from pathlib import Path
@@ -19,6 +20,12 @@ from .torch_modules import look_at_tensor, look_at_torch_module
 from .torch_script import look_at_script_graph
 from .values import look_at_array, look_at_mapping, look_at_sequence
 from .walk import PLAIN, Walk
+
+_GENERATORS = (
+    getattr(np.random.random, "__self__", None),
+    getattr(random.random, "__self__", None),
+)
+"""The process's own random numbers, of NumPy and Python: their state is nobody's setting."""
 
 
 def contents_of(value: object, look: Look = WHOLE) -> Contents:
@@ -77,6 +84,8 @@ def _look_at(walk: Walk, value: Any, path: str, holder: str) -> None:
         look_at_script_graph(walk, value.inlined_graph, path)
     elif is_library_function(value):
         walk.add_library(module_of(value), value.__name__, path)
+    elif value is not None and any(value is each for each in _GENERATORS):
+        walk.add_library(module_of(type(value)), type(value).__name__, path)
     elif value is os.environ:
         walk.add_library("os", "environ", path)
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..code import bytecode_digest, tree_digest
 from ..files import digest_of_file, is_own_code, origin_of_module, source_digests
 from ..installed import is_installed, is_library_code, module_of
-from ..names import imports_inside, names_used
+from ..names import cells_used, globals_used, imports_inside
 from ..settings import set_at_run_time
 from .walk import Walk
 
@@ -65,12 +65,12 @@ def look_at_function(walk: Walk, function: types.FunctionType, path: str, holder
         if "<locals>" in code.co_qualname:
             # A package made it, of what it was given; and of its own, which has a version.
             walk.is_foreign = True
-            _bound(walk, function, {}, path)
+            _bound(walk, function, path)
         return
     walk.is_foreign = False  # whatever decorates it, it is the user's own
-    used = names_used(code)
     look_at_code(walk, code, path, holder)
-    _bound(walk, function, used, path)
+    _bound(walk, function, path)
+    used = globals_used(code)
     for name in sorted(used.keys() & function.__globals__.keys() - _OF_MODULES):
         _taken(walk, function.__globals__[name], used[name], f"{path}.{name}")
     for name in sorted(imports_inside(function)):
@@ -83,12 +83,11 @@ def look_at_function(walk: Walk, function: types.FunctionType, path: str, holder
         walk.hold(vars(function)[name], f"{path}.{name}")
 
 
-def _bound(
-    walk: Walk, function: types.FunctionType, used: dict[str, set[tuple[str, ...]]], path: str
-) -> None:
+def _bound(walk: Walk, function: types.FunctionType, path: str) -> None:
     """What was bound when a function was made: defaults and closure."""
     walk.hold([function.__defaults__, function.__kwdefaults__], f"{path}.defaults")
     names, cells = function.__code__.co_freevars, function.__closure__ or ()
+    used = {} if is_library_code(function) else cells_used(function.__code__)
     for name, cell in zip(names, cells, strict=True):
         if _has_content(cell):  # else a name that is assigned later
             _taken(walk, cell.cell_contents, used.get(name, {()}), f"{path}.{name}")

@@ -89,6 +89,8 @@ def look_at_tensor(walk: Walk, tensor: Any, path: str, holder: str) -> None:
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
     tensor = tensor.resolve_conj().resolve_neg().cpu().contiguous()
+    if tensor.numel() == 1:  # whose stride counts for nothing, but is left as it was
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
     # NumPy has no bfloat16: bytes serve for all dtypes.
     content = tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b""
     walk.add("weights", path, holder, f"{told} {hashlib.sha256(content).hexdigest()}")

@@ -6,7 +6,7 @@ that chance made. What is met again is told by where it was met first.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -56,6 +56,7 @@ class Walk:
     met: dict[int, tuple[object, str]] = field(default_factory=dict)
     # A queue, not calls within calls: a model may be a chain of hundreds of functions.
     _coming: deque[_Visit] = field(default_factory=deque)
+    _held: Counter[str] = field(default_factory=Counter)
 
     def contents(self, begin: Callable[[Walk], None]) -> Contents:
         """What it finds from what `begin` tells it to visit.
@@ -132,7 +133,14 @@ class Walk:
         self.leaves.append(Leaf("code", path, holder, told_bytes, tree_told))
 
     def hold(self, value: object, path: str) -> None:
-        """Look at what an attribute, a variable or an entry holds, unless it is left out."""
+        """Look at what an attribute, a variable or an entry holds, unless it is left out.
+
+        A second thing of that path, such as an attribute of a function that has the name of a
+        variable, has one of its own: a call may change one of them alone.
+        """
+        self._held[path] += 1
+        if self._held[path] > 1:
+            path = f"{path}~{self._held[path]}"
         if path not in self._left_out:
             self.visit(value, path, path)
 
