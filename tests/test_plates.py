@@ -1,6 +1,7 @@
 """Plates, wells and what bioformats2raw writes: a series of all images in them."""
 
 import json
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -83,7 +84,7 @@ def plate(path, rng, version, *, odd=None):
 def test_a_plate_is_predicted_in_one_call(tmp_path, rng, version):
     fields = plate(tmp_path / "p.zarr", rng, version)
     out = tmp_path / "out.zarr"
-    with pytest.warns(UserWarning, match=r"1 well of .* is listed and not there: C/3"):
+    with pytest.warns(UserWarning, match=r"1 well that .* lists is not there, or is no well: C/3"):
         daskpatch.predict(tmp_path / "p.zarr", double, out, **TILES)
     for name in ["A/1/0", "A/1/1", "B/2/0", "B/2/1"]:
         np.testing.assert_array_equal(read(out / name / "0"), fields[name] * 2)
@@ -101,6 +102,44 @@ def test_a_plate_is_predicted_in_one_call(tmp_path, rng, version):
     ]
     assert sorted(told["wells"], key=str) == sorted(source["wells"][:2], key=str)
     assert told["field_count"] == 2
+
+
+BROKEN = [None, 3, {"rowIndex": 1}, {"path": "../x"}, {"path": "B/2/"}, {"path": 7}]
+
+
+@pytest.mark.filterwarnings("ignore:1 well")
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("entry", BROKEN, ids=str)
+@pytest.mark.parametrize(
+    ("what", "word", "inner"), [("plate", "wells", ""), ("well", "images", "A/1")]
+)
+def test_an_entry_that_cannot_be_understood_hides_no_other(
+    tmp_path, rng, version, entry, what, word, inner
+):
+    path = tmp_path / "p.zarr"
+    fields, value = plate(path, rng, version), re.escape(str(entry))
+    there = attributes(path / inner)[what][word]
+    listed = zarr.open_group(str(path / inner))
+
+    def tell_of(entries):
+        told = attributes(path / inner)
+        listed.attrs.update(said(version, what, told[what] | {word: entries}))
+
+    tell_of([entry, *there])
+    with pytest.warns(UserWarning, match=f"1 item of .* cannot be understood .*: {value}"):
+        plan = daskpatch.plan(path, double, patch_size=16)
+    assert len(plan.views) == len(fields)
+    tell_of([entry])
+    with pytest.raises(ValueError, match=rf"{what} without images\. 1 item of it .*: {value}"):
+        daskpatch.plan(path / inner, double, patch_size=16)
+
+
+def test_an_image_that_is_listed_outside_hides_no_other(tmp_path, rng):
+    image(tmp_path / "s.zarr" / "0", rng.random((1, 30, 40)).astype("f4"), "0.5")
+    group(tmp_path / "s.zarr", "0.5", said("0.5", "bioformats2raw.layout", 3))
+    group(tmp_path / "s.zarr" / "OME", "0.5", said("0.5", "series", ["0", "../x"]))
+    with pytest.warns(UserWarning, match=r"1 item of .* cannot be understood .*: .*\.\./x"):
+        assert len(daskpatch.plan(tmp_path / "s.zarr", double, patch_size=16).views) == 1
 
 
 @pytest.mark.filterwarnings("ignore:1 well")

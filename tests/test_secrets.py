@@ -340,3 +340,16 @@ def test_an_error_keeps_its_number():
     shown = as_shown(error, "Writing")
     assert shown is not error
     assert (type(shown), shown.errno) == (OSError, 28)
+
+
+def test_values_and_errors_of_models_show_no_secret():
+    url = "https://bob:S3CR@host/x.zarr?token=S3CR"
+    values = (daskpatch.Source(url), daskpatch.Output(url))
+    assert "S3CR" not in repr(values)
+
+    def model(batch):
+        raise ValueError(f"GET {url}")
+
+    with pytest.raises(daskpatch.ModelError, match="GET https://host/x.zarr") as told:
+        daskpatch.plan(np.zeros((8, 8)), model, axes="YX", patch_size=4)
+    assert "S3CR" not in repr((told.value, told.value.args, told.value.reason))

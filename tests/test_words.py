@@ -372,6 +372,14 @@ def test_names_of_another_axis_are_none(rng):
         ('give input_dtype="float16".', "give --input-dtype float16."),
         ("give patch_size (voxels)", "give --patch-size (voxels)"),
         ("tiling.overlaps was [8]", "tiling.overlaps was [8]"),
+        (
+            "give patch_size as two numbers (YX), such as (64, 64), and",
+            "give --patch-size as two numbers (YX), such as 64,64, and",
+        ),
+        (
+            "Give patching= or patch_size=16, overlaps=4, not both",
+            "Give --patching or --patch-size 16, --overlaps 4, not both",
+        ),
         ("open it with zarr.open(path, mode='r+')", "open it with zarr.open(path, mode='r+')"),
         ("such as TiledPatching(patch_size)", "such as TiledPatching(patch_size)"),
         ("files named axes", "files named axes"),
@@ -614,3 +622,37 @@ def test_one_is_no_plural(tmp_path, rng):
     found = daskpatch.status(tmp_path / "o")
     assert str(found) == "1 of 1 block done, 0 remaining, 0 failed"
     assert str(daskpatch.verify(tmp_path / "o", progress=False)) == "the block is as it was written"
+
+
+def test_numbers_with_spaces_are_told_of_commas(tmp_path, capsys):
+    words = ["predict", "in.zarr", "out.zarr", "--model", "m.py:f", "--patch-size", "64", "64"]
+    assert exit_code(*words) == 2
+    assert (
+        "commas between them and no spaces, as in --patch-size 16,64,64" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://[::1/a.zarr", r"http://\[::1/a\.zarr is no URL: Invalid IPv6 URL"),
+        ("http://127.0.0.1:abc/a.zarr", "http://127.0.0.1:abc/a.zarr is no URL: Port"),
+        ("az://container/a.zarr", "Account must be specified.*AZURE_STORAGE_ACCOUNT_NAME"),
+    ],
+)
+def test_urls_that_are_none(url, words):
+    for verb in (
+        lambda: daskpatch.open_image(url),
+        lambda: daskpatch.plan(np.zeros((8, 8)), double, url, axes="YX", patch_size=4),
+        lambda: daskpatch.status(url),
+    ):
+        with pytest.raises(ValueError, match=words):
+            verb()
+
+
+def test_chunks_of_no_voxels_are_broken_metadata(tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", shape=(8, 8), chunks=(4, 4), dtype="u1", zarr_format=2)
+    path = tmp_path / "a.zarr" / ".zarray"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chunks": [0, 4]}))
+    with pytest.raises(ValueError, match=r"has chunks of \(0, 4\) voxels.*metadata"):
+        daskpatch.plan(tmp_path / "a.zarr", double, axes="YX", patch_size=4)

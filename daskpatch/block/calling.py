@@ -21,7 +21,7 @@ from ..model import (
     is_out_of_memory,
     release_memory,
 )
-from ..support import all_said_by, cause_of, holds_numbers
+from ..support import cause_of, failure_told, holds_numbers
 from ..values import ValueMap
 from .workspace import BatchLimit
 
@@ -134,9 +134,12 @@ class Calls:
                 else advice_for(error, batch.shape, batch.dtype.name)
             )
             raise ModelError(
-                f"The model failed on the tile at {describe_tile(tile)}{also}, given "
-                f"{batch.dtype} {batch.shape}: {type(error).__name__}: {all_said_by(error)}"
-                + (f". {advice}" if advice else ""),
+                failure_told(
+                    f"The model failed on the tile at {describe_tile(tile)}{also}, given "
+                    f"{batch.dtype} {batch.shape}",
+                    error,
+                    advice,
+                ),
                 tile,
                 error,
             ) from cause_of(error)

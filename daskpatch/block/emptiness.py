@@ -12,7 +12,7 @@ from ..geometry import Region
 from ..image import ImageStack, boxes_of, padding_of, stored_array_of
 from ..model import SharedModel, load
 from ..store import Occupancy
-from ..support import all_said_by, cause_of
+from ..support import cause_of, failure_told
 from ..values import are_all
 
 ABSENT, JUDGED, OUTSIDE = 1, 2, 3
@@ -65,9 +65,7 @@ def is_said_empty(predicate: SharedModel, voxels: NDArray[Any]) -> bool:
     try:
         (said,) = load(predicate)(seen).values()
     except Exception as error:  # noqa: BLE001 (the user's own code)
-        raise ValueError(
-            f"skip_empty, {name}, failed: {type(error).__name__}: {all_said_by(error)}"
-        ) from cause_of(error)
+        raise ValueError(failure_told(f"skip_empty, {name}, failed", error)) from cause_of(error)
     if said.shape != () or said.dtype.kind != "b":
         raise ValueError(
             f"skip_empty, {name}, gave {said.dtype} of shape {said.shape} for voxels of shape "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..model import OutputArray, Results, SharedModel, load
-from ..support import all_said_by, cause_of, counted, shown
+from ..support import cause_of, counted, failure_told, shown
 from ..values import store_values
 from .stitching import Destination
 
@@ -23,9 +23,7 @@ def apply_post(post: SharedModel, stitched: Results, shape: tuple[int, ...]) -> 
     try:
         made = load(post)(given)
     except Exception as error:  # noqa: BLE001 (the user's own code)
-        raise ValueError(
-            f"post {name} failed: {type(error).__name__}: {all_said_by(error)}"
-        ) from cause_of(error)
+        raise ValueError(failure_told(f"post {name} failed", error)) from cause_of(error)
     if not made:
         raise ValueError(f"post {name} gave no array; needed is one, or a dict or tuple of some.")
     named = {

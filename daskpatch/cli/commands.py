@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -276,6 +277,9 @@ def _run(arguments: list[str]) -> int:
         shown = click.UsageError(f"{error.message} {as_typed(hint)}", error.ctx) if hint else error
         shown.show()
         return error.exit_code
+    except click.UsageError as error:
+        _with_commas(error).show()
+        return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -340,6 +344,18 @@ def _warned(arguments: Sequence[str]) -> Iterator[None]:
 def _quoted(arguments: Sequence[str]) -> list[str]:
     """The user's own texts on a command line."""
     return [text for text in arguments if not text.startswith("-") and not text.isalnum()]
+
+
+def _with_commas(error: click.UsageError) -> click.UsageError:
+    """What was wrong, and that numbers of one flag have commas between them where some are left."""
+    left = re.search(r"unexpected extra arguments? \(([\d., -]+)\)", error.message)
+    if left is None:
+        return error
+    return click.UsageError(
+        f"{error.message.rstrip('.')}. Numbers of one flag have commas between them and no spaces, "
+        "as in --patch-size 16,64,64.",
+        error.ctx,
+    )
 
 
 def _one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:

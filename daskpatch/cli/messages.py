@@ -48,6 +48,9 @@ _OPTION = re.compile(
 )
 
 
+_SUCH = re.compile(r"(?<=such as )[(\[](-?\d+(?:, -?\d+)+)[)\]]")
+"""Numbers as Python writes them, for what flags take with commas alone."""
+
 _OPENED = re.compile(r"Open (?:it|them) with (.+?), and pass that as the source, with axes=")
 """Nothing can be passed on a command line."""
 
@@ -67,9 +70,13 @@ def as_typed(text: str, quoted: Sequence[str] = ()) -> str:
     text = _OPENED.sub(r"In Python save it as Zarr: zarr.save_array('image.zarr', \1)", text)
     kept = sorted((each for each in quoted if each), key=len, reverse=True)
     if not kept:
-        return _OPTION.sub(_replaced, text)
+        return _in_flags(text)
     parts = re.split(f"({'|'.join(map(re.escape, kept))})", text)
-    return "".join(part if part in kept else _OPTION.sub(_replaced, part) for part in parts)
+    return "".join(part if part in kept else _in_flags(part) for part in parts)
+
+
+def _in_flags(text: str) -> str:
+    return _SUCH.sub(lambda found: found[1].replace(", ", ","), _OPTION.sub(_replaced, text))
 
 
 def with_flag(text: str, arguments: Sequence[str]) -> str:

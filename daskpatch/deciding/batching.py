@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..model import LoadedModel, ModelError, Results, advice_for, is_out_of_memory
 from ..probing import Remembered, digest_of_values
-from ..support import all_said_by
+from ..support import failure_told
 from ..values import ResultSample
 
 
@@ -42,9 +42,12 @@ def check_batch(
             return
         advice = advice_for(error, pair.shape, pair.dtype.name)
         raise ModelError(
-            f"The model failed on a batch of two tiles, given {pair.dtype} {pair.shape}, and not "
-            f"on one: {type(error).__name__}: {all_said_by(error)}."
-            + (f" {advice}" if advice else " Give batch_size=1."),
+            failure_told(
+                f"The model failed on a batch of two tiles, given {pair.dtype} {pair.shape}, and "
+                "not on one",
+                error,
+                advice or "Give batch_size=1.",
+            ),
             specs,
             error,
         ) from error

@@ -21,10 +21,10 @@ from ..support import (
     SIZES,
     SIZES_OR_AUTO,
     Options,
-    all_said_by,
     as_count,
     changed,
     counted,
+    failure_told,
     need,
     option,
     shown,
@@ -103,8 +103,7 @@ def _made(unbound: UnboundPatching, data_shapes: Sequence[Sequence[int]]) -> obj
         return unbound(data_shapes)
     except Exception as error:
         raise ValueError(
-            f"patching failed for data_shapes {shown(data_shapes)}: {type(error).__name__}: "
-            f"{all_said_by(error)}"
+            failure_told(f"patching failed for data_shapes {shown(data_shapes)}", error)
         ) from error
 
 
@@ -208,7 +207,7 @@ class Tiles(Options):
                 )
             return
         given = [
-            f"{declared.name} {shown(value)}"
+            f"{declared.name}={shown(value)}"
             for declared, value in changed(self)
             if declared.name in _PLAIN and np.any(np.asarray(value) != _PLAIN[declared.name])
         ]

@@ -15,12 +15,14 @@ from ..block import Calls, apply_post, is_said_empty
 from ..engine import DaemonThreads
 from ..geometry import AxisTile
 from ..model import (
+    LoadedModel,
     ModelError,
     OutputArray,
     Results,
     SharedModel,
     Signature,
     advice_for,
+    advice_on_axes,
     describe_tile,
     is_out_of_memory,
     load,
@@ -29,8 +31,8 @@ from ..model import (
 )
 from ..output import Output
 from ..support import (
-    all_said_by,
     cause_of,
+    failure_told,
     give_back_freed,
     holds_numbers,
     peak_memory_anew,
@@ -171,15 +173,26 @@ def _timed(
         advice = (
             "There is too little memory for one tile: give a smaller patch_size."
             if is_out_of_memory(error)
-            else advice_for(error, batch.shape, batch.dtype.name)
+            else _advice(calls.model, error, batch)
         )
         raise ModelError(
-            f"The model failed on the trial tile ({describe_tile(specs)}), given {batch.dtype} "
-            f"{batch.shape}: {type(error).__name__}: {all_said_by(error)}"
-            + (f". {advice}" if advice else ""),
+            failure_told(
+                f"The model failed on the trial tile ({describe_tile(specs)}), given {batch.dtype} "
+                f"{batch.shape}",
+                error,
+                advice,
+            ),
             specs,
             error,
         ) from cause_of(error)
+
+
+def _advice(model: LoadedModel, error: Exception, batch: NDArray[Any]) -> str:
+    """What to change: first of all the axes, where the network says how many it takes."""
+    needed, given = model.spatial_axes, batch.ndim - 2
+    if needed not in (None, given):
+        return advice_on_axes(needed, given)
+    return advice_for(error, batch.shape, batch.dtype.name)
 
 
 def _measured(calls: Calls, batch: NDArray[Any]) -> tuple[Results, float, CallMemory]:

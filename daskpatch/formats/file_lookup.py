@@ -40,7 +40,10 @@ def _local(text: str | bytes) -> str | None:
     named = os.fsdecode(text)
     if "://" not in named:
         return os.path.abspath(os.path.expanduser(named)) if named else None
-    parts = urlsplit(named)
+    try:
+        parts = urlsplit(named)
+    except ValueError:  # no URL; whoever opens it says so
+        return None
     is_local = parts.scheme == "file" and parts.netloc in ("", "localhost")
     return unquote(parts.path) if is_local else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 
@@ -32,20 +32,34 @@ def chosen_paths(collection: Collection, fields: str | None, name: str) -> list[
             "them with image=."
         )
     if not collection.paths:
-        raise ValueError(f"{name} is a {collection.kind} without images.")
+        why = "".join(f" {sentence}" for sentence in _left_out(collection, "it"))
+        raise ValueError(f"{name} is a {collection.kind} without images.{why}")
     chosen = [path for path in collection.paths if fields is None or fnmatchcase(path, fields)]
     if not chosen:
         raise ValueError(
             f"fields is {shown(fields)}, which is none of {name}; it has "
             f"{_listed(collection.paths)}."
         )
-    if collection.missing:
-        warnings.warn(
-            f"{counted(len(collection.missing), 'well')} of {name} "
-            f"{_are(collection.missing)} listed and not there: {_listed(collection.missing)}.",
-            stacklevel=4,
-        )
+    for sentence in _left_out(collection, name):
+        warnings.warn(sentence, stacklevel=4)
     return chosen
+
+
+def _left_out(collection: Collection, name: str) -> Iterator[str]:
+    """What is listed and cannot be read, in sentences."""
+    missing, broken = collection.missing, collection.broken
+    if missing:
+        not_there = (
+            "is not there, or is no well" if len(missing) == 1 else "are not there, or no wells"
+        )
+        yield (
+            f"{counted(len(missing), 'well')} that {name} lists {not_there}: {_listed(missing)}."
+        )
+    if broken:
+        yield (
+            f"{counted(len(broken), 'item')} of {name} cannot be understood and {_are(broken)} "
+            f"left out: {_listed(broken)}."
+        )
 
 
 def path_of(collection: Collection, image: int | str, name: str) -> str:

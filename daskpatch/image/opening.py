@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -210,6 +211,11 @@ def open_stack(
         raise ValueError(
             f"{name} has an axis of {max(shape):.3g} voxels, by its metadata; needed are at most "
             f"{_LONGEST:.3g}. Are the metadata broken?"
+        )
+    if array.chunks is not None and 0 in array.chunks:
+        raise ValueError(
+            f"{name} has chunks of {array.chunks} voxels, by its metadata; needed is one at least "
+            "along every axis. Are the metadata broken?"
         )
     if ndim == 3 and "Z" not in checked:
         raise ValueError(
@@ -435,8 +441,13 @@ def _check_array_like(source: IndexedArray) -> None:
     except TypeError:
         raise TypeError(
             f"The source is a {kind} of dtype {source.dtype}; needed is an array with a NumPy "
-            "dtype, for example source.detach().numpy()."
+            f"dtype, for example source.detach(){_widened(source.dtype)}.numpy()."
         ) from None
+
+
+def _widened(dtype: object) -> str:
+    """What makes a tensor's dtype one that NumPy has."""
+    return ".float()" if re.search(r"bfloat16|float8", str(dtype)) else ""
 
 
 def _check_dtype(dtype: np.dtype[Any], name: str) -> None:

@@ -27,6 +27,9 @@ _DTYPES: Mapping[str, str] = {
 
 _ROUNDED = 3
 
+_OF_TENSORS = "to|cuda|cpu|dim|unsqueeze|permute|contiguous|float|device|detach|numel|requires_grad"
+"""Attributes that tensors have, and NumPy arrays have not."""
+
 _MOST_CHANNELS = 4
 """Along an axis: no patch is as small."""
 
@@ -108,6 +111,10 @@ def _rank(needed: int, shape: Shape) -> str:
     return f"It takes arrays of {needed} axes; batches are (N, C, (Z), Y, X)."
 
 
+def _of_padding(found: re.Match[str], shape: Shape) -> str:
+    return _rank(int(found["padding"]) // 2 + 2, shape)
+
+
 def _of_3d_weights(found: re.Match[str], shape: Shape) -> str:
     # Of four axes torch takes the first for the channels, and misses the batch.
     is_flat = len(shape) == 4
@@ -141,6 +148,13 @@ def _of_dtype(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one s
     if dtype == "string":
         return "The network takes texts, not voxels: give one that takes arrays of numbers."
     return f'The network takes {dtype}: give input_dtype="{dtype}".'
+
+
+def _of_parameters(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one signature)
+    return (
+        "The network's parameters have another dtype: give input_dtype= as they have it, such as "
+        '"float16" or "float64", or network.float().'
+    )
 
 
 def _of_device(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one signature for all)
@@ -196,7 +210,8 @@ def _of_tensors(found: re.Match[str], shape: Shape) -> str:  # noqa: ARG001 (one
 _ADVICE: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Shape], str]], ...] = tuple(
     (re.compile(pattern, re.DOTALL), advise)
     for pattern, advise in (
-        (r"expected (?P<needed>\d)D input \(got (?P<axes>\d)D input\)", _of_rank),
+        (r"expected (?:\dD or )?(?P<needed>\d)D input \(got (?P<axes>\d)D input\)", _of_rank),
+        (r"Padding size (?P<padding>\d) is not supported for (?P<axes>\d)D input", _of_padding),
         (r"Got (?P<axes>\d)D input, but \w+ mode needs (?P<needed>\d)D input", _of_rank),
         (r"or (?P<needed>\d)D \(batched\) input to .*size: (?P<size>\[[\d, ]+\])", _of_rank),
         (r"or (?P<needed>\d)D \(batch mode\) tensor expected", _of_rank),
@@ -249,7 +264,10 @@ _ADVICE: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Shape], str]], ..
         (r"Kernel size can't be greater|Output size is too small", _of_small),
         (r"Padding size should be less than the corresponding input dimension", _of_small),
         (r"mat1 and mat2 shapes cannot be multiplied", _of_linear),
+        (r"mixed dtype \(CPU\): expect parameter to have scalar type of \w+", _of_parameters),
         (r"must be Tensor, not numpy\.ndarray", _of_tensors),
+        (r"invalid combination of arguments - got \((?:\w+=?,? ?)*numpy\.ndarray", _of_tensors),
+        (rf"'numpy\.ndarray' object has no attribute '(?:{_OF_TENSORS})'", _of_tensors),
         (r"Expected more than 1 (?:spatial element|value per channel) when training", _of_small),
     )
 )

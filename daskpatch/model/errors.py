@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..support import cause_of
+
 
 class ModelError(RuntimeError):
     """A model that failed on a tile, or gave what it should not.
 
     `tile` is the `TileSpecs` it failed on; `reason` the model's own exception, also after a
-    journey between processes, where exceptions lose their `__cause__`.
+    journey between processes, where exceptions lose their `__cause__`; None where it would tell
+    secrets.
     """
 
     def __init__(
         self, message: str, tile: Mapping[str, Any], reason: BaseException | None = None
     ) -> None:
+        reason = None if reason is None else cause_of(reason)
         super().__init__(message, tile, reason)
         self.tile = dict(tile)
         self.reason = reason

@@ -105,8 +105,8 @@ def as_results(result: object) -> Results:
     """
     if isinstance(result, Mapping):
         named = dict(zip(distinct(result), result.values(), strict=True))
-    elif isinstance(result, tuple) and hasattr(result, "_fields"):
-        named = dict(zip(result._fields, result, strict=True))
+    elif isinstance(result, tuple) and (fields := fields_of(type(result))):
+        named = dict(zip(fields, result, strict=True))
     elif isinstance(result, tuple | list):
         named = {f"output{i}": value for i, value in enumerate(result)}
     else:
@@ -120,6 +120,13 @@ def as_results(result: object) -> Results:
     if len(named) == 1:
         named = {"": next(iter(named.values()))}
     return {name: _native(value) for name, value in named.items()}
+
+
+def fields_of(kind: type) -> tuple[str, ...]:
+    """The names of a named tuple's fields, those of torch's own too; empty where it has none."""
+    is_structure = hasattr(kind, "n_sequence_fields")
+    named = getattr(kind, "__match_args__" if is_structure else "_fields", ())
+    return tuple(named)
 
 
 def distinct(names: Iterable[object], tidy: Callable[[Any], str] = str) -> list[str]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..support import load_extra, redacted, said_by, shown, what_is
+from ..support import cause_of, failure_told, load_extra, redacted, said_by, shown, what_is
 from .archive import checked_archive
 from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
-from .handles import Batch, ExclusiveModel, is_beyond_numpy
+from .handles import Batch, ExclusiveModel, fields_of, is_beyond_numpy
 from .walk import contents_of
 
 
@@ -132,8 +133,8 @@ class _TorchCall:
             return {name: self._as_array(value) for name, value in result.items()}
         if isinstance(result, tuple | list):
             arrays = list(map(self._as_array, result))
-            # Its fields are their names.
-            return type(result)(*arrays) if hasattr(result, "_fields") else tuple(arrays)
+            fields = fields_of(type(result))
+            return dict(zip(fields, arrays, strict=True)) if fields else tuple(arrays)
         return self._as_array(result)
 
     def _as_array(self, tensor: Any) -> Any:
@@ -187,12 +188,15 @@ def _open(torch: Any, module_or_path: Any) -> Any:
         return module_or_path
     if module_or_path.suffix == ".pt2":
         with checked_archive(torch, module_or_path) as file:
-            program = torch.export.load(file)
-        module = program.module()
+            program, module = _loaded(torch, file, module_or_path)
         shape = _shape_of(program)
         setattr(module, _BATCH, shape[0] if shape and type(shape[0]) is int else None)
         setattr(module, _AXES, len(shape) - 2 if shape else None)
         return module
+    if _holds_program(module_or_path):
+        raise ValueError(
+            f"{module_or_path} holds an exported program: give it a name that ends in .pt2."
+        )
     try:
         return torch.jit.load(module_or_path, map_location="cpu")
     except RuntimeError as error:
@@ -202,6 +206,25 @@ def _open(torch: Any, module_or_path: Any) -> Any:
             "and name it: file.py:attribute. Or save the whole network, with torch.export.save or "
             "torch.jit.script(module).save (pickled modules would run code when loaded)."
         ) from error
+
+
+def _loaded(torch: Any, file: Any, path: Path) -> tuple[Any, Any]:
+    """An exported program and its module, from an archive that was looked at."""
+    try:
+        program = torch.export.load(file)
+        return program, program.module()
+    except Exception as error:  # noqa: BLE001 (each part of it is read by code of its own)
+        what = f"{path} could not be loaded"
+        advice = "It is damaged, or of another version of torch: export the network again."
+        raise ValueError(failure_told(what, error, advice)) from cause_of(error)
+
+
+def _holds_program(path: Path) -> bool:
+    """Whether a file is what torch.export.save writes, whatever its name."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.rpartition("/")[2] == "archive_format" for name in archive.namelist())
 
 
 def _nbytes(state: object) -> int:

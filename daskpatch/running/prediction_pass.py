@@ -251,7 +251,7 @@ class PredictionPass(Pass):
 
     def _refuse_source(self, image: ImageStack, reason: str) -> NoReturn:
         raise ValueError(
-            f"The source {image.source} cannot be used by workers: {reason}, or run with threads "
+            f"The source {image.source} cannot be used by workers: {reason}; or run with threads "
             "(threads=…)."
         )
 

@@ -173,7 +173,8 @@ def _members_in_words(group: zarr.Group, name: str) -> str:
     groups = sorted({*members} - {*arrays})
     word = "array" if len(arrays) == 1 else "arrays"
     held = f"it holds the {word} {', '.join(arrays)}" if arrays else "it holds no array"
-    held += f" and the groups {', '.join(groups)}" if groups else ""
+    word = "group" if len(groups) == 1 else "groups"
+    held += f" and the {word} {', '.join(groups)}" if groups else ""
     if not members:
         # Of a server that answers 404 where it does not list, it may hold some.
         is_remote = locate(group).local_path is None

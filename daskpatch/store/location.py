@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import zarr
 from zarr.abc.store import Store
@@ -327,7 +327,7 @@ def check_inside(path: str, what: str) -> str:
 
 
 def _locate_url(url: str, *, read_only: bool) -> Location:
-    parts = urlsplit(url)
+    parts = _parts_of(url)
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
             raise ValueError(
@@ -352,10 +352,24 @@ def _locate_url(url: str, *, read_only: bool) -> Location:
         store = obstore.from_url(url, client_options=options)
     except Exception as error:  # noqa: BLE001 (obstore's own kinds, whose text has the secrets)
         raise ValueError(
-            f"{without_secrets(url)} could not be opened: {type(error).__name__}."
+            f"{without_secrets(url)} could not be opened: {type(error).__name__}: {said_by(error)}."
+            " Account, key and region come from the environment (AZURE_STORAGE_ACCOUNT_NAME, "
+            "AWS_REGION and so on); or open the store yourself and pass it."
         ) from None
     # The name is shown and recorded; the store has the credentials, and is neither.
     return Location(ObjectStore(store, read_only=read_only), "", without_secrets(url))
+
+
+def _parts_of(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # a number, if any
+        return parts
+    except ValueError as error:
+        raise ValueError(
+            f"{without_secrets(url)} is no URL: {said_by(error)}. Needed is, for example, "
+            "https://host:8080/image.zarr, or a path."
+        ) from None
 
 
 def _absolute(store: Store) -> Store:

@@ -5,15 +5,15 @@ https://ngff.openmicroscopy.org/0.5/ (plate, well and bioformats2raw.layout meta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import zarr
 from msgspec import Struct
 
-from ..support import converted, counted
+from ..support import converted, counted, shown
 from .location import Location, check_inside, locate
 from .nodes import own_attributes
 
@@ -24,7 +24,7 @@ _MOST = 100_000
 """Images that are looked for one by one, where no list says how many there are."""
 
 
-class _Well(Struct, rename="camel"):
+class _Well(Struct, rename="camel", frozen=True):
     path: str
     row_index: int = 0
     column_index: int = 0
@@ -41,7 +41,8 @@ class _Acquisition(Struct):
 
 
 class _Plate(Struct):
-    wells: list[_Well] = []
+    """What is read of one, its wells apart."""
+
     rows: Any = None
     columns: Any = None
     name: Any = None
@@ -53,9 +54,7 @@ class _Field(Struct):
     acquisition: Any = None
 
 
-class _Fields(Struct):
-    images: list[_Field] = []
-
+EntryT = TypeVar("EntryT", _Well, _Field)
 
 OME_XML = "METADATA.ome.xml"
 """What bioformats2raw says of a file's images, in the group `OME` beside them."""
@@ -98,7 +97,9 @@ class Collection:
     paths
         Of the images, in the group; of a plate by row, column and field.
     missing
-        Wells of a plate that are listed and not there.
+        Wells of a plate that are listed, and are not there or say nothing of themselves.
+    broken
+        What is listed and cannot be understood, as it is said.
     plate
         Of a plate: its rows, columns and wells; None where it does not say them as it should.
     zarr_format
@@ -108,6 +109,7 @@ class Collection:
     kind: str
     paths: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
     plate: Plate | None = None
     zarr_format: Literal[2, 3] = 3
 
@@ -127,40 +129,45 @@ def collection_of(group: zarr.Group) -> Collection | None:
     if "plate" in inner:
         found = _plate(place, inner["plate"])
     elif "well" in inner:
-        found = Collection("well", tuple(_fields(inner["well"])))
+        fields, broken = _fields(inner["well"])
+        found = Collection("well", tuple(fields), broken=broken)
     elif "bioformats2raw.layout" in inner:
-        found = Collection("series", tuple(_series(place)))
+        paths, broken = _series(place)
+        found = Collection("series", paths, broken=broken)
     else:
         return None
     return replace(found, zarr_format=group.metadata.zarr_format)
 
 
 def _plate(place: Location, said: object) -> Collection:
-    listed = _listed(said)
-    wells = sorted(listed.wells, key=lambda well: (well.row_index, well.column_index))
+    listed, broken = _entries(said, "wells", _Well)
+    wells = sorted(listed, key=lambda well: (well.row_index, well.column_index))
 
-    def fields(well: _Well) -> dict[str, Any] | None:
+    def fields(well: _Well) -> tuple[dict[str, Any], tuple[str, ...]] | None:
         inner = _inner(own_attributes(place.child(well.path)))
         return _fields(inner["well"]) if "well" in inner else None
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = list(pool.map(fields, wells))
+        found = dict(zip(wells, pool.map(fields, wells), strict=True))
+    there = {well.path: each for well, each in found.items() if each is not None}
     acquired = {
-        f"{well.path}/{path}": acquisition
-        for well, paths in zip(wells, found, strict=True)
-        for path, acquisition in (paths or {}).items()
+        f"{well}/{path}": acquisition
+        for well, (paths, _) in there.items()
+        for path, acquisition in paths.items()
     }
     return Collection(
         "plate",
         tuple(acquired),
-        tuple(well.path for well, paths in zip(wells, found, strict=True) if paths is None),
-        _grid(listed, acquired),
+        tuple(well.path for well, each in found.items() if each is None),
+        (*broken, *(f"{entry} in {well}" for well, (_, bad) in there.items() for entry in bad)),
+        _grid(said, wells, acquired),
     )
 
 
-def _grid(listed: _Plate, acquired: Mapping[str, Any]) -> Plate | None:
+def _grid(said: object, wells: Sequence[_Well], acquired: Mapping[str, Any]) -> Plate | None:
     """The rows and columns of a plate; None where its wells are not named by them."""
     try:
+        listed = converted(said, _Plate)
         rows, columns = (
             tuple(each.name for each in converted(names, list[_Named]))
             for names in (listed.rows, listed.columns)
@@ -170,8 +177,8 @@ def _grid(listed: _Plate, acquired: Mapping[str, Any]) -> Plate | None:
     places = {
         f"{row}/{column}": (i, j) for i, row in enumerate(rows) for j, column in enumerate(columns)
     }
-    wells = {well.path: (well.row_index, well.column_index) for well in listed.wells}
-    is_named = all(places.get(well) == place for well, place in wells.items())
+    lying = {well.path: (well.row_index, well.column_index) for well in wells}
+    is_named = all(places.get(well) == place for well, place in lying.items())
     if not is_named:
         return None
     acquisitions = _acquisitions(listed.acquisitions)
@@ -179,7 +186,7 @@ def _grid(listed: _Plate, acquired: Mapping[str, Any]) -> Plate | None:
     return Plate(
         rows,
         columns,
-        wells,
+        lying,
         listed.name if isinstance(listed.name, str) else "",
         acquisitions,
         {path: said for path, said in acquired.items() if isinstance(said, int) and said in ids},
@@ -195,39 +202,44 @@ def _acquisitions(said: Any) -> tuple[Mapping[str, Any], ...]:
     return tuple(said)
 
 
-def _listed(said: object) -> _Plate:
-    """What a plate lists; nothing where that cannot be understood."""
-    try:
-        plate = converted(said, _Plate)
-        for well in plate.wells:
-            check_inside(well.path, "path")
-        return plate
-    except ValueError:  # msgspec's is one
-        return _Plate()
+def _entries(said: object, word: str, kind: type[EntryT]) -> tuple[list[EntryT], tuple[str, ...]]:
+    """What a plate or well lists, and those entries that cannot be understood, as they are said."""
+    entries = said.get(word, []) if isinstance(said, Mapping) else said
+    if not isinstance(entries, list):
+        return [], (f"{word}: {shown(entries)}",)
+    good, broken = [], []
+    for entry in entries:
+        try:
+            each = converted(entry, kind)
+            check_inside(each.path, "path")
+            good.append(each)
+        except ValueError:  # msgspec's is one
+            broken.append(shown(entry))
+    return good, tuple(broken)
 
 
-def _fields(said: object) -> dict[str, Any]:
-    """Those that a well lists, by path, and their acquisitions; none if it cannot be understood."""
-    try:
-        listed = converted(said, _Fields).images
-        return {check_inside(each.path, "path"): each.acquisition for each in listed}
-    except ValueError:  # msgspec's is one
-        return {}
+def _fields(said: object) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Those that a well lists, by path, their acquisitions; and what cannot be understood."""
+    listed, broken = _entries(said, "images", _Field)
+    return {each.path: each.acquisition for each in listed}, broken
 
 
-def _series(place: Location) -> list[str]:
-    """The images of a file: those that are listed, else those that are there, from 0 on."""
+def _series(place: Location) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The images of a file: those that are listed, else those that are there, from 0 on.
+
+    And what is listed and cannot be understood.
+    """
     said = _inner(own_attributes(place.child("OME"))).get("series")
-    try:
-        return [check_inside(path, "series") for path in converted(said, list[str])]
-    except ValueError:  # msgspec's is one
-        pass
+    if isinstance(said, list):
+        paths = [{"path": path} for path in said]
+        listed, broken = _entries({"series": paths}, "series", _Field)
+        return tuple(each.path for each in listed), broken
     found = []
     for number in range(_MOST):
         if not own_attributes(place.child(str(number))):
             break
         found.append(str(number))
-    return found
+    return tuple(found), ()
 
 
 def _inner(attributes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -58,7 +58,16 @@ from .parsing import (
     SKIP_EMPTY,
     Parser,
 )
-from .redaction import all_said_by, as_shown, cause_of, redacted, said_by, text_of, without_secrets
+from .redaction import (
+    all_said_by,
+    as_shown,
+    cause_of,
+    failure_told,
+    redacted,
+    said_by,
+    text_of,
+    without_secrets,
+)
 from .resident import give_back_freed, peak_memory, peak_memory_anew, resident_bytes
 from .tables import html_table, text_table
 from .typed import converted, decoded, parsed

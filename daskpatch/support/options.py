@@ -22,6 +22,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Self, TypeVar
 
 from .parsing import Parser
+from .redaction import redacted
 from .wording import shown
 
 T = TypeVar("T")
@@ -175,7 +176,7 @@ class Options:
 
     def __repr__(self) -> str:
         told = (
-            f"{declared.name}={value!r}"
+            redacted(f"{declared.name}={value!r}")
             for declared, value in changed(self)
             if not declared.name.startswith("_")
         )

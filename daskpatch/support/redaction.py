@@ -95,7 +95,11 @@ _DUMP = re.compile(
 _MOST = 4000
 """Characters of an error that are looked at."""
 
-_LONGEST, _END = 250, 110
+_LONGEST, _END, _LEAST = 253, 110, 100
+"""Characters of what an error says, of its end, and where there is little room."""
+
+_WHOLE = 500
+"""Characters of a sentence around it."""
 
 
 def without_secrets(url: str) -> str:
@@ -164,9 +168,23 @@ def all_said_by(error: BaseException) -> str:
     return _cut(redacted(" ".join(text_of(error).split())).removesuffix("."))
 
 
-def _cut(text: str) -> str:
+def failure_told(what: str, error: BaseException, advice: str = "") -> str:
+    """What failed, all that the error says, and advice, in 500 characters where those allow it.
+
+    >>> failure_told("The model failed", ValueError("bad shapes"), "Give others.")
+    'The model failed: ValueError: bad shapes. Give others.'
+    """
+    begin, end = f"{what}: {type(error).__name__}: ", f". {advice}" if advice else ""
+    said = all_said_by(error)
+    return f"{begin}{_cut(said, max(_WHOLE - len(begin) - len(end), _LEAST))}{end}"
+
+
+def _cut(text: str, longest: int = _LONGEST) -> str:
     """A text's begin and end, where it is long: either may say what matters."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - _END]} … {text[-_END:]}"
+    if len(text) <= longest:
+        return text
+    end = longest * _END // _LONGEST
+    return f"{text[: longest - end - 3]} … {text[-end:]}"
 
 
 def cause_of(error: BaseException) -> BaseException | None:

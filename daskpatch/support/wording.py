@@ -15,12 +15,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def sized(nbytes: int) -> str:
-    """Bytes in the largest unit that shows them.
+    """Bytes in the largest unit of which there is one.
 
     >>> sized(70_000_000), sized(61_400), sized(0)
-    ('0.07 GB', '0.06 MB', '0.00 kB')
+    ('70.00 MB', '61.40 kB', '0.00 kB')
     """
-    unit, factor = next((u, f) for u, f in _UNITS if nbytes >= f / 100 or u == "kB")
+    unit, factor = next((u, f) for u, f in _UNITS if nbytes >= f or u == "kB")
     return f"{nbytes / factor:.2f} {unit}"
 
 

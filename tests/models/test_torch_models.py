@@ -459,6 +459,38 @@ def test_fields_of_a_modules_result_are_names(values):
     assert plan.output_names == ("mask", "score")
 
 
+class Largest(torch.nn.Module):
+    def forward(self, batch):
+        return batch.max(dim=1, keepdim=True)
+
+
+def test_fields_of_torchs_own_tuples_are_names(values):
+    networks = (Largest(), lambda batch: torch.from_numpy(batch).max(dim=1, keepdim=True))
+    for network in networks:
+        plan = daskpatch.plan(values, network, axes="YX", patch_size=32)
+        assert plan.output_names == ("values", "indices")
+
+
+def test_a_program_whose_weights_are_damaged_names_its_file(tmp_path):
+    exported(tmp_path / "good.pt2")
+    damaged = [
+        (name, content[:-3] if "/weights/weight_" in name else content)
+        for name, content in entries(tmp_path / "good.pt2")
+    ]
+    zipped(tmp_path / "net.pt2", damaged)
+    with pytest.raises(
+        ValueError, match=r"net\.pt2 could not be loaded: .*export the network again"
+    ):
+        planned(tmp_path / "net.pt2")
+
+
+def test_a_program_of_another_name_is_told_of(tmp_path):
+    exported(tmp_path / "good.pt2")
+    (tmp_path / "good.pt2").rename(tmp_path / "net.pt")
+    with pytest.raises(ValueError, match=r"exported program: give it a name that ends in \.pt2"):
+        planned(tmp_path / "net.pt")
+
+
 def test_what_is_no_archive_is_told_of(tmp_path):
     (tmp_path / "text.pt2").write_text("not a program")
     with pytest.raises(ValueError, match="no exported program"):
@@ -608,3 +640,8 @@ def test_a_module_that_has_no_copies_is_evaluated_by_its_owner():
     with pytest.raises(ValueError, match=r"Conv2d cannot be copied .*pass module\.eval\(\)"):
         daskpatch.plan(np.zeros((32, 32), "f4"), module, **options)
     daskpatch.plan(np.zeros((32, 32), "f4"), module.eval(), **options)
+
+
+def test_a_tensor_of_a_dtype_that_numpy_has_not():
+    with pytest.raises(TypeError, match=r"source\.detach\(\)\.float\(\)\.numpy\(\)"):
+        daskpatch.open_image(torch.zeros(8, 8, dtype=torch.bfloat16), axes="YX")
