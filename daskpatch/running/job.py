@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
 
@@ -34,6 +35,9 @@ from ..store import Flushable, StoredArray, guarded_by
 from ..support import cause_of, said_by
 from ..values import Downsample, downsampled
 from .unflushed import Unflushed
+
+_REMEMBERED = 4096
+"""Blocks of which it is remembered whether they will read: those around one are asked for again."""
 
 BlockReceipts = Receipt | tuple[Receipt, ...]
 """What a job gives: the receipt of its block, and those of blocks of further passes that it did."""
@@ -305,7 +309,14 @@ class PredictionJob:
         """Keep chunks for the blocks that will come, and read ahead for them; see `Provident`."""
         self.workspace.heap.begin()
         prediction, chunks = self.prediction, self.workspace.chunks
-        needs = ChunkNeeds(prediction, self.block_shape, is_left)
+
+        @lru_cache(_REMEMBERED)
+        def will_read(index: int) -> bool:
+            # Those that are empty come last, and would hold what they do not read until then.
+            return is_left(index) and not self.is_empty(index)
+
+        reads = is_left if prediction.reads_all else will_read
+        needs = ChunkNeeds(prediction, self.block_shape, reads)
         chunks.count(needs)
         ahead = coming if prediction.reads_all else ()
         with reading_ahead(chunks, prediction.images, needs, ahead):
