@@ -163,9 +163,12 @@ class RegularGrid:
 
     def indices(self, ranges: tuple[range, ...], order: tuple[int, ...]) -> Iterator[int]:
         """Flat indices of a product of ranges, lazily; the last axis of `order` runs fastest."""
-        strides = [math.prod(self.counts[axis + 1 :]) for axis in order]
-        for position in product(*(ranges[axis] for axis in order)):
-            yield sum(i * s for i, s in zip(position, strides, strict=True))
+        *slower, fastest = ((ranges[axis], math.prod(self.counts[axis + 1 :])) for axis in order)
+        row, stride = fastest
+        for position in product(*(along for along, _ in slower)):
+            first = sum(i * s for i, (_, s) in zip(position, slower, strict=True))
+            # A range at a time: of millions of blocks, one by one takes seconds.
+            yield from range(first + row.start * stride, first + row.stop * stride, stride)
 
 
 def unravel(index: int, counts: tuple[int, ...]) -> tuple[int, ...]:

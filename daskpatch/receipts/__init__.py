@@ -28,4 +28,4 @@ from .permit import LOST, ClaimedError, Permit
 from .receipt import FailedBlock, Receipt, digest_of, digest_of_bytes, digests_of
 from .record import CLAIMS, FOLDER, Journal, Part, Record, is_entry
 from .report import Report, RunFailed, Totals
-from .segments import Receipts
+from .segments import Receipts, indices_of

@@ -160,10 +160,22 @@ def _salt(layout: RowLayout) -> bytes:
     return _added(layout) + b"+check"
 
 
+def indices_of(rows: Receipts) -> NDArray[np.uint64]:
+    """The blocks of receipts, one after another in memory.
+
+    A column of rows is copied whole whenever something is looked for in it.
+    """
+    return np.ascontiguousarray(rows["index"])
+
+
 def latest(rows: Receipts) -> Receipts:
     """One receipt per block, the one that finished last, by ascending index."""
     # A block may have several receipts: a run that was killed before it stored one writes it again.
-    ordered = rows[np.lexsort((rows["finished"], rows["index"]))]
-    last = np.append(ordered["index"][1:] != ordered["index"][:-1], True)[: len(ordered)]
+    indices = indices_of(rows)
+    if np.all(indices[1:] > indices[:-1]):
+        return rows
+    order = np.lexsort((np.ascontiguousarray(rows["finished"]), indices))
+    ordered, indices = rows[order], indices[order]
+    last = np.append(indices[1:] != indices[:-1], True)[: len(ordered)]
     kept: Receipts = ordered[last]
     return kept

@@ -37,6 +37,7 @@ from ..receipts import (
     Report,
     RunFailed,
     Totals,
+    indices_of,
 )
 from ..store import Answers, ChangedError, answered_by
 from ..support import cause_of, counted, give_back_freed, redacted
@@ -160,7 +161,7 @@ class PassRun:
         self._claim.works_on(self._pass.name, lambda: window.in_work)
         try:
             with self._pass.computing(), self._expecting(job, done):
-                self._collect(window, sum(int(v) for v in before["voxels"]))
+                self._collect(window, sum(before["voxels"].tolist()))
             self._look_back()
         except (NoWorkersError, ClaimedError, OSError) as error:  # also of an announcement
             self._stop(error)
@@ -217,7 +218,7 @@ class PassRun:
 
     def _coming(self, done: Receipts) -> Iterator[int]:
         """Selected blocks that are not done, and can be."""
-        coming = without(iter(self._selection), done["index"])
+        coming = without(iter(self._selection), indices_of(done))
         waits = self._waits
         return coming if waits is None else (index for index in coming if not waits(index))
 
@@ -228,7 +229,7 @@ class PassRun:
             yield
             return
         announcer = self._announcer
-        with job.expecting(partial(self._is_left, done["index"]), announcer.announced()):
+        with job.expecting(partial(self._is_left, indices_of(done)), announcer.announced()):
             try:
                 yield
             finally:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..geometry import Region
-from ..receipts import Receipts, digest_of, digest_of_bytes
+from ..receipts import Receipts, digest_of, digest_of_bytes, indices_of
 from ..store import Location, Objects, StoredArray
 from .outputs import RecordedBlocks
 
@@ -32,9 +33,11 @@ class BlockCheck:
 
     recorded: Sequence[RecordedBlocks]
     receipts: list[Receipts] = field(init=False)
+    _indices: list[NDArray[np.uint64]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.receipts = [blocks.record.receipts() for blocks in self.recorded]
+        self._indices = [indices_of(rows) for rows in self.receipts]
         self._firsts = [blocks.first for blocks in self.recorded]
 
     def indices(self, number: int) -> Sequence[int]:
@@ -45,7 +48,7 @@ class BlockCheck:
         blocks = self.recorded[number]
         if not blocks.unlike:
             return blocks.indices
-        done = [int(index) for index in self.receipts[number]["index"]]
+        done = self._indices[number].tolist()
         return [index for index in done if index in blocks.indices] or blocks.indices[:1]
 
     def __call__(self, index: int) -> tuple[Bad | None, int]:
@@ -58,8 +61,8 @@ class BlockCheck:
             blocks.has_ended
         ):  # nobody asks for its blocks again: neither these nor receipts are missed
             return None, voxels
-        row = int(np.searchsorted(receipts["index"], np.uint64(index)))
-        if row == len(receipts) or receipts["index"][row] != index:
+        row = int(np.searchsorted(self._indices[at], np.uint64(index)))
+        if row == len(receipts) or self._indices[at][row] != index:
             return Bad(NEVER_WRITTEN), voxels
         digest = int(receipts["digest"][row])
         if not blocks.arrays:
