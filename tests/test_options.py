@@ -690,7 +690,7 @@ def test_what_makes_no_strategy_is_refused():
 @pytest.mark.parametrize("words", [{"patch_size": 16}, {"overlaps": 4}, {"align": 2}])
 def test_a_strategy_beside_sizes_is_refused(words):
     with pytest.raises(
-        ValueError, match="Give patching= or {} {}, not both".format(*next(iter(words.items())))
+        ValueError, match="Give patching= or {}={}, not both".format(*next(iter(words.items())))
     ):
         plan(**{**NO_SIZES, **words}, tiles=tiles_of_16)
 

@@ -67,7 +67,7 @@ MISTAKES = {
     "a post that is no function": (
         ("in.zarr", double),
         {"post": "values.py:value"},
-        ("The post is 3", "needed is a callable"),
+        ("The post ", "values.py:value is 3; needed is a callable"),
     ),
     "a margin larger than tiles": (
         ("in.zarr", double),
@@ -228,6 +228,11 @@ MISTAKES = {
         ("/dev/null is a device", "give another place"),
     ),
     "a name that is no model": (("in.zarr", "mine.py"), {}, ("'mine.py'", "'mine.py:model'")),
+    "a name of a number": (
+        ("in.zarr", "values.py:value"),
+        {},
+        ("The model ", "values.py:value is 3; needed is a callable"),
+    ),
 }
 
 
@@ -371,7 +376,9 @@ def test_names_of_another_axis_are_none(rng):
         ("such as channels=[0, 2].", "such as --channels 0,2."),
         ('give input_dtype="float16".', "give --input-dtype float16."),
         ("give patch_size (voxels)", "give --patch-size (voxels)"),
-        ("tiling.overlaps was [8]", "tiling.overlaps was [8]"),
+        ("tiling.overlaps was [8]", "--overlaps (tiling.overlaps) was [8]"),
+        ("treatment.normalize.kind was", "--normalize (treatment.normalize.kind) was"),
+        ("model.code was", "model.code was"),
         (
             "give patch_size as two numbers (YX), such as (64, 64), and",
             "give --patch-size as two numbers (YX), such as 64,64, and",

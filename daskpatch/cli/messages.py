@@ -48,6 +48,9 @@ _OPTION = re.compile(
 )
 
 
+_RECORDED = re.compile(rf"(?<![\w.])(?:tiling|layout|treatment)\.(?P<word>{_WORD})(?!\w)(?:\.\w+)*")
+"""Fields of a record, which have the names of options."""
+
 _SUCH = re.compile(r"(?<=such as )[(\[](-?\d+(?:, -?\d+)+)[)\]]")
 """Numbers as Python writes them, for what flags take with commas alone."""
 
@@ -76,7 +79,8 @@ def as_typed(text: str, quoted: Sequence[str] = ()) -> str:
 
 
 def _in_flags(text: str) -> str:
-    return _SUCH.sub(lambda found: found[1].replace(", ", ","), _OPTION.sub(_replaced, text))
+    text = _SUCH.sub(lambda found: found[1].replace(", ", ","), _OPTION.sub(_replaced, text))
+    return _RECORDED.sub(lambda found: f"{_FLAGS[found['word']][0]} ({found[0]})", text)
 
 
 def with_flag(text: str, arguments: Sequence[str]) -> str:

@@ -118,7 +118,7 @@ class ImportedModel:
                 f"{self.name} is a class; give a function or an instance, for example a line "
                 f"model = {self.attribute}() in the module, and :model."
             )
-        return shared_model(value, self.what).handle
+        return shared_model(value, f"{self.what} {self.name}").handle
 
     def nbytes(self) -> int:
         return 0

@@ -31,8 +31,9 @@ class Figures:
         read without a cache.
     fetches_per_chunk
         How often a chunk of the source is fetched and decoded, on average, at most: 1 where what
-        is kept serves all blocks that touch it, more where memory is short (`cache=`). On a
-        cluster each worker fetches its own.
+        is kept serves all blocks that touch it, more where memory is short (`cache=`). That is of
+        blocks done one after another: where a thread is late, some chunks are fetched once more. On
+        a cluster each worker fetches its own.
     blocks_ahead
         For how many blocks, at most, chunks are fetched before they begin: of stores behind a
         network, as memory allows.

@@ -121,7 +121,9 @@ def _reading(plan: Figures) -> Rows:
     if not kept:
         return [("reading", f"{plan.read_ratio:.2f} bytes read per byte needed")]
     n_times, ahead = plan.fetches_per_chunk, plan.blocks_ahead
-    times = "once" if n_times < 1.005 else f"up to {n_times:.2f} times"
+    # A thread that is late finds chunks gone that others were done with.
+    once = "once" if plan.threads == 1 else "about once"
+    times = once if n_times < 1.005 else f"up to {n_times:.2f} times"
     lines = [f"each chunk is fetched {times}; {format_bytes(kept)} of them kept"]
     if ahead:
         lines[0] += f", for up to {counted(ahead, 'block')} ahead"
