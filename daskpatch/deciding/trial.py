@@ -37,6 +37,7 @@ from ..support import (
     holds_numbers,
     peak_memory_anew,
     resident_bytes,
+    text_of,
 )
 from ..values import ResultSample
 from .agreement import averaging, check_positions, check_undo
@@ -188,9 +189,9 @@ def _timed(
 
 
 def _advice(model: LoadedModel, error: Exception, batch: NDArray[Any]) -> str:
-    """What to change: first of all the axes, where the network says how many it takes."""
+    """What to change; of an exported program first of all the axes, which its guards don't tell."""
     needed, given = model.spatial_axes, batch.ndim - 2
-    if needed not in (None, given):
+    if needed not in (None, given) and "Guard failed" in text_of(error):
         return advice_on_axes(needed, given)
     return advice_for(error, batch.shape, batch.dtype.name)
 

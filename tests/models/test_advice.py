@@ -47,6 +47,18 @@ def exported_as_file(module, shape):
     return TorchModel(path)
 
 
+class BySlices(nn.Module):
+    """Takes stacks, as many slices."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, batch):
+        n, _, z, y, x = batch.shape
+        return self.inner(batch.reshape(n * z, 1, y, x)).reshape(batch.shape)
+
+
 TOLD = {
     "2-D on a stack": (STACK, "ZYX", nn.Conv2d(1, 1, 3), {}, "two numbers (YX)"),
     "2-D pooling": (STACK, "ZYX", nn.MaxPool2d(2), {}, "two numbers (YX)"),
@@ -77,6 +89,7 @@ TOLD = {
     "norm of one": (COLOURS, "CYX", nn.BatchNorm2d(1), {}, "channels=[0]"),
     "three channels of one": (STACK, "ZYX", nn.Conv3d(3, 1, 3), {}, "takes 3 channels"),
     "half": (STACK, "ZYX", nn.Conv3d(1, 1, 3).half(), {}, 'input_dtype="float16"'),
+    "slices in half": (STACK, "ZYX", BySlices().half(), {}, 'input_dtype="float16"'),
     "double": (STACK, "ZYX", nn.Conv3d(1, 1, 3).double(), {}, 'input_dtype="float64"'),
     "without bias": (
         STACK, "ZYX", nn.Conv3d(1, 1, 3, bias=False).half(), {}, 'input_dtype="float16"'
