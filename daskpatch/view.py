@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from functools import partial
+from itertools import accumulate, pairwise, product
 from types import EllipsisType
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
+from dask.delayed import delayed
+from dask.highlevelgraph import HighLevelGraph
 from dask.utils import format_bytes
 from numpy.typing import NDArray
 
-from .block import Prediction, Workspace, block_grid, predict_region, touching
+from .block import (
+    HeldChunk,
+    Prediction,
+    Workspace,
+    block_grid,
+    held_arrays,
+    held_chunks,
+    predict_region,
+    predict_with,
+    touching,
+    without_held,
+)
 from .geometry import Dimensions, Region, counterparts
 from .image import drawing_of, look_at_all
 from .support import html_table, shown
@@ -195,19 +209,54 @@ def as_dask(view: View, name: str | None = None) -> Any:
     """The view as a `dask.array.Array`: one task per block; its name is unique where none is given.
 
     The view, with model and image, is held once in the graph; slices taken directly on the
-    array reach it.
+    array reach it. Where a cluster holds the image, blocks are computed from its chunks, whole.
     """
     import dask.array as da
 
     chunks = tuple(_sizes(view._edges(axis), size) for axis, size in enumerate(view.shape))
+    name = f"daskpatch-{uuid4().hex}" if name is None else name
+    held = held_arrays(view._prediction, view._data_idx)
+    if held:
+        return da.Array(_graph_over(view, held, chunks, name), name, chunks, view.dtype)
     return da.from_array(
         view,
         chunks=chunks,
-        name=f"daskpatch-{uuid4().hex}" if name is None else name,
+        name=name,
         asarray=True,
         inline_array=False,
         meta=np.empty((0,) * view.ndim, view.dtype),
     )
+
+
+def _graph_over(
+    view: View, held: Mapping[bool, Any], chunks: tuple[tuple[int, ...], ...], name: str
+) -> HighLevelGraph:
+    """A task per block, which takes chunks that a cluster holds from the tasks that made them."""
+    bare, data_idx, output = without_held(view._prediction), view._data_idx, view._output
+    shared = delayed(bare, name=f"{name}-prediction", traverse=False)
+    edges = [tuple(pairwise((0, *accumulate(sizes)))) for sizes in chunks]
+    layer: dict[Any, Any] = {}
+    for index in product(*map(range, map(len, edges))):
+        cell = [along[i] for along, i in zip(edges, index, strict=True)]
+        region = Region(tuple(start for start, _ in cell), tuple(stop for _, stop in cell))
+        needed = held_chunks(bare, data_idx, output, region)
+        keys = [(held[chunk.is_of_mask].name, *chunk.position) for chunk in needed]
+        call = partial(_predict_block, data_idx=data_idx, output=output, region=region, of=needed)
+        layer[name, *index] = (call, shared.key, keys)
+    return HighLevelGraph.from_collections(name, layer, dependencies=[shared, *held.values()])
+
+
+def _predict_block(
+    bare: Prediction,
+    chunks: Sequence[Any],
+    *,
+    data_idx: int,
+    output: int,
+    region: Region,
+    of: Sequence[HeldChunk],
+) -> NDArray[Any]:
+    given = dict(zip(of, chunks, strict=True))
+    return predict_with(bare, data_idx, output, region, given)
 
 
 def _sizes(edges: range, size: int) -> tuple[int, ...]:

@@ -298,6 +298,21 @@ def test_info(run, stored, tmp_path, volume):
             "frobnicate",
         ),
         (["frobnicate"], "frobnicate"),
+        (["plan", "in.zarr", *MODEL, "--halo", 4], "'--halo'. Did you mean --overlaps?"),
+        *(
+            (["plan", "in.zarr", *MODEL, "--patch-size", 16, *given], f"{words} ")
+            for given, words in [
+                (["--channels", "5:9"], "--channels is 5:9; needed"),
+                (["--channels", "red,blue"], "--channels is red,blue; needed"),
+                (["--scale", "1/2,x"], "--scale is 1/2,x; needed"),
+                (["--normalize", "mean=3"], "--normalize is mean=3; needed"),
+                (["--align", "3,3,3,3"], "--align is 3,3,3,3, 4 numbers"),
+            ]
+        ),
+        (
+            ["predict", "in.zarr", "o.zarr", *MODEL, "--patch-size", 16, "--region", ":,900:"],
+            "--region :,900: selects nothing",
+        ),
     ],
 )
 def test_wrong_use_exits_with_2_and_one_line(run, stored, tmp_path, arguments, words):
@@ -308,6 +323,15 @@ def test_wrong_use_exits_with_2_and_one_line(run, stored, tmp_path, arguments, w
     assert words in err
     assert "Traceback" not in err
     assert not (tmp_path / "o.zarr").exists()
+
+
+def test_flags_that_a_command_lacks_are_of_predict(run, tmp_path):
+    (tmp_path / "o.zarr" / ".daskpatch").mkdir(parents=True)
+    (tmp_path / "o.zarr" / ".daskpatch" / "run.json").write_text("{")
+    for command in ("verify", "status"):
+        code, _, err = run(command, "o.zarr")
+        assert code == 2
+        assert "predict's --overwrite starts anew" in err
 
 
 def test_a_model_that_fails_exits_with_1(run, stored):

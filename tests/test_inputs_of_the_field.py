@@ -22,6 +22,7 @@ from example_models import double
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
+from scipy.ndimage import uniform_filter
 from volumes import read, save
 from zarr.storage import LocalStore, WrapperStore
 
@@ -62,6 +63,45 @@ def test_arrays_that_a_cluster_holds(image, tmp_path, made, cluster, request):
     words = {word: value for word, value in TILES.items() if word != "progress"}
     view = daskpatch.plan(source, double, **words).view
     np.testing.assert_array_equal(view[3:30], 2 * image[3:30])
+
+
+@pytest.mark.parametrize("cluster", ["in_process", "processes"])
+@pytest.mark.parametrize("made", [persisted, scattered, computed_from])
+def test_lazy_arrays_of_what_a_cluster_holds(image, made, cluster, request):
+    client = request.getfixturevalue(cluster)
+    words = {"axes": "YX", "patch_size": 16, "overlaps": 4, "chunks": 12, "normalize": "minmax"}
+    planned = daskpatch.plan(made(image, client), blurred_and_halved, align=2, **words)
+    expected = daskpatch.plan(image, blurred_and_halved, align=2, **words).views
+    with client.as_current():
+        for array, values in zip(planned.arrays, expected, strict=True):
+            assert array.npartitions > 1
+            np.testing.assert_array_equal(array.compute(), values[...])
+            np.testing.assert_array_equal((array[..., 5:9] + 1).compute(), values[..., 5:9] + 1)
+
+
+def blurred_and_halved(tiles):
+    """What sees neighbours, at two scales."""
+    blurred = uniform_filter(tiles, (1, 1, 5, 5))
+    return {"blurred": blurred, "half": blurred[..., ::2, ::2]}
+
+
+@pytest.mark.parametrize("held", ["image", "mask", "both"])
+def test_lazy_arrays_of_samples_and_masks_that_a_cluster_holds(rng, processes, held):
+    image = rng.random((3, 2, 40, 36)).astype("f4")
+    mask = image[0, 0, ::4, ::4] > 0.7
+
+    def given(values, name):
+        lazy = da.from_array(values, chunks=7)
+        return processes.persist(lazy) if held in (name, "both") else values
+
+    source, where = given(image, "image"), given(mask, "mask")
+    words = {"axes": "TCYX", "patch_size": 16, "overlaps": 4, "chunks": (1, 1, 20, 20)}
+    expected = daskpatch.plan(image, double, mask=mask, **words).view[...]
+    assert (expected == 0).any()
+    assert (expected == 2 * image).any()
+    with processes.as_current():
+        array = daskpatch.plan(source, double, mask=where, **words).array
+        np.testing.assert_array_equal(array.compute(), expected)
 
 
 def test_an_active_client_is_left_alone_where_it_holds_the_source(

@@ -390,6 +390,10 @@ def test_names_of_another_axis_are_none(rng):
         ("open it with zarr.open(path, mode='r+')", "open it with zarr.open(path, mode='r+')"),
         ("such as TiledPatching(patch_size)", "such as TiledPatching(patch_size)"),
         ("files named axes", "files named axes"),
+        ("patch_size is (0, 0); every", "--patch-size is 0,0; every"),
+        ("overlaps (8,) must be less", "--overlaps 8 must be less"),
+        ("the shape is (2, 3)", "the shape is (2, 3)"),
+        ("such as [(1, 2, 2), (2, 2, 2)].", "such as 1,2,2/2,2,2."),
         (
             "Open it with numpy.load('a.npy'), and pass that as the source, with axes=.",
             "In Python save it as Zarr: zarr.save_array('image.zarr', numpy.load('a.npy')).",
@@ -412,6 +416,15 @@ def test_an_answer_about_a_file_names_its_flag(arguments, flag):
     text = "/here/net.py has no modle, and a.zarr is none."
     assert with_flag(text, ["predict", *arguments]) == flag + text
     assert with_flag("give --axes for net.py", arguments) == "give --axes for net.py"
+
+
+def test_values_are_told_as_they_were_typed_and_flags_of_another_command_with_its_name():
+    typed = {"slice(5, 9, None)": "5:9", "{'mean': [3.0]}": "mean=3"}
+    text = "channels is slice(5, 9, None); needed are numbers"
+    assert as_typed(text, typed=typed) == "--channels is 5:9; needed are numbers"
+    text = "normalize is {'mean': [3.0]}; overwrite=True starts anew, model= is given"
+    said = as_typed(text, typed=typed, flags=["--model", "--repair"])
+    assert said.endswith("is mean=3; predict's --overwrite starts anew, --model is given")
 
 
 def test_what_the_user_wrote_stays_as_it_is():
@@ -471,9 +484,9 @@ def test_a_picture_of_an_unknown_kind_is_told_before_the_work(here, capsys):
         (("--patch-size", "16", "--denormalize"), "give --normalize too"),
         (("--patch-size", "16", "--post-id", "3"), "give --post too"),
         (("--patch-size", "16", "--resources", "GPU=1"), "give --scheduler or --workers too"),
-        (("--patch-size", "16", "--overlaps", "-8"), "--overlaps is (-8, -8)"),
+        (("--patch-size", "16", "--overlaps", "-8"), "--overlaps is -8,-8"),
         (("--patch-size", "16", "--dtype", "unit8"), "--dtype is 'unit8'"),
-        (("--patch-size", "16", "--channels", "DAPI"), "--channels is ('DAPI',)"),
+        (("--patch-size", "16", "--channels", "DAPI"), "--channels is DAPI"),
         (("--patch-size", "16", "--axes", "ZYX"), "for example --axes YX"),
         (("--patch-size", "16", "--augment", "flip"), "or both, --augment flips,rot90"),
     ],

@@ -23,6 +23,7 @@ from .filling import (
     predicted_tile,
     stitched_sample,
 )
+from .held import HeldChunk, held_arrays, held_chunks, predict_with, without_held
 from .posting import apply_post
 from .recipe import Prediction, Recipe, block_grid, block_grids
 from .skipping import Skipping, SkippingWords

@@ -174,14 +174,18 @@ def check_result(
     given: tuple[int, ...],
     needed: tuple[int, ...],
     specs: Callable[[], Specs],
+    *,
+    any_channels: bool = False,
 ) -> None:
     """Refuse a result of another shape or of a dtype that is no number."""
     if values.shape != needed:
         tile = specs()
         gave = f"{values.item()!r:.60}" if values.ndim == 0 else f"shape {values.shape}"
+        channels = ", with any number of channels" if any_channels else ""
         raise ModelError(
             f"The model gave {gave} for the tile at {describe_tile(tile)}, given "
-            f"{given}; needed is {needed}: (N, C, (Z), Y, X) with the tile's own spatial shape"
+            f"{given}; needed is {needed}{channels}: (N, C, (Z), Y, X) with the tile's own spatial "
+            f"shape"
             f"{'' if needed[2:] == given[2:] else ', scaled and cut (scale=, margin=)'}."
             f"{_missing_axis(values.shape, needed)}",
             tile,

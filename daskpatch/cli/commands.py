@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from ..engine import Client, Interruption
 from ..image import information
 from ..model import shared_model
 from ..probing import description_beside, read_description
-from ..support import all_said_by, hint_for_word, load_extra, redacted
+from ..support import load_extra
+from .command_line import CommandLine, explained
 from .flags import (
     RUN_WORDS,
     check_flags,
@@ -36,7 +36,6 @@ from .flags import (
     run_flags,
     verify_flags,
 )
-from .messages import as_typed, with_flag
 from .signals import INTERRUPTED, interruptible, leave_at_once
 
 _RUN_FAILED, _WRONG_USE = 1, 2
@@ -269,16 +268,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    line = CommandLine(arguments, cli.commands)
     try:
-        with _logged(), _warned(arguments):
-            code = cli.main(arguments, prog_name="daskpatch", standalone_mode=False)
-    except click.NoSuchOption as error:
-        hint = hint_for_word(error.option_name.lstrip("-").replace("-", "_"))
-        shown = click.UsageError(f"{error.message} {as_typed(hint)}", error.ctx) if hint else error
-        shown.show()
-        return error.exit_code
+        with _logged(), _warned(line):
+            code = cli.main(arguments, prog_name="daskpatch", standalone_mode=False, obj=line.typed)
     except click.UsageError as error:
-        _with_commas(error).show()
+        explained(error).show()
         return error.exit_code
     except click.ClickException as error:
         error.show()
@@ -287,26 +282,26 @@ def _run(arguments: list[str]) -> int:
         # click turns KeyboardInterrupt into its own kind, raised while it was handled.
         said = "Interrupted."
         if str(error.__context__ or error):
-            said = f"{said} {_one_line(error.__context__ or error)}"
+            said = f"{said} {line.error(error.__context__ or error)}"
         click.echo(said, err=True)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last resort: one line and an exit code)
-        if "--debug" in arguments:
+        if line.is_debugged:
             traceback.print_exc()
         if isinstance(error, daskpatch.RunFailed):
-            _list_failures(error, arguments)
-        if "--debug" not in arguments:
-            click.echo(f"Error: {_one_line(error, arguments)}", err=True)
+            _list_failures(error, line)
+        if not line.is_debugged:
+            click.echo(f"Error: {line.error(error)}", err=True)
         return _WRONG_USE if isinstance(error, _WRONG_USE_ERRORS) else _RUN_FAILED
     return code if isinstance(code, int) else 0
 
 
-def _list_failures(error: daskpatch.RunFailed, arguments: list[str]) -> None:
+def _list_failures(error: daskpatch.RunFailed, line: CommandLine) -> None:
     """The blocks that were set aside: a line each, or as JSON with their tracebacks."""
-    if "--json" in arguments:
+    if "--json" in line.arguments:
         click.echo(json.dumps(error.report.to_dict()))
     for failure in error.failed[:_LISTED]:
-        click.echo(failure.traceback if "--debug" in arguments else str(failure), err=True)
+        click.echo(failure.traceback if line.is_debugged else str(failure), err=True)
     if len(error.failed) > _LISTED:
         click.echo(f"… and {len(error.failed) - _LISTED} more", err=True)
 
@@ -327,44 +322,16 @@ def _logged() -> Iterator[None]:
 
 
 @contextmanager
-def _warned(arguments: Sequence[str]) -> Iterator[None]:
+def _warned(line: CommandLine) -> Iterator[None]:
     """Warnings as a line each, in flags, on stderr: where they arose is of no use here."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        # Also those of libraries, which write URLs as they are.
-        text = as_typed(redacted(" ".join(str(message).split())), _quoted(arguments))
-        click.echo(f"Warning: {text}", err=True)
+        click.echo(f"Warning: {line.warning(message)}", err=True)
 
     with warnings.catch_warnings():
-        if "--debug" not in arguments:
+        if not line.is_debugged:
             warnings.showwarning = show
         yield
-
-
-def _quoted(arguments: Sequence[str]) -> list[str]:
-    """The user's own texts on a command line."""
-    return [text for text in arguments if not text.startswith("-") and not text.isalnum()]
-
-
-def _with_commas(error: click.UsageError) -> click.UsageError:
-    """What was wrong, and that numbers of one flag have commas between them where some are left."""
-    left = re.search(r"unexpected extra arguments? \(([\d., -]+)\)", error.message)
-    if left is None:
-        return error
-    return click.UsageError(
-        f"{error.message.rstrip('.')}. Numbers of one flag have commas between them and no spaces, "
-        "as in --patch-size 16,64,64.",
-        error.ctx,
-    )
-
-
-def _one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
-    """What an error says, in flags; what the user gave, and what a model said, stays as it is."""
-    quoted = _quoted(arguments)
-    if error.__cause__ is not None:
-        quoted.append(all_said_by(error.__cause__))
-    text = as_typed(" ".join(str(error).split()), quoted) or type(error).__name__
-    return with_flag(text, arguments)
 
 
 def _plan(source: str, output: str | None, options: dict[str, Any]) -> daskpatch.Plan:

@@ -24,6 +24,7 @@ from ..support import (
     Options,
     Parser,
     declarations,
+    shown,
     words_of,
 )
 
@@ -34,7 +35,11 @@ RUN_WORDS = tuple(word for word, told in words_of(Run).items() if told.flag is n
 
 
 class Text(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
-    """What a parser makes of text; its `ValueError` is the user's."""
+    """What a parser makes of text; its `ValueError` is the user's.
+
+    The object of the context, where that is a dictionary, is told what was typed, by how Python
+    writes what became of it.
+    """
 
     def __init__(self, parser: Parser) -> None:
         self.name = parser.metavar
@@ -46,9 +51,19 @@ class Text(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks
         if not isinstance(value, str):
             return value
         try:
-            return self._parser(value)
+            parsed = self._parser(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if ctx is not None and isinstance(ctx.obj, dict) and _is_written_otherwise(parsed):
+            ctx.obj |= dict.fromkeys((repr(parsed), shown(parsed)), value)
+        return parsed
+
+
+def _is_written_otherwise(value: object) -> bool:
+    """Whether nobody types a value as Python writes it, and that is told from a shape."""
+    if isinstance(value, tuple | list):
+        return not all(isinstance(each, int) for each in value)
+    return isinstance(value, dict | slice)
 
 
 def flags_of(kind: type[Options]) -> list[ClickFlag]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 from ..deciding import KINDS
@@ -42,7 +42,7 @@ _OPTION = re.compile(
     rf"[\w.]+\([^()]*\)"  # a call in Python stays one
     rf"|(?<![\w.'/-])(?P<given>{_WORD})="
     rf"(?P<value>True|False|auto|…|-?\d+|{_TEXT}|\({_VALUES}\)|\[{_VALUES}\]"
-    rf"|(?=[\s.,:;)]|$))"
+    rf"|(?=[\s.,:;?)]|$))"
     rf"|^(?P<first>{_WORD})(?= )"
     rf"|(?<![\w.'/=-])(?P<bare>{_LONG})(?![\w'/=.-]\w|=)"
 )
@@ -51,8 +51,8 @@ _OPTION = re.compile(
 _RECORDED = re.compile(rf"(?<![\w.])(?:tiling|layout|treatment)\.(?P<word>{_WORD})(?!\w)(?:\.\w+)*")
 """Fields of a record, which have the names of options."""
 
-_SUCH = re.compile(r"(?<=such as )[(\[](-?\d+(?:, -?\d+)+)[)\]]")
-"""Numbers as Python writes them, for what flags take with commas alone."""
+_SUCH = re.compile(r"(?<=such as )[(\[]{1,2}-?\d+(?:\)?, \(?-?\d+)+[)\]]{1,2}")
+"""Numbers as Python writes them, also several rows, for what flags take with commas alone."""
 
 _OPENED = re.compile(r"Open (?:it|them) with (.+?), and pass that as the source, with axes=")
 """Nothing can be passed on a command line."""
@@ -63,24 +63,49 @@ _LAZY = re.compile(
 """What bioio opens is a Dask array, which writes itself."""
 
 
-def as_typed(text: str, quoted: Sequence[str] = ()) -> str:
+_ROW = re.compile(r"(--[a-z-]+(?: is)? )\((-?\d+(?:, -?\d+)*),?\)")
+"""Numbers of a flag as Python writes them."""
+
+_ALL_FLAGS = {flag for names in _FLAGS.values() for flag in names if flag.startswith("--")}
+
+_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
+
+def as_typed(
+    text: str,
+    quoted: Sequence[str] = (),
+    *,
+    typed: Mapping[str, str] | None = None,
+    flags: Collection[str] = (),
+) -> str:
     """A message with flags instead of words, save in what it quotes: the user's own texts.
+
+    `typed` is what was typed, by how Python writes the value that it became; `flags` are those of
+    the command that was typed: others are `predict`'s.
 
     >>> as_typed("overlaps is -8; give patch_size, overwrite=True or axes='ZYX', channels=[0, 2]")
     '--overlaps is -8; give --patch-size, --overwrite or --axes ZYX, --channels 0,2'
     """
     text = _LAZY.sub(r"In Python save it as Zarr: \1.dask_data.to_zarr('image.zarr')", text)
     text = _OPENED.sub(r"In Python save it as Zarr: zarr.save_array('image.zarr', \1)", text)
+    for written, as_given in (typed or {}).items():
+        text = text.replace(f" {written}", f" {as_given}")
     kept = sorted((each for each in quoted if each), key=len, reverse=True)
-    if not kept:
-        return _in_flags(text)
-    parts = re.split(f"({'|'.join(map(re.escape, kept))})", text)
-    return "".join(part if part in kept else _in_flags(part) for part in parts)
+    parts = re.split(f"({'|'.join(map(re.escape, kept))})", text) if kept else [text]
+    return "".join(part if part in kept else _in_flags(part, flags) for part in parts)
 
 
-def _in_flags(text: str) -> str:
-    text = _SUCH.sub(lambda found: found[1].replace(", ", ","), _OPTION.sub(_replaced, text))
-    return _RECORDED.sub(lambda found: f"{_FLAGS[found['word']][0]} ({found[0]})", text)
+def _in_flags(text: str, flags: Collection[str]) -> str:
+    text = _SUCH.sub(_bare, _OPTION.sub(_replaced, text))
+    text = _RECORDED.sub(lambda found: f"{_FLAGS[found['word']][0]} ({found[0]})", text)
+    text = _ROW.sub(lambda found: found[1] + found[2].replace(", ", ","), text)
+    foreign = _ALL_FLAGS.difference(flags) if flags else ()
+    return _FLAG.sub(lambda f: f"predict's {f[0]}" if f[0] in foreign else f[0], text)
+
+
+def _bare(found: re.Match[str]) -> str:
+    """Numbers as they are typed: with commas, and slashes between rows."""
+    return found[0].replace("), (", "/").replace(", ", ",").strip("()[]")
 
 
 def with_flag(text: str, arguments: Sequence[str]) -> str:

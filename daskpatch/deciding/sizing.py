@@ -59,7 +59,7 @@ def signature_of(
         values = results[output.name]
         needed = (1, output.channels, *_spatial(values, batch))
         with _naming(output.name, results):
-            check_result(values, batch.shape, needed, lambda: specs)
+            check_result(values, batch.shape, needed, lambda: specs, any_channels=True)
         if 0 in values.shape:
             raise ModelError(
                 f"The model gave no voxels for the trial tile ({describe_tile(specs)}). If it cuts "
@@ -80,7 +80,7 @@ def signature_of(
                 sizings[name] = _sizing(name, values, batch, model, remembered, specs)
     for output in outputs:
         needed = (1, output.channels, *sizings[output.name].tile_shape(batch.shape[2:]))
-        check_result(results[output.name], batch.shape, needed, lambda: specs)
+        check_result(results[output.name], batch.shape, needed, lambda: specs, any_channels=True)
     outputs.sort(key=lambda output: -math.prod(sizings[output.name].scale))
     return Signature(tuple(outputs), tuple(sizings[output.name] for output in outputs))
 

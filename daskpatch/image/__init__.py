@@ -6,6 +6,7 @@ from .axis_labels import axis_name_of, labels_along, uneven_axes
 from .content import SAMPLES, identity_of_image, token_of
 from .drawing import drawing_of
 from .facts import information
+from .given_chunks import given_chunks_of, held_array_of, with_chunks, without_chunks
 from .mask import Mask, ReadBox, mask_of, unseen_cells
 from .opening import open_image, open_sequence, open_stack
 from .source import Source, SourceLike, SourceWords

@@ -66,7 +66,7 @@ class Mask:
             If the mask cannot be read.
         """
         windows = self._windows(sample_idx, region, scale)
-        box = self._box(windows)
+        box = self._around(windows)
         if box is None:
             return np.zeros(region.shape, bool)
         is_known = self.cells is not None and self.cells.is_exact
@@ -83,10 +83,13 @@ class Mask:
 
     def may_touch(self, sample_idx: int, region: Region, scale: tuple[Fraction, ...]) -> bool:
         """Whether `needed` may find a voxel, as far as that is known without reading."""
-        return self._box(self._windows(sample_idx, region, scale)) is not None
+        return self.box(sample_idx, region, scale) is not None
 
-    def _box(self, windows: list[Windows]) -> Region | None:
-        """The box of the mask around all windows; None where it is known that nothing is in it."""
+    def box(self, sample_idx: int, region: Region, scale: tuple[Fraction, ...]) -> Region | None:
+        """What `needed` reads of the mask, in its own axes; None where it is known to be empty."""
+        return self._around(self._windows(sample_idx, region, scale))
+
+    def _around(self, windows: list[Windows]) -> Region | None:
         box = _around(windows)
         is_empty = box is None or not (self.cells is None or self.cells.is_any_in(box.slices))
         return None if is_empty else box

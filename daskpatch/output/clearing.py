@@ -14,6 +14,7 @@ from ..store import (
     LABELS,
     OME_XML,
     V2_ATTRIBUTES,
+    BrokenError,
     Location,
     Node,
     Objects,
@@ -125,7 +126,7 @@ def _claims_and_members(place: Location, way: str) -> tuple[bool, list[str]]:
 def _node(place: Location, folder: str) -> Node | None:
     try:
         return node_at(place.child(folder) if folder else place)
-    except OSError:  # metadata that cannot be read are not ours to delete
+    except (BrokenError, PermissionError):  # what cannot be read is not ours to delete
         return None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypedDict, Unpack
@@ -12,7 +10,7 @@ from ..block import Prediction
 from ..deciding import Decided, decide_anew
 from ..engine import Client
 from ..geometry import Sizes
-from ..image import ImageStack, is_held_by_cluster, look_at_all
+from ..image import look_at_all
 from ..output import as_target
 from ..receipts import Report
 from ..running import (
@@ -116,7 +114,6 @@ class Plan(Figures):
         sample of the source is read when they are first asked for.
         """
         name = name_of(self._decided)
-        warn_of_held(self.images)
         return tuple(
             as_dask(view, name and f"{name}-{number}") for number, view in enumerate(self.views)
         )
@@ -321,16 +318,6 @@ class Plan(Figures):
             )
 
 
-def warn_of_held(images: Sequence[ImageStack]) -> None:
-    """Say of sources that a cluster holds that its tasks cannot read them."""
-    for image in filter(is_held_by_cluster, images):
-        warnings.warn(
-            f"{image.source} is held by a cluster, whose tasks cannot wait for it: compute this "
-            "array in threads, array.compute(scheduler='threads').",
-            stacklevel=3,
-        )
-
-
 def refuse_both(plan: Plan, how: Run) -> None:
     """Refuse to delete what is to be gone on with.
 
@@ -358,8 +345,8 @@ def passes_of(plan: Plan, n_threads: int) -> list[Pass]:
     return plan._passes(n_threads)
 
 
-def check_resumable(plan: Plan) -> None:
-    """Refuse to go on with a run that began otherwise.
+def check_repairable(plan: Plan) -> None:
+    """Refuse to repair what a run wrote that began otherwise.
 
     Raises
     ------
@@ -368,4 +355,6 @@ def check_resumable(plan: Plan) -> None:
     FileExistsError
         If something is at the place, and no record.
     """
-    PredictionPass(plan._decided, plan._measured, side_by_side=True).check_resumable()
+    PredictionPass(
+        plan._decided, plan._measured, side_by_side=True, is_repair=True
+    ).check_resumable()

@@ -98,6 +98,8 @@ class PredictionPass(Pass):
         Whether several blocks are computed at a time in one process.
     fill_values
         Those that the arrays of each image were begun with; None where no record says them.
+    is_repair
+        Whether what is bad is computed again, for somebody who does not begin runs.
     """
 
     name: ClassVar[str] = "prediction"
@@ -111,6 +113,11 @@ class PredictionPass(Pass):
     masks: list[SourceRecord] = field(default_factory=list, repr=False, compare=False)
     further: tuple[Pass, ...] = ()
     fill_values: tuple[tuple[str | None, ...], ...] = ()
+    is_repair: bool = False
+
+    @property
+    def is_overwritable(self) -> bool:
+        return not self.is_repair
 
     @cached_property
     def level_set(self) -> LevelSet:
@@ -539,7 +546,9 @@ class PredictionPass(Pass):
         free = [name for name in LayoutRecord.__struct_fields__ if getattr(output, name) is None]
         taken_over = {name: getattr(begun, name) for name in free}
         current = self._fingerprint(number, replace(layout, **taken_over))
-        check_begun_alike(document, current, decided, target.name)
+        check_begun_alike(
+            document, current, decided, target.name, is_overwritable=self.is_overwritable
+        )
         if LayoutRecord(**asdict(layout)) == begun:
             return decided
         if target.array is not None:  # chunks and shards are the array's own

@@ -70,7 +70,9 @@ def _differing(was: dict[str, str], now: dict[str, str], before: Parts, after: P
     return told
 
 
-def check_same_results(recorded: IdentityRecord, current: Identity, name: str) -> None:
+def check_same_results(
+    recorded: IdentityRecord, current: Identity, name: str, *, is_overwritable: bool = True
+) -> None:
     """Refuse a model that gives other values.
 
     Raises
@@ -86,8 +88,8 @@ def check_same_results(recorded: IdentityRecord, current: Identity, name: str) -
                 of = f" ({output})" if output else ""
                 raise ValueError(
                     f"{name} cannot be resumed: the model gives other values than the one that "
-                    f"the run began with, on the same tile{of}: {how}. Give that model, or "
-                    "overwrite=True to start anew."
+                    f"the run began with, on the same tile{of}: {how}. Give that model"
+                    f"{', or overwrite=True to start anew' if is_overwritable else ''}."
                 )
 
 

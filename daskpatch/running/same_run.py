@@ -72,7 +72,12 @@ def identity_record_of(decided: Decided) -> IdentityRecord | None:
 
 
 def check_begun_alike(
-    document: RunDocument, current: Fingerprint, decided: Decided, name: str
+    document: RunDocument,
+    current: Fingerprint,
+    decided: Decided,
+    name: str,
+    *,
+    is_overwritable: bool = True,
 ) -> None:
     """Refuse to go on with a run of another fingerprint, or of another model.
 
@@ -84,7 +89,8 @@ def check_begun_alike(
     identity = decided.identity
     was, now = as_json(document.fingerprint), as_json(current)
     if document.identity is None or identity is None:
-        check_same(was, {**now, "model": decided.options.former_identity()}, name)
+        now["model"] = decided.options.former_identity()
+        check_same(was, now, name, is_overwritable=is_overwritable)
         return
     before, after = compared(document.identity, identity)
     if before != after:  # digests say nothing to whoever gave a model
@@ -92,8 +98,8 @@ def check_begun_alike(
         after["model"] = _with_name(after["model"], decided.recipe.model_name)
     for treatment in (was["treatment"], now["treatment"]):
         _leave_out_names(treatment, told=before.keys() & after.keys())
-    check_same({**was, **before}, {**now, **after}, name)
-    check_same_results(document.identity, identity, name)
+    check_same({**was, **before}, {**now, **after}, name, is_overwritable=is_overwritable)
+    check_same_results(document.identity, identity, name, is_overwritable=is_overwritable)
 
 
 def _tiling(decided: Decided, number: int) -> Json:

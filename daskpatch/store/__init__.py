@@ -21,6 +21,7 @@ from .labels import LABELS, check_labels, label_names, list_label
 from .location import Location, locate
 from .nodes import (
     V2_ATTRIBUTES,
+    BrokenError,
     Node,
     attributes_at,
     create_array,

@@ -75,7 +75,9 @@ def find_array(source: StoreLike, *, level: int = 0, image: int | str | None = N
         check_single(location.name, level, image)
         return FoundArray(StoredArray(node), _axis_names(node), location.name)
     if is_ome(node):
-        chosen = _chosen(ome_images(node, location.name), image, location.name)
+        has_path = isinstance(source, str | os.PathLike) or location.local_path is not None
+        images = ome_images(node, location.name, has_path=has_path)
+        chosen = _chosen(images, image, location.name)
         array_of = _level(chosen, level, location.name)
         array = StoredArray(_member(node, array_of.path, location.name))
         name = f"{location.name}/{array_of.path}"

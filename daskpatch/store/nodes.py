@@ -40,6 +40,10 @@ _NO_METADATA = (AttributeError, TypeError, json.JSONDecodeError)
 """What zarr raises of JSON that is something else, or none."""
 
 
+class BrokenError(OSError):
+    """Metadata that are none."""
+
+
 def open_node(location: Location) -> AnyArray | zarr.Group:
     """The array or group at a place, read only.
 
@@ -115,8 +119,9 @@ def _existing(location: Location) -> AnyArray | zarr.Group | None:
         return None
     except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
         advice = "" if location.local_path is not None else f". {_REMOTE}"
-        broken = "its metadata are broken: " if isinstance(error, _NO_METADATA) else ""
-        raise OSError(
+        is_broken = isinstance(error, _NO_METADATA)
+        broken, kind = ("its metadata are broken: ", BrokenError) if is_broken else ("", OSError)
+        raise kind(
             f"{location.name} could not be read as Zarr: {broken}{type(error).__name__}: "
             f"{said_by(error)}{advice}"
         ) from cause_of(error)

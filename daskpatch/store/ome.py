@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -118,8 +118,17 @@ def is_ome(group: zarr.Group) -> bool:
     return bool(_multiscales(group.attrs.asdict()))
 
 
-def ome_images(group: zarr.Group, name: str) -> tuple[OmeImage, ...]:
+def ome_images(group: zarr.Group, name: str, *, has_path: bool = True) -> tuple[OmeImage, ...]:
     """What a group says of the images (multiscales) that it holds, most often one.
+
+    Parameters
+    ----------
+    group
+        One for which `is_ome` is true.
+    name
+        What it is called in errors.
+    has_path
+        Whether its arrays have paths by which they can be opened: its name is one.
 
     Raises
     ------
@@ -127,13 +136,17 @@ def ome_images(group: zarr.Group, name: str) -> tuple[OmeImage, ...]:
         If the version is none that is read, or the metadata cannot be understood; the field that
         is wrong is named.
     """
+
+    def array_of(path: str) -> str:
+        return f"{name}/{path}" if has_path else f"group[{path!r}]"
+
     attributes = group.attrs.asdict()
     found = _multiscales(attributes)
     version = str(_version(attributes, found))
     if not version.startswith(_VERSIONS):
         raise ValueError(
             f"{name} is an OME-Zarr image of version {version:.40}; 0.4 to 0.6 are read. Open one "
-            f"of its arrays with axes=, for example {name}/0."
+            f"of its arrays with axes=, for example {array_of('0')}."
         )
     try:
         images = converted(found, Annotated[list[_Multiscale], Meta(min_length=1)])
@@ -143,7 +156,7 @@ def ome_images(group: zarr.Group, name: str) -> tuple[OmeImage, ...]:
     except ValueError as error:  # msgspec's is one
         raise ValueError(
             f"The OME metadata of {name} (multiscales) are malformed: {error}. Open one of its "
-            f"arrays with axes=, for example {name}/0."
+            f"arrays with axes=, for example {array_of('0')}."
         ) from None
     channel_names = _channel_names(attributes)
     return tuple(
@@ -152,14 +165,16 @@ def ome_images(group: zarr.Group, name: str) -> tuple[OmeImage, ...]:
             name=image.name if isinstance(image.name, str) else "",
             axis_names=tuple(axis.name for axis in image.own_axes),
             units=tuple(a.unit if isinstance(a.unit, str) else None for a in image.own_axes),
-            levels=_levels(image, version, name),
+            levels=_levels(image, version, name, array_of),
             channel_names=channel_names,
         )
         for image in images
     )
 
 
-def _levels(image: _Multiscale, version: str, name: str) -> tuple[OmeLevel, ...]:
+def _levels(
+    image: _Multiscale, version: str, name: str, array_of: Callable[[str], str]
+) -> tuple[OmeLevel, ...]:
     """The arrays, the finest first, whatever their order in the metadata."""
     try:
         places = [_place(image, dataset) for dataset in image.datasets]
@@ -168,7 +183,7 @@ def _levels(image: _Multiscale, version: str, name: str) -> tuple[OmeLevel, ...]
             raise ValueError(
                 f"{name} is an OME-Zarr image of version {version:.40}, whose transformations are "
                 f"not all read: {error}. Open one of its arrays with axes=, for example "
-                f"{name}/{image.datasets[0].path}."
+                f"{array_of(image.datasets[0].path)}."
             ) from None
         warnings.warn(
             f"The scale of {name} (coordinateTransformations) cannot be understood, and is left "

@@ -15,7 +15,7 @@ from ..image import ImageStack, SourceLike, open_stack
 from ..model import Model
 from ..output import Output
 from ..patching import Patching, TileStrategy
-from ..planning import Plan, check_resumable, plan
+from ..planning import Plan, check_repairable, plan
 from ..pyramids import rebuild
 from ..receipts import (
     Announcements,
@@ -67,7 +67,7 @@ def repair_plan(
         tiles=Tiles(patching=tiles),
         normalize=Normalize(**restored(Normalize, began)),
     )
-    check_resumable(planned)
+    check_repairable(planned)
     return planned
 
 
