@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from functools import lru_cache
-from importlib.metadata import packages_distributions
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -119,5 +120,23 @@ def version_of(top: str) -> str:
     """
     if top in sys.stdlib_module_names:
         return ""
-    names = packages_distributions().get(top, [])
+    if _is_named_so(top):
+        return installed_version(top)
+    names = _distributions().get(top, [])
     return installed_version(names[0]) if names else ""
+
+
+def _is_named_so(top: str) -> bool:
+    """Whether a distribution has the name of a top-level module that is from it, as most have."""
+    try:
+        found = distribution(top)
+    except PackageNotFoundError:
+        return False
+    files = (found.read_text("RECORD") or "").splitlines()
+    return any(line.startswith((f"{top}/", f"{top}.py,")) for line in files)
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """By top-level module; all that is installed is looked through, which takes half a second."""
+    return packages_distributions()

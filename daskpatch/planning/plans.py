@@ -84,7 +84,8 @@ class Plan(Figures):
         if self._measured.statistics is None:
             look_at_all(self.images)
             # Of which images they are, before they are read: a run compares it.
-            sources = PredictionPass(self._decided, self._measured, side_by_side=True).known_sources
+            known = PredictionPass(self._decided, self._measured, side_by_side=True).inputs
+            sources = known.of_images
             self._measured.keep(self._measure(), sources)
         return self._measured.statistics
 

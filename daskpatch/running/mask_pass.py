@@ -65,14 +65,14 @@ class MaskPass(Pass):
 
     @property
     def fingerprint(self) -> Json:
-        return {"masks": self.prediction.known_masks}
+        return {"masks": self.prediction.inputs.of_masks}
 
     def job(self, ends: Ends, pacing: Pacing) -> Job:  # noqa: ARG002 (there are none before)
         masks = tuple(mask.with_delays(pacing.delays) for mask in self.boxes.masks)
         return MaskJob(replace(self.boxes, masks=masks), self.grids[0], self.places[0], pacing)
 
     def changed(self, numbers: Sequence[int], pacing: Pacing) -> Mapping[int, str]:
-        masks = self.prediction.changed_masks(range(len(self.boxes.masks)), pacing)
+        masks = self.prediction.inputs.changed_masks(range(len(self.boxes.masks)), pacing)
         return dict.fromkeys(numbers, next(iter(masks.values()))) if masks else {}
 
     def end(self, leavings: Leavings) -> object:

@@ -8,28 +8,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import chain
 from pathlib import PurePath
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from ..block import Workspace, block_grids
 from ..deciding import Decided, Memory, Selection, decide_anew
-from ..engine import DaemonThreads, Job, why_not_sent
+from ..engine import Job
 from ..geometry import RegularGrid
 from ..image import (
-    SAMPLES,
-    ImageStack,
     Mask,
-    chunk_nbytes_of,
-    identity_of_image,
-    is_at_hand,
-    is_chunked,
-    is_held_by_cluster,
     look_at_all,
-    unseen_cells,
-    why_not_portable,
     with_delays,
 )
 from ..model import ModelError, restore_threads
@@ -61,11 +52,13 @@ from ..receipts import (
     refuse_claimed,
 )
 from ..store import ChangedError, Location, Occupancy, StoredArray, existing_array
-from ..support import DEFAULT_PACING, Heap, Pacing, without_secrets
+from ..support import Heap, Pacing, without_secrets
 from ..values import Statistics
 from .job import FusedLevel, PredictionJob
+from .known_inputs import KnownInputs
 from .level_set import LevelSet, level_set_of
 from .passes import Ends, Leavings, Pass
+from .portability import check_in_tasks, check_portable
 from .provenance import provenance_of
 from .run import Run
 from .same_model import check_unchanged
@@ -76,14 +69,6 @@ Listed = list[bytes | None]
 """Of each image what is stored of it, encoded; None where that could not be listed."""
 
 _READERS = 8
-
-_READERS_OF_ONE = 16
-
-_MASK_SAMPLES = 4096
-"""Chunks of a mask that tell it from others: most have fewer, and are told by all voxels."""
-
-_SERIES_SAMPLES, _LEAST = 512, 4
-"""Chunks that are read of a whole series, and of each of its images at least."""
 
 
 @dataclass(frozen=True)
@@ -252,48 +237,10 @@ class PredictionPass(Pass):
                 )
 
     def check_in_tasks(self) -> None:
-        for image in self.decided.recipe.images:
-            if is_held_by_cluster(image):
-                self._refuse_source(image, str(why_not_portable(image)))
-
-    def _refuse_source(self, image: ImageStack, reason: str) -> NoReturn:
-        raise ValueError(
-            f"The source {image.source} cannot be used by workers: {reason}; or run with threads "
-            "(threads=…)."
-        )
+        check_in_tasks(self.decided.recipe.images)
 
     def check_portable(self) -> None:
-        for image in self.decided.recipe.images:
-            reason = why_not_portable(image)
-            if reason:
-                self._refuse_source(image, reason)
-        for mask in self.decided.recipe.masks:
-            why = why_not_portable(mask.image)
-            if why:
-                raise ValueError(
-                    f"The mask {mask.image.source} cannot be used by workers: {why}, or run with "
-                    "threads (threads=…)."
-                )
-        for name, code in self.decided.recipe.codes.items():
-            what, reason = name if name == "model" else f"function {name}", why_not_sent(code)
-            if reason:
-                raise ValueError(
-                    f"The {what} {code.handle.name} cannot be sent to worker processes ({reason}); "
-                    "name it as 'file.py:attribute', which they load themselves, or run with "
-                    "threads (threads=…)."
-                )
-        if self.target.location.lives_in_this_process:
-            raise ValueError(
-                f"The output {self.target.name} lives in this process's memory, of which worker "
-                "processes would write into copies; write to disk, or run with threads (threads=…)."
-            )
-        reason = why_not_sent(self.target.location.store)
-        if reason:
-            raise ValueError(
-                f"The output {self.target.name} cannot be used by worker processes: its store "
-                f"cannot be sent to them ({reason}); name it by path or URL, or run with threads "
-                "(threads=…)."
-            )
+        check_portable(self.decided.recipe, self.target)
 
     def clear(self, records: Sequence[Record], *, keep: Collection[str]) -> None:
         # Receipts first: cut short in between, they would speak of blocks that are gone.
@@ -342,7 +289,7 @@ class PredictionPass(Pass):
         found = [d.statistics for d in documents if isinstance(d, RunDocument)]
         statistics = tuple(one for one in found if one is not None)
         if len(statistics) == len(found) and decided.recipe.normalize.measures:
-            self.measured.keep(statistics, self.known_sources)
+            self.measured.keep(statistics, self.inputs.of_images)
         else:
             statistics = ()
         names = [output.name for output in decided.recipe.stored]
@@ -351,7 +298,7 @@ class PredictionPass(Pass):
             self,
             decided=decided,
             statistics=statistics or None,
-            sources=self.known_sources,
+            sources=self.inputs.of_images,
             fill_values=tuple(
                 tuple(arrays[n].fill_value if n in arrays else None for n in names)
                 for arrays in placed
@@ -380,7 +327,7 @@ class PredictionPass(Pass):
             recipe.prediction(self.statistics),  # which its record has
             images=with_delays(recipe.images, pacing.delays),
             occupancies=_occupancies(ends.get("stored")),
-            masks=_known(self._masks(pacing), ends.get("mask")),
+            masks=_known(self.inputs.masks_within(pacing), ends.get("mask")),
         )
         arrays = create_arrays(
             self.target,
@@ -446,77 +393,19 @@ class PredictionPass(Pass):
         return None, error
 
     def changed(self, numbers: Sequence[int], pacing: Pacing) -> Mapping[int, str]:
-        # Blocks read a large mask again; of a smaller one the record has every voxel.
-        masks = self.decided.recipe.masks
-        read_again = [n for n in numbers if masks and not unseen_cells(masks, n).is_exact]
-        return {
-            **self.changed_masks(read_again, pacing),
-            **self._changed_sources(numbers, pacing),
-        }
+        return self.inputs.changed(numbers, pacing)
 
-    def _changed_sources(self, numbers: Sequence[int], pacing: Pacing) -> dict[int, str]:
-        images, known = self.decided.recipe.images, self.known_sources
-        others = [now for now in self._read_sources(numbers, pacing) if now != known[now.number]]
-        # What is computed may come out otherwise each time: then that says nothing.
-        computed = [now.number for now in others if not is_at_hand(images[now.number])]
-        again = {n.number: n for n in self._read_sources(computed, pacing)} if computed else {}
-        return {
-            now.number: f"{images[now.number].source} was made anew during the run, or lost "
-            "chunks: its voxels are others, and what the run wrote from it does not count"
-            for now in others
-            if again.get(now.number, now) == now
-        }
-
-    def changed_masks(self, numbers: Sequence[int], pacing: Pacing) -> dict[int, str]:
-        """Of some masks those that are no longer what they were in the beginning, in words."""
-        masks = self._masks(pacing)
-        return {
-            number: f"The mask {masks[number].image.source} was made anew during the run, or lost "
-            "chunks: its voxels are others, and what the run wrote by it does not count"
-            for number in numbers
-            if is_at_hand(masks[number].image)
-            and _mask_record(masks, number) != self.known_masks[number]
-        }
-
-    @property
-    def known_sources(self) -> list[SourceRecord]:
-        """The identities of the images, looked at once."""
-        if not self.sources:
-            self.sources.extend(self._read_sources(range(len(self.decided.recipe.images))))
-        return self.sources
-
-    @property
-    def known_masks(self) -> list[SourceRecord]:
-        """The identities of the masks, looked at once."""
-        masks = self.decided.recipe.masks
-        if len(self.masks) < len(masks):
-            self.masks[:] = [_mask_record(masks, number) for number in range(len(masks))]
-        return self.masks
-
-    def _masks(self, pacing: Pacing) -> list[Mask]:
-        return [mask.with_delays(pacing.delays) for mask in self.decided.recipe.masks]
-
-    def _read_sources(
-        self, numbers: Sequence[int], pacing: Pacing = DEFAULT_PACING
-    ) -> list[SourceRecord]:
-        images = with_delays(self.decided.recipe.images, pacing.delays)
-        # A series of thousands would read for hours; so few chunks of each still tell most changes.
-        samples = max(_LEAST, min(SAMPLES, _SERIES_SAMPLES // len(images)))
-        with DaemonThreads(_READERS, "daskpatch-source") as pool:
-            # One image is read by as many as a series: the run waits for it, twice. What is no
-            # array of ours may not bear more threads than compute.
-            is_safe = self.side_by_side or all(map(is_chunked, images))
-            readers = max(_READERS_OF_ONE // max(len(numbers), 1), 1) if is_safe else 1
-            # Each holds a chunk or two; all of them no more than the run will.
-            chunk = 2 * max(map(chunk_nbytes_of, images)) or 1
-            most = min(self.decided.options.limits.nbytes, self.memory.peak)
-            readers = max(min(readers, most // chunk), 1)
-            identity = partial(identity_of_image, samples=samples, readers=readers)
-            found = pool.map(identity, (images[number] for number in numbers))
-            return [
-                SourceRecord(**facts, number=number, of=len(images))
-                for number, facts in zip(numbers, found, strict=True)
-            ]
+    @cached_property
+    def inputs(self) -> KnownInputs:
+        """Its images and masks, and what is known of them."""
+        return KnownInputs(
+            self.decided.recipe.images,
+            self.decided.recipe.masks,
+            self.side_by_side,
+            min(self.decided.options.limits.nbytes, self.memory.peak),
+            self.sources,
+            self.masks,
+        )
 
     def fingerprints(self) -> list[Fingerprint]:
         """What the voxels of each image depend on, as a record of now would tell it."""
@@ -524,8 +413,8 @@ class PredictionPass(Pass):
         return [self._fingerprint(n, layout) for n in range(len(self.decided.recipe.images))]
 
     def _fingerprint(self, number: int, layout: Layout) -> Fingerprint:
-        mask = self.known_masks[number] if self.decided.recipe.masks else None
-        return fingerprint_of(self.decided, number, self.known_sources[number], mask, layout)
+        mask = self.inputs.of_masks[number] if self.decided.recipe.masks else None
+        return fingerprint_of(self.decided, number, self.inputs.of_images[number], mask, layout)
 
     def _compared(self, number: int, document: Document, decided: Decided | None = None) -> Decided:
         """What is decided, with the recorded layout in what was not asked for.
@@ -589,12 +478,6 @@ def with_levels(decided: Decided, documents: Sequence[Document | None]) -> Decid
         return decided
     known = KnownLevels(factors, methods)
     return decide_anew(decided, decided.options, decided.target, levels=known)
-
-
-def _mask_record(masks: Sequence[Mask], number: int) -> SourceRecord:
-    """The identity of one of several masks, looked at now."""
-    facts = identity_of_image(masks[number].image, samples=_MASK_SAMPLES)
-    return SourceRecord(**facts, number=number, of=len(masks))
 
 
 def _known(masks: Sequence[Mask], read: object) -> tuple[Mask, ...]:

@@ -69,7 +69,7 @@ class StatisticsPass(Pass):
     def fingerprint(self) -> Json:
         return {
             "numerics": NUMERICS,
-            "sources": self.prediction.known_sources,
+            "sources": self.prediction.inputs.of_images,
             "normalize": self.boxes.normalize.to_dict(),
         }
 
@@ -84,7 +84,7 @@ class StatisticsPass(Pass):
             statistics = tuple(one for one in found if one is not None)
             if len(statistics) == len(begun):
                 return statistics
-        return self.prediction.measured.of(self.prediction.known_sources)
+        return self.prediction.measured.of(self.prediction.inputs.of_images)
 
     def as_begun(self, documents: Sequence[Document]) -> StatisticsPass:
         (document,) = documents
@@ -102,7 +102,7 @@ class StatisticsPass(Pass):
         for left in leavings:
             merge_encoded(totals, left)
         statistics = conclude(totals, self.boxes.normalize, self.boxes.fractions)
-        self.prediction.measured.keep(statistics, self.prediction.known_sources)
+        self.prediction.measured.keep(statistics, self.prediction.inputs.of_images)
         return statistics
 
 

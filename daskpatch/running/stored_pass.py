@@ -57,7 +57,7 @@ class StoredPass(Pass):
 
     @property
     def fingerprint(self) -> Json:
-        return {"sources": self.prediction.known_sources}
+        return {"sources": self.prediction.inputs.of_images}
 
     def job(self, ends: Ends, pacing: Pacing) -> Job:  # noqa: ARG002 (there are none before)
         images = with_delays(self.prediction.decided.recipe.images, pacing.delays)

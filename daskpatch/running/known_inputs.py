@@ -1,0 +1,131 @@
+"""The images and masks of a prediction: what tells them from others, and whether it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from ..engine import DaemonThreads
+from ..image import (
+    SAMPLES,
+    ImageStack,
+    Mask,
+    chunk_nbytes_of,
+    identity_of_image,
+    is_at_hand,
+    is_chunked,
+    unseen_cells,
+    with_delays,
+)
+from ..receipts import SourceRecord
+from ..support import DEFAULT_PACING, Pacing
+
+_READERS = 8
+
+_READERS_OF_ONE = 16
+
+_MASK_SAMPLES = 4096
+"""Chunks of a mask that tell it from others: most have fewer, and are told by all voxels."""
+
+_SERIES_SAMPLES, _LEAST = 512, 4
+"""Chunks that are read of a whole series, and of each of its images at least."""
+
+
+@dataclass(frozen=True)
+class KnownInputs:
+    """Images and masks with their identities, each looked at when it is first asked for.
+
+    Parameters
+    ----------
+    side_by_side
+        Whether images bear several readers at a time, whatever they are.
+    nbytes
+        What may be held of them while they are looked at.
+    source_records, mask_records
+        Identities that are known; those that are looked at are added.
+    """
+
+    images: tuple[ImageStack, ...]
+    masks: tuple[Mask, ...]
+    side_by_side: bool
+    nbytes: int
+    source_records: list[SourceRecord]
+    mask_records: list[SourceRecord]
+
+    @property
+    def of_images(self) -> list[SourceRecord]:
+        """The identities of the images, looked at once."""
+        if not self.source_records:
+            self.source_records.extend(self._read_sources(range(len(self.images))))
+        return self.source_records
+
+    @property
+    def of_masks(self) -> list[SourceRecord]:
+        """The identities of the masks, looked at once."""
+        if len(self.mask_records) < len(self.masks):
+            numbers = range(len(self.masks))
+            self.mask_records[:] = [_mask_record(self.masks, number) for number in numbers]
+        return self.mask_records
+
+    def masks_within(self, pacing: Pacing) -> list[Mask]:
+        """The masks, waited for as long as a run waits."""
+        return [mask.with_delays(pacing.delays) for mask in self.masks]
+
+    def changed(self, numbers: Sequence[int], pacing: Pacing) -> dict[int, str]:
+        """Of some images those that are no longer what they were, or their masks, in words."""
+        # Blocks read a large mask again; of a smaller one the record has every voxel.
+        masks = self.masks
+        read_again = [n for n in numbers if masks and not unseen_cells(masks, n).is_exact]
+        return {**self.changed_masks(read_again, pacing), **self._changed_images(numbers, pacing)}
+
+    def changed_masks(self, numbers: Sequence[int], pacing: Pacing) -> dict[int, str]:
+        """Of some masks those that are no longer what they were in the beginning, in words."""
+        masks = self.masks_within(pacing)
+        return {
+            number: f"The mask {masks[number].image.source} was made anew during the run, or lost "
+            "chunks: its voxels are others, and what the run wrote by it does not count"
+            for number in numbers
+            if is_at_hand(masks[number].image)
+            and _mask_record(masks, number) != self.of_masks[number]
+        }
+
+    def _changed_images(self, numbers: Sequence[int], pacing: Pacing) -> dict[int, str]:
+        known = self.of_images
+        others = [now for now in self._read_sources(numbers, pacing) if now != known[now.number]]
+        # What is computed may come out otherwise each time: then that says nothing.
+        computed = [now.number for now in others if not is_at_hand(self.images[now.number])]
+        again = {n.number: n for n in self._read_sources(computed, pacing)} if computed else {}
+        return {
+            now.number: f"{self.images[now.number].source} was made anew during the run, or lost "
+            "chunks: its voxels are others, and what the run wrote from it does not count"
+            for now in others
+            if again.get(now.number, now) == now
+        }
+
+    def _read_sources(
+        self, numbers: Sequence[int], pacing: Pacing = DEFAULT_PACING
+    ) -> list[SourceRecord]:
+        images = with_delays(self.images, pacing.delays)
+        # A series of thousands would read for hours; so few chunks of each still tell most changes.
+        samples = max(_LEAST, min(SAMPLES, _SERIES_SAMPLES // len(images)))
+        with DaemonThreads(_READERS, "daskpatch-source") as pool:
+            # One image is read by as many as a series: the run waits for it, twice. What is no
+            # array of ours may not bear more threads than compute.
+            is_safe = self.side_by_side or all(map(is_chunked, images))
+            readers = max(_READERS_OF_ONE // max(len(numbers), 1), 1) if is_safe else 1
+            # Each holds a chunk or two; all of them no more than the run will.
+            chunk = 2 * max(map(chunk_nbytes_of, images)) or 1
+            readers = max(min(readers, self.nbytes // chunk), 1)
+            identity = partial(identity_of_image, samples=samples, readers=readers)
+            found = pool.map(identity, (images[number] for number in numbers))
+            return [
+                SourceRecord(**facts, number=number, of=len(images))
+                for number, facts in zip(numbers, found, strict=True)
+            ]
+
+
+def _mask_record(masks: Sequence[Mask], number: int) -> SourceRecord:
+    """The identity of one of several masks, looked at now."""
+    facts = identity_of_image(masks[number].image, samples=_MASK_SAMPLES)
+    return SourceRecord(**facts, number=number, of=len(masks))
