@@ -167,9 +167,9 @@ class Target:
     def claimed_inside(self, pacing: Pacing) -> list[Record]:
         """The records at the place, or below it, that somebody holds a claim on.
 
-        Lists all of it: for what is to be overwritten.
+        Lists all of it: for what is to be overwritten; else nothing may be there.
         """
-        if self.array is not None:
+        if self.array is not None or not self.overwrite:
             return []
         return [
             Record(root.at(folder), pacing=pacing)

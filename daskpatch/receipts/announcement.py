@@ -51,18 +51,23 @@ class Announcements:
         self._documents, self._part = record.documents, part
         self._permit = nullcontext() if permit is None else permit
         self._folder = record.folder_of_run("announced")
+        self._written: bytes | None = b""  # not known
 
     def write(self, blocks: Iterable[int], deaths: dict[int, int], alone: int | None) -> None:
         """Say what may be begun from now on; nothing where there is nothing to say."""
         part, ranges = self._part, tuple(_ranges(blocks))
-        name = f"{self._folder}{part.name}.json"
+        document = AnnouncementDocument(part.number, part.of, ranges, alone, deaths)
+        content = msgspec.json.encode(document) if ranges or deaths else None
+        if content == self._written:
+            return
+        name, self._written = f"{self._folder}{part.name}.json", b""
         # Whoever lost the claim must not speak for the one who has it.
         with self._permit:
-            if ranges or deaths:
-                document = AnnouncementDocument(part.number, part.of, ranges, alone, deaths)
-                self._documents.write(name, msgspec.json.encode(document))
-            else:
+            if content is None:
                 self._documents.delete(name)
+            else:
+                self._documents.write(name, content)
+        self._written = content
 
     def take_over(self) -> Suspects:
         """What dead drivers of these blocks announced, which is ours from now on.

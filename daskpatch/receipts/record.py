@@ -223,7 +223,7 @@ class Record:
         found = {
             failure.index: failure
             for name in self.documents.names(self.folder_of_run("failures"))
-            for failure in _failures(self.documents, name)
+            for failure in _failures(self.documents.read(name), name)
         }
         for index in done["index"][np.isin(done["index"], list(found))]:
             del found[int(index)]
@@ -288,7 +288,9 @@ class Journal:
         # write one object.
         self._log = f"{token[:_TOKEN]}-" if record.run_id else ""
         self._failures_name = f"{record.folder_of_run('failures')}{part.name}.json"
-        self._failures = {f.index: f for f in _failures(self._documents, self._failures_name)}
+        self._stored_failures = self._documents.read(self._failures_name)
+        found = _failures(self._stored_failures, self._failures_name)
+        self._failures = {failure.index: failure for failure in found}
         self._segment = self._next_segment()
         self._first = self._segment
         # Those of the last segment, which is written anew until it is full.
@@ -371,9 +373,11 @@ class Journal:
         self._changed = False
 
     def _write_failures(self) -> None:
-        failures = [asdict(failure) for failure in self._failures.values()]
-        if failures or self._documents.read(self._failures_name) is not None:
-            self._documents.write(self._failures_name, json.dumps(failures).encode())
+        content = json.dumps([asdict(failure) for failure in self._failures.values()]).encode()
+        is_known = content == self._stored_failures
+        if not is_known and (self._failures or self._stored_failures is not None):
+            self._documents.write(self._failures_name, content)
+            self._stored_failures = content
 
     def _name_of(self, segment: int) -> str:
         return f"{self._folder}{self._log}{segment:08d}"
@@ -395,9 +399,9 @@ def _left(index: int) -> str:
     return f"left/{index:08d}"
 
 
-def _failures(documents: Objects, name: str) -> list[FailedBlock]:
+def _failures(content: bytes | None, name: str) -> list[FailedBlock]:
     try:
-        return [FailedBlock(**failure) for failure in parsed(documents.read(name) or b"[]")]
+        return [FailedBlock(**failure) for failure in parsed(content or b"[]")]
     except (ValueError, TypeError):
         _log.warning("%s is torn; the blocks that it names will be tried again.", name)
         return []
