@@ -325,6 +325,37 @@ def test_wrong_use_exits_with_2_and_one_line(run, stored, tmp_path, arguments, w
     assert not (tmp_path / "o.zarr").exists()
 
 
+@pytest.mark.filterwarnings("always::UserWarning")
+@pytest.mark.parametrize("n_words", [1, 200])
+def test_what_a_model_says_stays_as_it_is(run, stored, tmp_path, n_words):
+    words = "patch_size=(16, 32) and chunks=[1, 2]; overwrite=True, such as (1, 2) "
+    said = f"{words}{'word ' * n_words}{words}".strip()
+    (tmp_path / "says.py").write_text(
+        f"import warnings\nsaid = {said!r}\n"
+        "def warns(batch):\n    warnings.warn(said)\n    return batch\n"
+        "def fails(batch):\n    raise ValueError(said)\n"
+    )
+    tiles = ["--axes", "ZYX", "--patch-size", 16]
+    _, _, err = run("plan", stored, "--model", "says.py:warns", *tiles)
+    assert f"Warning: {said}" in err
+    _, _, err = run("plan", stored, "--model", "says.py:fails", *tiles)
+    assert f"ValueError: {words}" in err
+    assert err.rstrip().endswith(words.strip())
+
+
+@pytest.mark.parametrize("name", ["mask", "chunks"])
+def test_a_file_that_is_called_as_an_option_is(run, tmp_path, name):
+    save(tmp_path / name, np.zeros((8, 8), "f4"), chunks=(8, 8))
+    _, _, err = run("plan", name, *MODEL, "--patch-size", 8)
+    assert f"Error: {name} does not say what its axes are" in err
+
+
+def test_a_file_that_is_named_twice_is_of_no_flag(run, stored, tmp_path):
+    (tmp_path / "net.py").write_text("def model(batch): return batch")
+    _, _, err = run("predict", "net.py", "o.zarr", "--model", "net.py:model", "--patch-size", 16)
+    assert "Error: net.py is" in err
+
+
 def test_flags_that_a_command_lacks_are_of_predict(run, tmp_path):
     (tmp_path / "o.zarr" / ".daskpatch").mkdir(parents=True)
     (tmp_path / "o.zarr" / ".daskpatch" / "run.json").write_text("{")

@@ -104,6 +104,55 @@ def test_lazy_arrays_of_samples_and_masks_that_a_cluster_holds(rng, processes, h
         np.testing.assert_array_equal(array.compute(), expected)
 
 
+@pytest.mark.parametrize("is_held", [True, False])
+def test_chunks_of_another_dtype_than_dask_was_told(image, in_process, is_held):
+    lazy = da.from_array(image, chunks=20).map_blocks(lambda b: b, meta=np.empty((0, 0), "u1"))
+    source = in_process.persist(lazy) if is_held else lazy
+    words = {"axes": "YX", "patch_size": 16, "overlaps": 4, "chunks": 12}
+    with in_process.as_current():
+        values = daskpatch.plan(source, double, dtype="f4", **words).array.compute()
+    np.testing.assert_array_equal(values, 2 * image)
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_chunks_of_another_shape_than_dask_was_told(image, in_process, is_held):
+    def shrunk(block, block_id):
+        return block[:1, :1] if block_id == (0, 0) else block
+
+    lazy = da.from_array(image, chunks=20).map_blocks(shrunk, dtype="f4", meta=image[:0, :0])
+    source = in_process.persist(lazy) if is_held else lazy
+    words = {"axes": "YX", "patch_size": 10, "chunks": 10}
+    with in_process.as_current():
+        array = daskpatch.plan(source, double, **words).array
+        np.testing.assert_array_equal(array[20:, 20:].compute(), 2 * image[20:, 20:])
+        with pytest.raises((ValueError, OSError), match=r"has shape \(.*asked for was \("):
+            array[:10, :10].compute()
+
+
+def test_an_array_that_became_smaller_is_not_stretched(image, tmp_path):
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        source = file.create_dataset("raw", data=image, maxshape=(None, None))
+        planned = daskpatch.plan(source, double, tmp_path / "o.zarr", axes="YX", patch_size=16)
+        source.resize(33, axis=0)
+        with pytest.raises((OSError, daskpatch.RunFailed), match="has shape"):
+            planned.run(progress=False)
+
+
+@pytest.mark.parametrize("remade", [True, False])
+def test_a_tensorstore_whose_folder_is_another_one_is_noticed(image, tmp_path, remade):
+    save(tmp_path / "in.zarr", image, chunks=(20, 20))
+    kvstore = {"driver": "file", "path": f"{tmp_path}/in.zarr/"}
+    source = tensorstore.open({"driver": "zarr3", "kvstore": kvstore}).result()
+    planned = daskpatch.plan(source, double, tmp_path / "o.zarr", axes="YX", patch_size=16)
+    os.rename(tmp_path / "in.zarr", tmp_path / "away.zarr")
+    if remade:
+        save(tmp_path / "in.zarr", image[:30], chunks=(20, 20))
+    with pytest.raises(OSError, match="was made anew since" if remade else "is gone"):
+        planned.run(progress=False)
+    with pytest.raises(OSError, match="was made anew since" if remade else "is gone"):
+        planned.view[...]
+
+
 def test_an_active_client_is_left_alone_where_it_holds_the_source(
     image, tmp_path, processes, caplog
 ):

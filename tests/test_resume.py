@@ -67,6 +67,45 @@ def whole(stored, tmp_path):
     return read(tmp_path / "whole.zarr")
 
 
+@pytest.mark.parametrize("step", ["check", "clear", "document", "job"])
+def test_an_overwriting_plan_goes_on_wherever_it_was_interrupted(
+    stored, tmp_path, monkeypatch, step
+):
+    out = tmp_path / "out.zarr"
+    predict(stored, out, np.negative)
+    plan = daskpatch.plan(stored, gaussian, out, overwrite=True, **TILES)
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prediction_pass.PredictionPass, step, interrupt)
+        with pytest.raises(KeyboardInterrupt, match="interrupted"):
+            plan.run(progress=False)
+    plan.run(resume=True, progress=False)
+    predict(stored, tmp_path / "whole.zarr")
+    np.testing.assert_array_equal(read(out), read(tmp_path / "whole.zarr"))
+
+
+def test_an_overwriting_plan_resumes_no_other_run(stored, tmp_path):
+    out = tmp_path / "out.zarr"
+    plan = daskpatch.plan(stored, gaussian, out, overwrite=True, **TILES)
+    plan.run(progress=False)
+    predict(stored, out, np.negative, overwrite=True)
+    with pytest.raises(ValueError, match="the run began otherwise: model"):
+        plan.run(resume=True, progress=False)
+
+
+def test_empty_folders_that_a_run_left_are_in_nobodys_way(stored, tmp_path):
+    out = tmp_path / "out.zarr"
+    (out / ".daskpatch" / "claims" / "part-1-of-1").mkdir(parents=True)
+    predict(stored, out)
+    (tmp_path / "other.zarr" / "inside").mkdir(parents=True)
+    (tmp_path / "other.zarr" / "inside" / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"other.zarr exists"):
+        predict(stored, tmp_path / "other.zarr")
+
+
 def test_a_resumed_run_computes_only_what_has_no_receipt(stored, tmp_path, whole):
     out = tmp_path / "out.zarr"
     before = interrupted(stored, out)

@@ -16,6 +16,7 @@ from volumes import save
 from zarr.storage import FsspecStore
 
 import daskpatch
+from daskpatch.cli.commands import cli, main
 from daskpatch.support import as_shown, redacted, said_by, without_secrets
 
 TOKEN, PASSWORD = "S3CRETTOKEN", "PASSW0RD"
@@ -284,6 +285,25 @@ def test_a_url_given_to_the_wrong_option_is_told_without_its_secrets(verb, tmp_p
             except Exception as error:
                 told += "".join(traceback.format_exception_only(error))
     assert "Error" in told
+    assert PASSWORD not in told
+    assert TOKEN not in told
+
+
+FLAGS = [flag.opts[0] for flag in cli.commands["plan"].params if flag.opts[0].startswith("-")]
+
+ARGUMENTS = [*(("plan", "in.zarr", flag) for flag in FLAGS), ("plan", "in.zarr", "o.zarr"), ()]
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=" ".join)
+def test_the_command_line_tells_no_secret(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "in.zarr", np.zeros((32, 32), "f4"), chunks=(16, 16))
+    url = f"https://me:{PASSWORD}@h.invalid/x.zarr;sig={TOKEN}?token={TOKEN}"
+    model = ["--model", "example_models:double"] if arguments else []
+    with pytest.raises(SystemExit):
+        main([*arguments, url, *model, "--patch-size", "16", "--axes", "YX"])
+    told = "".join(capsys.readouterr())
+    assert told
     assert PASSWORD not in told
     assert TOKEN not in told
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -36,18 +37,40 @@ class CommandLine:
 
     def in_flags(self, text: str, quoted: Sequence[str] = ()) -> str:
         """A message of Python's; the user's own texts, and others that it quotes, stay."""
-        own = [text for text in self.arguments if not text.startswith("-") and not text.isalnum()]
         line = " ".join(text.split())
-        return as_typed(line, [*own, *quoted], typed=self.typed, flags=self._flags)
+        kept = [each for each in (*self._texts, *quoted) if len(each) >= _SHORTEST]
+        first = line.partition(" ")[0]
+        if first in self.arguments:  # a file of that name, rather than an option
+            return f"{first}{as_typed(line[len(first) :], kept, flags=self._flags)}"
+        return as_typed(line, kept, typed=self.typed, flags=self._flags)
 
-    def warning(self, message: Warning | str) -> str:
+    def warning(self, message: Warning | str, *, is_ours: bool) -> str:
         """What a warning says; those of libraries write URLs as they are."""
-        return self.in_flags(redacted(str(message)))
+        text = redacted(str(message))
+        return self.in_flags(text) if is_ours else " ".join(text.split())
 
     def error(self, error: BaseException) -> str:
         """What an error says; what a model said stays as it is."""
-        quoted = [] if error.__cause__ is None else [all_said_by(error.__cause__)]
-        return with_flag(self.in_flags(str(error), quoted), self.arguments) or type(error).__name__
+        said = " ".join(str(error).split())
+        causes = [] if error.__cause__ is None else [all_said_by(error.__cause__)]
+        quoted = [part for cause in causes for part in _parts_of(cause, said)]
+        return with_flag(self.in_flags(said, quoted), self.arguments) or type(error).__name__
+
+    def misuse(self, error: click.UsageError) -> click.UsageError:
+        """Wrong use as click tells it, with what helps."""
+        said = redacted(error.format_message())
+        if isinstance(error, click.NoSuchOption) and hint_for_word(_word(error)):
+            hint = re.sub(r"'(\w+)'", r"\1=", hint_for_word(_word(error)))
+            said, advice = redacted(error.message), as_typed(hint, flags=self._flags)
+        else:
+            has_numbers_left = re.search(r"unexpected extra arguments? \([\d., -]+\)", said)
+            advice = _COMMAS if has_numbers_left else ""
+        return click.UsageError(f"{said.rstrip('.')}. {advice}" if advice else said, error.ctx)
+
+    @property
+    def _texts(self) -> list[str]:
+        """The user's own."""
+        return [text for text in self.arguments if not text.startswith("-") and not text.isalnum()]
 
     @property
     def _flags(self) -> Collection[str]:
@@ -57,15 +80,21 @@ class CommandLine:
         return {name for each in parameters for name in (*each.opts, *each.secondary_opts)}
 
 
-def explained(error: click.UsageError) -> click.UsageError:
-    """Wrong use as click tells it, with what helps."""
-    if isinstance(error, click.NoSuchOption):
-        hint = hint_for_word(error.option_name.lstrip("-").replace("-", "_"))
-        said = as_typed(re.sub(r"'(\w+)'", r"\1=", hint))
-    else:
-        has_numbers_left = re.search(r"unexpected extra arguments? \([\d., -]+\)", error.message)
-        said = _COMMAS if has_numbers_left else ""
-    return click.UsageError(f"{error.message.rstrip('.')}. {said}", error.ctx) if said else error
+def _word(error: click.NoSuchOption) -> str:
+    """The option as Python would call it."""
+    return error.option_name.lstrip("-").replace("-", "_")
 
+
+def _parts_of(quoted: str, text: str) -> tuple[str, str]:
+    """How much of what is quoted a text holds: of long ones begin and end."""
+    line = " ".join(quoted.split())
+    lengths = range(1, len(line) + 1)
+    begin = bisect_left(lengths, True, key=lambda n: line[:n] not in text)
+    end = bisect_left(lengths, True, key=lambda n: line[-n:] not in text)
+    return line[:begin], line[len(line) - end :]
+
+
+_SHORTEST = 3
+"""Letters of a text that is looked for in messages."""
 
 _COMMAS = "Numbers of one flag have commas between them and no spaces, as in --patch-size 16,64,64."

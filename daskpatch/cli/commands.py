@@ -24,7 +24,7 @@ from ..image import information
 from ..model import shared_model
 from ..probing import description_beside, read_description
 from ..support import load_extra
-from .command_line import CommandLine, explained
+from .command_line import CommandLine
 from .flags import (
     RUN_WORDS,
     check_flags,
@@ -273,7 +273,7 @@ def _run(arguments: list[str]) -> int:
         with _logged(), _warned(line):
             code = cli.main(arguments, prog_name="daskpatch", standalone_mode=False, obj=line.typed)
     except click.UsageError as error:
-        explained(error).show()
+        line.misuse(error).show()
         return error.exit_code
     except click.ClickException as error:
         error.show()
@@ -326,7 +326,10 @@ def _warned(line: CommandLine) -> Iterator[None]:
     """Warnings as a line each, in flags, on stderr: where they arose is of no use here."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        click.echo(f"Warning: {line.warning(message)}", err=True)
+        # Beyond Python's own frames: who warns. A model's words may be those of our options.
+        warner = sys._getframe(2).f_globals.get("__name__", "")
+        is_ours = warner.partition(".")[0] == "daskpatch"
+        click.echo(f"Warning: {line.warning(message, is_ours=is_ours)}", err=True)
 
     with warnings.catch_warnings():
         if not line.is_debugged:

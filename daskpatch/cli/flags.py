@@ -24,6 +24,7 @@ from ..support import (
     Options,
     Parser,
     declarations,
+    redacted,
     shown,
     words_of,
 )
@@ -54,16 +55,16 @@ class Text(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks
             parsed = self._parser(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if ctx is not None and isinstance(ctx.obj, dict) and _is_written_otherwise(parsed):
-            ctx.obj |= dict.fromkeys((repr(parsed), shown(parsed)), value)
+        if ctx is not None and isinstance(ctx.obj, dict) and _is_written_otherwise(parsed, value):
+            ctx.obj |= dict.fromkeys((repr(parsed), shown(parsed)), redacted(value))
         return parsed
 
 
-def _is_written_otherwise(value: object) -> bool:
-    """Whether nobody types a value as Python writes it, and that is told from a shape."""
-    if isinstance(value, tuple | list):
-        return not all(isinstance(each, int) for each in value)
-    return isinstance(value, dict | slice)
+def _is_written_otherwise(value: object, text: str) -> bool:
+    """Whether Python writes a value otherwise than it was typed, more than a row of numbers is."""
+    if isinstance(value, tuple | list) and all(isinstance(each, int) for each in value):
+        return text.count(",") != len(value) - 1
+    return isinstance(value, tuple | list | dict | slice)
 
 
 def flags_of(kind: type[Options]) -> list[ClickFlag]:

@@ -51,6 +51,8 @@ _OPTION = re.compile(
 _RECORDED = re.compile(rf"(?<![\w.])(?:tiling|layout|treatment)\.(?P<word>{_WORD})(?!\w)(?:\.\w+)*")
 """Fields of a record, which have the names of options."""
 
+_URL = re.compile(r"\w+://")
+
 _SUCH = re.compile(r"(?<=such as )[(\[]{1,2}-?\d+(?:\)?, \(?-?\d+)+[)\]]{1,2}")
 """Numbers as Python writes them, also several rows, for what flags take with commas alone."""
 
@@ -66,9 +68,9 @@ _LAZY = re.compile(
 _ROW = re.compile(r"(--[a-z-]+(?: is)? )\((-?\d+(?:, -?\d+)*),?\)")
 """Numbers of a flag as Python writes them."""
 
-_ALL_FLAGS = {flag for names in _FLAGS.values() for flag in names if flag.startswith("--")}
-
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
+_ALL_FLAGS = {flag for names in _FLAGS.values() for flag in _FLAG.findall(" ".join(names))}
 
 
 def as_typed(
@@ -88,19 +90,30 @@ def as_typed(
     """
     text = _LAZY.sub(r"In Python save it as Zarr: \1.dask_data.to_zarr('image.zarr')", text)
     text = _OPENED.sub(r"In Python save it as Zarr: zarr.save_array('image.zarr', \1)", text)
-    for written, as_given in (typed or {}).items():
-        text = text.replace(f" {written}", f" {as_given}")
     kept = sorted((each for each in quoted if each), key=len, reverse=True)
     parts = re.split(f"({'|'.join(map(re.escape, kept))})", text) if kept else [text]
-    return "".join(part if part in kept else _in_flags(part, flags) for part in parts)
+    is_first = True
+    said = []
+    for part in parts:
+        is_kept = part in kept
+        said.append(part if is_kept else _in_flags(part, typed or {}, flags, is_first=is_first))
+        is_first = is_first and not part
+    return "".join(said)
 
 
-def _in_flags(text: str, flags: Collection[str]) -> str:
+def _in_flags(
+    text: str, typed: Mapping[str, str], flags: Collection[str], *, is_first: bool
+) -> str:
+    for written, as_given in typed.items():
+        text = text.replace(f" {written}", f" {as_given}")
+    if not is_first:
+        text = f"\0{text}"  # no word of it is the first
     text = _SUCH.sub(_bare, _OPTION.sub(_replaced, text))
     text = _RECORDED.sub(lambda found: f"{_FLAGS[found['word']][0]} ({found[0]})", text)
     text = _ROW.sub(lambda found: found[1] + found[2].replace(", ", ","), text)
     foreign = _ALL_FLAGS.difference(flags) if flags else ()
-    return _FLAG.sub(lambda f: f"predict's {f[0]}" if f[0] in foreign else f[0], text)
+    text = _FLAG.sub(lambda f: f"predict's {f[0]}" if f[0] in foreign else f[0], text)
+    return text.removeprefix("\0")
 
 
 def _bare(found: re.Match[str]) -> str:
@@ -116,12 +129,23 @@ def with_flag(text: str, arguments: Sequence[str]) -> str:
     """
     if "--" in text:
         return text
-    split = [part for argument in arguments for part in argument.split("=", 1)]
-    for flag, value in pairwise(split):
-        file = value.rpartition(":")[0] or value
-        if flag in _NAMING and file and file in text:
+    split = [
+        part
+        for argument in arguments
+        for part in (argument.split("=", 1) if argument.startswith("--") else [argument])
+    ]
+    files = [_file_in(value) for value in split]
+    for (flag, value), file in zip(pairwise(split), files[1:], strict=True):
+        # Of a file that is named twice it may speak in either place.
+        if flag in _NAMING and file and file in text and files.count(file) == 1:
             return f"{flag} {value}: {text}"
     return text
+
+
+def _file_in(value: str) -> str:
+    """The file that a value names, also where something in it is named."""
+    is_inside = not _URL.match(value) and ":" in value
+    return value.rpartition(":")[0] if is_inside else value
 
 
 def _replaced(found: re.Match[str]) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Coordinates, Dimensions, Region
 from ..store import ChangedError, Location, StoredArray
-from ..support import cause_of, html_table, said_by
+from ..support import cause_of, checked_shape, html_table, said_by
 from ..values import Padding, read_padded, source_box
 from .drawing import drawing_of
 from .readable import Readable
@@ -126,7 +126,8 @@ class ArrayImage:
             If they cannot be read.
         """
         with self._reading([box]):
-            return self.array.read(box)
+            shape = tuple(each.stop - each.start for each in box)
+            return checked_shape(self.array.read(box), shape, "What it gave")
 
     def read_chunks(self, boxes: Sequence[tuple[slice, ...]]) -> list[NDArray[Any] | None]:
         """Chunks of a Zarr array, in its own axes, many at a time; None where one is absent.

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..engine import Client, client_of
 from ..model import module_of
-from ..store import BackEnd, Location, Places, StoredArray, locate
+from ..store import BackEnd, Location, Places, StoredArray, existing_array, locate
 from ..support import said_by, unmasked, within_xarray
-from .leaves import arrays_read_by, why_array_is_endangered
+from .leaves import arrays_read_by, folder_of_tensorstore, why_array_is_endangered
 
 _HELD = (
     "it was persisted on a cluster, or is of scattered data, which its own tasks cannot wait for; "
@@ -54,6 +54,10 @@ class ArrayLike:
         self.array: Any = _from_zero(array)
         self.shape: tuple[int, ...] = tuple(int(n) for n in array.shape)
         self.dtype = dtype_of(array)
+        # Now: once it is gone, nobody can tell any more what it was.
+        folder = folder_of_tensorstore(array)
+        stored = None if folder is None else existing_array(locate(folder, read_only=True))
+        self._stored = () if stored is None else (stored,)
 
     @property
     def axis_names(self) -> tuple[str, ...] | None:
@@ -112,11 +116,11 @@ class ArrayLike:
 
     @cached_property
     def _watched(self) -> tuple[StoredArray, ...]:
-        """Zarr arrays that it is computed from; of many, some that are spread evenly."""
+        """Zarr arrays that it is read or computed from; of many, some that are spread evenly."""
         found = () if self.is_at_hand else arrays_read_by(self.array)
         kept = found[:: -(-len(found) // _WATCHED) or 1]
         places = map(locate, kept)
-        return tuple(
+        return self._stored + tuple(
             StoredArray(array)
             for array, place in zip(kept, places, strict=True)
             if place.is_comparable and not place.lives_in_this_process

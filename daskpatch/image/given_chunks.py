@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Region
-from ..support import unmasked, within_xarray
+from ..support import checked_shape, unmasked, within_xarray
 from .array_image import ArrayImage
 from .arraylike import ArrayLike
 from .stack import ImageStack
@@ -40,13 +40,19 @@ class GivenChunks:
 
     def __getitem__(self, box: tuple[slice, ...]) -> NDArray[Any]:
         asked = Region(tuple(s.start for s in box), tuple(s.stop for s in box))
-        values = np.empty(asked.shape, self.dtype)
-        for position, chunk in self._touched(box):
+        there = {chunk: self._chunk(position, chunk) for position, chunk in self._touched(box)}
+        # What a chunk is of counts, not what Dask was told that it would be.
+        kinds = [values.dtype for values in there.values()] or [self.dtype]
+        found = np.empty(asked.shape, np.result_type(*kinds))
+        for chunk, values in there.items():
             shared = asked.intersection(chunk)
-            if shared is not None:
-                there = unmasked(self.given[position], "the source")
-                values[shared.slices_within(asked)] = there[shared.slices_within(chunk)]
-        return values
+            assert shared is not None, "it is touched"
+            found[shared.slices_within(asked)] = values[shared.slices_within(chunk)]
+        return found
+
+    def _chunk(self, position: tuple[int, ...], place: Region) -> NDArray[Any]:
+        values = unmasked(self.given[position], "the source")
+        return checked_shape(values, place.shape, f"The chunk {position}")
 
     def _touched(self, box: tuple[slice, ...]) -> Iterator[tuple[tuple[int, ...], Region]]:
         for cell in product(*map(_cells, self.chunks, box)):

@@ -74,6 +74,21 @@ def arrays_read_by(array: object) -> tuple[Any, ...]:
     return tuple({id(found): found for found in leaves.stored if is_array(found)}.values())
 
 
+def folder_of_tensorstore(array: Any) -> str | None:
+    """The local folder of the Zarr array that a `tensorstore.TensorStore` reads; None of others."""
+    if module_of(type(array)).partition(".")[0] != "tensorstore" or not hasattr(array, "kvstore"):
+        return None
+    spec = array.spec().to_json()
+    stored = spec.get("kvstore")
+    while spec.get("driver") in ("cast", "downsample"):
+        spec = spec["base"]
+        stored = spec.get("kvstore")
+    is_local = isinstance(stored, dict) and stored.get("driver") == "file"
+    if spec.get("driver") not in ("zarr", "zarr2", "zarr3") or not is_local:
+        return None
+    return os.path.join(str(stored["path"]), str(spec.get("path", "")))
+
+
 class _UntoldError(Exception):
     """Something whose place cannot be told."""
 

@@ -1,4 +1,4 @@
-"""What libraries note of a class's fields: their defaults, which its methods are generated from.
+"""What libraries note of a class's fields: defaults, which methods are generated from, metadata.
 
 Of dataclasses, attrs (23 to 25), msgspec (0.18 to 0.21) and pydantic (2); none is imported.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any
 
 from .installed import module_of
@@ -15,7 +16,7 @@ _UNSET = ("NOTHING", "NODEFAULT", "PydanticUndefined")
 
 
 def defaults_of(kind: type) -> Iterator[tuple[str, object]]:
-    """Defaults of a class's own fields, and the functions that make or change their values.
+    """Defaults of a class's own fields, what makes or changes their values, and their metadata.
 
     >>> @dataclasses.dataclass
     ... class Settings:
@@ -25,9 +26,9 @@ def defaults_of(kind: type) -> Iterator[tuple[str, object]]:
     """
     noted = vars(kind)
     for name, field in dict(noted.get("__dataclass_fields__") or {}).items():
-        yield from _told(name, field, "default", "default_factory")
+        yield from _told(name, field, "default", "default_factory", "metadata")
     for field in noted.get("__attrs_attrs__") or ():
-        yield from _told(field.name, field, "default", "converter", "validator")
+        yield from _told(field.name, field, "default", "converter", "validator", "metadata")
     for name, field in dict(noted.get("__pydantic_fields__") or {}).items():
         yield from _told(name, field, "default", "default_factory")
     yield from _of_struct(kind)
@@ -50,7 +51,8 @@ def _told(name: str, field: object, *parts: str) -> Iterator[tuple[str, object]]
 
 def _plain(name: str, value: object) -> Iterator[tuple[str, object]]:
     """What is set; of what attrs and msgspec wrap a factory in, the factory."""
-    if value is None or value is dataclasses.MISSING or repr(value) in _UNSET:
+    is_empty = isinstance(value, MappingProxyType) and not value
+    if value is None or is_empty or value is dataclasses.MISSING or repr(value) in _UNSET:
         return
     is_wrapped = type(value).__name__ == "Factory" and hasattr(value, "factory")
     yield name, getattr(value, "factory") if is_wrapped else value  # noqa: B009

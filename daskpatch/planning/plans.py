@@ -12,7 +12,7 @@ from ..engine import Client
 from ..geometry import Sizes
 from ..image import look_at_all
 from ..output import as_target
-from ..receipts import Report
+from ..receipts import Record, Report
 from ..running import (
     Pass,
     PredictionPass,
@@ -69,6 +69,7 @@ class Plan(Figures):
     def __init__(self, decided: Decided, measured: StatisticsCache | None = None) -> None:
         super().__init__(decided)
         self._measured = StatisticsCache() if measured is None else measured
+        self._has_begun_anew = False
 
     @property
     def statistics(self) -> tuple[Statistics, ...] | None:
@@ -210,8 +211,12 @@ class Plan(Figures):
         if how.resumes and decided.target.overwrite:
             if how.part is not None:
                 refuse_both(self, how)
+            if self._has_begun_anew and not self._is_there_to_go_on():
+                # It ended before it had replaced what was there.
+                return self.run(replace(how, resume=False), threads=threads)
             # What is there is what this plan began, or `check` says what differs.
             return self.to(overwrite=False).run(how, threads=threads)
+        self._has_begun_anew = decided.target.overwrite
         crew = crew_of(how, threads, self.threads, images=self.images)
         if how.region is not None:
             decided.selection.within(how.region)  # refused before anything is written
@@ -219,7 +224,19 @@ class Plan(Figures):
         check_crew(passes, crew, decided.options.limits, how.resources)
         if how.interruption is not None and how.interruption.is_requested:
             raise KeyboardInterrupt("Nothing was written.")
-        return carry_out(passes, how, crew, is_durable=decided.options.limits.durable)
+        report = carry_out(passes, how, crew, is_durable=decided.options.limits.durable)
+        self._has_begun_anew = False
+        return report
+
+    def _is_there_to_go_on(self) -> bool:
+        """Whether there is the record of a run of this plan."""
+        decided = self.to(overwrite=False)._decided
+        prediction = PredictionPass(decided, self._measured, side_by_side=True)
+        try:
+            prediction.check_resumable()
+        except (ValueError, FileExistsError):
+            return False
+        return bool(Record(prediction.places[0]).document())
 
     def to(self, output: StoreLike | None = None, **words: Unpack[ToWords]) -> Plan:
         """The same plan with another output or other limits; the trial is not done again.

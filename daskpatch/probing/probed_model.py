@@ -79,7 +79,11 @@ class ProbedModel:
             ) from cause_of(error)
         result = _joined(list(results.values()))
         if result.ndim != batch.ndim or len(result) != len(batch) or 0 in result.shape:
-            raise RefusedError(f"it gave shape {result.shape} for a batch of shape {batch.shape}")
+            gave = f"shape {result.shape}" if result.ndim else f"{result.item()!r:.60}"
+            raise RefusedError(
+                f"it gave {gave} for a batch of shape {batch.shape}",
+                is_for_all_sizes=result.ndim != batch.ndim,
+            )
         return result
 
     @property

@@ -37,6 +37,12 @@ _AT_ONCE = 16
 """Records that are read, or begun, at a time."""
 
 
+_INTERRUPTED = (
+    "The run was interrupted between its steps. What it wrote stays, and resume=True goes on from "
+    "there; where it had not begun yet, run it anew."
+)
+
+
 def carry_out(passes: Sequence[Pass], run: Run, crew: Crew, *, is_durable: bool = True) -> Report:
     """Run passes one after another, each on what those before it made.
 
@@ -61,6 +67,9 @@ def carry_out(passes: Sequence[Pass], run: Run, crew: Crew, *, is_durable: bool 
     check_exclusive(passes)
     try:
         own = _carried_out(passes, run, crew, Totals(), is_durable=is_durable)
+    except KeyboardInterrupt as interrupt:
+        # While blocks are computed it is told what is written.
+        raise interrupt if str(interrupt) else KeyboardInterrupt(_INTERRUPTED) from interrupt
     except ClaimedError as claimed:
         report = None if run.part is None else _left_to_another(passes, run, claimed)
         if report is None:

@@ -422,7 +422,8 @@ class PassRun:
         """What of the run is kept, in words."""
         n_done = self._done_now + n_before
         of = counted(self._selection.n_blocks, "block")
-        are = "is written and stays" if n_done == 1 else "are written and stay"
+        is_one = 1 in (n_done, self._selection.n_blocks)
+        are = "is written and stays" if is_one else "are written and stay"
         return f"{n_done:,} of {of}{self._of_pass} {are}; resume=True goes on from there"
 
     @property

@@ -113,7 +113,8 @@ def _draw_curve(axes: Axes, report: SeamReport) -> None:
     distances = np.arange(len(report.by_distance))
     shown = [value or np.nan for value in report.by_distance]  # a logarithm leaves zeros out
     axes.semilogy(distances, shown, "o-", ms=3, label="difference")
-    axes.set_ylim(bottom=min(np.nanmin([report.limit, *shown]), report.limit) / 3 or None)
+    drawn = [report.limit, *shown]
+    axes.set_ylim(np.nanmin(drawn) / 3 or None, np.nanmax(drawn) * 3 or None)
     axes.axhline(report.limit, color="grey", lw=0.8, label="counts from here")
     if report.inside:
         axes.axhline(report.inside, color="tab:orange", ls="--", label="in the middle of tiles")

@@ -178,10 +178,15 @@ class Location:
 
     @property
     def is_occupied(self) -> bool:
-        """Whether there is anything at the place, Zarr or not, as far as the store can tell."""
+        """Whether there is anything at the place, Zarr or not, as far as the store can tell.
+
+        Folders in which there is no file are nothing: a run that ended early leaves some.
+        """
         folder = self.local_path
         if folder is not None and folder.exists():
-            return not folder.is_dir() or any(folder.iterdir())
+            return not folder.is_dir() or any(
+                entry.is_symlink() or not entry.is_dir() for entry in _entries_below(folder)
+            )
         if isinstance(self.store, ObjectStore):
             prefix = f"{self.path}/" if self.path else None
             try:
@@ -321,8 +326,9 @@ def check_inside(path: str, what: str) -> str:
     names = path.split("/")
     leaves = any(name in ("", ".", "..") or "\\" in name or "\0" in name for name in names)
     if leaves or any(len(name.encode(errors="replace")) > _LONGEST_NAME for name in names):
-        shown = repr(path if len(path) <= 60 else f"{path[:60]}…")
-        raise ValueError(f"{what} is {shown}; needed is the way to something inside the group")
+        raise ValueError(
+            f"{what} is {shown(path)}; needed is the way to something inside the group"
+        )
     return path
 
 

@@ -233,7 +233,7 @@ def members_of_group(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001 (one that cannot be read raises anything)
-            _log.info("A member of %s cannot be read: %s", group.name, said_by(error))
+            _log.info("A member of %s cannot be read: %s", locate(group).name, said_by(error))
             return list(_readable_members(group))
 
 

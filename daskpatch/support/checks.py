@@ -120,6 +120,23 @@ def _as_integer(value: object) -> int | None:
         return None
 
 
+def checked_shape(values: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[Any]:
+    """Values that have the shape that they should.
+
+    Raises
+    ------
+    ValueError
+        If they have another: NumPy would stretch them.
+    """
+    if values.shape != shape:
+        raise ValueError(
+            f"{name} has shape {values.shape}, asked for was {shape}: it was changed since it was "
+            "opened, or says another shape than it has (chunks=, drop_axis= of a Dask array's "
+            "map_blocks)"
+        )
+    return values
+
+
 def within_xarray(values: Any) -> Any:
     """The array in a `DataArray`, which drops masks when it computes; anything else as it is."""
     is_labelled = hasattr(values, "dims") and hasattr(values, "variable")

@@ -12,11 +12,13 @@ import types
 import typing
 
 import attrs
+import dask.array
 import msgspec
 import numpy as np
 import pytest
 import scipy.ndimage
 import torch
+import zarr
 
 from daskpatch.model import Look, NoIdentityError
 from daskpatch.model.walk import contents_of
@@ -455,6 +457,37 @@ def enumeration_set_later(k):
     return lambda batch: batch * Mode.ONE.gain
 
 
+def of_a_stored_array(k):
+    weights = zarr.create_array(zarr.storage.MemoryStore(), data=np.array([k]), name="w")
+    return lambda batch: batch * weights[0]
+
+
+def of_a_lazy_array_of_a_stored_one(k):
+    weights = zarr.create_array(zarr.storage.MemoryStore(), data=np.array([k]), name="w")
+    lazy = dask.array.from_zarr(weights, name="w")
+    return lambda batch: batch * lazy[0].compute()
+
+
+def matched(k):
+    class Pair:
+        __match_args__ = ("one", "other") if k == 2 else ("other", "one")
+
+    def model(batch):
+        match Pair():
+            case Pair(one, _):
+                return batch * one
+
+    return model
+
+
+def of_a_fields_metadata(k):
+    @dataclasses.dataclass
+    class Settings:
+        gain: int = dataclasses.field(default=1, metadata={"gain": k})
+
+    return lambda batch: batch * dataclasses.fields(Settings)[0].metadata["gain"]
+
+
 def enumeration_class_set_later(k):
     class Mode(enum.Enum):
         ONE = 1
@@ -478,6 +511,7 @@ def enumeration_class_set_later(k):
         helper_in_torchscript, scripted_with_a_function, traced_with_a_function, traced_function,
         compiled_inside, recurrent, SlottedDropping, filled, of_own_wrappers, of_own_static_methods,
         enumeration_set_later, enumeration_class_set_later, scripted_and_then_set,
+        of_a_stored_array, of_a_lazy_array_of_a_stored_one, matched, of_a_fields_metadata,
         scripted_with_a_number_of_an_inner_one, scripted_with_a_tensor_of_an_inner_one,
     ],
 )  # fmt: skip
@@ -594,6 +628,12 @@ def test_what_has_no_identity_is_told_with_its_place():
     helper = {"lock": lock}
     with pytest.raises(NoIdentityError, match=r"model\.helper\[lock\] is a _thread\.lock"):
         contents_of(lambda batch: helper and batch)
+    group = zarr.open_group(zarr.storage.MemoryStore())
+    large = zarr.create_array(zarr.storage.MemoryStore(), shape=10**9, chunks=10**6, dtype="u1")
+    with pytest.raises(NoIdentityError, match=r"model\.group is a zarr Group, which may change"):
+        contents_of(lambda batch: group["w"][0] * batch)
+    with pytest.raises(NoIdentityError, match=r"model\.large is a zarr Array of 1000 MB"):
+        contents_of(lambda batch: large[0] * batch)
     with pytest.raises(NoIdentityError, match=r"model\.held"):
         contents_of(Holding(torch.empty(3, device="meta")))
 

@@ -16,7 +16,7 @@ from .walk import Walk
 _NOTES = {
     "__doc__", "__module__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__",
     "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__qualname__",
-    "__slots__", "__slotnames__", "__match_args__", "__orig_bases__", "__parameters__",
+    "__slots__", "__slotnames__", "__orig_bases__", "__parameters__",
     "__abstractmethods__", "__type_params__", "__classcell__", "__dataclass_fields__",
     "__dataclass_params__", "__attrs_attrs__", "__attrs_own_setattr__", "__attrs_props__",
 }  # fmt: skip

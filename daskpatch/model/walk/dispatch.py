@@ -18,7 +18,7 @@ from .functions import look_at_code, look_at_function, look_at_module, look_at_s
 from .instances import look_at_instance
 from .torch_modules import look_at_tensor, look_at_torch_module
 from .torch_script import look_at_script_graph
-from .values import look_at_array, look_at_mapping, look_at_sequence
+from .values import look_at_array, look_at_mapping, look_at_sequence, look_at_stored
 from .walk import PLAIN, Walk
 
 _GENERATORS = (
@@ -60,6 +60,8 @@ def _look_at(walk: Walk, value: Any, path: str, holder: str) -> None:
     kind = type(value)
     if isinstance(value, np.ndarray | np.generic):
         look_at_array(walk, value, path, holder)
+    elif module_of(kind).partition(".")[0] == "zarr" and hasattr(value, "store_path"):
+        look_at_stored(walk, value, path, holder)
     elif kind in (list, tuple):
         look_at_sequence(walk, value, path, holder)
     elif kind in (set, frozenset):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...support import all_said_by, cause_of
+from ..contents import NoIdentityError
 from .walk import PLAIN, Walk, description_of_dtype
 
 
@@ -53,3 +55,29 @@ def look_at_array(walk: Walk, values: NDArray[Any] | np.generic, path: str, hold
     elif type(values) not in (np.ndarray, np.memmap) and isinstance(values, np.ndarray):
         walk.visit(type(values), f"{path}.__class__", "")
         walk.hold_all(values, path)
+
+
+_READ = 64_000_000
+"""Bytes of a stored array that are read to tell it from others."""
+
+
+def look_at_stored(walk: Walk, node: Any, path: str, holder: str) -> None:
+    """A zarr array, by its voxels and attributes: those of another day lie at the same path.
+
+    Raises
+    ------
+    NoIdentityError
+        If it is too large for that, cannot be read, or is a group.
+    """
+    nbytes = getattr(node, "nbytes", None)
+    if not hasattr(type(node), "__getitem__") or nbytes is None or nbytes > _READ:
+        size = "" if nbytes is None else f" of {nbytes / 1e6:.0f} MB"
+        raise NoIdentityError(f"{path} is a zarr {type(node).__name__}{size}, which may change")
+    try:
+        values, attributes = node[...], node.attrs.asdict()
+    except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
+        raise NoIdentityError(
+            f"{path} is a zarr array that cannot be read: {all_said_by(error)}"
+        ) from cause_of(error)
+    look_at_array(walk, values, path, holder)
+    walk.hold(attributes, f"{path}.attrs")
