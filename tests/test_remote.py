@@ -1,6 +1,8 @@
 """Stores behind a server: S3 (moto's) and plain HTTP, on the loopback address."""
 
 import contextlib
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -415,3 +417,37 @@ def test_a_pyramid_is_built_and_completed_in_a_bucket(s3, tmp_path, rng):
         expected = downsampled(expected, (1, 2, 2), "mean")
     assert daskpatch.verify(out, progress=False).ok
     assert daskpatch.pyramid(out, pyramid=2, progress=False).done == 0
+
+
+ENDS = """
+import sys, threading, zarr
+from daskpatch.store import locate
+
+def read():
+    try:
+        zarr.open(store=locate(sys.argv[1], read_only=True).store, mode="r")
+    except BaseException as error:
+        print("ended:", type(error).__name__, flush=True)
+
+threading.Thread(target=read, daemon=True).start()
+sys.stdin.readline()
+"""
+
+
+def test_requests_end_before_the_process_does(tmp_path):
+    asked, answered = threading.Event(), threading.Event()
+
+    class Silent(Quiet):
+        def do_GET(self):  # noqa: N802 (so it is called)
+            asked.set()
+            answered.wait(60)
+
+    with served(tmp_path, Silent) as address:
+        command = [sys.executable, "-c", ENDS, f"http://{address}/in.zarr"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, **pipes) as process:
+            assert asked.wait(60)
+            said, _ = process.communicate("\n", timeout=60)
+        answered.set()
+    assert process.returncode == 0
+    assert "ended: CancelledError" in said

@@ -391,6 +391,7 @@ def test_names_of_another_axis_are_none(rng):
         ("such as TiledPatching(patch_size)", "such as TiledPatching(patch_size)"),
         ("files named axes", "files named axes"),
         ("patch_size is (0, 0); every", "--patch-size is 0,0; every"),
+        ("patch_size is None: give", "--patch-size is not given: give"),
         ("overlaps (8,) must be less", "--overlaps 8 must be less"),
         ("the shape is (2, 3)", "the shape is (2, 3)"),
         ("such as [(1, 2, 2), (2, 2, 2)].", "such as 1,2,2/2,2,2."),

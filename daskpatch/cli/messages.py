@@ -65,7 +65,9 @@ _LAZY = re.compile(
 """What bioio opens is a Dask array, which writes itself."""
 
 
-_ROW = re.compile(r"(--[a-z-]+(?: is)? )\((-?\d+(?:, -?\d+)*),?\)")
+_NOT_GIVEN = re.compile(r"(--[a-z-]+) is None\b")
+
+_ROW = re.compile(r"(--[a-z-]+(?: is| holds)? )\((-?\d+(?:, -?\d+)*),?\)")
 """Numbers of a flag as Python writes them."""
 
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
@@ -110,6 +112,7 @@ def _in_flags(
         text = f"\0{text}"  # no word of it is the first
     text = _SUCH.sub(_bare, _OPTION.sub(_replaced, text))
     text = _RECORDED.sub(lambda found: f"{_FLAGS[found['word']][0]} ({found[0]})", text)
+    text = _NOT_GIVEN.sub(r"\1 is not given", text)
     text = _ROW.sub(lambda found: found[1] + found[2].replace(", ", ","), text)
     foreign = _ALL_FLAGS.difference(flags) if flags else ()
     text = _FLAG.sub(lambda f: f"predict's {f[0]}" if f[0] in foreign else f[0], text)

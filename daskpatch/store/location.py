@@ -24,6 +24,7 @@ from zarr.storage import (
 )
 
 from ..support import cause_of, load_extra, redacted, said_by, shown, without_secrets
+from .awaited import AwaitedStore
 from .backoff import CHECK_REMOTE
 from .forked import refuse_inherited
 
@@ -363,7 +364,7 @@ def _locate_url(url: str, *, read_only: bool) -> Location:
             "AWS_REGION and so on); or open the store yourself and pass it."
         ) from None
     # The name is shown and recorded; the store has the credentials, and is neither.
-    return Location(ObjectStore(store, read_only=read_only), "", without_secrets(url))
+    return Location(AwaitedStore(store, read_only=read_only), "", without_secrets(url))
 
 
 def _parts_of(url: str) -> SplitResult:

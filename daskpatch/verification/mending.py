@@ -32,7 +32,7 @@ from ..receipts import (
 )
 from ..running import LEVEL, Run
 from ..store import StoreLike
-from ..support import converted, restored
+from ..support import cause_of, converted, restored
 from ..values import Normalize
 from .outputs import PREDICTION, RecordedBlocks, RecordedImage, RecordedRun, recorded_run
 
@@ -60,13 +60,22 @@ def repair_plan(
     sources = _sources(run.images, source)
     shapes = [image.document.fingerprint.source.data_shape for image in run.images]
     tiles = patching or _strategy(first.fingerprint, shapes)
-    planned = plan(
-        sources if first.is_series else sources[0],
-        replace(model, **restored(Model, began)),
-        replace(target, **_of_output(run.images, target)),
-        tiles=Tiles(patching=tiles),
-        normalize=Normalize(**restored(Normalize, began)),
-    )
+    as_begun = replace(model, **restored(Model, began))
+    output = replace(target, **_of_output(run.images, target))
+    normalize = Normalize(**restored(Normalize, began))
+    try:
+        planned = plan(
+            sources if first.is_series else sources[0],
+            as_begun,
+            output,
+            tiles=Tiles(patching=tiles),
+            normalize=normalize,
+        )
+    except ValueError as error:
+        raise ValueError(
+            "The model does not go with the settings that the run began with; give the one that it "
+            f"began with. {error}"
+        ) from cause_of(error)
     check_repairable(planned)
     return planned
 
