@@ -391,6 +391,12 @@ def test_names_of_another_axis_are_none(rng):
         ("such as TiledPatching(patch_size)", "such as TiledPatching(patch_size)"),
         ("files named axes", "files named axes"),
         ("patch_size is (0, 0); every", "--patch-size is 0,0; every"),
+        (
+            "patch_size (9, 9) must be multiples of align = (5, 5); those that fit are (5, 5) or "
+            "(10, 10); the image has (9, 9)",
+            "--patch-size 9,9 must be multiples of align = 5,5; those that fit are 5,5 or "
+            "10,10; the image has (9, 9)",
+        ),
         ("patch_size is None: give", "--patch-size is not given: give"),
         ("overlaps (8,) must be less", "--overlaps 8 must be less"),
         ("the shape is (2, 3)", "the shape is (2, 3)"),

@@ -67,8 +67,15 @@ _LAZY = re.compile(
 
 _NOT_GIVEN = re.compile(r"(--[a-z-]+) is None\b")
 
-_ROW = re.compile(r"(--[a-z-]+(?: is| holds)? )\((-?\d+(?:, -?\d+)*),?\)")
+_TUPLE = r"\(-?\d+(?:, -?\d+)*,?\)"
+
+_ROW = re.compile(rf"--[a-z-]+(?: is| holds)? {_TUPLE}")
 """Numbers of a flag as Python writes them."""
+
+_FITTING = re.compile(
+    rf"(?:fits? (?:is|are)|whole (?:chunks|write units)|align =) {_TUPLE}(?: or {_TUPLE})?"
+)
+"""What would do, as Python writes it."""
 
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
@@ -113,7 +120,7 @@ def _in_flags(
     text = _SUCH.sub(_bare, _OPTION.sub(_replaced, text))
     text = _RECORDED.sub(lambda found: f"{_FLAGS[found['word']][0]} ({found[0]})", text)
     text = _NOT_GIVEN.sub(r"\1 is not given", text)
-    text = _ROW.sub(lambda found: found[1] + found[2].replace(", ", ","), text)
+    text = _FITTING.sub(_bare_rows, _ROW.sub(_bare_rows, text))
     foreign = _ALL_FLAGS.difference(flags) if flags else ()
     text = _FLAG.sub(lambda f: f"predict's {f[0]}" if f[0] in foreign else f[0], text)
     return text.removeprefix("\0")
@@ -122,6 +129,11 @@ def _in_flags(
 def _bare(found: re.Match[str]) -> str:
     """Numbers as they are typed: with commas, and slashes between rows."""
     return found[0].replace("), (", "/").replace(", ", ",").strip("()[]")
+
+
+def _bare_rows(found: re.Match[str]) -> str:
+    """Text with rows of numbers as they are typed."""
+    return re.sub(_TUPLE, lambda row: row[0].strip("(),").replace(", ", ","), found[0])
 
 
 def with_flag(text: str, arguments: Sequence[str]) -> str:

@@ -68,8 +68,9 @@ def carry_out(passes: Sequence[Pass], run: Run, crew: Crew, *, is_durable: bool 
     try:
         own = _carried_out(passes, run, crew, Totals(), is_durable=is_durable)
     except KeyboardInterrupt as interrupt:
-        # While blocks are computed it is told what is written.
-        raise interrupt if str(interrupt) else KeyboardInterrupt(_INTERRUPTED) from interrupt
+        if str(interrupt):  # while blocks are computed it is told what is written
+            raise
+        raise KeyboardInterrupt(_INTERRUPTED) from interrupt
     except ClaimedError as claimed:
         report = None if run.part is None else _left_to_another(passes, run, claimed)
         if report is None:

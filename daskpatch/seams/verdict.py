@@ -124,7 +124,7 @@ def _draw_curve(axes: Axes, report: SeamReport) -> None:
         xlim=(-1, len(distances)),
     )
     if not np.nansum(shown):
-        axes.text(0.5, 0.5, "no difference at all", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.75, "no difference at all", ha="center", transform=axes.transAxes)
     axes.legend()
 
 
