@@ -153,6 +153,17 @@ def test_a_tensorstore_whose_folder_is_another_one_is_noticed(image, tmp_path, r
         planned.view[...]
 
 
+def test_a_tensorstore_of_a_dtype_that_zarr_lacks(image, tmp_path):
+    kvstore = {"driver": "file", "path": f"{tmp_path}/in.zarr/"}
+    spec = {"driver": "zarr", "kvstore": kvstore}
+    stored = tensorstore.open(spec, dtype=tensorstore.bfloat16, shape=image.shape, create=True)
+    values = image.astype(ml_dtypes.bfloat16)
+    stored.result()[...] = values
+    source = tensorstore.cast(stored.result(), "float32")
+    view = daskpatch.plan(source, double, axes="YX", patch_size=16).view
+    np.testing.assert_array_equal(view[...], 2 * values.astype("f4"))
+
+
 def test_an_active_client_is_left_alone_where_it_holds_the_source(
     image, tmp_path, processes, caplog
 ):

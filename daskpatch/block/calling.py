@@ -185,8 +185,7 @@ def check_result(
         raise ModelError(
             f"The model gave {gave} for the tile at {describe_tile(tile)}, given "
             f"{given}; needed is {needed}{channels}: (N, C, (Z), Y, X) with the tile's own spatial "
-            f"shape"
-            f"{'' if needed[2:] == given[2:] else ', scaled and cut (scale=, margin=)'}."
+            f"shape{'' if needed[2:] == given[2:] else ', scaled and cut (scale=, margin=)'}."
             f"{_missing_axis(values.shape, needed)}",
             tile,
         )

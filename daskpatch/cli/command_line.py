@@ -21,10 +21,10 @@ class CommandLine:
     ----------
     arguments
         Words of it.
-    typed
-        What became a value of Python's, by how that is written; filled while it is parsed.
     commands
         By name; of the one that is run the flags are known.
+    typed
+        What became a value of Python's, by how that is written; filled while it is parsed.
     """
 
     arguments: Sequence[str]
@@ -46,8 +46,8 @@ class CommandLine:
 
     def warning(self, message: Warning | str, *, is_ours: bool) -> str:
         """What a warning says; those of libraries write URLs as they are."""
-        text = redacted(str(message))
-        return self.in_flags(text) if is_ours else " ".join(text.split())
+        text = redacted(" ".join(str(message).split()))
+        return self.in_flags(text) if is_ours else text
 
     def error(self, error: BaseException) -> str:
         """What an error says; what a model said stays as it is."""

@@ -43,10 +43,12 @@ _OPTION = re.compile(
     rf"|(?<![\w.'/-])(?P<given>{_WORD})="
     rf"(?P<value>True|False|auto|…|-?\d+|{_TEXT}|\({_VALUES}\)|\[{_VALUES}\]"
     rf"|(?=[\s.,:;?)]|$))"
-    rf"|^(?P<first>{_WORD})(?= )"
     rf"|(?<![\w.'/=-])(?P<bare>{_LONG})(?![\w'/=.-]\w|=)"
 )
 
+
+_FIRST = re.compile(rf"^(?:{_WORD})(?= )")
+"""An option that a message begins with."""
 
 _RECORDED = re.compile(rf"(?<![\w.])(?:tiling|layout|treatment)\.(?P<word>{_WORD})(?!\w)(?:\.\w+)*")
 """Fields of a record, which have the names of options."""
@@ -101,29 +103,20 @@ def as_typed(
     text = _OPENED.sub(r"In Python save it as Zarr: zarr.save_array('image.zarr', \1)", text)
     kept = sorted((each for each in quoted if each), key=len, reverse=True)
     parts = re.split(f"({'|'.join(map(re.escape, kept))})", text) if kept else [text]
-    is_first = True
-    said = []
-    for part in parts:
-        is_kept = part in kept
-        said.append(part if is_kept else _in_flags(part, typed or {}, flags, is_first=is_first))
-        is_first = is_first and not part
-    return "".join(said)
+    parts[0] = _FIRST.sub(lambda found: _FLAGS[found[0]][0], parts[0])
+    parts[::2] = [_in_flags(part, typed or {}, flags) for part in parts[::2]]  # others are quoted
+    return "".join(parts)
 
 
-def _in_flags(
-    text: str, typed: Mapping[str, str], flags: Collection[str], *, is_first: bool
-) -> str:
+def _in_flags(text: str, typed: Mapping[str, str], flags: Collection[str]) -> str:
     for written, as_given in typed.items():
         text = text.replace(f" {written}", f" {as_given}")
-    if not is_first:
-        text = f"\0{text}"  # no word of it is the first
     text = _SUCH.sub(_bare, _OPTION.sub(_replaced, text))
     text = _RECORDED.sub(lambda found: f"{_FLAGS[found['word']][0]} ({found[0]})", text)
     text = _NOT_GIVEN.sub(r"\1 is not given", text)
     text = _FITTING.sub(_bare_rows, _ROW.sub(_bare_rows, text))
     foreign = _ALL_FLAGS.difference(flags) if flags else ()
-    text = _FLAG.sub(lambda f: f"predict's {f[0]}" if f[0] in foreign else f[0], text)
-    return text.removeprefix("\0")
+    return _FLAG.sub(lambda f: f"predict's {f[0]}" if f[0] in foreign else f[0], text)
 
 
 def _bare(found: re.Match[str]) -> str:
@@ -164,7 +157,7 @@ def _file_in(value: str) -> str:
 
 
 def _replaced(found: re.Match[str]) -> str:
-    word = found["given"] or found["first"] or found["bare"]
+    word = found["given"] or found["bare"]
     if word is None:
         return found[0]
     flag, _, opposite = _FLAGS[word]

@@ -55,9 +55,7 @@ class ArrayLike:
         self.shape: tuple[int, ...] = tuple(int(n) for n in array.shape)
         self.dtype = dtype_of(array)
         # Now: once it is gone, nobody can tell any more what it was.
-        folder = folder_of_tensorstore(array)
-        stored = None if folder is None else existing_array(locate(folder, read_only=True))
-        self._stored = () if stored is None else (stored,)
+        self._stored = _read_by_tensorstore(array)
 
     @property
     def axis_names(self) -> tuple[str, ...] | None:
@@ -203,6 +201,18 @@ def dtype_of(array: IndexedArray) -> np.dtype[Any]:
         If it is none.
     """
     return np.dtype(getattr(array.dtype, "numpy_dtype", array.dtype))
+
+
+def _read_by_tensorstore(array: object) -> tuple[StoredArray, ...]:
+    """The Zarr array in a local folder that a `tensorstore.TensorStore` reads, if zarr can."""
+    folder = folder_of_tensorstore(array)
+    if folder is None:
+        return ()
+    try:
+        found = existing_array(locate(folder, read_only=True))
+    except OSError:  # of dtypes and codecs that zarr lacks
+        return ()
+    return () if found is None else (found,)
 
 
 def _from_zero(array: Any) -> Any:

@@ -69,8 +69,9 @@ def _cells(sizes: tuple[int, ...], asked: slice) -> list[tuple[int, int, int]]:
 def held_array_of(image: ImageStack) -> Any | None:
     """The Dask array that an image is of, where a cluster holds its chunks; else None."""
     array = image.array if isinstance(image, ArrayImage) else None
-    is_held = isinstance(array, ArrayLike) and array.is_held_by_cluster
-    return within_xarray(array.array) if isinstance(array, ArrayLike) and is_held else None
+    if isinstance(array, ArrayLike) and array.is_held_by_cluster:
+        return within_xarray(array.array)
+    return None
 
 
 def without_chunks(image: ImageStack) -> ImageStack:

@@ -79,10 +79,9 @@ def folder_of_tensorstore(array: Any) -> str | None:
     if module_of(type(array)).partition(".")[0] != "tensorstore" or not hasattr(array, "kvstore"):
         return None
     spec = array.spec().to_json()
-    stored = spec.get("kvstore")
     while spec.get("driver") in ("cast", "downsample"):
         spec = spec["base"]
-        stored = spec.get("kvstore")
+    stored = spec.get("kvstore")
     is_local = isinstance(stored, dict) and stored.get("driver") == "file"
     if spec.get("driver") not in ("zarr", "zarr2", "zarr3") or not is_local:
         return None

@@ -18,11 +18,7 @@ from ..block import Workspace, block_grids
 from ..deciding import Decided, Memory, Selection, decide_anew
 from ..engine import Job
 from ..geometry import RegularGrid
-from ..image import (
-    Mask,
-    look_at_all,
-    with_delays,
-)
+from ..image import Mask, look_at_all, with_delays
 from ..model import ModelError, restore_threads
 from ..output import (
     KnownLevels,

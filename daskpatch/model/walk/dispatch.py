@@ -60,8 +60,6 @@ def _look_at(walk: Walk, value: Any, path: str, holder: str) -> None:
     kind = type(value)
     if isinstance(value, np.ndarray | np.generic):
         look_at_array(walk, value, path, holder)
-    elif module_of(kind).partition(".")[0] == "zarr" and hasattr(value, "store_path"):
-        look_at_stored(walk, value, path, holder)
     elif kind in (list, tuple):
         look_at_sequence(walk, value, path, holder)
     elif kind in (set, frozenset):
@@ -90,6 +88,8 @@ def _look_at(walk: Walk, value: Any, path: str, holder: str) -> None:
         walk.add_library(module_of(type(value)), type(value).__name__, path)
     elif value is os.environ:
         walk.add_library("os", "environ", path)
+    elif module_of(kind).partition(".")[0] == "zarr" and hasattr(value, "store_path"):
+        look_at_stored(walk, value, path, holder)
     else:
         look_at_instance(walk, value, path, holder)
 
