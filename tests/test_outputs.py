@@ -438,6 +438,52 @@ def ours(tmp_path, stored, **options):
     return tmp_path / "out.zarr"
 
 
+class Background:
+    def __init__(self, array):
+        self.array = array
+
+    def __call__(self, batch):
+        return batch - np.float32(np.asarray(self.array[0, 0, 0]))
+
+
+@pytest.mark.parametrize("words", [{}, {"model_id": "1"}], ids=str)
+@pytest.mark.parametrize("way", ["replaced", "written into"])
+@pytest.mark.parametrize("held", ["zarr", "dask", "closure"])
+def test_what_a_model_reads_from_is_not_what_is_written(tmp_path, stored, held, way, words):
+    out = ours(tmp_path, stored)
+    before = contents(out)
+    array = zarr.open_array(str(out), mode="r")
+    model = Background(da.from_zarr(array) if held == "dask" else array)
+    if held == "closure":
+        subtract = model
+        model = lambda batch: subtract(batch)  # noqa: E731
+    target = zarr.open_array(str(out), mode="r+") if way == "written into" else out
+    with pytest.raises(ValueError, match=f"would be {way}, and the model .* needs it.*out.zarr"):
+        predict(stored, target, model=model, overwrite=way == "replaced", **words)
+    assert contents(out) == before
+    predict(stored, tmp_path / "other.zarr", model=model, **words)
+
+
+def test_a_file_that_a_model_maps_is_not_deleted(tmp_path, stored):
+    out = ours(tmp_path, stored)
+    chunk = next(path for path in sorted(out.rglob("*")) if path.is_file() and "c/" in str(path))
+    before = contents(out)
+    mapped = np.memmap(chunk, dtype="u1", mode="r")
+    with pytest.raises(ValueError, match="and the model .* needs it"):
+        predict(stored, out, model=lambda batch: batch * np.float32(mapped[0]), overwrite=True)
+    assert contents(out) == before
+
+
+def test_a_copy_that_took_our_attribute_along_is_not_ours(tmp_path, stored):
+    made = zarr.open_array(str(ours(tmp_path, stored)), mode="r")
+    save(tmp_path / "smoothed.zarr", made[...], chunks=made.chunks)
+    zarr.open_array(str(tmp_path / "smoothed.zarr")).attrs.update(made.attrs.asdict())
+    before = contents(tmp_path / "smoothed.zarr")
+    with pytest.raises(FileExistsError, match="no record of a run: a copy"):
+        predict(stored, tmp_path / "smoothed.zarr", overwrite=True)
+    assert contents(tmp_path / "smoothed.zarr") == before
+
+
 def test_an_array_of_somebody_else_is_never_deleted(tmp_path, stored):
     save(tmp_path / "raw.zarr", np.ones((5, 5)), chunks=(2, 2))
     before = contents(tmp_path / "raw.zarr")

@@ -330,7 +330,7 @@ def ended_after_statistics(stored, out):
 
 def test_statistics_of_another_kind_are_refused_where_the_run_went_no_further(out, stored):
     ended_after_statistics(stored, out)
-    with pytest.raises(ValueError, match=r'normalize.kind was "zscore" and is "minmax"'):
+    with pytest.raises(ValueError, match=r"normalize.kind was .zscore. and is .minmax."):
         planned(stored, out, normalize="minmax").run(progress=False, resume=True)
     assert planned(stored, out, normalize="zscore").run(progress=False, resume=True).skipped == 0
     assert daskpatch.verify(out, progress=False).ok

@@ -133,7 +133,7 @@ def objects(image, tmp_path):
     ("kind", "words"),
     [
         ("plan", ["daskpatch plan", "6 of (24, 24)", "<svg"]),
-        ("report", ["daskpatch report", "6 blocks (", "kB read"]),
+        ("report", ["daskpatch report", "6 blocks (", "kiB read"]),
         ("status", ["daskpatch status", "6 of 6 blocks done", "<progress max='6' value='6'>"]),
         ("verification", ["daskpatch verification", "all 6 blocks"]),
         ("statistics", ["daskpatch statistics: zscore", "mean 0.", "2,880 voxels, 100.00%"]),

@@ -267,10 +267,10 @@ def other_place(stored, tmp_path):
         ),
         (other_place, "source.where"),
         ({"padding": "edge"}, "source.padding"),
-        ({"patch_size": 20, "overlaps": 8}, "tiling.patch_size was [16, 16, 16] and is [20, 20"),
+        ({"patch_size": 20, "overlaps": 8}, "tiling.patch_size was (16, 16, 16) and is (20, 20"),
         ({"overlaps": 2, "patch_size": 14}, "tiling.overlaps"),
         ({"align": 2}, "tiling.align"),
-        ({"model": double}, "model.code was"),
+        ({"model": double}, "model.code changed"),
         ({"chunks": 6}, "layout.chunks"),
         ({"block_shape": 24}, "layout.block_shape"),
         ({"shards": 12}, "layout.shards"),
@@ -302,7 +302,7 @@ def test_a_global_that_the_model_uses_is_part_of_it(stored, tmp_path, monkeypatc
     predict(stored, out, times_factor)
     assert predict(stored, out, times_factor, resume=True).done == 0
     monkeypatch.setitem(globals(), "FACTOR", 3.0)
-    with pytest.raises(ValueError, match=r"model\.attributes\.FACTOR was"):
+    with pytest.raises(ValueError, match=r"model\.attributes\.FACTOR changed"):
         predict(stored, out, times_factor, resume=True)
 
 
@@ -311,7 +311,7 @@ def test_a_model_file_that_changed_is_another_model(stored, tmp_path):
     path.write_text("def model(x): return x\n")
     predict(stored, tmp_path / "out.zarr", f"{path}:model")
     path.write_text("def model(x): return x + 1\n")
-    with pytest.raises(ValueError, match="model.code was"):
+    with pytest.raises(ValueError, match="model.code changed"):
         predict(stored, tmp_path / "out.zarr", f"{path}:model", resume=True)
 
 

@@ -124,7 +124,7 @@ def test_edited_files_are_another_model(tmp_path, files, named):
     written(3)
     found = run(tmp_path, model, word="resume=True")
     assert "cannot be resumed" in found.stderr
-    assert "model.code was" in found.stderr
+    assert "model.code changed" in found.stderr
 
 
 COMPILED = """
@@ -151,7 +151,7 @@ def test_a_compiled_helper_that_was_built_anew_is_another_model(tmp_path, source
     built(2.0)
     assert not run(tmp_path, model).stderr
     built(2.001)  # which no result tells
-    assert "model.code was" in run(tmp_path, model, word="resume=True").stderr
+    assert "model.code changed" in run(tmp_path, model, word="resume=True").stderr
 
 
 SET_LATER = {
@@ -269,7 +269,7 @@ def test_another_version_compares_sources(tmp_path):
     found = run(tmp_path, model, "-O", word="resume=True")
     assert (found.returncode, found.stdout.strip()) == (0, "")
     (tmp_path / "net.py").write_text("def model(x):\n    assert len(x)\n    return x * 2.0\n")
-    assert "model.code was" in run(tmp_path, model, "-O", word="resume=True").stderr
+    assert "model.code changed" in run(tmp_path, model, "-O", word="resume=True").stderr
 
 
 def test_without_sources_results_decide_in_another_version(tmp_path):
@@ -468,7 +468,7 @@ def test_another_post_is_named(image, out):
         return batch
 
     begun(image, model, out, post=lambda values: values * 2)
-    refused(image, model, out, "post.code was", post=lambda values: values * 3)
+    refused(image, model, out, "post.code changed", post=lambda values: values * 3)
 
 
 # A plan that is older than its model

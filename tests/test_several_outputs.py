@@ -265,7 +265,7 @@ def test_post_of_several_arrays(values):
 def test_post_is_part_of_what_is_resumed(tmp_path, values):
     options = {**TILES, "progress": False}
     daskpatch.predict(values, votes, tmp_path / "o.zarr", **options, post=labels)
-    with pytest.raises(ValueError, match="post.code was"):
+    with pytest.raises(ValueError, match="post.code changed"):
         daskpatch.predict(
             values, votes, tmp_path / "o.zarr", **options, post=lambda b: b[0] > 0, resume=True,
             dtype="uint8",

@@ -123,7 +123,7 @@ def test_blocks_never_written_are_told_from_those_of_fill_value(stored, tmp_path
 def test_a_repair_with_another_model_is_refused_before_a_receipt_is_dropped(output, model):
     chunk_of(output, (0, 0, 0)).unlink()
     bad = verified(output).reasons
-    with pytest.raises(ValueError, match="model.code was"):
+    with pytest.raises(ValueError, match="model.code changed"):
         verified(output, repair=True, model=model)
     assert verified(output).reasons == bad
 

@@ -130,7 +130,7 @@ MISTAKES = {
     "a channel by a name": (
         ("in.zarr", double),
         {"channels": ["T1"]},
-        ("'T1'", "0 to 0", "1 channel", "names none"),
+        ("'T1'", "needed is 0", "1 channel", "names none"),
     ),
     "a script as a model": (
         ("in.zarr", "script.py:model"),
@@ -376,8 +376,8 @@ def test_names_of_another_axis_are_none(rng):
         ("such as channels=[0, 2].", "such as --channels 0,2."),
         ('give input_dtype="float16".', "give --input-dtype float16."),
         ("give patch_size (voxels)", "give --patch-size (voxels)"),
-        ("tiling.overlaps was [8]", "--overlaps (tiling.overlaps) was [8]"),
-        ("treatment.normalize.kind was", "--normalize (treatment.normalize.kind) was"),
+        ("tiling.overlaps was (8, 8) and is (4, 4)", "--overlaps was 8,8 and is 4,4"),
+        ("treatment.normalize.kind was", "--normalize.kind was"),
         ("model.code was", "model.code was"),
         (
             "give patch_size as two numbers (YX), such as (64, 64), and",
@@ -399,6 +399,8 @@ def test_names_of_another_axis_are_none(rng):
         ),
         ("patch_size is None: give", "--patch-size is not given: give"),
         ("overlaps (8,) must be less", "--overlaps 8 must be less"),
+        ("margin is ((4, 4), (2, 2)), and", "--margin is 4,2, and"),
+        ("timeout is 0; needed is one above 0, or None.", "--timeout is 0; needed is one above 0."),
         ("the shape is (2, 3)", "the shape is (2, 3)"),
         ("such as [(1, 2, 2), (2, 2, 2)].", "such as 1,2,2/2,2,2."),
         (

@@ -50,7 +50,9 @@ _OPTION = re.compile(
 _FIRST = re.compile(rf"^(?:{_WORD})(?= )")
 """An option that a message begins with."""
 
-_RECORDED = re.compile(rf"(?<![\w.])(?:tiling|layout|treatment)\.(?P<word>{_WORD})(?!\w)(?:\.\w+)*")
+_RECORDED = re.compile(
+    rf"(?<![\w.])(?:tiling|layout|treatment)\.(?P<word>{_WORD})(?!\w)(?P<inside>(?:\.\w+)*)"
+)
 """Fields of a record, which have the names of options."""
 
 _URL = re.compile(r"\w+://")
@@ -67,11 +69,16 @@ _LAZY = re.compile(
 """What bioio opens is a Dask array, which writes itself."""
 
 
+_OR_NONE = re.compile(r",? or None\b(?=[.;:]|$)")
+"""A flag is left out instead."""
+
 _NOT_GIVEN = re.compile(r"(--[a-z-]+) is None\b")
 
-_TUPLE = r"\(-?\d+(?:, -?\d+)*,?\)"
+_NUMBERS_IN_A_ROW = r"\(-?\d+(?:, -?\d+)*,?\)"
 
-_ROW = re.compile(rf"--[a-z-]+(?: is| holds)? {_TUPLE}")
+_TUPLE = rf"(?:{_NUMBERS_IN_A_ROW}|\({_NUMBERS_IN_A_ROW}(?:, {_NUMBERS_IN_A_ROW})*\))"
+
+_ROW = re.compile(rf"--[a-z-]+(?:(?: is| holds)?| was {_TUPLE} and is) {_TUPLE}")
 """Numbers of a flag as Python writes them."""
 
 _FITTING = re.compile(
@@ -112,7 +119,8 @@ def _in_flags(text: str, typed: Mapping[str, str], flags: Collection[str]) -> st
     for written, as_given in typed.items():
         text = text.replace(f" {written}", f" {as_given}")
     text = _SUCH.sub(_bare, _OPTION.sub(_replaced, text))
-    text = _RECORDED.sub(lambda found: f"{_FLAGS[found['word']][0]} ({found[0]})", text)
+    text = _RECORDED.sub(lambda found: f"{_FLAGS[found['word']][0]}{found['inside']}", text)
+    text = _OR_NONE.sub("", text) if "--" in text else text
     text = _NOT_GIVEN.sub(r"\1 is not given", text)
     text = _FITTING.sub(_bare_rows, _ROW.sub(_bare_rows, text))
     foreign = _ALL_FLAGS.difference(flags) if flags else ()
@@ -121,12 +129,13 @@ def _in_flags(text: str, typed: Mapping[str, str], flags: Collection[str]) -> st
 
 def _bare(found: re.Match[str]) -> str:
     """Numbers as they are typed: with commas, and slashes between rows."""
-    return found[0].replace("), (", "/").replace(", ", ",").strip("()[]")
+    return found[0].replace("), (", "/").replace(", ", ",").strip("()[],")
 
 
 def _bare_rows(found: re.Match[str]) -> str:
     """Text with rows of numbers as they are typed."""
-    return re.sub(_TUPLE, lambda row: row[0].strip("(),").replace(", ", ","), found[0])
+    once = re.sub(r"\((\d+), \1\)(?=, \(|\))", r"\1", found[0])  # of both sides the same
+    return re.sub(_TUPLE, _bare, once)
 
 
 def with_flag(text: str, arguments: Sequence[str]) -> str:

@@ -208,7 +208,7 @@ def _scale_and_margin(
         if spatial == tile and any(map(any, margin)):
             raise ValueError(
                 f"margin is {margin}, and the model gave as many voxels as its tile has, {tile}: "
-                "it cuts no margin. Leave margin= out; of one that cuts and enlarges give scale, "
+                "it cuts no margin. Leave margin= out; of one that cuts and enlarges give scale=, "
                 "too."
             )
         scale = tuple(

@@ -184,10 +184,10 @@ def connected(address: str) -> Iterator[Client]:
         # Asked first: a client waits for ever where something else listens.
         kind = asyncio.run(_kind_of_server(address))
     except Exception as error:  # noqa: BLE001 (whatever else listens there may send anything)
+        why = f"{type(error).__name__}: {said_by(error)}".removesuffix(": ")
         raise ValueError(
-            f"No dask scheduler answers at {without_secrets(address)!r} ({type(error).__name__}: "
-            f"{said_by(error)}); needed "
-            "is the address that it prints when it starts, such as tcp://10.0.0.1:8786."
+            f"No dask scheduler answers at {without_secrets(address)!r} ({why}); "
+            "needed is the address that it prints when it starts, such as tcp://10.0.0.1:8786."
         ) from cause_of(error)
     if kind != "Scheduler":
         raise ValueError(

@@ -71,8 +71,9 @@ def chosen_channels(
     listed = ", ".join(known)
     listed = listed if len(listed) <= _LISTED else f"{listed[:_LISTED]}…"
     called = f", {listed}" if known else ", and names none"
+    choice = f"are some of 0 to {count - 1}" if count > 1 else "is 0"
     raise ValueError(
-        f"channels is {shown(chosen)}; needed are some of 0 to {count - 1}, or names: the image "
+        f"channels is {shown(chosen)}; needed {choice}, or names: the image "
         f"has {counted(count, 'channel')}{called}; its axes are {dimensions.axes}, its shape is "
         f"{dimensions.shape}."
     )

@@ -189,8 +189,8 @@ def mask_of(mask: SourceLike, image: ImageStack) -> Mask:
     if any(dims.shape[dims.axes.index(axis)] > 1 for axis in surplus):
         raise ValueError(
             f"The mask {opened.source} has axes {dims.axes!r} of {dims.shape}, the source "
-            f"{of.axes!r}; needed is one without {', '.join(surplus)}: choose one of them "
-            "(open_image(mask, channels=[0]), array[0])."
+            f"{of.axes!r}; needed is one without {', '.join(surplus)}: choose a part "
+            "(in Python open_image(mask, channels=[0]), or array[0]), or store that by itself."
         )
     along = {a: _overlay(a, opened, image) for a in dims.axes if a not in surplus}
     found = Mask(opened, along, of)

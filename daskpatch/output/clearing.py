@@ -33,7 +33,7 @@ _NODES = ("zarr.json", ".zarray", ".zgroup")
 _METADATA = (*_NODES, V2_ATTRIBUTES, ".zmetadata")
 
 CLEARED = f"{FOLDER}/cleared"
-"""Written before anything is deleted: files that stay do not make the place taken then."""
+"""Written before anything is deleted, the record too: what is left is ours then, and not taken."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,13 @@ def clearance_of(place: Location) -> Clearance:
     others = sorted({*names} - {*own})
     runs = {_around_record(name) for name in names if name.endswith(f"{FOLDER}/run.json")}
     foreign_runs = sorted((runs & ours.keys()) - _places_of_run(nodes.get("")))
-    return Clearance(tuple(own), tuple(others), _objection(place, nodes, ours, foreign_runs))
+    objection = _objection(place, nodes, ours, foreign_runs)
+    if not objection and not any(map(_is_of_some_record, names)):
+        objection = (
+            "has daskpatch's attribute and no record of a run: a copy, or made of an output by "
+            "something that copies attributes"
+        )
+    return Clearance(tuple(own), tuple(others), objection)
 
 
 def turn_of(name: str) -> tuple[int, int]:
@@ -178,6 +184,10 @@ def is_recorded(name: str) -> bool:
     """Whether an object in the folder of a record, by its whole name, is one of ours."""
     inside = name.rpartition(f"{FOLDER}/")[2]
     return is_entry(inside) or inside == posixpath.basename(CLEARED)
+
+
+def _is_of_some_record(name: str) -> bool:
+    return f"/{FOLDER}/" in f"/{name}" and is_recorded(name)
 
 
 def _upwards(name: str) -> Iterator[str]:

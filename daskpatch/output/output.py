@@ -74,7 +74,7 @@ def _check_names(name: str, names: object) -> object:
 
 def _check_pyramid(name: str, pyramid: object) -> object:
     is_known = pyramid in ("auto", None) or (is_integer(pyramid) and int(pyramid) > 0)
-    need(is_known, name, pyramid, "'auto', None, or a number of levels beside full resolution")
+    need(is_known, name, pyramid, "'auto', a number of levels beside full resolution, or None")
     return int(pyramid) if is_integer(pyramid) else pyramid
 
 

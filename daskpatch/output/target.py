@@ -205,6 +205,12 @@ class Target:
             return format_at(self.location)
         return 2 if self.ome == "0.4" else 3
 
+    def announce_clearing(self) -> None:
+        """Say at the place that it is ours, before its record is cleared, which said so."""
+        for root in [] if self.array is not None else self.roots:
+            if _says_ours(root):
+                Objects(root).write(CLEARED, b"")
+
     def clear(self, recipe: Recipe) -> None:
         """Delete the array or group at the place, which `check` allowed; claims on it stay.
 
@@ -224,7 +230,6 @@ class Target:
         if clearance.objection:
             raise FileExistsError(f"{root.name} {clearance.objection}.")
         objects = Objects(root)
-        objects.write(CLEARED, b"")
         # Under these lies the claim under which this happens.
         records = tuple(
             f"{place.child(FOLDER).path_from(root)}/"

@@ -20,6 +20,8 @@ Shape = tuple[int, ...]
 _INTEGERS = 1000
 """Noise for models of integers is below it, and below the dtype's largest value."""
 
+_REPEATED = 16
+"""Voxels along each axis of noise that is repeated."""
 
 _AMPLITUDES = (1.0, 8.0, 64.0)
 _SHARES = (0.8, 0.15, 0.05)
@@ -94,6 +96,14 @@ class ProbedModel:
     def noise(self, shape: Shape, seed: int) -> Values:
         """An image `C(Z)YX` of normal noise, with the sample's mean and standard deviation."""
         return self._noise(shape, np.random.default_rng(seed), 1.0)
+
+    def repeated_noise(self, shape: Shape) -> Values:
+        """A little noise again and again: for whether a size is taken, what is in it is no matter.
+
+        Random numbers for all sizes of cubes would take a minute.
+        """
+        few = self.noise((_REPEATED,) * self.ndim, 0)
+        return np.resize(few, (self.channels, *shape))
 
     def strong_noise(self, shape: Shape, seed: int) -> Values:
         """Noise of which some voxels are far off: weak ones lose against neighbours in poolings."""

@@ -61,7 +61,7 @@ def find_size(subject: ProbedModel, known: Shape | None) -> Shape:
     tried = f"cubes of 2 to {_LARGEST} voxels"
     for size in [known] if known is not None else _cubes(subject.ndim):
         try:
-            subject(subject.noise(size, 0)[None])
+            subject(subject.repeated_noise(size)[None])
         except RefusedError as refused:
             reason = reason or str(refused).rstrip(".")
             if known is not None or refused.is_for_all_sizes:
@@ -72,8 +72,7 @@ def find_size(subject: ProbedModel, known: Shape | None) -> Shape:
     raise ValueError(
         f"The model took no image of {counted(subject.channels, 'channel')}, {subject.ndim} "
         f"spatial axes and {subject.dtype} ({tried}); the first time it said: {reason}. Give "
-        "channels, ndim and input_dtype as the model needs them, or patch_size, a size that it "
-        "takes."
+        "channels= and input_dtype= as the model needs them, or patch_size=, a size that it takes."
     )
 
 
@@ -163,7 +162,7 @@ def _result_size(subject: ProbedModel, taken: Shape, axis: int, n: int) -> int |
     """Voxels of the result along the axis for n voxels; None if the model refuses them."""
     shape = tuple(n if i == axis else m for i, m in enumerate(taken))
     try:
-        result = subject(subject.noise(shape, 0)[None])
+        result = subject(subject.repeated_noise(shape)[None])
     except (RefusedError, MemoryError):
         return None
     if not np.issubdtype(result.dtype, np.number) and result.dtype != np.bool_:

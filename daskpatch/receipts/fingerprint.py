@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator
+
+import numpy as np
 
 from .document import Fingerprint, Json, as_json
 
@@ -12,6 +14,13 @@ _LISTED = 6
 
 _LONGEST = 300
 """Letters of what is told of them."""
+
+_LONGEST_VALUE = 80
+
+_DTYPE = re.compile(r"[<>|][biufc]\d+")
+
+_DIGEST = re.compile(r"[0-9a-f]{8,}")
+"""Says nothing to anybody but that something is another."""
 
 
 def check_same(
@@ -31,7 +40,7 @@ def check_same(
     differing = list(differences(as_json(recorded), as_json(current)))
     if not differing:
         return
-    told = [f"{field} was {_shown(was)} and is {_shown(now)}" for field, was, now in differing]
+    told = [_told(*each) for each in differing]
     n_told = min(_LISTED, len(told))
     while n_told > 1 and len("; ".join(told[:n_told])) > _LONGEST:
         n_told -= 1
@@ -60,6 +69,32 @@ def differences(
         yield field, recorded, current
 
 
+def _told(field: str, was: object, now: object) -> str:
+    if any(isinstance(each, str) and _DIGEST.fullmatch(each) for each in (was, now)):
+        return f"{field} changed"
+    return f"{field} was {_shown(was)} and is {_shown(now)}"
+
+
 def _shown(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    text = _in_words(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+
+
+def _in_words(value: object) -> str:
+    """A value of a record as whoever gave it would write it.
+
+    >>> _in_words(None), _in_words("<f4"), _in_words([16, 16]), _in_words({"kind": "zscore"})
+    ('not given', 'float32', '(16, 16)', "kind 'zscore'")
+    """
+    if value is None:
+        return "not given"
+    if isinstance(value, str) and _DTYPE.fullmatch(value):
+        return np.dtype(value).name
+    if isinstance(value, dict):
+        given = {key: each for key, each in value.items() if each is not None}
+        return ", ".join(f"{key} {_in_words(each)}" for key, each in given.items())
+    return repr(_with_tuples(value))
+
+
+def _with_tuples(value: object) -> object:
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value

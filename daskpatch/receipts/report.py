@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from ..support import counted, html_table, sized, speed_of
+from dask.utils import format_bytes
+
+from ..support import counted, html_table, speed_of
 from .receipt import FailedBlock, Receipt
 
 
@@ -126,7 +128,10 @@ class Report:
         done = f"{counted(self.blocks, 'block')} ({counted(self.tiles, 'tile')})"
         lines = [
             ("done", f"{done} in {self.seconds:.1f} s, {speed}"),
-            ("data", f"{sized(self.bytes_read)} read, {sized(self.bytes_written)} written"),
+            (
+                "data",
+                f"{format_bytes(self.bytes_read)} read, {format_bytes(self.bytes_written)} written",
+            ),
         ]
         if self.chunks_fetched:
             again = f", {self.fetched_again:,} of them again" if self.fetched_again else ""

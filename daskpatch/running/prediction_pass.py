@@ -56,6 +56,7 @@ from .level_set import LevelSet, level_set_of
 from .passes import Ends, Leavings, Pass
 from .portability import check_in_tasks, check_portable
 from .provenance import provenance_of
+from .read_by_model import check_not_read
 from .run import Run
 from .same_model import check_unchanged
 from .same_run import check_begun_alike, fingerprint_of, identity_record_of
@@ -145,6 +146,7 @@ class PredictionPass(Pass):
             raise ChangedError(f"{error}. Make the plan anew.") from error
         if self.decided.identity is not None:
             check_unchanged(self.decided.identity)
+            check_not_read(self.decided.identity, self.target)
         if run.resumes:
             self.check_resumable()
             self._check_there()
@@ -239,6 +241,7 @@ class PredictionPass(Pass):
         check_portable(self.decided.recipe, self.target)
 
     def clear(self, records: Sequence[Record], *, keep: Collection[str]) -> None:
+        self.target.announce_clearing()
         # Receipts first: cut short in between, they would speak of blocks that are gone.
         for record in records:
             record.clear(keep=keep)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Set
 from dataclasses import asdict
 from typing import Any
 
@@ -96,8 +95,7 @@ def check_begun_alike(
     if before != after:  # digests say nothing to whoever gave a model
         before["model"] = _with_name(before["model"], document.model)
         after["model"] = _with_name(after["model"], decided.recipe.model_name)
-    for treatment in (was["treatment"], now["treatment"]):
-        _leave_out_names(treatment, told=before.keys() & after.keys())
+    _leave_out_what_is_told_twice(was, now, before, after)
     check_same({**was, **before}, {**now, **after}, name, is_overwritable=is_overwritable)
     check_same_results(document.identity, identity, name, is_overwritable=is_overwritable)
 
@@ -113,13 +111,26 @@ def _tiling(decided: Decided, number: int) -> Json:
     }
 
 
-def _leave_out_names(treatment: Json, told: Set[str]) -> None:
-    """What functions are called, where they are told by what they are made of, or vouched for."""
-    for name in told & treatment.keys():
-        value = treatment[name]
-        treatment[name] = {**value, "function": True} if isinstance(value, dict) else True
+def _leave_out_what_is_told_twice(was: Json, now: Json, before: Json, after: Json) -> None:
+    """Of functions their names, or what they are made of; of tilings what treatments say."""
+    tilings, treatments = ((was[of], now[of]) for of in ("tiling", "treatment"))
+    for name in before.keys() & after.keys():
+        holders = [treatment for treatment in treatments if name in treatment]
+        if len(holders) == 1:
+            _leave_out(name, (before, after))
+        for treatment in holders if len(holders) == 2 else ():
+            value = treatment[name]
+            treatment[name] = {**value, "function": True} if isinstance(value, dict) else True
+    for name in treatments[0].keys() | treatments[1].keys():
+        if treatments[0].get(name) != treatments[1].get(name):
+            _leave_out({"stitch": "front"}.get(name, name), tilings)
+
+
+def _leave_out(name: str, pair: tuple[Json, Json]) -> None:
+    for each in pair:
+        each.pop(name, None)
 
 
 def _with_name(told: object, name: str) -> Any:
-    """What is told of a model, with its name before its parts."""
-    return {"(name)": name, **told} if isinstance(told, dict) else told
+    """What is told of a model, with its name beside its parts."""
+    return {"name": name, **told} if isinstance(told, dict) else told

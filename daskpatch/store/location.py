@@ -23,7 +23,7 @@ from zarr.storage import (
     ZipStore,
 )
 
-from ..support import cause_of, load_extra, redacted, said_by, shown, without_secrets
+from ..support import cause_of, load_extra, redacted, said_by, shown, what_is, without_secrets
 from .awaited import AwaitedStore
 from .backoff import CHECK_REMOTE
 from .forked import refuse_inherited
@@ -295,8 +295,7 @@ def locate(target: object, *, read_only: bool = False) -> Location:
         name = without_secrets(str(target))  # of a URL that went through pathlib
         return Location(LocalStore(path, read_only=read_only), "", name)
     raise TypeError(
-        f"{shown(target)} is a {type(target).__name__}; needed is a path, a URL, or a zarr array, "
-        "group or store."
+        f"The place is {what_is(target)}; needed is a path, a URL, or a zarr array, group or store."
     )
 
 

@@ -233,7 +233,7 @@ def members_of_group(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001 (one that cannot be read raises anything)
-            _log.info("A member of %s cannot be read: %s", locate(group).name, said_by(error))
+            _log.info("Not all of %s can be read: %s", locate(group).name, said_by(error))
             return list(_readable_members(group))
 
 
@@ -243,7 +243,8 @@ def _readable_members(group: zarr.Group) -> Iterator[tuple[str, AnyArray | zarr.
     for name in Objects(place).entries():
         try:
             node = existing_node(place.child(name))
-        except OSError:
+        except OSError as error:
+            _log.info("%s is passed over: %s", place.child(name).name, said_by(error))
             continue
         if node is not None:
             yield name, node

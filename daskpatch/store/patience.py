@@ -11,7 +11,6 @@ from zarr.storage import WrapperStore
 
 from .absence import notice
 from .backoff import DELAYS, with_backoff_async
-from .withdrawal import kind_of
 
 T = TypeVar("T")
 
@@ -52,9 +51,8 @@ class PatientStore(WrapperStore[Store]):
         await self._insist("Deleting", key, lambda: self._store.delete(key))
 
     async def _insist(self, what: str, key: str, call: Callable[[], Awaitable[T]]) -> T:
-        where = f"{what} {key} in {kind_of(self._store)}"
         # On zarr's event loop: others' requests go on while this one waits.
-        return await with_backoff_async(call, where, self._delays)
+        return await with_backoff_async(call, f"{what} {key}", self._delays)
 
 
 def is_metadata(key: str) -> bool:

@@ -31,13 +31,6 @@ def withdrawn(error: Exception) -> WithdrawnError:
     return WithdrawnError(f"what was allowed before is denied now ({told})")
 
 
-def kind_of(store: Store) -> str:
-    """What a store is called, in words for users: what only watches it is not meant."""
-    while isinstance(store, RememberingStore):
-        store = store._store
-    return type(store).__name__
-
-
 class RememberingStore(WrapperStore[Store]):
     """Tells denials of what it allowed before from those that stay.
 

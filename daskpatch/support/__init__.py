@@ -72,4 +72,4 @@ from .redaction import (
 from .resident import give_back_freed, peak_memory, peak_memory_anew, resident_bytes
 from .tables import html_table, text_table
 from .typed import converted, decoded, parsed
-from .wording import counted, shown, sized, speed_of, what_is
+from .wording import counted, shown, speed_of, what_is

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .redaction import redacted
 
 
@@ -12,19 +14,6 @@ def counted(number: int, noun: str) -> str:
     ('1 block', '1,200 blocks')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def sized(nbytes: int) -> str:
-    """Bytes in the largest unit of which there is one.
-
-    >>> sized(70_000_000), sized(61_400), sized(0)
-    ('70.00 MB', '61.40 kB', '0.00 kB')
-    """
-    unit, factor = next((u, f) for u, f in _UNITS if nbytes >= f or u == "kB")
-    return f"{nbytes / factor:.2f} {unit}"
-
-
-_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 def speed_of(voxels_per_second: float) -> str:
@@ -42,11 +31,16 @@ def what_is(value: object) -> str:
 
     Others may be large, hold secrets, or take long to write.
 
-    >>> what_is(None), what_is(3), what_is([1])
-    ('None', '3', 'a list')
+    >>> what_is(None), what_is(3), what_is([1]), what_is(object())
+    ('None', '3', 'a list', 'an object')
     """
-    is_plain = value is None or isinstance(value, bool | int | float | complex)
-    return shown(value) if is_plain else f"a {type(value).__name__}"
+    if value is None or isinstance(value, bool | int | float | complex):
+        return shown(value)
+    kind = type(value).__name__
+    return f"{'an' if _SPOKEN_WITH_A_VOWEL.match(kind) else 'a'} {kind}"
+
+
+_SPOKEN_WITH_A_VOWEL = re.compile("[AEIOaeio]|nd")
 
 
 def shown(value: object, most: int = 80) -> str:
