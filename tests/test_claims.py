@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import zarr
+from children import Child
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
 import daskpatch
@@ -402,3 +404,44 @@ daskpatch.predict(np.ones((64, 64), "f4"), model, {str(out)!r}, axes="YX", patch
     finally:
         driver.kill()
         driver.wait()
+
+
+class Overtaken(WrapperStore):
+    """A store to which something happens between a look at a place and the claim on it."""
+
+    happens = []
+
+    async def list_prefix(self, prefix):
+        if "claims" in prefix and self.happens:
+            self.happens.pop()()
+        async for key in super().list_prefix(prefix):
+            yield key
+
+
+WHOLE_RUN = """
+import sys, numpy as np, daskpatch
+options = {options}
+daskpatch.predict(np.ones((64, 64), "f4"), np.negative, sys.argv[1], progress=False, **options)
+"""
+
+
+@pytest.mark.parametrize("by", ["a run", "somebody else"])
+def test_what_was_made_while_a_run_began_is_not_replaced(image, tmp_path, by):
+    """As two jobs that start at the same time: the second found nothing when it looked."""
+    out = tmp_path / "out.zarr"
+
+    def overtake():
+        if by == "a run":
+            Child(WHOLE_RUN.format(options=TILES), out).said()
+        else:
+            shutil.copytree(tmp_path / "theirs.zarr", out, dirs_exist_ok=True)
+
+    zarr.save_array(str(tmp_path / "theirs.zarr"), -image)
+    Overtaken.happens = [overtake]
+    with pytest.raises(FileExistsError, match="made by somebody else while this run began"):
+        predict(image, triple, Overtaken(LocalStore(out)))
+    assert not Overtaken.happens
+    np.testing.assert_array_equal(zarr.open_array(str(out))[...], -image)
+    if by == "a run":
+        assert daskpatch.verify(out, progress=False).ok
+        assert daskpatch.status(out).done == 16

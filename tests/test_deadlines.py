@@ -24,11 +24,12 @@ from volumes import read, save
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 import daskpatch
-from daskpatch.engine import DaemonThreads, TimedOutError, is_written_off
+from daskpatch.engine import TimedOutError, is_written_off
 from daskpatch.engine.deadline import within
 from daskpatch.receipts import Announcements, Claim, Part, Record
 from daskpatch.running.announcing import Announcer
 from daskpatch.store import locate
+from daskpatch.support import DaemonThreads
 
 PLANES = {"patch_size": (1, 4, 4), "chunks": (1, 4, 4), "block_shape": (1, 4, 4)}
 
@@ -112,7 +113,7 @@ def _name_of_this_thread():
 
 
 def test_a_process_ends_while_threads_hang():
-    code = "import threading; from daskpatch.engine import DaemonThreads; "
+    code = "import threading; from daskpatch.support import DaemonThreads; "
     code += "DaemonThreads(1, 'hung').submit(threading.Event().wait)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
 

@@ -116,7 +116,7 @@ def test_padding_that_is_no_number_of_json_is_recorded(tmp_path, image, padding)
     odd = image[:61, :59]
     daskpatch.predict(odd, model, out, padding=padding, **options)
     assert daskpatch.predict(odd, model, out, padding=padding, resume=True, **options).done == 0
-    with pytest.raises(ValueError, match=f'source.padding was "{padding}"'):
+    with pytest.raises(ValueError, match=f"source.padding was '{padding}'"):
         daskpatch.predict(odd, model, out, padding="edge", resume=True, **options)
     whole = zarr.open_array(str(out))[:]
     next(path for path in sorted(out.glob("c/**/*")) if path.is_file()).unlink()

@@ -99,6 +99,8 @@ def test_recorded_names_of_outputs_stay_in_their_group(secret, tmp_path, names, 
     zarr.create_group(out, attributes={"daskpatch": {"outputs": names}})
     with pytest.raises(FileNotFoundError, match="no record of a daskpatch run"):
         daskpatch.verify(out, progress=False)
+    (out / ".daskpatch").mkdir()
+    (out / ".daskpatch" / "cleared").touch()  # as an overwrite that was killed leaves it
     image = rng.random((32, 32)).astype("f4")
     daskpatch.predict(image, np.negative, out, overwrite=True, **TILES)
     np.testing.assert_array_equal(read(out), -image)

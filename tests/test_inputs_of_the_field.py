@@ -139,10 +139,15 @@ def test_an_array_that_became_smaller_is_not_stretched(image, tmp_path):
 
 
 @pytest.mark.parametrize("remade", [True, False])
-def test_a_tensorstore_whose_folder_is_another_one_is_noticed(image, tmp_path, remade):
+@pytest.mark.parametrize("is_put_together", [True, False])
+def test_a_tensorstore_whose_folder_is_another_one_is_noticed(
+    image, tmp_path, remade, is_put_together
+):
     save(tmp_path / "in.zarr", image, chunks=(20, 20))
     kvstore = {"driver": "file", "path": f"{tmp_path}/in.zarr/"}
     source = tensorstore.open({"driver": "zarr3", "kvstore": kvstore}).result()
+    if is_put_together:
+        source = tensorstore.concat([source[:20], source[20:]], axis=0)
     planned = daskpatch.plan(source, double, tmp_path / "o.zarr", axes="YX", patch_size=16)
     os.rename(tmp_path / "in.zarr", tmp_path / "away.zarr")
     if remade:

@@ -318,7 +318,7 @@ def test_a_record_says_which_label_image_it_is_of(tmp_path, source):
     daskpatch.predict(source, bright, out, **NUCLEI)
     record = json.loads((out / "labels" / "nuclei" / "0" / ".daskpatch" / "run.json").read_text())
     assert record["fingerprint"]["treatment"]["label_image"] == "nuclei"
-    with pytest.raises(ValueError, match='label_image was "nuclei"'):
+    with pytest.raises(ValueError, match="label_image was 'nuclei'"):
         daskpatch.predict(source, bright, out / "labels" / "nuclei", resume=True, **TILES)
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import dask.array as da
@@ -448,20 +449,76 @@ class Background:
 
 @pytest.mark.parametrize("words", [{}, {"model_id": "1"}], ids=str)
 @pytest.mark.parametrize("way", ["replaced", "written into"])
-@pytest.mark.parametrize("held", ["zarr", "dask", "closure"])
+@pytest.mark.parametrize("held", ["zarr", "dask", "closure", "store", "beside a lock"])
 def test_what_a_model_reads_from_is_not_what_is_written(tmp_path, stored, held, way, words):
     out = ours(tmp_path, stored)
     before = contents(out)
     array = zarr.open_array(str(out), mode="r")
     model = Background(da.from_zarr(array) if held == "dask" else array)
+    words = {"model_id": "1"} if held in ("store", "beside a lock") else words
     if held == "closure":
         subtract = model
         model = lambda batch: subtract(batch)  # noqa: E731
+    elif held == "store":
+        model.store = LocalStore(out)
+    elif held == "beside a lock":
+        model.array, model.lock, model.last = {(0, 0, 0): 1}, threading.Lock(), array
     target = zarr.open_array(str(out), mode="r+") if way == "written into" else out
-    with pytest.raises(ValueError, match=f"would be {way}, and the model .* needs it.*out.zarr"):
+    with pytest.raises(ValueError, match=f"would be {way}, and the model .* holds .*out"):
         predict(stored, target, model=model, overwrite=way == "replaced", **words)
     assert contents(out) == before
     predict(stored, tmp_path / "other.zarr", model=model, **words)
+
+
+def test_a_group_that_a_model_holds_is_not_replaced(tmp_path, stored):
+    out = tmp_path / "both.zarr"
+    predict(stored, out, model=lambda batch: {"a": batch, "b": batch * 2})
+    before, group = contents(out), zarr.open_group(str(out), mode="r")
+    with pytest.raises(ValueError, match="would be replaced, and the model .* holds .*both"):
+        predict(
+            stored,
+            out,
+            model=lambda batch: batch - group["a"][0, 0, 0],
+            model_id="1",
+            overwrite=True,
+        )
+    assert contents(out) == before
+
+
+BESIDE = """
+import numpy as np, zarr
+background = zarr.open_array({out!r}, mode="r")
+def model(batch): return batch - np.float32(background[0, 0, 0])
+"""
+
+
+@pytest.mark.parametrize("words", [{}, {"model_id": "1"}], ids=str)
+def test_what_a_models_module_opened_is_not_replaced(tmp_path, stored, words):
+    out = ours(tmp_path, stored)
+    before = contents(out)
+    (tmp_path / "beside.py").write_text(BESIDE.format(out=str(out)))
+    with pytest.raises(ValueError, match="would be replaced, and the model .*beside.py.* holds"):
+        predict(stored, out, model=f"{tmp_path / 'beside.py'}:model", overwrite=True, **words)
+    assert contents(out) == before
+
+
+class Named:
+    """A model with much around it that is no array of the output."""
+
+    def __init__(self, folder):
+        self.classes = np.array(["out.zarr", str(folder), "doi://10.1/x"])
+        self.objects = np.array([str(folder / "out.zarr"), None], dtype=object)
+        self.lazy = da.ones((4, 4)).map_blocks(double)
+        self.around = LocalStore(folder)
+
+    def __call__(self, batch):
+        return batch * np.float32(2)
+
+
+def test_a_model_with_names_and_lazy_arrays_may_replace_an_output(tmp_path, stored, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = ours(tmp_path, stored)
+    predict(stored, out, model=Named(tmp_path), model_id="1", overwrite=True)
 
 
 def test_a_file_that_a_model_maps_is_not_deleted(tmp_path, stored):
@@ -469,7 +526,7 @@ def test_a_file_that_a_model_maps_is_not_deleted(tmp_path, stored):
     chunk = next(path for path in sorted(out.rglob("*")) if path.is_file() and "c/" in str(path))
     before = contents(out)
     mapped = np.memmap(chunk, dtype="u1", mode="r")
-    with pytest.raises(ValueError, match="and the model .* needs it"):
+    with pytest.raises(ValueError, match="and the model .* holds .*out"):
         predict(stored, out, model=lambda batch: batch * np.float32(mapped[0]), overwrite=True)
     assert contents(out) == before
 
@@ -479,7 +536,9 @@ def test_a_copy_that_took_our_attribute_along_is_not_ours(tmp_path, stored):
     save(tmp_path / "smoothed.zarr", made[...], chunks=made.chunks)
     zarr.open_array(str(tmp_path / "smoothed.zarr")).attrs.update(made.attrs.asdict())
     before = contents(tmp_path / "smoothed.zarr")
-    with pytest.raises(FileExistsError, match="no record of a run: a copy"):
+    with pytest.raises(
+        FileExistsError, match="no record of a run: its record was deleted, or it is a copy"
+    ):
         predict(stored, tmp_path / "smoothed.zarr", overwrite=True)
     assert contents(tmp_path / "smoothed.zarr") == before
 

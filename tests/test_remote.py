@@ -1,6 +1,7 @@
 """Stores behind a server: S3 (moto's) and plain HTTP, on the loopback address."""
 
 import contextlib
+import signal
 import subprocess
 import sys
 import threading
@@ -451,3 +452,44 @@ def test_requests_end_before_the_process_does(tmp_path):
         answered.set()
     assert process.returncode == 0
     assert "ended: CancelledError" in said
+
+
+READS = """
+import sys, numpy as np, daskpatch
+options = {"axes": "YX", "patch_size": 16, "chunks": 16, "progress": False}
+try:
+    daskpatch.predict(sys.argv[1], np.negative, sys.argv[2], threads=2, **options)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_a_process_ends_though_a_server_never_answers(tmp_path):
+    """Its reads wait in threads, which the standard library's executors would wait for."""
+    values = np.zeros((256, 256), "f4") + np.arange(256, dtype="f4")
+    save(tmp_path / "in.zarr", values, chunks=(16, 16))
+    hung, released = threading.Event(), threading.Event()
+
+    class Hanging(Quiet):
+        def do_GET(self):  # noqa: N802 (so it is called)
+            # Once blocks are read: before that a sample is, in threads of another kind.
+            if "/c/" in self.path and (tmp_path / "out.zarr" / "zarr.json").exists():
+                hung.set()
+                released.wait(120)
+            super().do_GET()
+
+    with served(tmp_path, Hanging) as address:
+        url, out = f"http://{address}/in.zarr", str(tmp_path / "out.zarr")
+        command = [sys.executable, "-c", READS, url, out]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert hung.wait(60)
+            told = threading.Thread(target=process.stdout.readline)
+            told.start()
+            while told.is_alive():  # it looks at the source once more, which hangs, too
+                process.send_signal(signal.SIGINT)
+                told.join(2)
+            try:
+                assert process.wait(60) == 0
+            finally:
+                process.kill()
+                released.set()

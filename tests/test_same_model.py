@@ -320,6 +320,37 @@ def test_a_model_that_counts_its_calls_resumes(image, out, caplog):
     np.testing.assert_array_equal(zarr.open_array(out)[:], image * 2)
 
 
+def with_code_in_what_it_changes(kind, factor):
+    class Memo(dict):
+        made = 0
+
+        def __missing__(self, key):
+            Memo.made += 1
+            self[key] = factor
+            return factor
+
+    class History(list):
+        def apply(self, batch):
+            self.append(batch.mean())
+            return batch * factor
+
+    memo, history = Memo(), History()
+    made_on_demand = collections.defaultdict(lambda: factor)
+    return {
+        "memo": lambda batch: batch * memo[float(batch.mean())],
+        "history": lambda batch: history.apply(batch),
+        "factory": lambda batch: batch * made_on_demand[float(batch.mean())],
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["memo", "history", "factory"])
+def test_code_of_what_a_call_changes_is_compared(image, out, kind):
+    begun(image, with_code_in_what_it_changes(kind, 2.0), out)
+    predict(image, with_code_in_what_it_changes(kind, 2.0), out, resume=True, part=(1, 2))
+    refused(image, with_code_in_what_it_changes(kind, 2.0001), out, "model.* changed")
+    assert predict(image, with_code_in_what_it_changes(kind, 2.0), out, resume=True).skipped
+
+
 class Ring:
     """Keeps its last results, another place of what holds them each time."""
 

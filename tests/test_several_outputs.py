@@ -338,6 +338,6 @@ def test_a_model_of_other_arrays_is_told_what_the_run_began_with(tmp_path, names
 
     out = tmp_path / "out.zarr"
     daskpatch.predict(image, giving("ab"), out, part=(1, 2), **options)
-    words = r"began with the arrays a, b, and the model gives|output\.c was null"
+    words = r"began with the arrays a, b, and the model gives|output\.c was not given"
     with pytest.raises((FileExistsError, ValueError), match=words):
         daskpatch.predict(image, giving(names), out, resume=True, **options)

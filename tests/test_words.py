@@ -72,7 +72,7 @@ MISTAKES = {
     "a margin larger than tiles": (
         ("in.zarr", double),
         {"margin": 100, "overlaps": None},
-        ("patch_size (16, 16) is no larger than the margin ((100, 100)", "larger tiles"),
+        ("patch_size (16, 16) is no larger than the margin that the model cuts", "larger tiles"),
     ),
     "a name too long for files": (
         ("x" * 300, double),
@@ -377,7 +377,12 @@ def test_names_of_another_axis_are_none(rng):
         ('give input_dtype="float16".', "give --input-dtype float16."),
         ("give patch_size (voxels)", "give --patch-size (voxels)"),
         ("tiling.overlaps was (8, 8) and is (4, 4)", "--overlaps was 8,8 and is 4,4"),
-        ("treatment.normalize.kind was", "--normalize.kind was"),
+        ("treatment.normalize.kind was 'a' and is 'b'.", "--normalize (kind) was 'a' and is 'b'."),
+        ("source.padding was 'edge' and is 3.0; a", "--padding was 'edge' and is 3.0; a"),
+        ("layout.shards was not given and is (24, 24).", "--shards was not given and is 24,24."),
+        ("treatment.augment was ('a',) and is not given.", "--augment was a and is not given."),
+        ("treatment.box was ((0, 2), (0, 4)) and is True.", "--box was 0:2,0:4 and is given."),
+        ("tiling.margin was ((0, 0),) and is ((4, 4), (2, 2)).", "--margin was 0 and is 4,2."),
         ("model.code was", "model.code was"),
         (
             "give patch_size as two numbers (YX), such as (64, 64), and",
@@ -400,7 +405,7 @@ def test_names_of_another_axis_are_none(rng):
         ("patch_size is None: give", "--patch-size is not given: give"),
         ("overlaps (8,) must be less", "--overlaps 8 must be less"),
         ("margin is ((4, 4), (2, 2)), and", "--margin is 4,2, and"),
-        ("timeout is 0; needed is one above 0, or None.", "--timeout is 0; needed is one above 0."),
+        ("timeout is 0; give more, or None.", "--timeout is 0; give more, or leave it out."),
         ("the shape is (2, 3)", "the shape is (2, 3)"),
         ("such as [(1, 2, 2), (2, 2, 2)].", "such as 1,2,2/2,2,2."),
         (

@@ -70,7 +70,7 @@ class CommandLine:
     @property
     def _texts(self) -> list[str]:
         """The user's own."""
-        return [text for text in self.arguments if not text.startswith("-") and not text.isalnum()]
+        return [text for text in self.arguments if not (text.isalnum() or _NO_TEXT.match(text))]
 
     @property
     def _flags(self) -> Collection[str]:
@@ -93,6 +93,9 @@ def _parts_of(quoted: str, text: str) -> tuple[str, str]:
     end = bisect_left(lengths, True, key=lambda n: line[-n:] not in text)
     return line[:begin], line[len(line) - end :]
 
+
+_NO_TEXT = re.compile(r"-|[\d.,:/]*$")
+"""Flags and numbers."""
 
 _SHORTEST = 3
 """Letters of a text that is looked for in messages."""

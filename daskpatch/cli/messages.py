@@ -51,7 +51,7 @@ _FIRST = re.compile(rf"^(?:{_WORD})(?= )")
 """An option that a message begins with."""
 
 _RECORDED = re.compile(
-    rf"(?<![\w.])(?:tiling|layout|treatment)\.(?P<word>{_WORD})(?!\w)(?P<inside>(?:\.\w+)*)"
+    rf"(?<![\w.])(?:tiling|layout|treatment|source|output)\.(?P<word>{_WORD})(?!\w)(?P<inside>(?:\.\w+)*)"
 )
 """Fields of a record, which have the names of options."""
 
@@ -70,7 +70,11 @@ _LAZY = re.compile(
 
 
 _OR_NONE = re.compile(r",? or None\b(?=[.;:]|$)")
-"""A flag is left out instead."""
+
+_RECORDED_VALUES = re.compile(
+    r"(?P<flag>--[a-z-]+)(?P<inside>(?:\.\w+)*) was (?P<was>.+?) and is (?P<now>.+?)(?=[;.] |\.?$)"
+)
+"""What a refused resume says of an option."""
 
 _NOT_GIVEN = re.compile(r"(--[a-z-]+) is None\b")
 
@@ -78,7 +82,7 @@ _NUMBERS_IN_A_ROW = r"\(-?\d+(?:, -?\d+)*,?\)"
 
 _TUPLE = rf"(?:{_NUMBERS_IN_A_ROW}|\({_NUMBERS_IN_A_ROW}(?:, {_NUMBERS_IN_A_ROW})*\))"
 
-_ROW = re.compile(rf"--[a-z-]+(?:(?: is| holds)?| was {_TUPLE} and is) {_TUPLE}")
+_ROW = re.compile(rf"--[a-z-]+(?: is| holds)? {_TUPLE}")
 """Numbers of a flag as Python writes them."""
 
 _FITTING = re.compile(
@@ -120,11 +124,38 @@ def _in_flags(text: str, typed: Mapping[str, str], flags: Collection[str]) -> st
         text = text.replace(f" {written}", f" {as_given}")
     text = _SUCH.sub(_bare, _OPTION.sub(_replaced, text))
     text = _RECORDED.sub(lambda found: f"{_FLAGS[found['word']][0]}{found['inside']}", text)
-    text = _OR_NONE.sub("", text) if "--" in text else text
+    text = _OR_NONE.sub(", or leave it out", text) if "--" in text else text
+    text = _RECORDED_VALUES.sub(_compared, text)
     text = _NOT_GIVEN.sub(r"\1 is not given", text)
     text = _FITTING.sub(_bare_rows, _ROW.sub(_bare_rows, text))
     foreign = _ALL_FLAGS.difference(flags) if flags else ()
     return _FLAG.sub(lambda f: f"predict's {f[0]}" if f[0] in foreign else f[0], text)
+
+
+def _compared(found: re.Match[str]) -> str:
+    """An option as it was and as it is, both as they are typed."""
+    part = found["inside"].replace(".", " ")
+    was, now = (_as_value(found["flag"], found[each]) for each in ("was", "now"))
+    return f"{found['flag']}{f' ({part.strip()})' if part else ''} was {was} and is {now}"
+
+
+def _as_value(flag: str, text: str) -> str:
+    if text == "True":
+        return "given"
+    if flag in _OF_RANGES:
+        return re.sub(r"\((\d+), (\d+)\)", r"\1:\2", text).strip("(),").replace(", ", ",")
+    if not text.startswith("("):
+        return text
+    once = _of_both_sides(text)
+    return once.replace("), (", "/").replace(", ", ",").strip("(),").replace("'", "")
+
+
+def _of_both_sides(text: str) -> str:
+    """Pairs of two times the same number as that number."""
+    return re.sub(r"\((\d+), \1\)(?=, \(|,?\))", r"\1", text)
+
+
+_OF_RANGES = ("--box", "--region")
 
 
 def _bare(found: re.Match[str]) -> str:
@@ -134,8 +165,7 @@ def _bare(found: re.Match[str]) -> str:
 
 def _bare_rows(found: re.Match[str]) -> str:
     """Text with rows of numbers as they are typed."""
-    once = re.sub(r"\((\d+), \1\)(?=, \(|\))", r"\1", found[0])  # of both sides the same
-    return re.sub(_TUPLE, _bare, once)
+    return re.sub(_TUPLE, _bare, _of_both_sides(found[0]))
 
 
 def with_flag(text: str, arguments: Sequence[str]) -> str:
@@ -172,6 +202,6 @@ def _replaced(found: re.Match[str]) -> str:
     flag, _, opposite = _FLAGS[word]
     value = found["value"] or ""
     if value in ("True", "False"):
-        return flag if value == "True" else opposite or found[0]
+        return flag if value == "True" else opposite or f"{flag} no"
     typed = value.strip("'\"()[]").replace(", ", ",").replace("'", "")
     return f"{flag} {typed}" if typed else flag

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..block import Calls, apply_post, is_said_empty
-from ..engine import DaemonThreads
 from ..geometry import AxisTile
 from ..model import (
     LoadedModel,
@@ -31,6 +30,7 @@ from ..model import (
 )
 from ..output import Output
 from ..support import (
+    DaemonThreads,
     cause_of,
     failure_told,
     give_back_freed,

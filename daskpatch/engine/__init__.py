@@ -1,7 +1,6 @@
 """Many small tasks run on threads or a cluster, in one loop that knows nothing of images."""
 
 from .clients import active_client, client_of, is_asynchronous
-from .daemon_threads import DaemonThreads
 from .deadline import TimedOutError, end_if_written_off, is_written_off, once_within
 from .interruption import Interruption
 from .jobs import Job, why_not_sent

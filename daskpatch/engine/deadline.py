@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, TypeVar
 
-from .daemon_threads import DaemonThreads
+from ..support import DaemonThreads
 from .jobs import Abandonable, Job
 from .tasks import worker_address
 

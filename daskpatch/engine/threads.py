@@ -5,8 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from typing import ClassVar
 
-from ..support import counted
-from .daemon_threads import DaemonThreads
+from ..support import DaemonThreads, counted
 from .deadline import TimedOutError
 from .workers import TASKS_PER_THREAD, NoWorkersError
 

@@ -6,7 +6,6 @@ import hashlib
 import os
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..store import BackEnd, Location, Places
-from ..support import without_secrets
+from ..support import DaemonThreads, without_secrets
 from .file_array import FileArray
 from .file_lookup import find_file
 from .reader import Box, Facts
@@ -62,7 +61,7 @@ class FileSequence:
             )
 
         self.axis = axis
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with DaemonThreads(_AT_ONCE, "daskpatch-io") as pool:
             self._members = list(pool.map(opened, paths))
         first = self._members[0]
         for each in self._members:

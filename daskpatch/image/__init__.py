@@ -7,7 +7,7 @@ from .content import SAMPLES, identity_of_image, token_of
 from .drawing import drawing_of
 from .facts import information
 from .given_chunks import given_chunks_of, held_array_of, with_chunks, without_chunks
-from .leaves import arrays_read_by, why_array_is_endangered
+from .leaves import places_of
 from .mask import Mask, ReadBox, mask_of, unseen_cells
 from .opening import open_image, open_sequence, open_stack
 from .source import Source, SourceLike, SourceWords

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +16,7 @@ from ..engine import Client, client_of
 from ..model import module_of
 from ..store import BackEnd, Location, Places, StoredArray, existing_array, locate
 from ..support import said_by, unmasked, within_xarray
-from .leaves import arrays_read_by, folder_of_tensorstore, why_array_is_endangered
+from .leaves import arrays_read_by, folders_of_tensorstore, why_array_is_endangered
 
 _HELD = (
     "it was persisted on a cluster, or is of scattered data, which its own tasks cannot wait for; "
@@ -204,15 +205,12 @@ def dtype_of(array: IndexedArray) -> np.dtype[Any]:
 
 
 def _read_by_tensorstore(array: object) -> tuple[StoredArray, ...]:
-    """The Zarr array in a local folder that a `tensorstore.TensorStore` reads, if zarr can."""
-    folder = folder_of_tensorstore(array)
-    if folder is None:
-        return ()
-    try:
-        found = existing_array(locate(folder, read_only=True))
-    except OSError:  # of dtypes and codecs that zarr lacks
-        return ()
-    return () if found is None else (found,)
+    """The Zarr arrays in local folders that a `tensorstore.TensorStore` reads, if zarr can."""
+    found = []
+    for folder in folders_of_tensorstore(array):
+        with suppress(OSError):  # of dtypes and codecs that zarr lacks
+            found.append(existing_array(locate(folder, read_only=True)))
+    return tuple(filter(None, found))
 
 
 def _from_zero(array: Any) -> Any:

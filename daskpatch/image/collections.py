@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 
 from ..store import Collection, StoreLike
-from ..support import counted, said_by, shown
+from ..support import DaemonThreads, counted, said_by, shown
 from .array_image import ArrayImage
 
 _AT_ONCE = 16
@@ -106,7 +105,7 @@ def opened_together(
         except (OSError, ValueError) as error:
             return error
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with DaemonThreads(_AT_ONCE, "daskpatch-io") as pool:
         found = dict(zip(places, pool.map(attempt, places.values()), strict=True))
     failed = {path: each for path, each in found.items() if isinstance(each, Exception)}
     images = {path: each for path, each in found.items() if not isinstance(each, Exception)}

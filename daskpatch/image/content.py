@@ -11,9 +11,9 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from ..engine import DaemonThreads
 from ..geometry import Region, RegularGrid
 from ..model import module_of
+from ..support import DaemonThreads
 from .stack import ImageStack
 from .told import array_of, chunks_of, is_at_hand, location_of
 

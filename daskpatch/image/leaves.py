@@ -35,6 +35,9 @@ _DRIVERS = {
 }
 """tensorstore's, whose places are in their specs."""
 
+_READING = ("dask", "h5py", "tensorstore", "xarray")
+"""Libraries whose arrays are read from somewhere."""
+
 _TASKS = 1_000
 """Tasks of a Dask graph that are looked into: a million take minutes."""
 
@@ -62,6 +65,21 @@ def why_array_is_endangered(array: object, place: Location) -> str:
         return next(iter(leaves.untold), f"what it reads cannot be told ({said_by(error)})")
 
 
+def places_of(held: object) -> tuple[Location, ...]:
+    """Where a store lies, or an array or a group of one; or the files that an array is read from.
+
+    None of what reads from nowhere, and of what a text may be the name of.
+    """
+    package = module_of(type(held)).partition(".")[0]
+    is_named = isinstance(held, str | bytes | os.PathLike)
+    if is_named or not (is_stored(held) or isinstance(held, np.ndarray) or package in _READING):
+        return ()
+    leaves = _Leaves(tasks=_TASKS)
+    with suppress(Exception):  # pickling runs code of any class; what was met until then is there
+        leaves.dump(held)
+    return (*map(locate, leaves.stored), *filter(None, map(_named, leaves.files)))
+
+
 def arrays_read_by(array: object) -> tuple[Any, ...]:
     """The Zarr arrays that reading an array reads from, as far as they are found.
 
@@ -74,18 +92,22 @@ def arrays_read_by(array: object) -> tuple[Any, ...]:
     return tuple({id(found): found for found in leaves.stored if is_array(found)}.values())
 
 
-def folder_of_tensorstore(array: Any) -> str | None:
-    """The local folder of the Zarr array that a `tensorstore.TensorStore` reads; None of others."""
+def folders_of_tensorstore(array: Any) -> tuple[str, ...]:
+    """The local folders of the Zarr arrays that a `tensorstore.TensorStore` reads."""
     if module_of(type(array)).partition(".")[0] != "tensorstore" or not hasattr(array, "kvstore"):
-        return None
-    spec = array.spec().to_json()
-    while spec.get("driver") in ("cast", "downsample"):
-        spec = spec["base"]
-    stored = spec.get("kvstore")
-    is_local = isinstance(stored, dict) and stored.get("driver") == "file"
-    if spec.get("driver") not in ("zarr", "zarr2", "zarr3") or not is_local:
-        return None
-    return os.path.join(str(stored["path"]), str(spec.get("path", "")))
+        return ()
+    return tuple(dict.fromkeys(_folders_in(array.spec().to_json())))
+
+
+def _folders_in(spec: Any) -> Iterator[str]:
+    driver, stored = spec.get("driver"), spec.get("kvstore")
+    if driver in ("cast", "downsample"):
+        yield from _folders_in(spec["base"])
+    elif driver == "stack":
+        for layer in spec["layers"]:
+            yield from _folders_in(layer)
+    elif driver in ("zarr", "zarr2", "zarr3") and "path" in stored and stored["driver"] == "file":
+        yield os.path.join(stored["path"], spec.get("path", ""))
 
 
 class _UntoldError(Exception):
@@ -106,6 +128,7 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         super().__init__(_Nowhere())
         self._tasks = tasks
         self.stored: list[Any] = []
+        self.files: set[str] = set()
         self.untold: list[str] = []
         self._texts: set[str] = set()
 
@@ -116,7 +139,7 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         elif is_stored(held):
             self.stored.append(held)
         elif isinstance(held, np.ndarray) and not held.dtype.hasobject:
-            self._texts.update(_files_under(held))
+            self.files.update(_files_under(held))
             self._texts.update(map(os.fsdecode, held.flat) if held.dtype.kind in "US" else ())
         elif inspect.isroutine(held) or inspect.isclass(held):
             return self._of_code(held)
@@ -153,9 +176,9 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         """Arrays that other libraries read, by their public names for where those lie."""
         package = module_of(type(held)).partition(".")[0]
         if package == "h5py":
-            self._texts.add(held.file.filename)
+            self.files.add(held.file.filename)
         elif package == "tensorstore" and hasattr(held, "kvstore"):
-            self._texts.update(_paths_of(held.spec().to_json()))
+            self.files.update(_paths_of(held.spec().to_json()))
         elif package == "distributed":
             self.untold.append("parts of it are on a cluster, and may be read again there")
         elif package == "torch":
@@ -179,7 +202,7 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
                 yield found.name
             elif any(map(place.contains, found.links())):
                 yield f"{found.name}, by links"
-        for text in self._texts:
+        for text in self.files | self._texts:
             found_at = _named(text)
             # A word that is the name of a folder around the place is rather a word.
             is_path = os.sep in text.rstrip(os.sep) or glob.has_magic(text)

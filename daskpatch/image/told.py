@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeGuard
 
 import cloudpickle  # dask's and distributed's own way to send things
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..geometry import Coordinates, Dimensions, Region
 from ..store import BackEnd, Location, StoredArray
+from ..support import DaemonThreads
 from ..values import Padding
 from .array_image import ArrayImage
 from .readable import Readable
@@ -167,7 +167,7 @@ def look_at_all(things: Sequence[ImageStack | StoredArray]) -> None:
         If a store does not answer.
     """
     # A request each, and far away: together they take as long as a few.
-    with ThreadPoolExecutor(_LOOKERS) as pool:
+    with DaemonThreads(_LOOKERS, "daskpatch-io") as pool:
         arrays = [each if isinstance(each, StoredArray) else array_of(each) for each in things]
         looks = [pool.submit(array.look) for array in arrays if array is not None]
         for look in looks:

@@ -83,11 +83,14 @@ class Look:
         Attributes and variables not to look into.
     before
         An earlier look, for one that is to be compared with it.
+    is_cursory
+        Whether nothing is read, and what cannot be told is passed over: only what is met matters.
     """
 
     weights: bool = True
     left_out: tuple[str, ...] = ()
     before: Contents | None = None
+    is_cursory: bool = False
 
 
 WHOLE = Look()
@@ -156,9 +159,15 @@ def _attribute(holder: str, holders: Collection[str]) -> str:
     return whole if whole in holders else holder
 
 
+CLASS = ".__class__"
+"""After the path of an object: its class, which is compared whatever a call changes of it."""
+
+
 def _around(path: str) -> set[str]:
-    """The paths of what something is inside of."""
-    return {path[: found.start()] for found in re.finditer(r"[.\[]", path)}
+    """The paths of what something is inside of, in the class that it is in."""
+    inside = path.rfind(CLASS) + 1
+    found = (each.start() for each in re.finditer(r"[.\[]", path))
+    return {path[:end] for end in found if end >= inside}
 
 
 def _told(leaves: Iterable[Leaf], part: PartName) -> Iterator[tuple[str, bytes]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..support import shown, unmasked, within_xarray
 from .contents import WHOLE, Contents, Look
-from .walk import contents_of
+from .walk import contents_of, held_by
 
 Batch = NDArray[Any]
 
@@ -58,6 +58,11 @@ class LoadedModel:
 
     def __init__(self, call: Callable[[Any], object]) -> None:
         self._call = call
+
+    @property
+    def held(self) -> list[object]:
+        """What it is made of, as far as that can be told."""
+        return held_by(self._call)
 
     def __call__(self, given: Batch | Results) -> Results:
         size = self.fixed_batch

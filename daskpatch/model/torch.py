@@ -6,6 +6,7 @@ import copy
 import os
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ class TorchModel:
         """The module travels on the CPU: the receiver may have other devices."""
         state = dict(self.__dict__)
         module = self.module_or_path
+        if not isinstance(module, Path):
+            _check_travels(module)
         if not isinstance(module, Path) and any(
             getattr(getattr(state, "device", None), "type", "cpu") != "cpu"
             for state in module.state_dict().values()
@@ -279,7 +282,7 @@ def _on_device(module: Any, device: Any) -> Any:
 def _copied(module: Any) -> Any:
     """A module of its own; what it holds may be of kinds that have no copies."""
     try:
-        return copy.deepcopy(module)
+        copied = copy.deepcopy(module)
     except Exception as error:  # copying runs code of any class
         needed = "needed is one that can, to be put into evaluation mode on its device"
         raise ValueError(
@@ -287,3 +290,56 @@ def _copied(module: Any) -> Any:
             f"{said_by(error)}); {needed}. Make what it holds when it is used, or pass "
             "module.eval(), on that device."
         ) from error
+    lost = _lost(module, copied)
+    if lost:
+        raise ValueError(
+            f"The module {type(module).__name__} loses {lost} when it is copied, to be put into "
+            "evaluation mode on its device, as compiled and traced modules do. Pass module.eval(), "
+            "on that device, or set it on the module inside."
+        )
+    return copied
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+"""Where torch keeps what was registered with a module."""
+
+
+def _lost(module: Any, copied: Any) -> str:
+    """What was set on a module, or a part of it, that a copy has not; empty where it has all."""
+    both = zip(module.named_modules(), copied.named_modules(), strict=False)
+    for (name, part), (_, other) in both:
+        lost = _lost_of(part, other)
+        if lost:
+            return f"{lost} of {name}" if name else lost
+    return ""
+
+
+def _lost_of(part: Any, other: Any) -> str:
+    if any(len(getattr(part, hooks)) != len(getattr(other, hooks)) for hooks in _HOOKS):
+        return "the hooks"
+    return "" if _own_forward(part) == _own_forward(other) else "the forward that was set"
+
+
+def _check_travels(module: Any) -> None:
+    """Refuse to send a module of which less would arrive.
+
+    Raises
+    ------
+    ValueError
+        If hooks, or a `forward`, that were set on a part of it would be lost.
+    """
+    for name, part in module.named_modules():
+        if _own_forward(part) or any(getattr(part, hooks) for hooks in _HOOKS):
+            with suppress(TypeError, RuntimeError):  # what cannot be sent says so by itself
+                lost = _lost_of(part, copy.copy(part))
+                if lost:
+                    raise ValueError(
+                        f"The module {type(part).__name__} {name}".rstrip() + f" loses {lost} when "
+                        "it is sent to workers, as compiled modules do. Set it on the module "
+                        "inside."
+                    )
+
+
+def _own_forward(part: Any) -> object:
+    """The code of a `forward` that was set on a module itself."""
+    return getattr(vars(part).get("forward"), "__code__", None)

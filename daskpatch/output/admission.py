@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
@@ -23,7 +22,7 @@ from ..store import (
     locate,
     own_attributes,
 )
-from ..support import what_is
+from ..support import DaemonThreads, what_is
 from .clearing import KEY
 from .harm import check_apart, check_around, check_not_a_file, endangered
 from .label_images import (
@@ -90,7 +89,7 @@ def as_target(
     if label is not None and ome is not None:
         is_own = is_named(place, label)
         looked = partial(_levels_around, images=images, version=ome, is_named=is_own)
-        with ThreadPoolExecutor(_READERS) as pool:
+        with DaemonThreads(_READERS, "daskpatch-io") as pool:
             target = replace(target, n_levels=tuple(pool.map(looked, target.image_places)))
     target = replace(target, ome=ome)
     return target if label is not None or ome is None else _collected(target, source)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,15 +21,17 @@ from ..store import (
     own_attributes,
     plain_name,
 )
+from ..support import DaemonThreads
 
 KEY = "daskpatch"
 """The attribute that holds provenance, and marks arrays and groups as daskpatch's own."""
 
 _READERS = 16
 
-_NODES = ("zarr.json", ".zarray", ".zgroup")
+NODES = ("zarr.json", ".zarray", ".zgroup")
+"""Objects that say that a place is an array or a group."""
 
-_METADATA = (*_NODES, V2_ATTRIBUTES, ".zmetadata")
+_METADATA = (*NODES, V2_ATTRIBUTES, ".zmetadata")
 
 CLEARED = f"{FOLDER}/cleared"
 """Written before anything is deleted, the record too: what is left is ours then, and not taken."""
@@ -63,7 +64,7 @@ def clearance_of(place: Location) -> Clearance:
     are links to folders.
     """
     names = Objects(place).names(with_temporary=True)
-    folders = {posixpath.dirname(n) for n in names if posixpath.basename(n) in _NODES}
+    folders = {posixpath.dirname(n) for n in names if posixpath.basename(n) in NODES}
     nodes = {folder: _node(place, folder) for folder in sorted(folders)}
     ours = {folder: node for folder, node in nodes.items() if _is_ours(folder, nodes)}
     own = [name for name in names if _is_own(name, ours) or _is_rest(place, name, nodes, ours)]
@@ -72,10 +73,10 @@ def clearance_of(place: Location) -> Clearance:
     runs = {_around_record(name) for name in names if name.endswith(f"{FOLDER}/run.json")}
     foreign_runs = sorted((runs & ours.keys()) - _places_of_run(nodes.get("")))
     objection = _objection(place, nodes, ours, foreign_runs)
-    if not objection and not any(map(_is_of_some_record, names)):
+    if not objection and not (any(map(_is_of_some_record, names)) or _is_part_of_ours(place)):
         objection = (
-            "has daskpatch's attribute and no record of a run: a copy, or made of an output by "
-            "something that copies attributes"
+            "has daskpatch's attribute and no record of a run: its record was deleted, or it is a "
+            "copy, or made of an output by what copies attributes"
         )
     return Clearance(tuple(own), tuple(others), objection)
 
@@ -109,7 +110,7 @@ def claimed_folders(place: Location) -> list[str]:
     """The ways from a place to those inside it (or itself) that have claims."""
     found: list[str] = []
     level = [""]
-    with ThreadPoolExecutor(_READERS) as pool:
+    with DaemonThreads(_READERS, "daskpatch-io") as pool:
         while level:
             looked = list(pool.map(partial(_claims_and_members, place), level))
             found += [way for way, (has_claims, _) in zip(level, looked, strict=True) if has_claims]
@@ -184,6 +185,12 @@ def is_recorded(name: str) -> bool:
     """Whether an object in the folder of a record, by its whole name, is one of ours."""
     inside = name.rpartition(f"{FOLDER}/")[2]
     return is_entry(inside) or inside == posixpath.basename(CLEARED)
+
+
+def _is_part_of_ours(place: Location) -> bool:
+    """Whether a group of ours is around: of several arrays one has the record of all."""
+    around = place.parent
+    return around is not None and isinstance(own_attributes(around).get(KEY), Mapping)
 
 
 def _is_of_some_record(name: str) -> bool:

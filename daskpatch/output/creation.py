@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
@@ -29,6 +28,7 @@ from ..store import (
     own_attributes,
     with_backoff,
 )
+from ..support import DaemonThreads
 from ..values import Downsample
 from .clearing import CLEARED, KEY
 from .collection_groups import groups_around
@@ -73,10 +73,12 @@ def create_arrays(
     io: str,
     shown: Shown,
     fill_values: Sequence[Sequence[str | None]],
+    is_vacant: bool = False,
 ) -> tuple[tuple[StoredArray, ...], ...]:
     """The arrays of each image; those that are not there yet are created.
 
-    `fill_values` are those that each was begun with, as far as they are known.
+    `fill_values` are those that each was begun with, as far as they are known. Of a place that
+    `is_vacant` none are looked for.
     """
     if target.array is not None:
         return ((target.array.with_io(io),),)
@@ -90,11 +92,12 @@ def create_arrays(
         for group in _groups(target, image_places[data_idx], places):
             ensure_group(group, attributes=own, zarr_format=target.zarr_format)
         begun_with = fill_values[data_idx]
-        arrays = _arrays_of(target, recipe, layout, data_idx, places, own, begun_with)
+        given = target, recipe, layout, data_idx, places, own, begun_with
+        arrays = _arrays_of(*given, is_vacant=is_vacant)
         _tell_image(target, recipe, data_idx, places, shown)  # after what it speaks of
         return tuple(array.with_io(io) for array in arrays)
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with DaemonThreads(_AT_ONCE, "daskpatch-io") as pool:
         created = tuple(pool.map(of_image, range(len(recipe.images))))
     _tell_collection(target, recipe)
     for root in target.roots:
@@ -114,13 +117,15 @@ def _arrays_of(
     places: Sequence[Location],
     own: Mapping[str, Any],
     fill_values: Sequence[str | None],
+    *,
+    is_vacant: bool,
 ) -> list[StoredArray]:
     """The arrays of one image."""
     outputs = recipe.outputs[data_idx]
     layouts = layout.of_each(outputs)
     each = zip(places, outputs, recipe.dtypes, layouts, fill_values, strict=True)
     return [
-        _existing(place, dims, dtype, layout_of, fill_value)
+        (None if is_vacant else _existing(place, dims, dtype, layout_of, fill_value))
         or _create(
             place,
             dims,
@@ -164,7 +169,7 @@ def _ensure_groups(target: Target, groups: Mapping[str, Mapping[str, Any]]) -> N
         place = target.location.at(path)
         ensure_group(place, attributes=groups[path], zarr_format=target.zarr_format)
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with DaemonThreads(_AT_ONCE, "daskpatch-io") as pool:
         list(pool.map(ensure, groups))
 
 

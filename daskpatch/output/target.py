@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Literal
@@ -25,8 +24,8 @@ from ..store import (
     node_at,
     own_attributes,
 )
-from ..support import Pacing, counted
-from .clearing import CLEARED, KEY, claimed_folders, clearance_of, is_recorded, turn_of
+from ..support import DaemonThreads, Pacing, counted
+from .clearing import CLEARED, KEY, NODES, claimed_folders, clearance_of, is_recorded, turn_of
 from .harm import endangered
 from .layout import Layout
 from .ome_metadata import OmeVersion
@@ -123,6 +122,8 @@ class Target:
                 self._check(root)
 
     def _check(self, root: Location) -> None:
+        if root.is_vacant:
+            return
         there = node_at(root)
         if there is None and not root.is_occupied:
             return
@@ -151,14 +152,24 @@ class Target:
     def _ways_on(self, root: Location, there: Node | None) -> str:
         """What can be given instead of a place where something is."""
         has_run = _is_begun(root) if there is None else KEY in there.attributes
-        goes_on = "resume=True to go on with its run, " if has_run else ""
-        if there is None or there.array is None:
-            into = ""
-        else:
-            into = ", or (in Python) the array itself, zarr.open(…, mode='r+'), to write into it"
-        if not has_run:
-            return f"another output{into}"
-        return f"{goes_on}another output, overwrite=True to delete it first{into}"
+        ways = ["resume=True to go on with its run"] if has_run else []
+        ways.append("another output")
+        ways += ["overwrite=True to delete it first"] if has_run else []
+        if there is not None and there.array is not None:
+            ways.append("(in Python) the array itself, zarr.open(…, mode='r+'), to write into it")
+        return ", or ".join([", ".join(ways[:-1]), ways[-1]]) if len(ways) > 1 else ways[0]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether what is at the place says that daskpatch made it."""
+        return any(map(_says_ours, self.roots))
+
+    @property
+    def is_level_of_ours(self) -> bool:
+        """Whether the place is that of an array in an OME-Zarr image of daskpatch's."""
+        around = self.roots[0].parent
+        is_inside = around is not None and self.roots[0].parts[-1] in level_paths_at(around)
+        return around is not None and is_inside and _says_ours(around)
 
     def begun_with(self) -> list[str]:
         """Where the arrays of each image lie that the group at the place says it was begun with."""
@@ -204,6 +215,21 @@ class Target:
         if self.ome is None:
             return format_at(self.location)
         return 2 if self.ome == "0.4" else 3
+
+    def check_vacant(self) -> None:
+        """Refuse a place where somebody made something since `check`: nobody asked to delete it.
+
+        Raises
+        ------
+        FileExistsError
+            If somebody did.
+        """
+        for root in self.roots:
+            if {*Objects(root).entries()} & {*NODES}:
+                raise FileExistsError(
+                    f"{root.name} was made by somebody else while this run began; give another "
+                    "output, or look at that one first."
+                )
 
     def announce_clearing(self) -> None:
         """Say at the place that it is ours, before its record is cleared, which said so."""
@@ -256,7 +282,7 @@ def written_around(place: Location) -> list[Location]:
     while (parent := around[-1].parent) is not None:
         around.append(parent)
     # All at once: far away a request for each, one after the other, would take seconds.
-    with ThreadPoolExecutor(_READERS) as pool:
+    with DaemonThreads(_READERS, "daskpatch-io") as pool:
         said = list(pool.map(own_attributes, around[1:]))
     return [
         first

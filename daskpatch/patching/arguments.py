@@ -69,8 +69,8 @@ def check_larger_than(margin: Margin, patch_size: tuple[int, ...]) -> None:
     """Refuse tiles of which a model that cuts a margin off would leave nothing."""
     if any(p <= sum(sides) for p, sides in zip(patch_size, margin, strict=True)):
         raise ValueError(
-            f"patch_size {patch_size} is no larger than the margin {margin} that the model cuts "
-            "off its tiles; give larger tiles."
+            f"patch_size {patch_size} is no larger than the margin that the model cuts off its "
+            f"tiles, {tuple(map(sum, margin))} voxels on both sides together; give larger tiles."
         )
 
 
@@ -88,7 +88,7 @@ def check_margin(
         raise ValueError(
             f"overlaps {overlaps} are smaller than the margin that the model cuts off its tiles, "
             f"{cut} voxels on both sides together: between tiles voxels would be missing. Give "
-            f"overlaps of {cut} at least."
+            f"overlaps={cut} at least."
         )
     steps = tuple(p - o for p, o in zip(patch_size, overlaps, strict=True))
     if any(s % a for s, a in zip(steps, align, strict=True)):

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from ..engine import DaemonThreads
 from ..model import restore_threads, single_threaded
-from ..support import Seconds, peak_memory
+from ..support import DaemonThreads, Seconds, peak_memory
 from .probed_model import ProbedModel, RefusedError, Shape, Values
 from .sizes import AxisSizes
 

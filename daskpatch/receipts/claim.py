@@ -21,7 +21,7 @@ from typing import Any
 from ..store import Objects, at_first
 from ..support import parsed
 from .holder import Holder, is_alive, living
-from .permit import ClaimedError, Permit
+from .permit import ClaimedError, Permit, seconds_since_boot
 from .record import CLAIMS, Part, Record, is_entry
 
 _FOLDER = f"{CLAIMS}/"
@@ -64,11 +64,13 @@ class Claim:
 
     def __enter__(self) -> Claim:
         living.add(self._holder.token)
+        begin = seconds_since_boot()
         try:
             self._take()
         except BaseException:
             living.discard(self._holder.token)
             raise
+        self.permit.saw(begin)
         self._renewer.start()
         return self
 
@@ -107,6 +109,17 @@ class Claim:
         except ClaimedError:
             self.is_lost = True
             raise
+
+    def check_lately(self) -> None:
+        """`check`, where this process did not see the claim within half a heartbeat.
+
+        Raises
+        ------
+        ClaimedError, OSError
+            As from `check`.
+        """
+        if not self.permit.was_seen:
+            self.check()
 
     def works_on(self, pass_name: str, in_work: Callable[[], Mapping[int, float]]) -> None:
         """Tell what the claim says of blocks in work, and since when, whenever it is renewed."""
@@ -179,7 +192,7 @@ class Claim:
                 f"{self.record.name} was claimed by somebody else just now; try again."
             )
         # Whoever created a claim of another part or number meanwhile sees this one, or is seen.
-        others = {n: h for n, h in holders(self.record).items() if n != self._name}
+        others = holders(self.record, but=self._name)
         try:
             _refuse(others.values(), part, self.record)
         except ClaimedError:
@@ -265,10 +278,10 @@ def _nothing() -> Mapping[int, float]:
     return {}
 
 
-def holders(record: Record) -> dict[str, Holder]:
-    """The claims of an output by name, those of dead drivers too."""
+def holders(record: Record, *, but: str = "") -> dict[str, Holder]:
+    """The claims of an output by name, those of dead drivers too; without one, if that is named."""
     documents = record.documents
-    names = [name for name in documents.names(_FOLDER) if is_entry(name)]
+    names = [name for name in documents.names(_FOLDER) if is_entry(name) and name != but]
     found = {name: _read(documents, name) for name in names}
     return {name: holder for name, holder in found.items() if holder is not None}
 

@@ -23,6 +23,10 @@ _DIGEST = re.compile(r"[0-9a-f]{8,}")
 """Says nothing to anybody but that something is another."""
 
 
+_TELLING = ("kind", "where", "function")
+"""Of several values these say enough: of a normalisation, a mask, what is beside a function."""
+
+
 def check_same(
     recorded: Fingerprint | Json,
     current: Fingerprint | Json,
@@ -48,7 +52,8 @@ def check_same(
     if len(differing) > n_told:
         lines += f"; and {len(differing) - n_told} more"
     raise ValueError(
-        f"{name} cannot be resumed, the run began otherwise: {lines}. Give what it began with"
+        f"{name} cannot be {'resumed' if is_overwritable else 'repaired'}, the run began "
+        f"otherwise: {lines}. Give what it began with"
         f"{', or overwrite=True to start anew' if is_overwritable else ''}."
     )
 
@@ -65,32 +70,47 @@ def differences(
         for key in sorted({*recorded, *current}):
             inner = ".".join(filter(None, (field, key)))
             yield from differences(recorded.get(key), current.get(key), inner)
-    elif as_json(recorded) != as_json(current):
+    elif _differ(as_json(recorded), as_json(current)):
         yield field, recorded, current
 
 
+def _differ(one: object, other: object) -> bool:
+    """Whether two plain values differ; True is no 1."""
+    return one != other or isinstance(one, bool) != isinstance(other, bool)
+
+
 def _told(field: str, was: object, now: object) -> str:
+    field = field.removesuffix(".")  # of what is called so
     if any(isinstance(each, str) and _DIGEST.fullmatch(each) for each in (was, now)):
         return f"{field} changed"
-    return f"{field} was {_shown(was)} and is {_shown(now)}"
+    texts = _in_words(was), _in_words(now)
+    begins = [_begin(text) for text in texts]
+    before, after = begins if begins[0] != begins[1] else [_end(text) for text in texts]
+    return f"{field} was {before} and is {after}"
 
 
-def _shown(value: object) -> str:
-    text = _in_words(value)
+def _begin(text: str) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+
+
+def _end(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"…{text[1 - _LONGEST_VALUE :]}"
 
 
 def _in_words(value: object) -> str:
     """A value of a record as whoever gave it would write it.
 
     >>> _in_words(None), _in_words("<f4"), _in_words([16, 16]), _in_words({"kind": "zscore"})
-    ('not given', 'float32', '(16, 16)', "kind 'zscore'")
+    ('not given', 'float32', '(16, 16)', "'zscore'")
     """
     if value is None:
         return "not given"
     if isinstance(value, str) and _DTYPE.fullmatch(value):
         return np.dtype(value).name
     if isinstance(value, dict):
+        telling = next((key for key in _TELLING if key in value), None)
+        if telling is not None:
+            return _in_words(value[telling])
         given = {key: each for key, each in value.items() if each is not None}
         return ", ".join(f"{key} {_in_words(each)}" for key, each in given.items())
     return repr(_with_tuples(value))

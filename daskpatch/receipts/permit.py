@@ -67,7 +67,7 @@ class Permit:
         self._count(+1)
         try:
             with sighting.looking:
-                if seconds_since_boot() - sighting.at > self.pacing.heartbeat / 2:
+                if not self.was_seen:
                     self.look()
         except BaseException:
             self._count(-1)
@@ -75,6 +75,15 @@ class Permit:
 
     def __exit__(self, *error: object) -> None:
         self._count(-1)
+
+    @property
+    def was_seen(self) -> bool:
+        """Whether this process saw the claim within half a heartbeat."""
+        return seconds_since_boot() - self._sighting.at <= self.pacing.heartbeat / 2
+
+    def saw(self, at: float) -> None:
+        """Tell that the claim was in the store, by the clock of `seconds_since_boot`."""
+        self._sighting.at = at
 
     def look(self) -> None:
         """Look for the claim in the store.
@@ -95,7 +104,7 @@ class Permit:
         if content is None or _token_in(content) != self.token:
             self._sighting.at = float("-inf")
             raise ClaimedError(LOST)
-        self._sighting.at = begin
+        self.saw(begin)
 
     def wait_for_writes(self, timeout: float | None) -> bool:
         """Wait until no write of this process goes on; False if some still do after a while."""

@@ -22,13 +22,12 @@ import json
 import logging
 import re
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from ..store import Location, Objects, plain_name, writing
-from ..support import DEFAULT_PACING, Pacing, counted, parsed
+from ..support import DEFAULT_PACING, DaemonThreads, Pacing, counted, parsed
 from .document import Document, decode_document, encode_document
 from .receipt import FailedBlock, Receipt
 from .sealing import unwrapped, wrapped
@@ -158,10 +157,10 @@ class Record:
     def begin(self, document: Document) -> Document:
         """Store a document unless there is one; the one that is there then."""
         content = encode_document(document)
-        decode_document(content)  # what could not be read again is refused before it is written
+        # What could not be read again is refused before it is written.
+        own = decode_document(content)
         # Atomic where the store can: of parts that begin together, one document counts for all.
-        self.documents.create(RUN, content)
-        there = self.document()
+        there = own if self.documents.create(RUN, content) else self.document()
         assert there is not None
         return there
 
@@ -214,7 +213,7 @@ class Record:
     def receipts(self) -> Receipts:
         """One receipt per finished block, of all parts, by ascending index."""
         # One request each, and far away: together they take as long as one.
-        with ThreadPoolExecutor(_READERS) as pool:
+        with DaemonThreads(_READERS, "daskpatch-io") as pool:
             segments = list(pool.map(self._segment, self._segments()))
         return latest(np.concatenate([self._no_receipts(), *segments]))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -26,7 +25,7 @@ from ..receipts import (
     remove_dead,
 )
 from ..store import flush_metadata
-from ..support import decoded
+from ..support import DaemonThreads, decoded
 from .job import Watchful
 from .ledger import Ledger, are_among
 from .pass_run import Crew, PassRun
@@ -126,7 +125,6 @@ def _carried_out(
         each.check(run)
     main = next((each for each in passes if each.is_first), passes[0])
     record = Record(main.places[0], pacing=run.pacing)
-    refuse_claimed(record, run.share)
     _each_beside(passes, run, refuse_claimed)
     # One for all passes: whoever has the output has every pass over it.
     with Claim(record, run.share) as claim:
@@ -140,7 +138,7 @@ def _carried_out(
 def _each_beside(passes: Sequence[Pass], run: Run, look: Callable[[Record, Part], None]) -> None:
     """Look at the claims on members of what is written, and on groups around it."""
     records = [record for each in passes for record in each.beside(run.pacing)]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with DaemonThreads(_AT_ONCE, "daskpatch-io") as pool:
         list(pool.map(lambda record: look(record, Part()), records))
 
 
@@ -259,16 +257,16 @@ class _Driver:
         """A pass as its record has it, which is made where there is none."""
         records = each.records(self._run.pacing)
         # Whoever lost the claim while statistics were measured must not delete another's output.
-        self._claim.check()
+        self._claim.check_lately()
         if not self._run.resumes and each.name not in self._along:
-            each.clear(records, keep=self._ledgers.keys())
+            each = each.cleared(records, keep=self._ledgers.keys())
 
         def begun(number: int) -> Document:
             # What is recorded counts, also what another part began with just now.
             record = records[number]
             return record.document() or record.begin(each.document(number, self._ends))
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with DaemonThreads(_AT_ONCE, "daskpatch-io") as pool:
             # The first by itself: what all have in common is found once.
             documents = [begun(0), *pool.map(begun, range(1, len(records)))]
         return each.as_begun(documents), records

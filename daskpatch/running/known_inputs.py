@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ..engine import DaemonThreads
 from ..image import (
     SAMPLES,
     ImageStack,
@@ -19,7 +18,7 @@ from ..image import (
     with_delays,
 )
 from ..receipts import SourceRecord
-from ..support import DEFAULT_PACING, Pacing
+from ..support import DEFAULT_PACING, DaemonThreads, Pacing
 
 _READERS = 8
 

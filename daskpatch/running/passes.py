@@ -163,10 +163,11 @@ class Pass(ABC):
         """The pass after the one before as its record began it, whose grids may be others."""
         return self
 
-    def clear(self, records: Sequence[Record], *, keep: Collection[str]) -> None:  # noqa: ARG002
-        """Delete what an earlier run left; not the records of the passes to keep."""
+    def cleared(self: PassT, records: Sequence[Record], *, keep: Collection[str]) -> PassT:  # noqa: ARG002
+        """The pass, of which nothing is left of an earlier run; records of passes to keep stay."""
         for record in records:
             record.clear()
+        return self
 
     def document(self, number: int, ends: Ends) -> Document:  # noqa: ARG002 (the interface)
         """What the record of a grid begins with."""

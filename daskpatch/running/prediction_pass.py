@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -48,7 +47,7 @@ from ..receipts import (
     refuse_claimed,
 )
 from ..store import ChangedError, Location, Occupancy, StoredArray, existing_array
-from ..support import Heap, Pacing, without_secrets
+from ..support import DaemonThreads, Heap, Pacing, without_secrets
 from ..values import Statistics
 from .job import FusedLevel, PredictionJob
 from .known_inputs import KnownInputs
@@ -82,6 +81,8 @@ class PredictionPass(Pass):
         Those that the arrays of each image were begun with; None where no record says them.
     is_repair
         Whether what is bad is computed again, for somebody who does not begin runs.
+    is_vacant
+        Whether nothing is at the output's place, which a run has cleared: it need not look.
     """
 
     name: ClassVar[str] = "prediction"
@@ -96,6 +97,7 @@ class PredictionPass(Pass):
     further: tuple[Pass, ...] = ()
     fill_values: tuple[tuple[str | None, ...], ...] = ()
     is_repair: bool = False
+    is_vacant: bool = False
 
     @property
     def is_overwritable(self) -> bool:
@@ -173,27 +175,33 @@ class PredictionPass(Pass):
         begun = [Record(place).document() for place in self.places]
         # Of a series that lost members the others go on, and those are computed again.
         if is_taken and not any(begun):
-            if Record(self.target.location).document() is not None:
-                image = PurePath(self.target.name).parent
-                raise FileExistsError(
-                    f"{self.target.name} is an array of an OME-Zarr image that daskpatch wrote; "
-                    f"name the image, {image}."
-                )
-            there, paths = self.target.begun_with(), self.target.array_paths(self.decided.recipe)
-            if there and list(there) != paths:
-                now = ", ".join(path or "one" for path in paths)
-                raise FileExistsError(
-                    f"{self.target.name} cannot be resumed: its run began with the arrays "
-                    f"{', '.join(there)}, and the model gives {now}. Give the model that it began "
-                    "with, its arrays in the same order, or overwrite=True to start anew."
-                )
-            raise FileExistsError(
-                f"{self.target.name} exists and has no record of a run that could be resumed; give "
-                "another output, or overwrite=True to delete it first."
-            )
+            raise FileExistsError(f"{self.target.name} {self._why_not_begun()}")
         for number, document in enumerate(begun):
             if document is not None:
                 self._compared(number, document)
+
+    def _why_not_begun(self) -> str:
+        """Why what is at the place is no output that this run could go on with."""
+        if self.target.is_level_of_ours:
+            image = PurePath(self.target.name).parent
+            return (
+                f"is an array of an OME-Zarr image that daskpatch wrote; name the image, {image}."
+            )
+        if not self.target.is_ours:
+            return "exists, and daskpatch did not make it; give another output."
+        there, paths = self.target.begun_with(), self.target.array_paths(self.decided.recipe)
+        if there and list(there) != paths:
+            was, now = (", ".join(path or "one" for path in each) for each in (there, paths))
+            return (
+                f"cannot be resumed: its run began with the arrays {was}, and the model gives "
+                f"{now}. Give the model that it began with, its arrays in the same order, or "
+                "overwrite=True to start anew."
+            )
+        return (
+            "cannot be resumed: it has no record of a run of one image, or a series, that gave "
+            "such arrays, or that was deleted. Give the source and the model that it began with, "
+            "another output, or overwrite=True, alone, to start anew."
+        )
 
     def _check_there(self) -> None:
         """Refuse an output that lacks an array whose blocks are written, by its record.
@@ -203,7 +211,7 @@ class PredictionPass(Pass):
         if self.target.array is not None:
             return
         placed = self.target.places(self.decided.recipe)
-        with ThreadPoolExecutor(_READERS) as pool:
+        with DaemonThreads(_READERS, "daskpatch-io") as pool:
             arrays = list(pool.map(existing_array, chain.from_iterable(placed)))
         for array in filter(None, arrays):
             check_own(array)
@@ -240,12 +248,16 @@ class PredictionPass(Pass):
     def check_portable(self) -> None:
         check_portable(self.decided.recipe, self.target)
 
-    def clear(self, records: Sequence[Record], *, keep: Collection[str]) -> None:
+    def cleared(self, records: Sequence[Record], *, keep: Collection[str]) -> PredictionPass:
+        if self.target.array is None and not self.target.overwrite:
+            self.target.check_vacant()
+            return replace(self, is_vacant=True)
         self.target.announce_clearing()
         # Receipts first: cut short in between, they would speak of blocks that are gone.
         for record in records:
             record.clear(keep=keep)
         self.target.clear(self.decided.recipe)
+        return replace(self, is_vacant=True)
 
     def document(self, number: int, ends: Ends) -> Document:
         grid = self.grids[number]
@@ -336,6 +348,7 @@ class PredictionPass(Pass):
             io=decided.options.limits.io,
             shown=Shown(self._ranges(), tuple(decided.options.output.channel_names or ())),
             fill_values=self.fill_values,
+            is_vacant=self.is_vacant,
         )
         return PredictionJob(
             prediction,

@@ -1,51 +1,30 @@
-"""Arrays that a model, or a function, reads from: none of them may be what is written."""
+"""What a model, or a function, reads from: that is not what is written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import numpy as np
-
-from ..deciding import Code, Identity
-from ..image import arrays_read_by, why_array_is_endangered
-from ..model import module_of
+from ..deciding import Identity
+from ..image import places_of
+from ..model import load
 from ..output import Target
-
-_PACKAGES = {"zarr", "dask", "xarray", "h5py", "tensorstore"}
-"""Whose arrays read from somewhere."""
 
 
 def check_not_read(identity: Identity, target: Target) -> None:
     """Refuse to delete, or to write into, an array that a model holds.
 
-    Arrays are found where what tells the model from others is looked at; of one that is told by a
-    text of the user's, where its pickle would have them.
-
     Raises
     ------
     ValueError
-        If it holds one.
+        If it holds one, a group or a store there, or a file of it.
     """
     if target.array is None and not target.overwrite:
         return
+    replaced = "replaced" if target.array is None else "written into"
     for name, code in identity.codes.items():
-        held = list(_arrays_of(code))
+        places = [place for held in load(code.shared).held for place in places_of(held)]
         for root in target.roots:
-            why = why_array_is_endangered(held, root)
-            if why:
-                replaces = "written into" if target.array is not None else "replaced"
+            found = next(filter(root.contains, places), None)
+            if found is not None:
                 raise ValueError(
-                    f"The output {root.name} would be {replaces}, and the {name} "
-                    f"{code.shared.handle.name} needs it: {why}. Give another output."
+                    f"The output {root.name} would be {replaced}, and the {name} "
+                    f"{code.shared.handle.name} holds {found.name}. Give another output."
                 )
-
-
-def _arrays_of(code: Code) -> Iterable[object]:
-    if code.contents is None:
-        return arrays_read_by(code.shared.handle)
-    return (held for held, _ in code.contents.places.values() if _is_array(held))
-
-
-def _is_array(held: object) -> bool:
-    package = module_of(type(held)).partition(".")[0]
-    return isinstance(held, np.ndarray) or (package in _PACKAGES and hasattr(held, "shape"))

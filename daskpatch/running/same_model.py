@@ -80,6 +80,7 @@ def check_same_results(
     ValueError
         If the values that are recorded are others.
     """
+    resumed = "resumed" if is_overwritable else "repaired"
     for before, now in zip(recorded.results or (), current.results or (), strict=False):
         for output, sample in before.items():
             there = now.get(output)
@@ -87,7 +88,7 @@ def check_same_results(
             if how:
                 of = f" ({output})" if output else ""
                 raise ValueError(
-                    f"{name} cannot be resumed: the model gives other values than the one that "
+                    f"{name} cannot be {resumed}: the model gives other values than the one that "
                     f"the run began with, on the same tile{of}: {how}. Give that model"
                     f"{', or overwrite=True to start anew' if is_overwritable else ''}."
                 )

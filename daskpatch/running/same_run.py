@@ -27,6 +27,9 @@ from ..support import recorded
 from .provenance import tiling_of
 from .same_model import check_same_results, compared
 
+_FUNCTIONS = ("post", "skip_empty")
+"""Treatments that may be functions, which are told as models are."""
+
 NUMERICS = 1
 """Raised when the same input, tiling and model would give other voxels than before."""
 
@@ -114,16 +117,21 @@ def _tiling(decided: Decided, number: int) -> Json:
 def _leave_out_what_is_told_twice(was: Json, now: Json, before: Json, after: Json) -> None:
     """Of functions their names, or what they are made of; of tilings what treatments say."""
     tilings, treatments = ((was[of], now[of]) for of in ("tiling", "treatment"))
-    for name in before.keys() & after.keys():
-        holders = [treatment for treatment in treatments if name in treatment]
-        if len(holders) == 1:
+    for name in _FUNCTIONS:
+        values = [treatment.get(name) for treatment in treatments]
+        if not all(map(_is_of_a_function, values)):
             _leave_out(name, (before, after))
-        for treatment in holders if len(holders) == 2 else ():
-            value = treatment[name]
+            continue
+        for treatment, value in zip(treatments, values, strict=True):
             treatment[name] = {**value, "function": True} if isinstance(value, dict) else True
     for name in treatments[0].keys() | treatments[1].keys():
         if treatments[0].get(name) != treatments[1].get(name):
             _leave_out({"stitch": "front"}.get(name, name), tilings)
+
+
+def _is_of_a_function(value: object) -> bool:
+    """Whether a treatment is told by what a function is called: alone, or beside other values."""
+    return isinstance(value, str) or (isinstance(value, dict) and "function" in value)
 
 
 def _leave_out(name: str, pair: tuple[Json, Json]) -> None:
@@ -133,4 +141,4 @@ def _leave_out(name: str, pair: tuple[Json, Json]) -> None:
 
 def _with_name(told: object, name: str) -> Any:
     """What is told of a model, with its name beside its parts."""
-    return {"name": name, **told} if isinstance(told, dict) else told
+    return {"": name, **told} if isinstance(told, dict) else told

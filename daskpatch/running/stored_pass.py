@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ from ..geometry import RegularGrid
 from ..image import ImageStack, look_at_all, stored_array_of, with_delays
 from ..receipts import Json, Receipt, Record
 from ..store import MOST_CELLS, Location, Occupancy, occupancy_of
-from ..support import Pacing
+from ..support import DaemonThreads, Pacing
 from .leaving import leave
 from .passes import Ends, Leavings, Pass
 from .prediction_pass import Listed, PredictionPass
@@ -87,7 +86,7 @@ class ListingJob:
     def __call__(self, index: int) -> Receipt:
         begin = time.perf_counter()
         images = self._images_of(index)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with DaemonThreads(_AT_ONCE, "daskpatch-io") as pool:
             found = list(pool.map(self._listed, images))
         # After it: what went away meanwhile would count as never stored.
         look_at_all(images)

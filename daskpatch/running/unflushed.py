@@ -6,10 +6,11 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 
 from ..store import Flushable
+from ..support import DaemonThreads
 
 _AT_A_TIME = 8
 """Threads: a file system flushes what several wait for together."""
@@ -91,7 +92,7 @@ class Unflushed:
         ]
         if not parts:
             return []
-        pool = ThreadPoolExecutor(min(_AT_A_TIME, len(parts)), "daskpatch-flush")
+        pool = DaemonThreads(min(_AT_A_TIME, len(parts)), "daskpatch-flush")
         begun = [pool.submit(place.flush, part) for place, part in parts]
         pool.shutdown(wait=False)
         return begun

@@ -9,10 +9,9 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..support import converted, parsed, shown
+from ..support import DaemonThreads, converted, parsed, shown
 from .backoff import with_backoff
 from .location import Location, check_inside
 from .nodes import attributes_at, own_attributes
@@ -86,7 +85,7 @@ def list_label(images: Sequence[Location], name: str, version: str) -> None:
     for _ in range(_TRIES):
         begin = time.monotonic()
         # All at once: far away each takes some requests, one after the other.
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with DaemonThreads(_AT_ONCE, "daskpatch-io") as pool:
             added = list(pool.map(lambda image: _added(image, name, version), images))
         images = [image for image, is_new in zip(images, added, strict=True) if is_new]
         if not images:

@@ -199,6 +199,12 @@ class Location:
                 ) from cause_of(error)
         return False
 
+    @property
+    def is_vacant(self) -> bool:
+        """Whether the store says that nothing is at the place; not all kinds of stores can."""
+        can_tell = self.local_path is not None or isinstance(self.store, ObjectStore)
+        return can_tell and not self.is_occupied
+
     def links(self, most: int | None = None) -> Iterator[Location]:
         """Where links in a folder lead to, those at the top first.
 

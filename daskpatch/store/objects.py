@@ -158,6 +158,7 @@ class Objects:
         """The names of folders and objects directly at the place."""
 
         async def listed() -> list[str]:
+            _forget_listings(self.location.store)
             return [name async for name in self._store.list_dir(self._prefix.rstrip("/"))]
 
         return sorted(name.rstrip("/") for name in self._insist(lambda: _wait(listed()), "Listing"))

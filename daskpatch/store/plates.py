@@ -6,14 +6,13 @@ https://ngff.openmicroscopy.org/0.5/ (plate, well and bioformats2raw.layout meta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 import zarr
 from msgspec import Struct
 
-from ..support import converted, counted, shown
+from ..support import DaemonThreads, converted, counted, shown
 from .location import Location, check_inside, locate
 from .nodes import own_attributes
 
@@ -147,7 +146,7 @@ def _plate(place: Location, said: object) -> Collection:
         inner = _inner(own_attributes(place.child(well.path)))
         return _fields(inner["well"]) if "well" in inner else None
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with DaemonThreads(_AT_ONCE, "daskpatch-io") as pool:
         found = dict(zip(wells, pool.map(fields, wells), strict=True))
     there = {well.path: each for well, each in found.items() if each is not None}
     acquired = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -27,13 +28,20 @@ class ChangedError(OSError):
     """An array that is gone, or no longer the one that was opened."""
 
 
+@dataclass
+class _Seen:
+    """The document that was last found to be that of the array; all twins of a sight share it."""
+
+    document: bytes | None = None
+
+
 class Sight:
     """An array as it was when it was opened; pickles without what only this process knows."""
 
     def __init__(self, array: AnyArray, delays: tuple[float, ...]) -> None:
         self.array, self.delays = array, delays
         self._folder = self._location.folder
-        self._document: bytes | None = None
+        self._seen = _Seen()
         self._documents: Objects | None = None
 
     @cached_property
@@ -50,9 +58,9 @@ class Sight:
             time.sleep(delay)
             document = self._read()
         # A sparse image is looked at once a block, and opening it costs as much as a small block.
-        if document is None or document != self._document:
+        if document is None or document != self._seen.document:
             self._compare()
-            self._document = document if self._read() == document else None
+            self._seen.document = document if self._read() == document else None
         if self._folder is not None and self._location.folder not in (self._folder, None):
             raise ChangedError(
                 f"{self._location.name} was made anew since it was opened: its folder is another "

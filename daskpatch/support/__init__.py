@@ -15,6 +15,7 @@ from .checks import (
     within_xarray,
 )
 from .constraints import Natural, Positive, Seconds
+from .daemon_threads import DaemonThreads
 from .extras import installed_version, is_available, load_extra
 from .heap import Heap
 from .options import (

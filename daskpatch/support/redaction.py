@@ -76,6 +76,19 @@ _BARE_USER = re.compile(
 )
 """User info without a scheme."""
 
+_KNOWN = re.compile(
+    r"(?<![\w-])((?:hf|gh[pousr]|glpat|xox[abprs])[_-]|github_pat_|(?=(?:AKIA|ASIA)[A-Z0-9]{16}))"
+    r"[\w-]{12,400}"
+)
+"""Tokens that begin as those of a service do, and keys of AWS."""
+
+_PEM = re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)[\s\S]{1,4000}")
+
+_SPACED = re.compile(
+    rf"(?<![\w-])([A-Z][A-Z0-9_]{{0,40}}(?i:{_WORDS})\s{{1,4}})(?=[^\s]{{0,100}}\d)(?!\*\*\*)[^\s,;)}}\]]{{6,400}}"
+)
+"""A variable of the environment and its value, which has a digit."""
+
 _PARAMETERS = re.compile(r"[?#]|;[\w.-]{1,60}=")
 """Where a URL's place ends."""
 
@@ -85,6 +98,12 @@ _ODD_USER = re.compile(r"[^/?#@\s:]*:(?!\d+(?:[/?#]|$))[^@\s]*@")
 _SIGNED = re.compile(
     r"(?i)(?<!\w)(sig=|x-amz-(?:signature|credential|security-token)=)(?!\*\*\*)[^\s&'\"]{1,4000}"
 )
+
+_PATTERNS = (
+    *(_HEADER, _NAMED, _SHORT, _WRAPPED, _ITEM, _FLAG, _SIGNED, _PAIR, _COOKIE, _KEY),
+    *(_KNOWN, _PEM, _SPACED),
+)
+"""What is before the secret is a group of each, and is kept."""
 
 _DUMP = re.compile(
     r"(?i)<(?:!doctype|html|\?xml|head|body|title|center|h[1-6]|error|pre|p|div)\b"
@@ -130,7 +149,7 @@ def redacted(text: str) -> str:
     text = _ENCODED.sub(lambda found: quote(without_secrets(unquote(found.group())), ""), text)
     text = _USER.sub(r"\1", text)
     text = _BARE_USER.sub(r"\1", text)
-    for pattern in (_HEADER, _NAMED, _SHORT, _WRAPPED, _ITEM, _FLAG, _SIGNED, _PAIR, _COOKIE, _KEY):
+    for pattern in _PATTERNS:
         text = pattern.sub(r"\1***", text)
     return text
 

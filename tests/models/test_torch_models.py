@@ -645,3 +645,50 @@ def test_a_module_that_has_no_copies_is_evaluated_by_its_owner():
 def test_a_tensor_of_a_dtype_that_numpy_has_not():
     with pytest.raises(TypeError, match=r"source\.detach\(\)\.float\(\)\.numpy\(\)"):
         daskpatch.open_image(torch.zeros(8, 8, dtype=torch.bfloat16), axes="YX")
+
+
+def _times_five(module, given, result):
+    return result * 5
+
+
+def _compiled():
+    return torch.compile(torch.nn.Conv2d(1, 1, 1), backend="eager")
+
+
+def _traced():
+    return torch.jit.trace(torch.nn.Conv2d(1, 1, 1), torch.zeros(1, 1, 8, 8))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning")
+@pytest.mark.parametrize("make", [_compiled, _traced])
+@pytest.mark.parametrize("is_inside", [True, False])
+def test_what_a_copy_of_a_module_loses_is_told(values, make, is_inside):
+    """torch's copies of such modules have no hooks: in training mode they would be left out."""
+    module = make()
+    module.register_forward_hook(_times_five)
+    module = torch.nn.Sequential(module) if is_inside else module
+    with pytest.raises(ValueError, match="loses the hooks"):
+        daskpatch.plan(values, module, axes="YX", patch_size=16)
+
+
+def test_a_forward_that_was_set_on_a_compiled_module_is_told(values):
+    module = _compiled()
+    module.forward = lambda batch: batch * 7
+    with pytest.raises(ValueError, match="loses the forward that was set"):
+        daskpatch.plan(values, module, axes="YX", patch_size=16)
+
+
+def test_a_hook_inside_a_compiled_module_is_kept(values):
+    inside = torch.nn.Conv2d(1, 1, 1)
+    expected = inside(torch.as_tensor(values)[None, None])[0, 0].detach() * 5
+    inside.register_forward_hook(_times_five)
+    compiled = torch.compile(inside, backend="eager")
+    found = daskpatch.plan(values, compiled, axes="YX", patch_size=16).view[...]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_module_that_would_lose_its_hooks_on_the_way_is_not_sent():
+    module = _compiled().eval()
+    module.register_forward_hook(_times_five)
+    with pytest.raises(ValueError, match="loses the hooks when it is sent to workers"):
+        pickle.dumps(TorchModel(module))

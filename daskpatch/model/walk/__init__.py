@@ -5,6 +5,6 @@ A file for each kind of value; `dispatch.py` says which is looked at by which.
 
 from __future__ import annotations
 
-from .dispatch import contents_of, contents_of_settings
+from .dispatch import contents_of, contents_of_settings, held_by
 
-__all__ = ["contents_of", "contents_of_settings"]
+__all__ = ["contents_of", "contents_of_settings", "held_by"]

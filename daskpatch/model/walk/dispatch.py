@@ -50,6 +50,18 @@ def contents_of(value: object, look: Look = WHOLE) -> Contents:
     return Walk(look, _look_at).contents(lambda walk: walk.visit(value, "model", ""))
 
 
+def held_by(value: object) -> list[object]:
+    """What a function or object is made of, itself: as far as it can be told what that is.
+
+    >>> numbers = np.zeros(2)
+    >>> any(each is numbers for each in held_by([numbers, 1]))
+    True
+    """
+    walk = Walk(Look(weights=False, is_cursory=True), _look_at)
+    met = walk.contents(lambda walk: walk.visit(value, "model", "")).places
+    return [each for each, _ in met.values()]
+
+
 def contents_of_settings(module: types.ModuleType, file: Path, look: Look = WHOLE) -> Contents:
     """What was set in a module of the user's own while it ran."""
     return Walk(look, _look_at).contents(lambda walk: look_at_settings(walk, module, file, "model"))

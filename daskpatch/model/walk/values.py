@@ -46,7 +46,7 @@ def look_at_array(walk: Walk, values: NDArray[Any] | np.generic, path: str, hold
     elif array.dtype.hasobject:
         walk.add("weights", path, holder, told)
         look_at_sequence(walk, array.reshape(-1).tolist(), path, holder)
-    else:
+    elif not walk.look.is_cursory:
         content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         walk.add("weights", path, holder, f"{told} {hashlib.sha256(content).hexdigest()}")
     if isinstance(values, np.ma.MaskedArray):
@@ -69,6 +69,8 @@ def look_at_stored(walk: Walk, node: Any, path: str, holder: str) -> None:
     NoIdentityError
         If it is too large for that, cannot be read, or is a group.
     """
+    if walk.look.is_cursory:
+        return
     nbytes = getattr(node, "nbytes", None)
     if not hasattr(type(node), "__getitem__") or nbytes is None or nbytes > _READ:
         size = "" if nbytes is None else f" of {nbytes / 1e6:.0f} MB"

@@ -6,7 +6,7 @@ that chance made. What is met again is told by where it was met first.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ...support import all_said_by, cause_of
-from ..contents import Contents, Leaf, Look, NoIdentityError, PartName
-from ..installed import version_of
+from ..contents import CLASS, Contents, Leaf, Look, NoIdentityError, PartName
+from ..installed import is_library_class, version_of
 
 PLAIN = {bool, float, complex, str, bytes, range, slice, type(None), type(Ellipsis)}
 """Types whose values their repr tells from others."""
@@ -88,12 +88,15 @@ class Walk:
             try:
                 self.look_at(self, coming.value, coming.path, coming.holder)
             except NoIdentityError:
-                if not (coming.is_foreign or self._put_there(coming)):
+                if not self._passes_over(coming):
                     raise
             except Exception as error:  # noqa: BLE001 (the user's classes may do anything)
-                if not (coming.is_foreign or self._put_there(coming)):
+                if not self._passes_over(coming):
                     told = f"{coming.path}: {type(error).__name__}: {all_said_by(error)}"
                     raise NoIdentityError(told) from cause_of(error)
+
+    def _passes_over(self, coming: _Visit) -> bool:
+        return self.look.is_cursory or coming.is_foreign or self._put_there(coming)
 
     def _put_there(self, coming: _Visit) -> bool:
         """Whether what cannot be told came since an earlier look, which told all."""
@@ -143,6 +146,15 @@ class Walk:
             path = f"{path}~{self._held[path]}"
         if path not in self._left_out:
             self.visit(value, path, path)
+        else:
+            self._visit_code_of(value, path)
+
+    def _visit_code_of(self, value: object, path: str) -> None:
+        """Of what a call changes: what it does, of a class of the user's own, is a part of it."""
+        if not is_library_class(type(value)):
+            self.visit(type(value), f"{path}{CLASS}", "")
+        if isinstance(value, defaultdict):
+            self.visit(value.default_factory, f"{path}.default_factory", "")
 
     def hold_all(self, value: object, path: str) -> None:
         """Look at all attributes of an object."""

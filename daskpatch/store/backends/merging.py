@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import groupby
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...support import DaemonThreads
 from ..absence import counting
 from .protocol import Box
 
@@ -42,7 +42,7 @@ def read_merged(
     def read_group(group: Sequence[int]) -> list[NDArray[Any] | None]:
         return _read_group(read, [boxes[i] for i in group], shard)
 
-    with ThreadPoolExecutor(at_a_time) if at_a_time > 1 else nullcontext() as pool:
+    with DaemonThreads(at_a_time, "daskpatch-io") if at_a_time > 1 else nullcontext() as pool:
         each = map(read_group, groups) if pool is None else pool.map(read_group, groups)
         for group, chunks in zip(groups, each, strict=True):
             for i, values in zip(group, chunks, strict=True):
