@@ -381,7 +381,8 @@ def test_names_of_another_axis_are_none(rng):
         ("source.padding was 'edge' and is 3.0; a", "--padding was 'edge' and is 3.0; a"),
         ("layout.shards was not given and is (24, 24).", "--shards was not given and is 24,24."),
         ("treatment.augment was ('a',) and is not given.", "--augment was a and is not given."),
-        ("treatment.box was ((0, 2), (0, 4)) and is True.", "--box was 0:2,0:4 and is given."),
+        ("treatment.box was ((0, 2),) and is ((0, 4), (1, 3)).", "--box was 0:2 and is 0:4,1:3."),
+        ("layout.shards was True and is False.", "--shards was given and is not given."),
         ("tiling.margin was ((0, 0),) and is ((4, 4), (2, 2)).", "--margin was 0 and is 4,2."),
         ("model.code was", "model.code was"),
         (

@@ -140,8 +140,8 @@ def _compared(found: re.Match[str]) -> str:
 
 
 def _as_value(flag: str, text: str) -> str:
-    if text == "True":
-        return "given"
+    if text in ("True", "False"):
+        return "given" if text == "True" else "not given"
     if flag in _OF_RANGES:
         return re.sub(r"\((\d+), (\d+)\)", r"\1:\2", text).strip("(),").replace(", ", ",")
     if not text.startswith("("):

@@ -77,7 +77,11 @@ def places_of(held: object) -> tuple[Location, ...]:
     leaves = _Leaves(tasks=_TASKS)
     with suppress(Exception):  # pickling runs code of any class; what was met until then is there
         leaves.dump(held)
-    return (*map(locate, leaves.stored), *filter(None, map(_named, leaves.files)))
+    found = [locate(stored) for stored in leaves.stored]
+    for name in leaves.files:
+        with suppress(_UntoldError):
+            found += filter(None, [_named(name)])
+    return tuple(found)
 
 
 def arrays_read_by(array: object) -> tuple[Any, ...]:

@@ -77,10 +77,10 @@ _BARE_USER = re.compile(
 """User info without a scheme."""
 
 _KNOWN = re.compile(
-    r"(?<![\w-])((?:hf|gh[pousr]|glpat|xox[abprs])[_-]|github_pat_|(?=(?:AKIA|ASIA)[A-Z0-9]{16}))"
-    r"[\w-]{12,400}"
+    r"(?<![\w-])((?:hf_|gh[pousr]_)(?=[A-Za-z0-9]{30})|(?:glpat-|xox[abprs]-|github_pat_)(?=[\w-]{20})"
+    r"|(?=(?:AKIA|ASIA)[A-Z0-9]{16}(?![\w-])))[\w-]{1,400}"
 )
-"""Tokens that begin as those of a service do, and keys of AWS."""
+"""Tokens that begin, and are as long, as those of services; and keys of AWS."""
 
 _PEM = re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)[\s\S]{1,4000}")
 
