@@ -150,7 +150,7 @@ def test_errors_of_torch(case):
 def test_a_probe_tries_no_other_sizes_where_none_would_do(model, words):
     calls = []
     model.register_forward_pre_hook(lambda *_: calls.append(1))
-    with pytest.raises(ValueError, match="Give channels, ndim and input_dtype|ndim=2") as told:
+    with pytest.raises(ValueError, match="Give channels= and input_dtype=|ndim=2") as told:
         daskpatch.probe(model, ndim=3)
     assert words in str(told.value)
     assert len(calls) <= 2
