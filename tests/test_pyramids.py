@@ -723,9 +723,9 @@ def test_an_overwrite_deletes_levels(built, source, values):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ({"pyramid": 0}, "'auto', None, or a number"),
-        ({"pyramid": "all"}, "'auto', None, or a number"),
-        ({"pyramid": True}, "'auto', None, or a number"),
+        ({"pyramid": 0}, "'auto', a number of levels .*, or None"),
+        ({"pyramid": "all"}, "'auto', a number of levels .*, or None"),
+        ({"pyramid": True}, "'auto', a number of levels .*, or None"),
         ({"pyramid": 40}, "of one voxel after"),
         ({"downsample": "median"}, "'mean', 'mode', 'max', 'stride'"),
         ({"factors": [(2, 2)]}, "one per axis of space"),

@@ -175,6 +175,17 @@ def test_resume_of_a_series(stored, tmp_path, rng):
     assert daskpatch.verify(tmp_path / "out.zarr", progress=False).ok
 
 
+def test_another_image_of_a_series_is_named_before_its_results(stored, tmp_path, rng):
+    """The model gives other values for it, and is the same."""
+    for name in "bc":
+        other = rng.integers(0, 999, (20, 30, 40)).astype("uint16")
+        save(tmp_path / f"{name}.zarr", other, chunks=(16, 16, 16), dimension_names=["z", "y", "x"])
+    out = tmp_path / "out.zarr"
+    predict([stored, tmp_path / "b.zarr"], out, part=(1, 2))
+    with pytest.raises(ValueError, match=r"source.content changed; source.where was .*b\.zarr"):
+        predict([stored, tmp_path / "c.zarr"], out, resume=True)
+
+
 @pytest.mark.parametrize("shards", [None, 24])
 def test_readers_are_not_disturbed_by_the_record(stored, tmp_path, whole, shards):
     import tensorstore

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import subprocess
@@ -349,6 +350,22 @@ def test_code_of_what_a_call_changes_is_compared(image, out, kind):
     predict(image, with_code_in_what_it_changes(kind, 2.0), out, resume=True, part=(1, 2))
     refused(image, with_code_in_what_it_changes(kind, 2.0001), out, "model.* changed")
     assert predict(image, with_code_in_what_it_changes(kind, 2.0), out, resume=True).skipped
+
+
+def with_a_cache(gain, maxsize):
+    @functools.lru_cache(maxsize)
+    def cached(key):
+        return np.float32(key)
+
+    cached.gain = gain
+    return lambda batch: batch * cached(2) * cached.gain
+
+
+def test_what_is_set_on_a_cached_function_is_compared(image, out):
+    begun(image, with_a_cache(1.0, 8), out)
+    predict(image, with_a_cache(1.0, 8), out, resume=True, part=(1, 2))
+    refused(image, with_a_cache(1.0001, 8), out, "model.* changed")
+    refused(image, with_a_cache(1.0, 16), out, "model.* changed")
 
 
 class Ring:

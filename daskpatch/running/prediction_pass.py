@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -57,7 +57,7 @@ from .portability import check_in_tasks, check_portable
 from .provenance import provenance_of
 from .read_by_model import check_not_read
 from .run import Run
-from .same_model import check_unchanged
+from .same_model import check_same_results, check_unchanged
 from .same_run import check_begun_alike, fingerprint_of, identity_record_of
 from .statistics_cache import StatisticsCache
 
@@ -176,9 +176,10 @@ class PredictionPass(Pass):
         # Of a series that lost members the others go on, and those are computed again.
         if is_taken and not any(begun):
             raise FileExistsError(f"{self.target.name} {self._why_not_begun()}")
-        for number, document in enumerate(begun):
-            if document is not None:
-                self._compared(number, document)
+        documents = {n: document for n, document in enumerate(begun) if document is not None}
+        for number, document in documents.items():
+            self._compared(number, document)
+        self._check_results(documents.values())
 
     def _why_not_begun(self) -> str:
         """Why what is at the place is no output that this run could go on with."""
@@ -296,6 +297,7 @@ class PredictionPass(Pass):
         decided = self.decided
         for number, document in enumerate(documents):
             decided = self._compared(number, document, decided)
+        self._check_results(documents)
         decided = with_levels(decided, documents)
         found = [d.statistics for d in documents if isinstance(d, RunDocument)]
         statistics = tuple(one for one in found if one is not None)
@@ -457,6 +459,16 @@ class PredictionPass(Pass):
         wanted = {name: taken_over[name] for name in free if taken_over[name] is not None}
         options = replace(decided.options, output=replace(output, **wanted))
         return decide_anew(decided, options, target)
+
+    def _check_results(self, documents: Iterable[Document]) -> None:
+        """Refuse a model that gives other values: after all else, which may be why it does."""
+        current = self.decided.identity
+        for document in documents:
+            recorded = document.identity if isinstance(document, RunDocument) else None
+            if recorded is not None and current is not None:
+                check_same_results(
+                    recorded, current, self.target.name, is_overwritable=self.is_overwritable
+                )
 
     def _check_given(self, array: StoredArray, document: RunDocument) -> None:
         """Refuse an array of the user's that was edited since the run began."""

@@ -25,7 +25,7 @@ from ..receipts import (
 )
 from ..support import recorded
 from .provenance import tiling_of
-from .same_model import check_same_results, compared
+from .same_model import compared
 
 _FUNCTIONS = ("post", "skip_empty")
 """Treatments that may be functions, which are told as models are."""
@@ -81,7 +81,7 @@ def check_begun_alike(
     *,
     is_overwritable: bool = True,
 ) -> None:
-    """Refuse to go on with a run of another fingerprint, or of another model.
+    """Refuse to go on with a run of another fingerprint, or of a model made of something else.
 
     Raises
     ------
@@ -100,7 +100,6 @@ def check_begun_alike(
         after["model"] = _with_name(after["model"], decided.recipe.model_name)
     _leave_out_what_is_told_twice(was, now, before, after)
     check_same({**was, **before}, {**now, **after}, name, is_overwritable=is_overwritable)
-    check_same_results(document.identity, identity, name, is_overwritable=is_overwritable)
 
 
 def _tiling(decided: Decided, number: int) -> Json:

@@ -36,9 +36,7 @@ def look_at_instance(walk: Walk, value: object, path: str, holder: str) -> None:
         case functools.partial() if type(value) is functools.partial:
             walk.visit(value.func, f"{path}.func", holder)
             walk.visit([value.args, value.keywords], f"{path}.arguments", holder)
-            notes = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__"}
-            for name in sorted({*vars(value)} - notes):
-                walk.hold(vars(value)[name], f"{path}.{name}")
+            _noted(walk, value, path)
         case functools.partialmethod():
             _wrapper(walk, value, [value.func, value.args, value.keywords], path, holder)
         case np.ufunc() if value.__name__.endswith("(vectorized)"):
@@ -48,12 +46,22 @@ def look_at_instance(walk: Walk, value: object, path: str, holder: str) -> None:
             options = getattr(value, "targetoptions", None)
             walk.visit([getattr(value, "py_func"), options], path, holder)  # noqa: B009
         case _ if type(value) is type(functools.lru_cache(abs)):
-            walk.visit(getattr(value, "__wrapped__"), f"{path}.__wrapped__", holder)  # noqa: B009
+            cached: Any = value
+            walk.visit(cached.__wrapped__, f"{path}.__wrapped__", holder)
+            walk.visit(cached.cache_parameters(), f"{path}.cache_parameters", holder)
+            _noted(walk, value, path)
         case types.BuiltinFunctionType() if _home_of(value) is not None:
             look_at_module(walk, sys.modules[value.__module__], path)
             walk.add("attributes", path, holder, value.__name__)
         case _:
             _reduced(walk, value, path, holder)
+
+
+def _noted(walk: Walk, value: object, path: str) -> None:
+    """Attributes of what wraps a function, but those that it has from it."""
+    notes = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__"}
+    for name in sorted({*vars(value)} - notes):
+        walk.hold(vars(value)[name], f"{path}.{name}")
 
 
 def _wrapper(walk: Walk, value: object, wrapped: object, path: str, holder: str) -> None:
