@@ -186,8 +186,9 @@ def test_too_little_memory_is_refused_with_the_knob_to_turn():
 
 
 def test_threads_are_lowered_to_what_fits_unless_they_are_given():
+    # Tiles that are large beside what other threads of this process take while a call is measured.
     values = np.zeros((200, 200, 200), "u1")
-    options = {"axes": "ZYX", "patch_size": 64, "block_shape": 64, "chunks": 64}
+    options = {"axes": "ZYX", "patch_size": 128, "block_shape": 128, "chunks": 128}
     one = daskpatch.plan(values, double, threads=1, **options)
     fitting = daskpatch.plan(values, double, memory_limit=int(one.peak_memory * 1.5), **options)
     assert fitting.threads == 1
