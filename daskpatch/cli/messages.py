@@ -70,6 +70,7 @@ _LAZY = re.compile(
 
 
 _OR_NONE = re.compile(r",? or None\b(?=[.;:]|$)")
+"""A value of Python's that no flag takes: the flag is left out."""
 
 _RECORDED_VALUES = re.compile(
     r"(?P<flag>--[a-z-]+)(?P<inside>(?:\.\w+)*) was (?P<was>.+?) and is (?P<now>.+?)(?=[;.] |\.?$)"

@@ -136,10 +136,10 @@ class Target:
             raise FileExistsError(
                 f"{root.name} exists, and {danger}. Give another output, or delete it yourself."
             )
-        around = root.parent
-        if around is not None and root.parts[-1] in level_paths_at(around):
+        image = _image_of_level(root)
+        if image is not None:
             raise FileExistsError(
-                f"{root.name} is a level of the image {around.name}, which would be left without "
+                f"{root.name} is a level of the image {image.name}, which would be left without "
                 "it; overwrite the image, or give another output."
             )
         objection = clearance_of(root).objection
@@ -167,9 +167,8 @@ class Target:
     @property
     def is_level_of_ours(self) -> bool:
         """Whether the place is that of an array in an OME-Zarr image of daskpatch's."""
-        around = self.roots[0].parent
-        is_inside = around is not None and self.roots[0].parts[-1] in level_paths_at(around)
-        return around is not None and is_inside and _says_ours(around)
+        image = _image_of_level(self.roots[0])
+        return image is not None and _says_ours(image)
 
     def begun_with(self) -> list[str]:
         """Where the arrays of each image lie that the group at the place says it was begun with."""
@@ -290,6 +289,12 @@ def written_around(place: Location) -> list[Location]:
         if KEY in attributes
         for first in _first_places(group, attributes[KEY], place)
     ]
+
+
+def _image_of_level(root: Location) -> Location | None:
+    """The OME-Zarr image that a place is a level of."""
+    around = root.parent
+    return around if around is not None and root.parts[-1] in level_paths_at(around) else None
 
 
 def is_taken(root: Location) -> bool:

@@ -22,7 +22,6 @@ _DTYPE = re.compile(r"[<>|][biufc]\d+")
 _DIGEST = re.compile(r"[0-9a-f]{8,}")
 """Says nothing to anybody but that something is another."""
 
-
 _TELLING = ("kind", "where", "function")
 """Of several values these say enough: of a normalisation, a mask, what is beside a function."""
 
@@ -80,7 +79,6 @@ def _differ(one: object, other: object) -> bool:
 
 
 def _told(field: str, was: object, now: object) -> str:
-    field = field.removesuffix(".")  # of what is called so
     if any(isinstance(each, str) and _DIGEST.fullmatch(each) for each in (was, now)):
         return f"{field} changed"
     texts = _in_words(was), _in_words(now)
