@@ -176,6 +176,7 @@ def test_a_scale_of_the_whole_image_comes_last(tmp_path):
         [{"type": "affine", "affine": [[1]]}],
         [{"type": "scale"}],
         [{"type": "scale", "scale": [1.0, 2.0]}],
+        [{"type": "scale", "scale": [1.0, 1.0, 0.0, 1.0, 1.0]}],
         [{"type": "scale", "path": "elsewhere"}],
         [{"type": "translation", "translation": [0, 0, 0, 0, "x"]}],
         FINE[::-1],

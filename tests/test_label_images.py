@@ -536,7 +536,11 @@ def test_what_no_label_image_is_called(tmp_path, source, name):
             {},
             r"gives several arrays \(a, b\); a label image is one",
         ),
-        (bright, {"ome": False}, "ome is False; label images are those of OME-Zarr"),
+        (
+            bright,
+            {"ome": False},
+            "ome=False asks for a bare array; label images are those of OME-Zarr",
+        ),
         (bright, {"channel_names": ["a"]}, "the label image nuclei has no channels"),
         (bright, {"axes": "SYX"}, "no samples .*leave label_image out"),
     ],

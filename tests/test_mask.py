@@ -370,7 +370,11 @@ def test_the_lazy_array_is_masked_too(source, mask):
 
 BAD = {
     "another size": (np.ones((50, 70)), "no whole factor"),
-    "channels": (np.ones((2, 24, 24)), "one without Z"),
+    "planes": (np.ones((2, 24, 24)), r"one without Z: choose a part \(in Python the array's"),
+    "channels": (
+        xr.DataArray(np.ones((2, 24, 24)), dims=["c", "y", "x"]),
+        r"one without C: choose a part \(in Python open_image\(mask, channels=\[0\]\)\)",
+    ),
     "no image": (np.ones(24), "axes"),
     "several": ([np.ones((24, 24))] * 2, "2 images, the source 1 image"),
     "nowhere": ("no-such-mask.zarr", "no-such-mask.zarr"),
@@ -421,15 +425,16 @@ def test_a_short_name_of_a_unit_is_the_same_unit(tmp_path, unit):
 
 
 @pytest.mark.parametrize("scales", [(0.0, 1.0), (1.0, 0.0)])
-def test_a_scale_of_0_is_refused(tmp_path, scales):
+def test_a_scale_of_0_is_left_out(tmp_path, scales):
     values = np.ones((32, 32), "f4")
-    source, mask = (
-        placed(tmp_path / f"{number}.zarr", values, [scale, 1.0], [0.0, 0.0])
-        for number, scale in enumerate(scales)
+    mask = np.tri(32, dtype="u1")
+    source, laid = (
+        placed(tmp_path / f"{number}.zarr", each, [scale, 1.0], [0.0, 0.0])
+        for number, (scale, each) in enumerate(zip(scales, (values, mask), strict=True))
     )
-    with pytest.raises(ValueError, match=r"scale of the mask .* along Y.* give the mask as an arr"):
-        daskpatch.plan(source, double, mask=mask, patch_size=16)
-    daskpatch.plan(source, double, mask=values, patch_size=16)
+    with pytest.warns(UserWarning, match=r"scale of .*left out: 0 has the scale \(0\.0, 1\.0\)"):
+        plan = daskpatch.plan(source, double, mask=laid, patch_size=16)
+    np.testing.assert_array_equal(plan.view[...], 2 * values * mask)
 
 
 def test_units_that_differ_are_refused(tmp_path):

@@ -437,6 +437,7 @@ def test_values_are_told_as_they_were_typed_and_flags_of_another_command_with_it
     typed = {"slice(5, 9, None)": "5:9", "{'mean': [3.0]}": "mean=3"}
     text = "channels is slice(5, 9, None); needed are numbers"
     assert as_typed(text, typed=typed) == "--channels is 5:9; needed are numbers"
+    assert as_typed("timeout is 2.0; not 2.05", typed={"2.0": "2"}) == "--timeout is 2; not 2.05"
     text = "normalize is {'mean': [3.0]}; overwrite=True starts anew, model= is given"
     said = as_typed(text, typed=typed, flags=["--model", "--repair"])
     assert said.endswith("is mean=3; predict's --overwrite starts anew, --model is given")
@@ -497,6 +498,16 @@ def test_a_picture_of_an_unknown_kind_is_told_before_the_work(here, capsys):
             "such as zscore, percentile:1,99.8",
         ),
         (("--patch-size", "16", "--denormalize"), "give --normalize too"),
+        (
+            ("--patch-size", "16", "--normalize-over", "series"),
+            "--normalize-over is 'series', which",
+        ),
+        (("--patch-size", "16", "--timeout", "0"), "--timeout is 0; needed"),
+        (("--patching", "tiled"), "needed is where a strategy is, file.py:attribute or"),
+        (
+            ("--patch-size", "16", "--ome", "no", "--label-image", "a"),
+            "and --ome no asks for a bare",
+        ),
         (("--patch-size", "16", "--post-id", "3"), "give --post too"),
         (("--patch-size", "16", "--resources", "GPU=1"), "give --scheduler or --workers too"),
         (("--patch-size", "16", "--overlaps", "-8"), "--overlaps is -8,-8"),
@@ -521,6 +532,11 @@ def test_the_command_line_names_its_flags(here, capsys, arguments, words):
         ({"overwrite": True, "part": (1, 2)}, "overwrite is True, and part is (1, 2), which"),
         ({"overwrite": True, "resume": True}, "overwrite is True, and resume is True"),
         ({"denormalize": True}, "denormalize is True: it maps back what normalize= did"),
+        ({"normalize_over": "series"}, "normalize_over is 'series', which says how statistics"),
+        (
+            {"normalize": {"mean": 1, "std": 2}, "normalize_fraction": 0.5},
+            "normalize_fraction is 0.5, which says how statistics are measured, and normalize=",
+        ),
         ({"normalize": ("percentile", 99, 1)}, "normalize is ('percentile', 99, 1); needed"),
         ({"patch_size": None}, "patch_size is None: give patch_size"),
     ],

@@ -64,7 +64,7 @@ def _is_written_otherwise(value: object, text: str) -> bool:
     """Whether Python writes a value otherwise than it was typed, more than a row of numbers is."""
     if isinstance(value, tuple | list) and all(isinstance(each, int) for each in value):
         return text.count(",") != len(value) - 1
-    return isinstance(value, tuple | list | dict | slice)
+    return isinstance(value, tuple | list | dict | slice | float) and repr(value) != text
 
 
 def flags_of(kind: type[Options]) -> list[ClickFlag]:

@@ -121,8 +121,9 @@ def as_typed(
 
 
 def _in_flags(text: str, typed: Mapping[str, str], flags: Collection[str]) -> str:
-    for written, as_given in typed.items():
-        text = text.replace(f" {written}", f" {as_given}")
+    if typed:
+        written = "|".join(map(re.escape, sorted(typed, key=len, reverse=True)))
+        text = re.sub(rf"(?<= )({written})(?!\w|\.\w)", lambda found: typed[found[0]], text)
     text = _SUCH.sub(_bare, _OPTION.sub(_replaced, text))
     text = _RECORDED.sub(lambda found: f"{_FLAGS[found['word']][0]}{found['inside']}", text)
     text = _OR_NONE.sub(", or leave it out", text) if "--" in text else text

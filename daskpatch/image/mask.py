@@ -186,11 +186,13 @@ def mask_of(mask: SourceLike, image: ImageStack) -> Mask:
     surplus = [
         a for a, n in zip(dims.axes, dims.shape, strict=True) if a not in of.axes or a == "C"
     ]
-    if any(dims.shape[dims.axes.index(axis)] > 1 for axis in surplus):
+    several = [axis for axis in surplus if dims.shape[dims.axes.index(axis)] > 1]
+    if several:
+        part = "open_image(mask, channels=[0])" if several == ["C"] else "the array's array[0]"
         raise ValueError(
             f"The mask {opened.source} has axes {dims.axes!r} of {dims.shape}, the source "
-            f"{of.axes!r}; needed is one without {', '.join(surplus)}: choose a part "
-            "(in Python open_image(mask, channels=[0]), or array[0]), or store that by itself."
+            f"{of.axes!r}; needed is one without {', '.join(several)}: choose a part "
+            f"(in Python {part}), or store that by itself."
         )
     along = {a: _overlay(a, opened, image) for a in dims.axes if a not in surplus}
     found = Mask(opened, along, of)

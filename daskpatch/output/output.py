@@ -264,8 +264,8 @@ class Output(Skipping, Assembly):
         name = self.label_image
         if self.ome is False:
             raise ValueError(
-                f"label_image is {name!r}, and ome is False; label images are those of OME-Zarr: "
-                "leave one out."
+                f"label_image is {name!r}, and ome=False asks for a bare array; label images are "
+                "those of OME-Zarr: leave one out."
             )
         if self.channel_names is not None:
             raise ValueError(

@@ -84,6 +84,10 @@ class Target:
         paths = self.array_paths(recipe)
         return [[image.at(path) for path in paths] for image in self.image_places]
 
+    def record_places(self, recipe: Recipe) -> list[Location]:
+        """Where the record of each image lies: at its first array."""
+        return [arrays[0] for arrays in self.places(recipe)]
+
     @property
     def image_places(self) -> list[Location]:
         """Where what belongs to each image lies."""

@@ -233,7 +233,7 @@ class Plan(Figures):
         decided = self.to(overwrite=False)._decided
         prediction = PredictionPass(decided, self._measured, side_by_side=True)
         try:
-            prediction.check_resumable()
+            prediction.resumption.check()
         except (ValueError, FileExistsError):
             return False
         return bool(Record(prediction.places[0]).document())
@@ -375,4 +375,4 @@ def check_repairable(plan: Plan) -> None:
     """
     PredictionPass(
         plan._decided, plan._measured, side_by_side=True, is_repair=True
-    ).check_resumable()
+    ).resumption.check()

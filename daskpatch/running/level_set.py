@@ -114,7 +114,7 @@ def level_set_of(decided: Decided) -> LevelSet:
             0: target.places(recipe),
             **{n: target.level_places(recipe, n) for n in range(1, pyramid.n_levels + 1)},
         },
-        records=tuple(arrays[0] for arrays in target.places(recipe)),
+        records=tuple(target.record_places(recipe)),
         zarr_format=target.zarr_format,
         io=decided.options.limits.io,
         memory=decided.memory,

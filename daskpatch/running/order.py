@@ -7,7 +7,8 @@ from ..receipts import Record
 from .level_pass import level_passes
 from .mask_pass import MaskPass
 from .passes import Pass
-from .prediction_pass import PredictionPass, with_levels
+from .prediction_pass import PredictionPass
+from .resumption import with_levels
 from .statistics_cache import StatisticsCache
 from .statistics_pass import StatisticsPass
 from .stored_pass import StoredPass
@@ -21,7 +22,7 @@ def passes_in_order(
     One that resumes has the levels that it began with.
     """
     if resumes and decided.target is not None:
-        places = [arrays[0] for arrays in decided.target.places(decided.recipe)]
+        places = decided.target.record_places(decided.recipe)
         decided = with_levels(decided, [Record(place).document() for place in places])
     prediction = PredictionPass(decided, measured, side_by_side=n_threads > 1)
     levels: tuple[Pass, ...] = ()

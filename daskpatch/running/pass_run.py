@@ -105,6 +105,8 @@ class PassRun:
         self._totals = Totals() if totals is None else totals
         self._selection = _selected(each, run)
         self._interruption = Interruption() if run.interruption is None else run.interruption
+        patience = sum(run.pacing.delays)
+        self._answers = Answers(lambda: self._interruption.is_requested, patience)
         self._failed: list[tuple[FailedBlock, BaseException]] = []
         self._unreadable = self._done_now = 0
         self._lacks_receipts = False
@@ -121,12 +123,11 @@ class PassRun:
         KeyboardInterrupt
             If the run was asked to stop.
         """
-        answers = Answers(lambda: self._interruption.is_requested, sum(self._run.pacing.delays))
         try:
-            with answered_by(answers):
+            with answered_by(self._answers):
                 self._roll(job)
         finally:
-            self._claim.keep_until(answers.left_behind)
+            self._claim.keep_until(self._answers.left_behind)
 
     def _roll(self, job: Job) -> None:
         give_back_freed()  # by the trial, whose threads are gone: others would not use it again
@@ -167,6 +168,7 @@ class PassRun:
             self._stop(error)
         except KeyboardInterrupt as interrupt:
             interrupted = interrupt
+            self._interruption.request(grace=math.inf)  # stores have so long to answer from now on
             self._flush()
             self._look_back()
         finally:
@@ -289,7 +291,7 @@ class PassRun:
         """
         look = partial(self._pass.changed, touched, self._run.pacing)
         if self._run.timeout is None:
-            return look()
+            return self._answers.of_threads(look)
         try:
             return once_within(self._run.timeout * len(touched), look)
         except TimedOutError as error:

@@ -19,11 +19,11 @@ from ..receipts import (
     LayoutRecord,
     OutputRecord,
     RunDocument,
-    SourceRecord,
     as_json,
     check_same,
 )
 from ..support import recorded
+from .known_inputs import KnownInputs
 from .provenance import tiling_of
 from .same_model import compared
 
@@ -35,22 +35,24 @@ NUMERICS = 1
 
 
 def fingerprint_of(
-    decided: Decided, number: int, source: SourceRecord, mask: SourceRecord | None, layout: Layout
+    decided: Decided, inputs: KnownInputs, number: int, layout: Layout
 ) -> Fingerprint:
-    """What the voxels of an image depend on, of what source and mask are now.
+    """What the voxels of an image depend on, as a record of now would tell it.
 
     What a machine chooses (threads, batch size, …) is not in it.
     """
     recipe, options = decided.recipe, decided.options
     told = recorded(options.model, options.normalize, options.output)
     treatment: Json = told.get("treatment", {})
+    if recipe.masks:
+        treatment = {**treatment, "mask": inputs.of_masks[number]}
     return Fingerprint(
         numerics=NUMERICS,
-        source=source,
+        source=inputs.of_images[number],
         tiling=as_json(_tiling(decided, number)),
         model=None if decided.identity is None else decided.identity.text(),
         input_dtype=told["input_dtype"],
-        treatment=as_json(treatment if mask is None else {**treatment, "mask": mask}),
+        treatment=as_json(treatment),
         output={
             output.name: OutputRecord(dims.axes, dims.shape, np.dtype(output.dtype).str, scale)
             for output, dims, scale in zip(

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from ..support import DaemonThreads
+
 T = TypeVar("T")
 
 _PULSE = 0.2
@@ -61,6 +63,20 @@ class Answers:
         except BaseException:
             self.left_behind.append(begun)
             raise
+        return begun.result()
+
+    def of_threads(self, look: Callable[[], T]) -> T:
+        """What a look gives that asks stores in threads of its own, and changes nothing there.
+
+        Raises
+        ------
+        UnansweredError
+            If it does not end in time.
+        """
+        pool = DaemonThreads(1, "daskpatch-look")
+        begun = pool.submit(look)
+        pool.shutdown(wait=False)
+        self._wait_for(begun)
         return begun.result()
 
     def _wait_for(self, call: Future[Any]) -> None:

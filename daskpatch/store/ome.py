@@ -215,6 +215,8 @@ def _place(image: _Multiscale, dataset: _Dataset) -> tuple[tuple[float, ...], tu
             else:
                 shifts = _per_axis(one.translation, n_axes)
                 translation = tuple(t + d for t, d in zip(translation, shifts, strict=True))
+    if 0 in scale:
+        raise ValueError(f"{dataset.path} has the scale {scale}, and 0 is none")
     return scale, translation
 
 

@@ -89,6 +89,18 @@ _SPACED = re.compile(
 )
 """A variable of the environment and its value, which has a digit."""
 
+_SAID = re.compile(
+    rf"(?i)(?<![\w-])([\w-]{{0,40}}(?:{_WORDS})\s{{1,4}}(?:is|was)\s{{1,4}})(?!\*\*\*)"
+    rf"(?:{_QUOTED}|(?=[^\s]{{0,100}}\d)[^\s,;)}}\]]{{6,400}})"
+)
+"""A secret told in words, which has a digit or is quoted: "the password is …"."""
+
+_CURL = re.compile(
+    r"(\bcurl\s(?:[^\n]{0,200}?\s)?(?:-u|--user)[ =]{0,4}['\"]?[^\s:'\"]{1,100}:)"
+    r"(?!\*\*\*)[^\s'\"]{1,400}"
+)
+"""User and password as curl takes them."""
+
 _PARAMETERS = re.compile(r"[?#]|;[\w.-]{1,60}=")
 """Where a URL's place ends."""
 
@@ -101,7 +113,7 @@ _SIGNED = re.compile(
 
 _PATTERNS = (
     *(_HEADER, _NAMED, _SHORT, _WRAPPED, _ITEM, _FLAG, _SIGNED, _PAIR, _COOKIE, _KEY),
-    *(_KNOWN, _PEM, _SPACED),
+    *(_KNOWN, _PEM, _SPACED, _SAID, _CURL),
 )
 """What is before the secret is a group of each, and is kept."""
 

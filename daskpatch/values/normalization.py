@@ -10,7 +10,17 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from ..support import NORMALIZATION, NUMBER, Options, as_flag, is_number, need, option, shown
+from ..support import (
+    NORMALIZATION,
+    NUMBER,
+    Options,
+    as_flag,
+    declarations,
+    is_number,
+    need,
+    option,
+    shown,
+)
 from .conversion import convert
 from .value_map import ValueMap
 
@@ -58,6 +68,10 @@ def _check_over(name: str, over: object) -> object:
 def _check_fraction(name: str, fraction: Any) -> float:
     need(is_number(fraction) and 0 < fraction <= 1, name, fraction, "a number in (0, 1]")
     return float(fraction)
+
+
+_OF_STATISTICS = ("over", "per_channel", "fraction")
+"""Options that say what is measured."""
 
 
 def _restored_kind(recorded: Mapping[str, Any]) -> object:
@@ -155,6 +169,20 @@ class Normalize(Options):
                 "denormalize is True: it maps back what normalize= did, which is None; give "
                 "normalize= too."
             )
+        if not self.measures:
+            self._check_measuring()
+
+    def _check_measuring(self) -> None:
+        """No option of statistics where there are none to measure."""
+        for name in _OF_STATISTICS:
+            declared = declarations(Normalize)[name]
+            if getattr(self, name) != declared.default:
+                why = "is None" if self.kind is None else "gives constants"
+                raise ValueError(
+                    f"{declared.word} is {getattr(self, name)!r}, which says how statistics are "
+                    f"measured, and normalize= {why}: nothing is measured; leave it out, or give "
+                    "normalize='zscore'."
+                )
 
     @property
     def name(self) -> str:
