@@ -19,6 +19,9 @@ import daskpatch
 
 WARM, MORE = 10, 40
 
+LASTING = ("daskpatch-objects", "daskpatch-chunks", "daskpatch-codec")
+"""Threads that stay, one or a few for each process."""
+
 POOLS = ("asyncio_", "zarr_pool")
 """Threads of event loops, which grow up to a limit."""
 
@@ -98,7 +101,7 @@ def run(number, source, output, client, io):
 def state(client):
     # Threads that were told to end need a moment.
     for thread in threading.enumerate():
-        if thread.name.startswith("daskpatch-") and thread.name != "daskpatch-objects":
+        if thread.name.startswith("daskpatch-") and not thread.name.startswith(LASTING):
             thread.join()
     gc.collect()
     process = psutil.Process()

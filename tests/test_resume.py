@@ -96,6 +96,17 @@ def test_an_overwriting_plan_resumes_no_other_run(stored, tmp_path):
         plan.run(resume=True, progress=False)
 
 
+def test_a_margin_is_not_told_as_a_scale_too(stored, tmp_path):
+    def cutting(batch):
+        return batch[..., 2:-2, 2:-2, 2:-2]
+
+    out = tmp_path / "out.zarr"
+    predict(stored, out)
+    with pytest.raises(ValueError, match="treatment.margin was not given") as refusal:
+        predict(stored, out, cutting, resume=True, margin=2)
+    assert "treatment.scale" not in str(refusal.value)
+
+
 def test_empty_folders_that_a_run_left_are_in_nobodys_way(stored, tmp_path):
     out = tmp_path / "out.zarr"
     (out / ".daskpatch" / "claims" / "part-1-of-1").mkdir(parents=True)

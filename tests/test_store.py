@@ -4,15 +4,17 @@ import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
 from children import Child
 from volumes import save
+from zarr.storage import LocalStore, WrapperStore
 
 import daskpatch
 from daskpatch.geometry import Region, RegularGrid
-from daskpatch.store import BACK_ENDS, StoredArray, check_io, existing_array, locate
+from daskpatch.store import BACK_ENDS, Objects, StoredArray, check_io, existing_array, locate
 
 BACKENDS = list(BACK_ENDS)
 LAYOUTS = {
@@ -59,6 +61,187 @@ def test_chunks_are_read_many_at_a_time(array, io, volume, rng):
                 assert values is None
             else:
                 np.testing.assert_array_equal(values, volume[box])
+
+
+BIG, SWAPPED = zarr.codecs.BytesCodec(endian="big"), zarr.codecs.TransposeCodec(order=(2, 0, 1))
+
+CODECS = {
+    "zstd": {"compressors": zarr.codecs.ZstdCodec(level=3)},
+    "gzip": {"compressors": zarr.codecs.GzipCodec()},
+    "blosc": {"compressors": zarr.codecs.BloscCodec(cname="lz4", shuffle="shuffle")},
+    "a checksum": {"compressors": [zarr.codecs.ZstdCodec(), zarr.codecs.Crc32cCodec()]},
+    "transposed": {"filters": [SWAPPED], "compressors": None},
+    "transposed twice": {"filters": [SWAPPED, SWAPPED]},
+    "big-endian": {"serializer": BIG, "compressors": None},
+    "all of them": {
+        "filters": [SWAPPED],
+        "serializer": BIG,
+        "compressors": [zarr.codecs.BloscCodec(), zarr.codecs.Crc32cCodec()],
+    },
+    "v2, F": {"zarr_format": 2, "order": "F"},
+    "v2, F, uncompressed": {"zarr_format": 2, "order": "F", "compressors": None},
+    "v2, zlib": {"zarr_format": 2, "compressors": numcodecs.Zlib()},
+    "v2, lz4": {"zarr_format": 2, "compressors": numcodecs.LZ4()},
+    "v2, bz2": {"zarr_format": 2, "compressors": numcodecs.BZ2()},
+    "v2, a filter": {"zarr_format": 2, "filters": [numcodecs.Delta(dtype="uint16")]},
+    "v2, big-endian": {"zarr_format": 2, "dtype": ">u2"},
+}
+
+
+@pytest.mark.parametrize("layout", CODECS.values(), ids=CODECS)
+@pytest.mark.parametrize("is_in_memory", [False, True])
+def test_chunks_of_all_codecs_are_what_zarr_reads(tmp_path, volume, layout, is_in_memory):
+    array = zarr.create_array(
+        {} if is_in_memory else str(tmp_path / "a.zarr"),
+        shape=volume.shape,
+        chunks=(8, 16, 10),
+        **{"dtype": volume.dtype, **layout},
+    )
+    array[...] = volume
+    grid = RegularGrid.clipped(array.shape, array.chunks)
+    boxes = [grid.cell(index).slices for index in range(grid.n_cells)]
+    found = StoredArray(array, io="zarr").read_chunks(boxes)
+    for box, values in zip(boxes, found, strict=True):
+        assert values.dtype == volume.dtype
+        assert values.flags.c_contiguous
+        np.testing.assert_array_equal(values, array[box])
+    array[...] = 0
+    for box, values in zip(boxes, found, strict=True):
+        np.testing.assert_array_equal(values, volume[box])  # not the store's own memory
+
+
+@pytest.mark.parametrize("layout", CODECS.values(), ids=CODECS)
+@pytest.mark.parametrize("is_in_memory", [False, True])
+def test_chunks_of_all_codecs_are_stored_as_zarr_stores_them(
+    tmp_path, volume, layout, is_in_memory
+):
+    values = volume.copy()
+    values[:16, :20] = 0  # chunks that are all fill value, and one that begins with it
+    folders = [{}, {}] if is_in_memory else [str(tmp_path / "zarr"), str(tmp_path / "ours")]
+    theirs, ours = (
+        zarr.create_array(
+            folder, shape=volume.shape, chunks=(8, 16, 10), **{"dtype": volume.dtype, **layout}
+        )
+        for folder in folders
+    )
+    theirs[...] = values
+    stored = StoredArray(ours, io="zarr")
+    stored.write(np.s_[0:37, 0:61, 0:53], volume)  # what is empty then is deleted
+    stored.write(np.s_[0:16, 0:61, 0:53], values[:16])
+    stored.write(np.s_[16:37, 0:61, 0:53], values[16:])
+    np.testing.assert_array_equal(ours[...], values)
+    assert objects_of(ours) == objects_of(theirs)
+
+
+def objects_of(array):
+    """All that is in an array's store, by key, but for the time in what gzip writes."""
+    objects = Objects(locate(array))
+    found = {name: objects.read(name) for name in objects.names()}
+    return {
+        name: content[:4] + content[8:] if content.startswith(b"\x1f\x8b") else content
+        for name, content in found.items()
+    }
+
+
+EMPTY = {
+    "0": (0.0, 0.0, False),
+    "-0": (0.0, -0.0, True),
+    "NaN": (np.nan, np.nan, False),
+    "another": (3.5, 3.5, False),
+    "none": (None, 0.0, False),
+}
+
+
+@pytest.mark.parametrize(("fill_value", "value", "is_stored"), EMPTY.values(), ids=EMPTY)
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_empty_chunks_are_those_of_zarr(tmp_path, fill_value, value, is_stored, zarr_format):
+    values = np.full((10, 10), value, "f4")
+    values[8:] = 1
+    ours, theirs = (
+        zarr.create_array(
+            str(tmp_path / name),
+            shape=values.shape,
+            chunks=(4, 4),
+            dtype="f4",
+            fill_value=fill_value,
+            zarr_format=zarr_format,
+        )
+        for name in ("ours", "theirs")
+    )
+    theirs[...] = values
+    StoredArray(ours, io="zarr").write(np.s_[0:10, 0:10], values)
+    assert objects_of(ours) == objects_of(theirs)
+    assert len([name for name in objects_of(ours) if "json" not in name and name[:1] != "."]) == (
+        9 if is_stored else 3
+    )
+
+
+def test_chunks_are_stored_though_they_are_empty_where_the_array_says_so(tmp_path):
+    array = zarr.create_array(
+        str(tmp_path / "a.zarr"),
+        shape=(8, 8),
+        chunks=(4, 4),
+        dtype="u1",
+        config={"write_empty_chunks": True},
+    )
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        StoredArray(array, io="zarr").write(np.s_[0:8, 0:8], np.zeros((8, 8), "u1"))
+    assert sum(name.startswith("c/") for name in objects_of(array)) == 4
+
+
+def test_boxes_that_cut_chunks_leave_the_rest_of_them(tmp_path, volume, io):
+    array = save(tmp_path / "a.zarr", volume, chunks=(8, 16, 10))
+    box, expected = np.s_[3:20, 16:32, 0:53], volume.copy()
+    expected[box] = 7
+    StoredArray(array, io=io).write(box, expected[box])
+    np.testing.assert_array_equal(array[...], expected)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: b"", lambda content: content[:-9], lambda content: b"x" * 40]
+)
+@pytest.mark.parametrize("compressors", ["auto", None])
+def test_a_damaged_chunk_is_an_error_and_the_others_are_read(
+    tmp_path, volume, io, damage, compressors
+):
+    array = save(tmp_path / "a.zarr", volume, chunks=(16, 16, 16), compressors=compressors)
+    stored, box = StoredArray(array, io=io, delays=()), np.s_[16:32, 16:32, 16:32]
+    (key,) = stored.keys(box)
+    file = tmp_path / "a.zarr" / key
+    file.write_bytes(damage(file.read_bytes()))
+    others = [np.s_[0:16, 0:16, 0:16], np.s_[0:16, 16:32, 0:16]]
+    with pytest.raises((OSError, ValueError, RuntimeError)):
+        stored.read_chunks([others[0], box])
+    for other, values in zip(others, stored.read_chunks(others), strict=True):
+        np.testing.assert_array_equal(values, volume[other])
+
+
+class Away(WrapperStore):
+    """Counts what it is asked for while it is away."""
+
+    is_away, asked = False, 0
+
+    async def get(self, key, prototype, byte_range=None):
+        if Away.is_away:
+            Away.asked += 1
+            raise OSError("the network is down")
+        return await self._store.get(key, prototype, byte_range)
+
+
+def test_a_store_that_is_away_is_asked_for_no_further_chunks(tmp_path, volume, monkeypatch):
+    monkeypatch.setattr(Away, "is_away", False)
+    monkeypatch.setattr(Away, "asked", 0)
+    array = save(tmp_path / "a.zarr", volume, chunks=(4, 4, 4))
+    stored = StoredArray(
+        zarr.open_array(Away(LocalStore(tmp_path / "a.zarr")), mode="r"), delays=(0.01,)
+    )
+    grid = RegularGrid.clipped(array.shape, array.chunks)
+    boxes = [grid.cell(index).slices for index in range(grid.n_cells)]
+    stored.read_chunks(boxes[:1])
+    Away.is_away = True
+    with pytest.raises(OSError, match="the network is down"):
+        stored.read_chunks(boxes)
+    assert 2 <= Away.asked <= 2 * 40 < len(boxes)
 
 
 def test_whole_units_are_written_and_read_by_the_other_back_end(array, io, rng):

@@ -28,7 +28,9 @@ def defaults_of(kind: type) -> Iterator[tuple[str, object]]:
     for name, field in dict(noted.get("__dataclass_fields__") or {}).items():
         yield from _told(name, field, "default", "default_factory", "metadata")
     for field in noted.get("__attrs_attrs__") or ():
-        yield from _told(field.name, field, "default", "converter", "validator", "metadata")
+        yield from _told(
+            field.name, field, "default", "converter", "validator", "on_setattr", "metadata"
+        )
     for name, field in dict(noted.get("__pydantic_fields__") or {}).items():
         yield from _told(name, field, "default", "default_factory")
     yield from _of_struct(kind)

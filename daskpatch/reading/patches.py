@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,10 +17,8 @@ from ..support import unmasked
 from ..values import read_padded
 from .chunk_cache import ChunkCache, Voxels
 from .chunk_places import ChunkPlace, chunk_places, chunk_region, positions_in, region_of
+from .mosaic import Mosaic, Put
 from .uses import Chunk
-
-Put = Callable[[NDArray[Any], NDArray[Any], slice], None]
-"""Takes an array to be filled, voxels of its shape, and which channels these are."""
 
 
 class Patch(Protocol):
@@ -65,8 +63,8 @@ def patch_of(
         yield patch
         return
     # All at once: behind a slow network they are under way together.
-    with patch.held(places):
-        yield patch
+    with patch.held(places) as mosaic:
+        yield replace(patch, mosaic=mosaic)
 
 
 @dataclass(frozen=True)
@@ -86,12 +84,13 @@ class PatchOfBox:
 
 @dataclass(frozen=True)
 class PatchOfChunks:
-    """A sample whose voxels come from chunks in a cache."""
+    """A sample whose voxels come from chunks in a cache; those of `mosaic` are held."""
 
     cache: ChunkCache
     image: ArrayImage
     data_idx: int
     sample_idx: int
+    mosaic: Mosaic | None = None
     _absent: set[Chunk] = field(default_factory=set)
 
     @property
@@ -124,27 +123,24 @@ class PatchOfChunks:
         return np.empty((self.image.data_shape[1], *box.shape), self.image.data_dtype)
 
     def _fill_inside(self, given: NDArray[Any], box: Region, put: Put) -> None:
-        places = list(chunk_places(self.image, self.sample_idx, box))
-        n_filled = 0
-        with self.held(places) as chunks:
-            for place, chunk in zip(places, chunks, strict=True):
-                part = place.region.intersection(box)
-                if part is None:
-                    continue
-                target = given[(place.channels, *part.slices_within(box))]
-                n_filled += target.size
-                if chunk is None:
-                    absent = np.broadcast_to(absent_value_of(self.image), target.shape)
-                    put(target, absent, place.channels)
-                else:
-                    source = (slice(None), *part.slices_within(place.region))
-                    put(target, place.voxels_of(self.image, chunk)[source], place.channels)
-        if n_filled != given.size:
-            raise RuntimeError(f"{n_filled} of {given.size} voxels of {box} were filled.")
+        if self.mosaic is not None and self.mosaic.has(box):
+            self.mosaic.fill(given, box, put)
+            return
+        with self.held(list(chunk_places(self.image, self.sample_idx, box))) as mosaic:
+            mosaic.fill(given, box, put)
 
-    def held(self, places: Sequence[ChunkPlace]) -> AbstractContextManager[list[Voxels]]:
+    @contextmanager
+    def held(self, places: Sequence[ChunkPlace]) -> Iterator[Mosaic]:
+        """Chunks that stay for the time of the `with` block.
+
+        Raises
+        ------
+        OSError
+            If one cannot be read.
+        """
         chunks = [(self.data_idx, place.position) for place in places]
-        return _held(self.cache, self.image, chunks, self._absent)
+        with _held(self.cache, self.image, chunks, self._absent) as found:
+            yield Mosaic(self.image, places, found)
 
 
 def read_box(

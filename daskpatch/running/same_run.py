@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -128,6 +129,8 @@ def _leave_out_what_is_told_twice(was: Json, now: Json, before: Json, after: Jso
     for name in treatments[0].keys() | treatments[1].keys():
         if treatments[0].get(name) != treatments[1].get(name):
             _leave_out({"stitch": "front"}.get(name, name), tilings)
+    if all(set(treatment.get("scale") or ()) <= {"1"} for treatment in treatments):
+        _leave_out("scale", treatments)  # what a margin brings along
 
 
 def _is_of_a_function(value: object) -> bool:
@@ -135,7 +138,7 @@ def _is_of_a_function(value: object) -> bool:
     return isinstance(value, str) or (isinstance(value, dict) and "function" in value)
 
 
-def _leave_out(name: str, pair: tuple[Json, Json]) -> None:
+def _leave_out(name: str, pair: Sequence[Json]) -> None:
     for each in pair:
         each.pop(name, None)
 

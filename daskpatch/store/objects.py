@@ -5,31 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import threading
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, WrapperStore
 
-from .answers import answer_to
 from .backoff import CHECK_REMOTE, DELAYS, with_backoff, with_backoff_async
 from .location import Location
+from .loops import CHUNKS, OBJECTS
 from .syncing import flush_objects
 from .withdrawal import RememberingStore
 
 T = TypeVar("T")
-
-_twins: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-_making_twins = threading.Lock()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_twins.clear)  # their sessions are of another loop
 
 _AT_A_TIME = 64
 """Objects that are deleted at once."""
@@ -63,7 +54,7 @@ class Objects:
         location.check_process()
         self._prefix = f"{location.path}/" if location.path else ""
         last_read = None if was_read is None else self._prefix + was_read
-        self._store: Store = RememberingStore(_own(location.store), last_read)
+        self._store: Store = RememberingStore(OBJECTS.own(location.store), last_read)
 
     @property
     def creates_atomically(self) -> bool:
@@ -75,7 +66,7 @@ class Objects:
 
     def exists(self, name: str) -> bool:
         def attempt() -> bool:
-            return _wait(self._store.exists(self._prefix + name))
+            return OBJECTS.wait(self._store.exists(self._prefix + name))
 
         return self._insist(attempt, f"Looking for {name}")
 
@@ -83,7 +74,7 @@ class Objects:
         """The bytes of an object, or None if there is none."""
 
         def attempt() -> bytes | None:
-            found = _wait(self._store.get(self._prefix + name, default_buffer_prototype()))
+            found = OBJECTS.wait(self._store.get(self._prefix + name, default_buffer_prototype()))
             return None if found is None else found.to_bytes()
 
         return self._insist(attempt, f"Reading {name}")
@@ -92,7 +83,7 @@ class Objects:
         """Put an object in place of what is there, at once."""
 
         def attempt() -> None:
-            _wait(self._store.set(self._prefix + name, _buffer(content)))
+            OBJECTS.wait(self._store.set(self._prefix + name, _buffer(content)))
 
         self._insist(attempt, f"Writing {name}")
 
@@ -103,7 +94,7 @@ class Objects:
         """
 
         def attempt() -> None:
-            _wait(self._store.set_if_not_exists(self._prefix + name, _buffer(content)))
+            OBJECTS.wait(self._store.set_if_not_exists(self._prefix + name, _buffer(content)))
 
         self._insist(attempt, f"Creating {name}")
         # `set_if_not_exists` does not say whether it set anything; what is there does.
@@ -121,7 +112,7 @@ class Objects:
 
     def delete(self, name: str) -> None:
         def attempt() -> None:
-            _wait(self._store.delete(self._prefix + name))
+            OBJECTS.wait(self._store.delete(self._prefix + name))
 
         self._insist(attempt, f"Deleting {name}")
 
@@ -134,7 +125,7 @@ class Objects:
         async def listed() -> list[str]:
             return [key async for key in self._store.list_prefix(self._prefix + prefix)]
 
-        keys = self._insist(lambda: _wait(listed()), "Listing")
+        keys = self._insist(lambda: OBJECTS.wait(listed()), "Listing")
         start = len(self._prefix)
         # What a killed process was writing is left behind by LocalStore as *.partial.
         kept = (key for key in keys if with_temporary or not key.endswith(".partial"))
@@ -149,7 +140,7 @@ class Objects:
                 see(key[len(self._prefix) :])
 
         try:
-            self._insist(lambda: _wait(listed()), "Listing")
+            self._insist(lambda: OBJECTS.wait(listed()), "Listing")
         except PermissionError:
             return False
         return True
@@ -161,7 +152,9 @@ class Objects:
             _forget_listings(self.location.store)
             return [name async for name in self._store.list_dir(self._prefix.rstrip("/"))]
 
-        return sorted(name.rstrip("/") for name in self._insist(lambda: _wait(listed()), "Listing"))
+        return sorted(
+            name.rstrip("/") for name in self._insist(lambda: OBJECTS.wait(listed()), "Listing")
+        )
 
     def delete_many(self, names: Sequence[str]) -> None:
         """Delete objects, several at a time, one batch after another; and folders left empty."""
@@ -177,7 +170,7 @@ class Objects:
 
         for start in range(0, len(names), _AT_A_TIME):
             batch = names[start : start + _AT_A_TIME]
-            _wait(delete(batch))
+            OBJECTS.wait(delete(batch))
         _remove_empty_folders(self.location, names)
 
     def _insist(self, attempt: Callable[[], T], what: str) -> T:
@@ -211,47 +204,12 @@ def _buffer(content: bytes) -> Any:
     return default_buffer_prototype().buffer.from_bytes(content)
 
 
-def _own(store: Store) -> Store:
-    """The store for use on this module's event loop.
-
-    An fsspec file system keeps to the loop it was first used on, which is zarr's: it gets a twin.
-    """
-    if isinstance(store, WrapperStore):
-        inner = _own(store._store)
-        return store if inner is store._store else store._with_store(inner)
-    if isinstance(store, FsspecStore) and not hasattr(store.fs, "sync_fs"):
-        return FsspecStore(_twin(store.fs), read_only=store.read_only, path=store.path)
-    return store
-
-
 def _forget_listings(store: Store) -> None:
     """Have fsspec ask again: it keeps what it once listed, for ever, whatever was written since."""
     while isinstance(store, WrapperStore):
         store = store._store
     if isinstance(store, FsspecStore):
-        for fs in (store.fs, getattr(store.fs, "sync_fs", None), _twins.get(store.fs)):
+        twins = [loop.twin_of(store.fs) for loop in (OBJECTS, CHUNKS)]
+        for fs in (store.fs, getattr(store.fs, "sync_fs", None), *twins):
             if fs is not None:
                 fs.invalidate_cache()
-
-
-def _twin(fs: Any) -> Any:
-    """One for all stores of a file system, so that they share its sessions: nothing closes them."""
-    with _making_twins:
-        twin = _twins.get(fs)
-        if twin is None:
-            options = {**fs.storage_options, "asynchronous": True}
-            twin = type(fs)(*fs.storage_args, skip_instance_cache=True, **options)
-            _twins[fs] = twin
-        return twin
-
-
-@lru_cache(maxsize=1)
-def _loop(process: int) -> asyncio.AbstractEventLoop:  # noqa: ARG001 (a fork has no threads)
-    """An event loop in a thread of its own: zarr's stores are asynchronous."""
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="daskpatch-objects", daemon=True).start()
-    return loop
-
-
-def _wait(coroutine: Coroutine[Any, Any, T]) -> T:
-    return answer_to(coroutine, _loop(os.getpid()))

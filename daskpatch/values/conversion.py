@@ -40,7 +40,10 @@ def store_values(target: NDArray[Any], values: NDArray[Any]) -> bool:
 
 def convert(target: NDArray[Any], values: NDArray[Any]) -> None:
     """Copy values into an array of another dtype, as `store_values` does."""
-    if target.dtype.kind == "f" or np.can_cast(values.dtype, target.dtype, "safe"):
+    if np.can_cast(values.dtype, target.dtype, "safe"):
+        np.copyto(target, values)
+        return
+    if target.dtype.kind == "f":
         with np.errstate(over="ignore"):  # what a half cannot hold is infinite, as asked for
             np.copyto(target, values, casting="unsafe")
         return

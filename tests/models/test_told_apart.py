@@ -488,6 +488,36 @@ def of_a_fields_metadata(k):
     return lambda batch: batch * dataclasses.fields(Settings)[0].metadata["gain"]
 
 
+def setting_through(k):
+    """Fields of attrs whose hook changes what is set."""
+
+    @attrs.define
+    class Settings:
+        gain: int = attrs.field(default=1, on_setattr=lambda one, field, value: value * k)
+
+    def model(batch):
+        settings = Settings()
+        settings.gain = 1
+        return batch * settings.gain
+
+    return model
+
+
+def of_a_dtypes_metadata(k):
+    dtype = np.dtype("f4", metadata={"gain": k})
+    return lambda batch: batch * dtype.metadata["gain"]
+
+
+def of_an_arrays_dtypes_metadata(k):
+    weights = np.zeros(1, np.dtype("f4", metadata={"gain": k}))
+    return lambda batch: batch * weights.dtype.metadata["gain"]
+
+
+def of_arrays_in_slices(k):
+    part = slice(np.zeros(2000), np.arange(2000) * k)
+    return lambda batch: batch * part.stop[1]
+
+
 def enumeration_class_set_later(k):
     class Mode(enum.Enum):
         ONE = 1
@@ -512,6 +542,7 @@ def enumeration_class_set_later(k):
         compiled_inside, recurrent, SlottedDropping, filled, of_own_wrappers, of_own_static_methods,
         enumeration_set_later, enumeration_class_set_later, scripted_and_then_set,
         of_a_stored_array, of_a_lazy_array_of_a_stored_one, matched, of_a_fields_metadata,
+        setting_through, of_a_dtypes_metadata, of_an_arrays_dtypes_metadata, of_arrays_in_slices,
         scripted_with_a_number_of_an_inner_one, scripted_with_a_tensor_of_an_inner_one,
     ],
 )  # fmt: skip

@@ -74,6 +74,8 @@ def _look_at(walk: Walk, value: Any, path: str, holder: str) -> None:
         look_at_array(walk, value, path, holder)
     elif kind in (list, tuple):
         look_at_sequence(walk, value, path, holder)
+    elif kind is slice:
+        look_at_sequence(walk, [value.start, value.stop, value.step], path, holder)
     elif kind in (set, frozenset):
         # Sets have the order of hashes, which differ between processes.
         look_at_sequence(walk, sorted(value, key=_order), path, holder)

@@ -39,6 +39,8 @@ def look_at_mapping(walk: Walk, mapping: Any, path: str, holder: str) -> None:
 def look_at_array(walk: Walk, values: NDArray[Any] | np.generic, path: str, holder: str) -> None:
     array = np.asarray(values)
     told = f"{description_of_dtype(array.dtype)} {array.shape}"
+    if array.dtype.metadata is not None:
+        walk.visit(array.dtype, f"{path}.dtype", holder)
     if array.dtype.names is not None:
         walk.add("weights", path, holder, told)
         for name in array.dtype.names:  # without what lies between the fields

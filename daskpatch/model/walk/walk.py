@@ -19,7 +19,7 @@ from ...support import all_said_by, cause_of
 from ..contents import CLASS, Contents, Leaf, Look, NoIdentityError, PartName
 from ..installed import is_library_class, version_of
 
-PLAIN = {bool, float, complex, str, bytes, range, slice, type(None), type(Ellipsis)}
+PLAIN = {bool, float, complex, str, bytes, range, type(None), type(Ellipsis)}
 """Types whose values their repr tells from others."""
 
 
@@ -114,6 +114,8 @@ class Walk:
         elif kind in PLAIN or isinstance(value, np.dtype | PurePath):
             told = description_of_dtype(value) if isinstance(value, np.dtype) else repr(value)
             self.add("attributes", path, holder, f"{kind.__name__} {told}")
+            if isinstance(value, np.dtype) and value.metadata is not None:
+                self.visit(dict(value.metadata), f"{path}.metadata", holder)
         elif id(value) in self.met:
             self.add("attributes", path, holder, f"as {self.met[id(value)][1]}")
         elif id(value) in self._known and self._known[id(value)][1] != path:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ...support import DaemonThreads
 from ..absence import counting
+from .chunk_boxes import slices_inside
 from .protocol import Box
 
-_MOST_BYTES, _MOST_CHUNKS = 2**23, 10
+_MOST_BYTES, MOST_CHUNKS = 2**23, 10
 """Of chunks that are put together: they are in memory twice for a moment.
 
 zarr asks for ten at a time, unless it is told otherwise.
@@ -67,13 +68,7 @@ def _read_group(
     if len(boxes) == 1:
         return [values]
     # Copies: a view would keep the whole box in memory for as long as any chunk of it is kept.
-    return [values[_within(box, whole)].copy() for box in boxes]
-
-
-def _within(box: Box, whole: Box) -> Box:
-    return tuple(
-        slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, whole, strict=True)
-    )
+    return [values[slices_inside(box, whole)].copy() for box in boxes]
 
 
 def _groups(
@@ -100,7 +95,7 @@ def _merged(boxes: Sequence[Box], numbers: list[int], itemsize: int) -> list[lis
         # Neighbours along the axis come one after the other.
         groups.sort(key=lambda group: (_others(group[0], axis), group[0][axis].start))
         for box, members in groups:
-            is_room = merged and len(merged[-1][1]) + len(members) <= _MOST_CHUNKS
+            is_room = merged and len(merged[-1][1]) + len(members) <= MOST_CHUNKS
             if is_room and _adjoins(merged[-1][0], box, axis, itemsize):
                 before, theirs = merged.pop()
                 box = (*box[:axis], slice(before[axis].start, box[axis].stop), *box[axis + 1 :])

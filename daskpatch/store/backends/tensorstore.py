@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property, lru_cache
-from itertools import islice, product
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..forked import is_inherited, refuse_inherited
 from ..location import Location, locate
 from ..syncing import flush_objects
 from ..withdrawal import is_denial, withdrawn
+from .chunk_boxes import chunk_parts, slices_inside
 from .protocol import Box, Handle
 
 T = TypeVar("T")
@@ -144,18 +145,14 @@ class _TensorStoreHandle:
     def _read_by_chunk(self, box: Box) -> NDArray[np.generic]:
         """The values of a box some of whose chunks are absent."""
         values = np.empty([s.stop - s.start for s in box], self._reader.dtype.numpy_dtype)
-        parts = _chunks_of(box, self._reader.chunk_layout.read_chunk.shape)
+        parts = chunk_parts(box, self._reader.chunk_layout.read_chunk.shape)
         while some := list(islice(parts, _AT_A_TIME)):
             reads = [self._reader[part].read(order="C") for part in some]
             for part, read in zip(some, reads, strict=True):
                 found = _found(read)
                 if found is None:
                     notice()
-                inside = tuple(
-                    slice(p.start - s.start, p.stop - s.start)
-                    for p, s in zip(part, box, strict=True)
-                )
-                values[inside] = self._fill_value if found is None else found
+                values[slices_inside(part, box)] = self._fill_value if found is None else found
         return values
 
     def _open(self, cache_bytes: int, **spec: bool) -> Any:
@@ -173,16 +170,6 @@ def _found(read: Any) -> NDArray[np.generic] | None:
             return None
         raise
     return values
-
-
-def _chunks_of(box: Box, shape: tuple[int, ...]) -> Iterator[Box]:
-    """The parts of a box that lie in a chunk each."""
-    numbers = (range(s.start // n, -(-s.stop // n)) for s, n in zip(box, shape, strict=True))
-    for at in product(*numbers):
-        yield tuple(
-            slice(max(s.start, i * n), min(s.stop, (i + 1) * n))
-            for s, n, i in zip(box, shape, at, strict=True)
-        )
 
 
 @lru_cache(maxsize=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -9,13 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.types import AnyArray
 
+from ..absence import counting
 from ..backoff import lasts_anywhere
 from ..location import Location, locate
+from ..loops import CHUNKS
 from ..patience import PatientStore
 from ..reopening import remembering, reopened
 from ..syncing import flush_objects
-from .merging import read_merged
+from .chunk_boxes import chunk_parts, is_of_whole_chunks, slices_inside
+from .chunk_codec import chunk_codec_of
+from .merging import MOST_CHUNKS, read_merged
 from .protocol import Box, Handle
+from .transfers import fetched, put
+
+_UNDER_WAY = 2**25
+"""Bytes of chunks that are encoded or decoded together, for one box."""
 
 _GROUPS_AT_A_TIME = 4
 """Of chunks that are asked for together."""
@@ -45,21 +54,60 @@ class _ZarrHandle:
         # Each object on its own: a box has many, and few boxes would ever be read at once.
         store = PatientStore(remembering(array), delays=delays)
         self._array = reopened(array, store)
+        self._codec = chunk_codec_of(self._array)
+        own = CHUNKS.own(array.store)
+        # A file system's twin would not tell it what it writes: its listings would be old.
+        self._writes_chunks = self._codec is not None and own is array.store
+        self._store = PatientStore(remembering(array, own), delays=delays)
+        self._prefix = f"{array.path}/" if array.path else ""
         # A store in memory may keep the very array that it is given.
         self._location = location = locate(array)
         self._keeps_values = location.lives_in_this_process
         # Far away it is the answers that take time.
-        self._at_a_time = 1 if location.is_near else _GROUPS_AT_A_TIME
+        self._n_groups = 1 if location.is_near else _GROUPS_AT_A_TIME
 
     def read(self, box: Box) -> NDArray[np.generic]:
         return np.asarray(self._array[box])
 
     def read_chunks(self, boxes: Sequence[Box]) -> list[NDArray[Any] | None]:
-        array = self._array
-        return read_merged(self.read, boxes, array.dtype.itemsize, array.shards, self._at_a_time)
+        if self._codec is None:
+            return self._merged(boxes)
+        keys = [self._key_of(box) for box in boxes]
+        with counting():  # None says it
+            found = CHUNKS.wait(fetched(self._store, keys, boxes, self._codec, self._at_a_time))
+        # What is damaged, or was written otherwise, is zarr's to tell of.
+        return [
+            self._merged([box])[0] if isinstance(each, Exception) else each
+            for box, each in zip(boxes, found, strict=True)
+        ]
 
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
-        self._array[box] = values.copy() if self._keeps_values else values
+        array = self._array
+        is_whole = is_of_whole_chunks(box, array.chunks, array.shape)
+        if self._codec is None or not self._writes_chunks or not is_whole:
+            array[box] = values.copy() if self._keeps_values else values
+            return
+        parts = list(chunk_parts(box, array.chunks))
+        keys = [self._key_of(part) for part in parts]
+        chunks = [values[slices_inside(part, box)] for part in parts]
+        CHUNKS.wait(put(self._store, keys, chunks, self._codec, self._at_a_time))
+
+    @property
+    def _at_a_time(self) -> int:
+        """Chunks of a box that are under way together, one for each of the groups at least."""
+        nbytes = math.prod(self._array.chunks) * self._array.dtype.itemsize
+        most = self._n_groups * MOST_CHUNKS
+        return min(max(_UNDER_WAY // max(nbytes, 1), self._n_groups), most)
+
+    def _key_of(self, chunk: Box) -> str:
+        """The key of a chunk in the store, by its box in the array."""
+        array = self._array
+        at = tuple(s.start // n for s, n in zip(chunk, array.chunks, strict=True))
+        return self._prefix + str(array.metadata.encode_chunk_key(at))
+
+    def _merged(self, boxes: Sequence[Box]) -> list[NDArray[Any] | None]:
+        array = self._array
+        return read_merged(self.read, boxes, array.dtype.itemsize, array.shards, self._n_groups)
 
     def flush(self, keys: Collection[str]) -> None:
         flush_objects(self._location, keys)

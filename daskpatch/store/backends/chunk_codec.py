@@ -1,0 +1,178 @@
+"""The bytes of chunks and their voxels, by numcodecs alone, for the codecs that most arrays have.
+
+They are those of zarr-python, without what it does around them, which takes as long again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import crc32c
+import numcodecs
+import numpy as np
+from numcodecs import Blosc, GZip, Zstd
+from numpy.typing import NDArray
+from zarr.buffer import default_buffer_prototype
+from zarr.types import AnyArray
+
+from .protocol import Box
+
+
+class Codec(Protocol):
+    """From bytes (or voxels) to bytes, and back."""
+
+    def encode(self, buf: Any) -> Any: ...
+
+    def decode(self, buf: Any) -> Any: ...
+
+
+class Checksum:
+    """`crc32c` of Zarr v3: four bytes at the end."""
+
+    def encode(self, buf: Any) -> bytes:
+        content = bytes(buf)
+        return content + crc32c.crc32c(content).to_bytes(4, "little")
+
+    def decode(self, buf: Any) -> memoryview:
+        whole = memoryview(buf)
+        if crc32c.crc32c(whole[:-4]) != int.from_bytes(whole[-4:], "little"):
+            raise ValueError("its checksum is that of other bytes")
+        return whole[:-4]
+
+
+_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+
+_V3: dict[str, Callable[..., Codec]] = {
+    # Its `typesize` is the dtype's.
+    "blosc": lambda cname, clevel, shuffle, blocksize=0, typesize=1: Blosc(  # noqa: ARG005
+        cname, clevel, _SHUFFLES[shuffle], blocksize
+    ),
+    "gzip": GZip,
+    "zstd": Zstd,
+    "crc32c": Checksum,
+}
+"""Codecs of bytes of Zarr v3, by their names, made of their configuration."""
+
+_V2 = ("blosc", "gzip", "lz4", "zlib", "zstd")
+"""Compressors of Zarr v2."""
+
+_ENDIAN: dict[str | None, Literal["<", ">", "="]] = {"little": "<", "big": ">", None: "="}
+
+
+@dataclass(frozen=True)
+class ChunkCodec:
+    """The way from the voxels of a chunk to what is stored of it, and back.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of a whole chunk, as it is stored where the array ends, too; in the byte order of the store.
+    order
+        The axes as they are stored, slowest first.
+    codecs
+        What encodes bytes, the first one first.
+    fill_value
+        What a chunk is full of that is not stored; None where each is.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: tuple[int, ...]
+    codecs: tuple[Codec, ...]
+    fill_value: Any
+
+    def encode(self, voxels: NDArray[Any]) -> bytes | None:
+        """What is stored of a chunk, which may end with the array; None where nothing is."""
+        whole = voxels = np.asarray(voxels, self.dtype)
+        if voxels.shape != self.shape:
+            whole = np.full(
+                self.shape, 0 if self.fill_value is None else self.fill_value, self.dtype
+            )
+            whole[tuple(map(slice, voxels.shape))] = voxels
+        if self._is_empty(whole):
+            return None
+        turned = np.ascontiguousarray(whole.transpose(self.order))
+        content: Any = turned.view(self.dtype.newbyteorder("="))
+        for codec in self.codecs:
+            content = codec.encode(content)
+        return bytes(content) if self.codecs else turned.tobytes()
+
+    def _is_empty(self, whole: NDArray[Any]) -> bool:
+        """Whether a chunk is all fill value, as zarr compares them: -0.0 is not 0.0."""
+        buffer = default_buffer_prototype().nd_buffer.from_numpy_array
+        first = whole[(slice(1),) * whole.ndim]  # which tells nearly all that are not
+        return all(buffer(each).all_equal(self.fill_value) for each in (first, whole))
+
+    def decode(self, stored: NDArray[Any], box: Box) -> NDArray[Any]:
+        """What a chunk's box in the array has: of the last one along an axis less than is stored.
+
+        Raises
+        ------
+        Exception
+            Whatever a codec raises for bytes that are damaged.
+        ValueError
+            If these are other than a chunk's voxels.
+        """
+        content: Any = stored
+        for codec in reversed(self.codecs):
+            content = codec.decode(content)
+        flat = np.frombuffer(content, self.dtype)
+        if flat.size != math.prod(self.shape):
+            raise ValueError(f"it has {flat.size} voxels, a chunk {math.prod(self.shape)}")
+        turned = flat.reshape([self.shape[axis] for axis in self.order])
+        whole = turned.transpose(np.argsort(self.order))
+        inside = whole[tuple(slice(s.stop - s.start) for s in box)]
+        voxels = np.ascontiguousarray(inside, self.dtype.newbyteorder("="))
+        # What a store keeps in memory is its own.
+        return voxels if self.codecs else voxels.copy()
+
+
+def chunk_codec_of(array: AnyArray) -> ChunkCodec | None:
+    """How chunks of an array are stored; None where its codecs are not among those known here."""
+    is_plain = array.shards is None and array.dtype.kind in "biuf" and bool(array.shape)
+    found = _told(array) if is_plain else None
+    if found is None:
+        return None
+    endian, order, codecs = found
+    dtype = array.dtype.newbyteorder(endian)
+    return ChunkCodec(array.chunks, dtype, order, codecs, _fill_value_of(array))
+
+
+def _fill_value_of(array: AnyArray) -> Any:
+    if array.config.write_empty_chunks:
+        return None
+    return array.dtype.type(0) if array.fill_value is None else array.fill_value
+
+
+_Told = tuple[Literal["<", ">", "=", "|"], tuple[int, ...], tuple[Codec, ...]]
+"""Byte order (`|`: that of the dtype), order of the axes, codecs."""
+
+
+def _told(array: AnyArray) -> _Told | None:
+    document, axes = array.metadata.to_dict(), tuple(range(len(array.shape)))
+    if array.metadata.zarr_format == 3:
+        return _of_v3(document, axes)
+    return _of_v2(document, axes)
+
+
+def _of_v3(document: Mapping[str, Any], order: tuple[int, ...]) -> _Told | None:
+    if document["chunk_grid"]["name"] != "regular" or document.get("storage_transformers"):
+        return None
+    named = [(each["name"], each.get("configuration", {})) for each in document["codecs"]]
+    while named[0][0] == "transpose":
+        order = tuple(order[axis] for axis in named.pop(0)[1]["order"])
+    (serializer, how), *others = named
+    if serializer != "bytes" or not {name for name, _ in others} <= _V3.keys():
+        return None
+    return _ENDIAN[how.get("endian")], order, tuple(_V3[name](**told) for name, told in others)
+
+
+def _of_v2(document: Mapping[str, Any], axes: tuple[int, ...]) -> _Told | None:
+    told = document["compressor"]
+    if document["filters"] or (told is not None and told["id"] not in _V2):
+        return None
+    codecs = () if told is None else (numcodecs.get_codec(told),)
+    return "|", axes if document["order"] == "C" else axes[::-1], codecs
