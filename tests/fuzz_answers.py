@@ -41,7 +41,7 @@ _SHOWN = 60
 _PLAIN = (str, int, float, type(None), Path)
 """What is shown itself; of other values their type says enough."""
 
-_POOLS = ("asyncio_", "zarr_pool")
+_POOLS = ("asyncio_", "zarr_pool", "daskpatch-codec")
 """Threads of event loops: so many of each at most, which begin when they are needed first."""
 
 _PATIENCE = 5.0
