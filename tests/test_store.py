@@ -176,17 +176,17 @@ def test_empty_chunks_are_those_of_zarr(tmp_path, fill_value, value, is_stored, 
     )
 
 
-def test_chunks_are_stored_though_they_are_empty_where_the_array_says_so(tmp_path):
-    array = zarr.create_array(
-        str(tmp_path / "a.zarr"),
-        shape=(8, 8),
-        chunks=(4, 4),
-        dtype="u1",
-        config={"write_empty_chunks": True},
-    )
+def test_chunks_are_stored_though_they_are_empty_where_zarr_is_told_so(tmp_path):
+    options = {"shape": (8, 9), "chunks": (4, 4), "dtype": "u1", "fill_value": 7}
+    values = np.full((8, 9), 7, "u1")
     with zarr.config.set({"array.write_empty_chunks": True}):
-        StoredArray(array, io="zarr").write(np.s_[0:8, 0:8], np.zeros((8, 8), "u1"))
-    assert sum(name.startswith("c/") for name in objects_of(array)) == 4
+        ours, theirs = (
+            zarr.create_array(str(tmp_path / name), **options) for name in ("ours", "theirs")
+        )
+        theirs[...] = values
+        StoredArray(ours, io="zarr").write(np.s_[0:8, 0:9], values)
+    assert objects_of(ours) == objects_of(theirs)
+    assert sum(name.startswith("c/") for name in objects_of(ours)) == 6
 
 
 def test_boxes_that_cut_chunks_leave_the_rest_of_them(tmp_path, volume, io):

@@ -74,8 +74,8 @@ class ChunkCodec:
         The axes as they are stored, slowest first.
     codecs
         What encodes bytes, the first one first.
-    fill_value
-        What a chunk is full of that is not stored; None where each is.
+    fill_value, stores_empty
+        What lies beyond the array's end; and whether chunks that are full of it are stored.
     """
 
     shape: tuple[int, ...]
@@ -83,16 +83,15 @@ class ChunkCodec:
     order: tuple[int, ...]
     codecs: tuple[Codec, ...]
     fill_value: Any
+    stores_empty: bool
 
     def encode(self, voxels: NDArray[Any]) -> bytes | None:
         """What is stored of a chunk, which may end with the array; None where nothing is."""
         whole = voxels = np.asarray(voxels, self.dtype)
         if voxels.shape != self.shape:
-            whole = np.full(
-                self.shape, 0 if self.fill_value is None else self.fill_value, self.dtype
-            )
+            whole = np.full(self.shape, self.fill_value, self.dtype)
             whole[tuple(map(slice, voxels.shape))] = voxels
-        if self._is_empty(whole):
+        if not self.stores_empty and self._is_empty(whole):
             return None
         turned = np.ascontiguousarray(whole.transpose(self.order))
         content: Any = turned.view(self.dtype.newbyteorder("="))
@@ -138,13 +137,9 @@ def chunk_codec_of(array: AnyArray) -> ChunkCodec | None:
         return None
     endian, order, codecs = found
     dtype = array.dtype.newbyteorder(endian)
-    return ChunkCodec(array.chunks, dtype, order, codecs, _fill_value_of(array))
-
-
-def _fill_value_of(array: AnyArray) -> Any:
-    if array.config.write_empty_chunks:
-        return None
-    return array.dtype.type(0) if array.fill_value is None else array.fill_value
+    fill_value = array.dtype.type(0) if array.fill_value is None else array.fill_value
+    stores_empty = array.config.write_empty_chunks
+    return ChunkCodec(array.chunks, dtype, order, codecs, fill_value, stores_empty)
 
 
 _Told = tuple[Literal["<", ">", "=", "|"], tuple[int, ...], tuple[Codec, ...]]
