@@ -1,8 +1,10 @@
 """One contract for both back ends, and where arrays lie."""
 
+import asyncio
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import numcodecs
 import numpy as np
@@ -15,6 +17,7 @@ from zarr.storage import LocalStore, WrapperStore
 import daskpatch
 from daskpatch.geometry import Region, RegularGrid
 from daskpatch.store import BACK_ENDS, Objects, StoredArray, check_io, existing_array, locate
+from daskpatch.store.backends import zarr_python
 
 BACKENDS = list(BACK_ENDS)
 LAYOUTS = {
@@ -69,6 +72,13 @@ CODECS = {
     "zstd": {"compressors": zarr.codecs.ZstdCodec(level=3)},
     "gzip": {"compressors": zarr.codecs.GzipCodec()},
     "blosc": {"compressors": zarr.codecs.BloscCodec(cname="lz4", shuffle="shuffle")},
+    "blosc of another size": {
+        "compressors": zarr.codecs.BloscCodec(cname="lz4", shuffle="shuffle", typesize=4)
+    },
+    "a checksum alone": {"compressors": zarr.codecs.Crc32cCodec()},
+    "blosc of a checksum": {
+        "compressors": [zarr.codecs.Crc32cCodec(), zarr.codecs.BloscCodec(typesize=2)]
+    },
     "a checksum": {"compressors": [zarr.codecs.ZstdCodec(), zarr.codecs.Crc32cCodec()]},
     "transposed": {"filters": [SWAPPED], "compressors": None},
     "transposed twice": {"filters": [SWAPPED, SWAPPED]},
@@ -105,6 +115,8 @@ def test_chunks_of_all_codecs_are_what_zarr_reads(tmp_path, volume, layout, is_i
         assert values.dtype == volume.dtype
         assert values.flags.c_contiguous
         np.testing.assert_array_equal(values, array[box])
+        # A view of more would keep that in memory.
+        assert values.base is None or len(memoryview(values.base).cast("B")) <= values.nbytes
     array[...] = 0
     for box, values in zip(boxes, found, strict=True):
         np.testing.assert_array_equal(values, volume[box])  # not the store's own memory
@@ -228,10 +240,54 @@ class Away(WrapperStore):
         return await self._store.get(key, prototype, byte_range)
 
 
+class Bound(WrapperStore):
+    """A store of somebody's own, which may keep what is bound to an event loop."""
+
+    loops: ClassVar[set] = set()
+
+    async def get(self, key, prototype, byte_range=None):
+        if key.startswith("c/"):
+            Bound.loops.add(asyncio.get_running_loop())
+        return await self._store.get(key, prototype, byte_range)
+
+
+def test_chunks_of_a_store_that_is_not_known_are_asked_for_on_zarrs_own_loop(
+    tmp_path, volume, monkeypatch
+):
+    monkeypatch.setattr(Bound, "loops", set())
+    save(tmp_path / "a.zarr", volume, chunks=(16, 16, 16))
+    array = zarr.open_array(Bound(LocalStore(tmp_path / "a.zarr")), mode="r")
+    box = np.s_[0:16, 16:32, 0:16]
+    np.testing.assert_array_equal(array[box], volume[box])
+    (values,) = StoredArray(array).read_chunks([box])
+    np.testing.assert_array_equal(values, volume[box])
+    assert len(Bound.loops) == 1
+
+
+def test_codecs_that_somebody_registered_are_used(tmp_path, volume, monkeypatch):
+    calls = []
+
+    class Counting(zarr.codecs.ZstdCodec):
+        async def _decode_single(self, chunk_data, chunk_spec):
+            calls.append(1)
+            return await super()._decode_single(chunk_data, chunk_spec)
+
+    save(tmp_path / "a.zarr", volume, chunks=(16, 16, 16), compressors=zarr.codecs.ZstdCodec())
+    zarr.registry.register_codec("zstd", Counting)
+    name = f"{Counting.__module__}.{Counting.__qualname__}"
+    with zarr.config.set({"codecs.zstd": name}):
+        array = zarr.open_array(str(tmp_path / "a.zarr"), mode="r")
+        box = np.s_[0:16, 16:32, 0:16]
+        (values,) = StoredArray(array, io="zarr").read_chunks([box])
+    np.testing.assert_array_equal(values, volume[box])
+    assert calls
+
+
 def test_a_store_that_is_away_is_asked_for_no_further_chunks(tmp_path, volume, monkeypatch):
     monkeypatch.setattr(Away, "is_away", False)
     monkeypatch.setattr(Away, "asked", 0)
     array = save(tmp_path / "a.zarr", volume, chunks=(4, 4, 4))
+    monkeypatch.setattr(zarr_python, "_ON_ANY_LOOP", {Away})
     stored = StoredArray(
         zarr.open_array(Away(LocalStore(tmp_path / "a.zarr")), mode="r"), delays=(0.01,)
     )

@@ -106,7 +106,8 @@ class PassRun:
         self._selection = _selected(each, run)
         self._interruption = Interruption() if run.interruption is None else run.interruption
         patience = sum(run.pacing.delays)
-        self._answers = Answers(lambda: self._interruption.is_requested, patience)
+        self._is_interrupted = False
+        self._answers = Answers(self._is_ending, patience)
         self._failed: list[tuple[FailedBlock, BaseException]] = []
         self._unreadable = self._done_now = 0
         self._lacks_receipts = False
@@ -128,6 +129,10 @@ class PassRun:
                 self._roll(job)
         finally:
             self._claim.keep_until(self._answers.left_behind)
+
+    def _is_ending(self) -> bool:
+        """Whether stores have only so long to answer from now on."""
+        return self._is_interrupted or self._interruption.is_requested
 
     def _roll(self, job: Job) -> None:
         give_back_freed()  # by the trial, whose threads are gone: others would not use it again
@@ -168,7 +173,7 @@ class PassRun:
             self._stop(error)
         except KeyboardInterrupt as interrupt:
             interrupted = interrupt
-            self._interruption.request(grace=math.inf)  # stores have so long to answer from now on
+            self._is_interrupted = True
             self._flush()
             self._look_back()
         finally:
@@ -290,10 +295,10 @@ class PassRun:
             If they cannot be looked at in time.
         """
         look = partial(self._pass.changed, touched, self._run.pacing)
-        if self._run.timeout is None:
-            return self._answers.of_threads(look)
+        if self._run.timeout is not None:
+            look = partial(once_within, self._run.timeout * len(touched), look)
         try:
-            return once_within(self._run.timeout * len(touched), look)
+            return self._answers.of_threads(look)
         except TimedOutError as error:
             raise OSError(
                 "the last look at the source, which would show that it was made anew during the "

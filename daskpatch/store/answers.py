@@ -68,6 +68,8 @@ class Answers:
     def of_threads(self, look: Callable[[], T]) -> T:
         """What a look gives that asks stores in threads of its own, and changes nothing there.
 
+        So it may go on, and what is asked afterwards is not kept from asking.
+
         Raises
         ------
         UnansweredError

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
@@ -16,11 +18,17 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, Wrap
 
 from .backoff import CHECK_REMOTE, DELAYS, with_backoff, with_backoff_async
 from .location import Location
-from .loops import CHUNKS, OBJECTS
+from .loops import OBJECTS
 from .syncing import flush_objects
 from .withdrawal import RememberingStore
 
 T = TypeVar("T")
+
+_twins: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_making_twins = threading.Lock()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_twins.clear)  # their sessions are of another loop
 
 _AT_A_TIME = 64
 """Objects that are deleted at once."""
@@ -54,7 +62,7 @@ class Objects:
         location.check_process()
         self._prefix = f"{location.path}/" if location.path else ""
         last_read = None if was_read is None else self._prefix + was_read
-        self._store: Store = RememberingStore(OBJECTS.own(location.store), last_read)
+        self._store: Store = RememberingStore(_own(location.store), last_read)
 
     @property
     def creates_atomically(self) -> bool:
@@ -204,12 +212,35 @@ def _buffer(content: bytes) -> Any:
     return default_buffer_prototype().buffer.from_bytes(content)
 
 
+def _own(store: Store) -> Store:
+    """The store for use on this module's event loop.
+
+    An fsspec file system keeps to the loop it was first used on, which is zarr's: it gets a twin.
+    """
+    if isinstance(store, WrapperStore):
+        inner = _own(store._store)
+        return store if inner is store._store else store._with_store(inner)
+    if isinstance(store, FsspecStore) and not hasattr(store.fs, "sync_fs"):
+        return FsspecStore(_twin(store.fs), read_only=store.read_only, path=store.path)
+    return store
+
+
 def _forget_listings(store: Store) -> None:
     """Have fsspec ask again: it keeps what it once listed, for ever, whatever was written since."""
     while isinstance(store, WrapperStore):
         store = store._store
     if isinstance(store, FsspecStore):
-        twins = [loop.twin_of(store.fs) for loop in (OBJECTS, CHUNKS)]
-        for fs in (store.fs, getattr(store.fs, "sync_fs", None), *twins):
+        for fs in (store.fs, getattr(store.fs, "sync_fs", None), _twins.get(store.fs)):
             if fs is not None:
                 fs.invalidate_cache()
+
+
+def _twin(fs: Any) -> Any:
+    """One for all stores of a file system, so that they share its sessions: nothing closes them."""
+    with _making_twins:
+        twin = _twins.get(fs)
+        if twin is None:
+            options = {**fs.storage_options, "asynchronous": True}
+            twin = type(fs)(*fs.storage_args, skip_instance_cache=True, **options)
+            _twins[fs] = twin
+        return twin

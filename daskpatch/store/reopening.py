@@ -26,14 +26,10 @@ def document_of(array: AnyArray) -> str:
     return "zarr.json" if array.metadata.zarr_format == 3 else ".zarray"
 
 
-def remembering(array: AnyArray, store: Store | None = None) -> RememberingStore:
-    """The store of an array that was opened (or another with the same keys).
-
-    Its document could be read.
-    """
+def remembering(array: AnyArray) -> RememberingStore:
+    """The store of an array that was opened: its document could be read."""
     folder = f"{array.path}/" if array.path else ""
-    last_read = folder + document_of(array)
-    return RememberingStore(array.store if store is None else store, last_read)
+    return RememberingStore(array.store, folder + document_of(array))
 
 
 def reopened(array: AnyArray, store: Store | None = None) -> AnyArray:

@@ -96,8 +96,8 @@ _SAID = re.compile(
 """A secret told in words, which has a digit or is quoted: "the password is …"."""
 
 _CURL = re.compile(
-    r"(\bcurl\s(?:[^\n]{0,200}?\s)?(?:-u|--user)[ =]{0,4}['\"]?[^\s:'\"]{1,100}:)"
-    r"(?!\*\*\*)[^\s'\"]{1,400}"
+    r"(\bcurl\s(?:[^\n]{0,200}?\s)?(?:-u|--user)[ =]{0,4})(?!\*\*\*)"
+    r"(?:'[^'\n]{1,400}'|\"[^\"\n]{1,400}\"|[^\s:'\"]{1,100}:[^\s'\"]{1,400})"
 )
 """User and password as curl takes them."""
 

@@ -169,7 +169,7 @@ class Normalize(Options):
                 "denormalize is True: it maps back what normalize= did, which is None; give "
                 "normalize= too."
             )
-        if not self.measures:
+        if self.kind is None:
             self._check_measuring()
 
     def _check_measuring(self) -> None:
@@ -177,10 +177,9 @@ class Normalize(Options):
         for name in _OF_STATISTICS:
             declared = declarations(Normalize)[name]
             if getattr(self, name) != declared.default:
-                why = "is None" if self.kind is None else "gives constants"
                 raise ValueError(
                     f"{declared.word} is {getattr(self, name)!r}, which says how statistics are "
-                    f"measured, and normalize= {why}: nothing is measured; leave it out, or give "
+                    "measured, and normalize= is None: nothing is; leave it out, or give "
                     "normalize='zscore'."
                 )
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 import crc32c
 import numcodecs
 import numpy as np
+import zarr
 from numcodecs import Blosc, GZip, Zstd
 from numpy.typing import NDArray
 from zarr.buffer import default_buffer_prototype
@@ -45,11 +46,14 @@ class Checksum:
 
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 
+
+def _blosc(cname: str, clevel: int, shuffle: str, blocksize: int = 0, **_: object) -> Codec:
+    codec: Codec = Blosc(cname, clevel, _SHUFFLES[shuffle], blocksize)
+    return codec
+
+
 _V3: dict[str, Callable[..., Codec]] = {
-    # Its `typesize` is the dtype's.
-    "blosc": lambda cname, clevel, shuffle, blocksize=0, typesize=1: Blosc(  # noqa: ARG005
-        cname, clevel, _SHUFFLES[shuffle], blocksize
-    ),
+    "blosc": _blosc,
     "gzip": GZip,
     "zstd": Zstd,
     "crc32c": Checksum,
@@ -125,14 +129,15 @@ class ChunkCodec:
         whole = turned.transpose(np.argsort(self.order))
         inside = whole[tuple(slice(s.stop - s.start) for s in box)]
         voxels = np.ascontiguousarray(inside, self.dtype.newbyteorder("="))
-        # What a store keeps in memory is its own.
-        return voxels if self.codecs else voxels.copy()
+        # A view would keep all that was decoded; and what a store has in memory is its own.
+        is_view = voxels.size < flat.size or np.may_share_memory(voxels, stored)
+        return voxels.copy() if is_view else voxels
 
 
 def chunk_codec_of(array: AnyArray) -> ChunkCodec | None:
     """How chunks of an array are stored; None where its codecs are not among those known here."""
     is_plain = array.shards is None and array.dtype.kind in "biuf" and bool(array.shape)
-    found = _told(array) if is_plain else None
+    found = _told(array) if is_plain and _are_zarrs_own(array) else None
     if found is None:
         return None
     endian, order, codecs = found
@@ -142,6 +147,14 @@ def chunk_codec_of(array: AnyArray) -> ChunkCodec | None:
     return ChunkCodec(array.chunks, dtype, order, codecs, fill_value, stores_empty)
 
 
+def _are_zarrs_own(array: AnyArray) -> bool:
+    """Whether nobody registered other code for its codecs, or for how they are called."""
+    pipeline = str(zarr.config.get("codec_pipeline.path"))
+    codecs = array.metadata.codecs if array.metadata.zarr_format == 3 else ()
+    names = [pipeline, *(type(codec).__module__ for codec in codecs)]
+    return all(name.partition(".")[0] == "zarr" for name in names)
+
+
 _Told = tuple[Literal["<", ">", "=", "|"], tuple[int, ...], tuple[Codec, ...]]
 """Byte order (`|`: that of the dtype), order of the axes, codecs."""
 
@@ -149,11 +162,11 @@ _Told = tuple[Literal["<", ">", "=", "|"], tuple[int, ...], tuple[Codec, ...]]
 def _told(array: AnyArray) -> _Told | None:
     document, axes = array.metadata.to_dict(), tuple(range(len(array.shape)))
     if array.metadata.zarr_format == 3:
-        return _of_v3(document, axes)
+        return _of_v3(document, axes, array.dtype.itemsize)
     return _of_v2(document, axes)
 
 
-def _of_v3(document: Mapping[str, Any], order: tuple[int, ...]) -> _Told | None:
+def _of_v3(document: Mapping[str, Any], order: tuple[int, ...], itemsize: int) -> _Told | None:
     if document["chunk_grid"]["name"] != "regular" or document.get("storage_transformers"):
         return None
     named = [(each["name"], each.get("configuration", {})) for each in document["codecs"]]
@@ -161,6 +174,10 @@ def _of_v3(document: Mapping[str, Any], order: tuple[int, ...]) -> _Told | None:
         order = tuple(order[axis] for axis in named.pop(0)[1]["order"])
     (serializer, how), *others = named
     if serializer != "bytes" or not {name for name, _ in others} <= _V3.keys():
+        return None
+    # Blosc shuffles by the size of what it is given: an item of voxels, a byte of bytes.
+    sizes = [told.get("typesize", itemsize) for name, told in others if name == "blosc"]
+    if sizes and (sizes != [itemsize] or others[0][0] != "blosc"):
         return None
     return _ENDIAN[how.get("endian")], order, tuple(_V3[name](**told) for name, told in others)
 

@@ -7,11 +7,16 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
+from zarr.abc.store import Store
+from zarr.storage import LocalStore, MemoryStore, ObjectStore, ZipStore
 from zarr.types import AnyArray
 
 from ..absence import counting
+from ..awaited import AwaitedStore
 from ..backoff import lasts_anywhere
+from ..lenient import LenientStore
 from ..location import Location, locate
 from ..loops import CHUNKS
 from ..patience import PatientStore
@@ -28,6 +33,10 @@ _UNDER_WAY = 2**25
 
 _GROUPS_AT_A_TIME = 4
 """Of chunks that are asked for together."""
+
+
+_ON_ANY_LOOP = {LocalStore, MemoryStore, ZipStore, ObjectStore, AwaitedStore}
+"""Stores that are bound to no event loop: of fsspec's, and of anybody's, that is not known."""
 
 
 class ZarrPython:
@@ -54,12 +63,8 @@ class _ZarrHandle:
         # Each object on its own: a box has many, and few boxes would ever be read at once.
         store = PatientStore(remembering(array), delays=delays)
         self._array = reopened(array, store)
-        self._codec = chunk_codec_of(self._array)
-        own = CHUNKS.own(array.store)
-        # A file system's twin would not tell it what it writes: its listings would be old.
-        self._writes_chunks = self._codec is not None and own is array.store
-        self._store = PatientStore(remembering(array, own), delays=delays)
-        self._prefix = f"{array.path}/" if array.path else ""
+        self._codec = chunk_codec_of(self._array) if _serves_any_loop(array.store) else None
+        self._store, self._prefix = store, f"{array.path}/" if array.path else ""
         # A store in memory may keep the very array that it is given.
         self._location = location = locate(array)
         self._keeps_values = location.lives_in_this_process
@@ -84,7 +89,7 @@ class _ZarrHandle:
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
         array = self._array
         is_whole = is_of_whole_chunks(box, array.chunks, array.shape)
-        if self._codec is None or not self._writes_chunks or not is_whole:
+        if self._codec is None or not is_whole:
             array[box] = values.copy() if self._keeps_values else values
             return
         parts = list(chunk_parts(box, array.chunks))
@@ -96,7 +101,7 @@ class _ZarrHandle:
     def _at_a_time(self) -> int:
         """Chunks of a box that are under way together, one for each of the groups at least."""
         nbytes = math.prod(self._array.chunks) * self._array.dtype.itemsize
-        most = self._n_groups * MOST_CHUNKS
+        most = self._n_groups * min(MOST_CHUNKS, int(zarr.config.get("async.concurrency")))
         return min(max(_UNDER_WAY // max(nbytes, 1), self._n_groups), most)
 
     def _key_of(self, chunk: Box) -> str:
@@ -111,3 +116,10 @@ class _ZarrHandle:
 
     def flush(self, keys: Collection[str]) -> None:
         flush_objects(self._location, keys)
+
+
+def _serves_any_loop(store: Store) -> bool:
+    """Whether a store may be used on an event loop that is not zarr's."""
+    while isinstance(store, LenientStore):
+        store = store._store
+    return type(store) in _ON_ANY_LOOP
