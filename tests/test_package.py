@@ -52,8 +52,8 @@ def test_required_packages_are_few():
     needed = [r for r in requires("daskpatch") if "extra ==" not in r]
     names = {re.match(r"[a-z0-9-]+", r).group() for r in needed}
     assert names == {
-        "click", "crc32c", "dask", "distributed", "msgspec", "numpy", "platformdirs", "psutil",
-        "pyyaml", "tqdm", "zarr",
+        "click", "crc32c", "dask", "distributed", "msgspec", "numcodecs", "numpy",
+        "platformdirs", "psutil", "pyyaml", "tqdm", "zarr",
     }  # fmt: skip
 
 
