@@ -503,7 +503,7 @@ def test_a_picture_of_an_unknown_kind_is_told_before_the_work(here, capsys):
             "--normalize-over is 'series', which",
         ),
         (("--patch-size", "16", "--timeout", "0"), "--timeout is 0; needed"),
-        (("--patching", "tiled"), "needed is where a strategy is, file.py:attribute or"),
+        (("--patching", "tiled"), "needed is a strategy, by where it is: file.py:attribute or"),
         (
             ("--patch-size", "16", "--ome", "no", "--label-image", "a"),
             "and --ome no asks for a bare",

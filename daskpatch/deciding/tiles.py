@@ -77,9 +77,9 @@ def _as_patching(name: str, value: object) -> object:
     if value is None or _is_bound(value) or _takes_shapes(value):
         return value
     if isinstance(value, str):
-        raise ValueError(
-            f"{name} is {value!r}; needed is where a strategy is, file.py:attribute or "
-            "package.module:attribute."
+        raise TypeError(
+            f"{name} is {shown(value)}; needed is a strategy, by where it is: file.py:attribute "
+            "or package.module:attribute."
         )
     raise TypeError(
         f"{name} is {shown(value)}; needed is a strategy (an instance), for example "
