@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
 from functools import cached_property, partial
-from itertools import accumulate, product
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import cloudpickle  # dask's and distributed's own way to send things
@@ -19,7 +19,7 @@ from zarr.types import AnyArray
 
 from ..support import said_by
 from .absence import counting, notice
-from .backends import BackEnd, Box, Handle, back_end_at, check_io, open_handle
+from .backends import BackEnd, Box, Handle, back_end_at, cells_of, check_io, open_handle
 from .backoff import DELAYS, at_first
 from .fidelity import documents_of, is_lossless
 from .guard import writing
@@ -78,13 +78,6 @@ class _Opening:
 
 
 _join = "{}/{}".format
-
-
-def _cells(box: Box, unit: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """The units of a regular grid that a box touches, each counted along the axes."""
-    return product(
-        *(range((s.start or 0) // u, -(-s.stop // u)) for s, u in zip(box, unit, strict=True))
-    )
 
 
 class StoredArray:
@@ -332,7 +325,7 @@ class StoredArray:
         """The write units that a box touches: the key inside the array's prefix, and the box."""
         unit, shape = self.shards or self.chunks, self.shape
         encoded = self.array.metadata.encode_chunk_key
-        for at in _cells(box, unit):
+        for at in cells_of(box, unit):
             inside = tuple(
                 slice(i * u, min((i + 1) * u, n)) for i, u, n in zip(at, unit, shape, strict=True)
             )
@@ -340,7 +333,7 @@ class StoredArray:
 
     def keys(self, box: Box) -> Iterator[str]:
         """The keys, inside the array's prefix, of the write units that a box touches."""
-        return map(self.array.metadata.encode_chunk_key, _cells(box, self.shards or self.chunks))
+        return map(self.array.metadata.encode_chunk_key, cells_of(box, self.shards or self.chunks))
 
     @cached_property
     def is_lossless(self) -> bool:

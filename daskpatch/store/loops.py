@@ -24,14 +24,13 @@ class StoreLoop:
 
     def __init__(self, name: str) -> None:
         self._name, self._lock = name, threading.Lock()
-        self._loops: dict[int, asyncio.AbstractEventLoop] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
         """In a fork, where the thread of its parent is not."""
-        self._lock = threading.Lock()
-        self._loops.clear()
+        self._lock, self._loop = threading.Lock(), None
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """What a coroutine gives, run here and waited for by this thread."""
@@ -39,12 +38,11 @@ class StoreLoop:
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            loop = self._loops.get(os.getpid())
-            if loop is None:
+            if self._loop is None:
                 loop = asyncio.new_event_loop()
                 threading.Thread(target=loop.run_forever, name=self._name, daemon=True).start()
-                self._loops[os.getpid()] = loop
-            return loop
+                self._loop = loop  # once it runs: whoever waits on one that does not waits for ever
+            return self._loop
 
 
 OBJECTS, CHUNKS = StoreLoop("daskpatch-objects"), StoreLoop("daskpatch-chunks")

@@ -13,11 +13,21 @@ from zarr.types import AnyArray
 
 from ...support import said_by, shown
 from ..location import Location, locate
+from .chunk_boxes import cells_of
 from .protocol import BackEnd, Box, Handle
 from .tensorstore import TensorStore
 from .zarr_python import ZarrPython
 
-__all__ = ["BACK_ENDS", "BackEnd", "Box", "Handle", "back_end_at", "check_io", "open_handle"]
+__all__ = [
+    "BACK_ENDS",
+    "BackEnd",
+    "Box",
+    "Handle",
+    "back_end_at",
+    "cells_of",
+    "check_io",
+    "open_handle",
+]
 
 BACK_ENDS: dict[str, BackEnd] = {
     back_end.name: back_end for back_end in (TensorStore(), ZarrPython())

@@ -8,14 +8,20 @@ from itertools import product
 from .protocol import Box
 
 
+def cells_of(box: Box, unit: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The units of a regular grid that a box touches, each counted along the axes."""
+    return product(
+        *(range((s.start or 0) // n, -(-s.stop // n)) for s, n in zip(box, unit, strict=True))
+    )
+
+
 def chunk_parts(box: Box, chunk: tuple[int, ...]) -> Iterator[Box]:
     """The parts of a box that lie in a chunk each.
 
     >>> list(chunk_parts((slice(2, 6),), (4,)))
     [(slice(2, 4, None),), (slice(4, 6, None),)]
     """
-    numbers = (range((s.start or 0) // n, -(-s.stop // n)) for s, n in zip(box, chunk, strict=True))
-    for at in product(*numbers):
+    for at in cells_of(box, chunk):
         yield tuple(
             slice(max(s.start or 0, i * n), min(s.stop, (i + 1) * n))
             for s, n, i in zip(box, chunk, at, strict=True)

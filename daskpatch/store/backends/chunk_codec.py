@@ -128,10 +128,10 @@ class ChunkCodec:
         turned = flat.reshape([self.shape[axis] for axis in self.order])
         whole = turned.transpose(np.argsort(self.order))
         inside = whole[tuple(slice(s.stop - s.start) for s in box)]
-        voxels = np.ascontiguousarray(inside, self.dtype.newbyteorder("="))
         # A view would keep all that was decoded; and what a store has in memory is its own.
-        is_view = voxels.size < flat.size or np.may_share_memory(voxels, stored)
-        return voxels.copy() if is_view else voxels
+        is_copied = inside.size < flat.size or np.may_share_memory(flat, stored)
+        native = self.dtype.newbyteorder("=")
+        return np.array(inside, native, order="C", copy=is_copied or None)
 
 
 def chunk_codec_of(array: AnyArray) -> ChunkCodec | None:
