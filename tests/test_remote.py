@@ -109,6 +109,39 @@ def test_from_s3_to_s3(s3, volume, where):
     assert "a-secret" not in str(dict(out.attrs))
 
 
+def test_requests_of_a_short_run_on_s3(s3, volume, monkeypatch):
+    from werkzeug.serving import WSGIRequestHandler
+
+    asked = []
+
+    def note(handler, *arguments):
+        if "/c/" not in handler.path:
+            asked.append((handler.command, handler.path))
+
+    put(f"{s3}/in.zarr", volume)
+    monkeypatch.setattr(WSGIRequestHandler, "log_request", note)
+    before = []
+
+    def notes(batch):
+        before.append(len(asked))
+        return batch * 2
+
+    plan = daskpatch.plan(
+        f"{s3}/in.zarr",
+        notes,
+        f"{s3}/out.zarr",
+        patch_size=20,
+        overlaps=4,
+        pyramid=None,
+        threads=1,
+        model_id="notes",
+    )
+    before.clear()
+    plan.run(progress=False)
+    assert before[0] <= 17, asked[: before[0]]
+    assert len(asked) <= 27, asked
+
+
 def test_a_pyramid_on_s3(s3, volume):
     out = f"{s3}/pyramid.zarr"
     daskpatch.predict(

@@ -80,8 +80,8 @@ def check_undo(normalize: Normalize, signature: Signature, n_channels: int) -> N
         )
 
 
-def check_geometry(signature: Signature, grids: Sequence[TileGrid]) -> None:
-    """Refuse tiles whose crops the model's results don't cover, or cut through output voxels.
+def check_geometry(signature: Signature, grids: Sequence[TileGrid], strategy: str) -> None:
+    """Refuse a strategy whose crops the model's results don't cover, or cut through their voxels.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def check_geometry(signature: Signature, grids: Sequence[TileGrid]) -> None:
     for sizing, grid in product(dict.fromkeys(signature.sizings), grids):
         for axis, tiling in enumerate(grid.axes):
             for tile in representatives(tiling):
-                _check_tile(sizing, axis, tile, tiling.size)
+                _check_tile(sizing, axis, tile, tiling.size, strategy)
 
 
 def check_averaged(
@@ -154,21 +154,21 @@ def check_channels(dims: Dimensions, layout: Layout) -> None:
         )
 
 
-def _check_tile(sizing: Sizing, axis: int, tile: AxisTile, size: int) -> None:
+def _check_tile(sizing: Sizing, axis: int, tile: AxisTile, size: int, strategy: str) -> None:
     scale, (before, behind) = sizing.scale[axis], sizing.margin[axis]
     first, end = tile.start + before, tile.start + tile.size - behind
     if tile.keep_start < first or tile.keep_stop > end:
         raise ValueError(
             f"The model cuts {before} and {behind} voxels off its tiles along spatial axis {axis}: "
             f"of [{tile.start}, {tile.start + tile.size}) it gives [{first}, {end}), and the "
-            f"tiling keeps [{tile.keep_start}, {tile.keep_stop}). Give patch_size and overlaps "
+            f"{strategy} keeps [{tile.keep_start}, {tile.keep_stop}). Give patch_size and overlaps "
             "instead of patching, or an AlignedPatching with this margin."
         )
     edges = [first, tile.keep_start, *([tile.keep_stop] if tile.keep_stop < size else [])]
     if any((edge * scale).denominator > 1 for edge in edges):
         raise ValueError(
             f"The model gives {scale} voxels per voxel along spatial axis {axis}: tiles and their "
-            f"crops must begin on multiples of {scale.denominator}, and one begins at {first} and "
-            f"keeps [{tile.keep_start}, {tile.keep_stop}). Give align={scale.denominator}, or "
-            "patch_size and overlaps instead of patching."
+            f"crops must begin on multiples of {scale.denominator}, and one of the {strategy} "
+            f"begins at {first} and keeps [{tile.keep_start}, {tile.keep_stop}). Give "
+            f"align={scale.denominator}, or patch_size and overlaps instead of patching."
         )

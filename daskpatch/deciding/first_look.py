@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ..model import Contents, Look, NoIdentityError, SharedModel
+from ..patching import PatchSpecs
 from ..probing import Remembered
 from .plan_options import PlanOptions
+from .trial_tile import TrialTile
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class FirstLook:
     shared: SharedModel
     contents: Mapping[str, Contents] = field(default_factory=dict, repr=False)
     remembers: bool = True
+    _read: dict[int, tuple[PatchSpecs, NDArray[Any]]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, options: PlanOptions, *, identifies: bool) -> FirstLook:
@@ -40,6 +46,20 @@ class FirstLook:
                 with suppress(NoIdentityError):
                     contents[name] = code.handle.contents(look)
         return cls(shared, contents, remembers)
+
+    def patch_of(self, tile: TrialTile) -> NDArray[Any]:
+        """The voxels of the trial tile, `C(Z)YX`, for the caller alone; read once for a plan.
+
+        Raises
+        ------
+        OSError
+            If they cannot be read.
+        """
+        specs, voxels = self._read.get(tile.data_idx, (None, None))
+        if voxels is None or specs != tile.specs:
+            voxels = tile.read()
+            self._read[tile.data_idx] = tile.specs, voxels
+        return voxels.copy()
 
     @cached_property
     def remembered(self) -> Remembered:

@@ -110,7 +110,7 @@ def identify(
 
     The model is called once more, unless it gave what it is remembered to give.
     """
-    results = _results(options, images, tiling, look.remembered)
+    results = _results(options, images, tiling, look)
     codes = {
         name: _code(name, shared, given_id, look.contents.get(name))
         for name, (shared, given_id) in codes_of(options).items()
@@ -147,15 +147,15 @@ def _code(name: str, shared: SharedModel, given_id: str | None, before: Contents
 
 
 def _results(
-    options: PlanOptions, images: tuple[ImageStack, ...], tiling: Tiling, remembered: Remembered
+    options: PlanOptions, images: tuple[ImageStack, ...], tiling: Tiling, look: FirstLook
 ) -> tuple[Samples, ...] | None:
     """Samples of what the model gives; None where it does not give the same twice."""
     # Of the tiles that the run has: a later run finds them at once, whatever its trial needed.
     tile = TrialTile.of(images, tiling.grids, options.model, options.normalize)
-    patch = tile.read()
+    patch = look.patch_of(tile)
     is_trial = tile.specs == tiling.trial.tile.specs
     side_by_side = options.limits.n_threads > 1
-    twice = partial(_twice, tile, remembered=remembered, side_by_side=side_by_side)
+    twice = partial(_twice, tile, remembered=look.remembered, side_by_side=side_by_side)
     found = [twice(patch, dict(tiling.trial.samples) if is_trial else None)]
     are_constant = [sample.is_constant for sample in (found[0] or {}).values()]
     if are_constant and all(are_constant):

@@ -54,5 +54,5 @@ def bind_tiles(options: PlanOptions, images: tuple[ImageStack, ...], look: First
         fitting = tiles.bound_to_model(shapes, signature, blends=blends)
         if fitting is not patching:
             patching, grids = fitting, grids_of(fitting, shapes)
-        check_geometry(signature, grids)
+        check_geometry(signature, grids, type(patching).__name__)
     return Tiling(patching, grids, trial)

@@ -94,7 +94,7 @@ def run_trial(
         If `post` or `skip_empty` fails, or results cannot be mapped back.
     """
     model, normalize = options.model, options.normalize
-    patch, specs = tile.read(), dict(tile.specs)
+    patch, specs = look.patch_of(tile), dict(tile.specs)
     value_map = tile.value_map(patch)
     loaded = load(model.shared)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,17 +29,21 @@ _BOX = 2**18
 """Voxels of a box, where the image has no chunks."""
 
 
+Read = Callable[[int, Region], NDArray[np.generic]]
+"""Gives a (Z)YX box of a sample, `C(Z)YX`."""
+
+
 def identity_of_image(
-    image: ImageStack, samples: int = SAMPLES, readers: int = 1
+    image: ImageStack, samples: int = SAMPLES, readers: int = 1, read: Read | None = None
 ) -> dict[str, Any]:
     """Facts about an image, as JSON; any of them that differs makes it another image.
 
     `content` is a digest of `samples` chunks (or boxes of 2^18 voxels) spread evenly over the
     image: of all its voxels where it has no more, else a change may hide between them. Of an array
-    that is computed, not stored, it is 8 at most. So many `readers` read at a time. Of a file of
-    another format, `file` has its size and time.
+    that is computed, not stored, it is 8 at most. So many `readers` read at a time, by `read` where
+    that is given. Of a file of another format, `file` has its size and time.
     """
-    array = array_of(image)
+    array, read = array_of(image), read or partial(_read, image)
     return {
         "where": _where(image),
         "axes": image.original_axes,
@@ -46,7 +52,7 @@ def identity_of_image(
         "dtype": image.data_dtype.str,
         "channels": getattr(image, "channels", None),
         "padding": _as_text(getattr(image, "padding", None)),
-        "content": _content(image, samples, readers),
+        "content": _content(image, samples, readers, read),
         "file": None if array is None else array.identity(),
     }
 
@@ -73,7 +79,11 @@ def _where(image: ImageStack) -> str:
     return location.url if location.has_address else type(location.store).__name__
 
 
-def _content(image: ImageStack, most: int, readers: int) -> str:
+def _read(image: ImageStack, sample_idx: int, box: Region) -> NDArray[np.generic]:
+    return image.extract_patch(sample_idx, None, box.start, box.shape)
+
+
+def _content(image: ImageStack, most: int, readers: int, read: Read) -> str:
     samples, _, *spatial = image.data_shape
     shape = tuple(spatial)
     grid = RegularGrid.clipped((samples, *shape), (1, *_box(image, shape)))
@@ -81,21 +91,27 @@ def _content(image: ImageStack, most: int, readers: int) -> str:
     # Of a Dask array every box is computed: eight of them are what a plan may cost.
     count = min(grid.n_cells, most if is_at_hand(image) else min(most, _COMPUTED_SAMPLES))
 
-    def read(i: int) -> NDArray[np.generic]:
+    def read_one(i: int) -> NDArray[np.generic]:
         cell = grid.cell(i * (grid.n_cells - 1) // max(count - 1, 1))
-        box = Region(cell.start[1:], cell.stop[1:])
-        return image.extract_patch(cell.start[0], None, box.start, box.shape)
+        return read(cell.start[0], Region(cell.start[1:], cell.stop[1:]))
 
     # A digest has an order; what is read ahead of it is no more than there are readers. Of daemons,
     # for a read that hangs is not to keep the process alive.
     with DaemonThreads(readers, "daskpatch-identity") as pool:
-        ahead = deque(pool.submit(read, i) for i in range(min(readers, count)))
+        ahead = deque(pool.submit(read_one, i) for i in range(min(readers, count)))
         for i in range(count):
             voxels = ahead.popleft().result()
             if i + readers < count:
-                ahead.append(pool.submit(read, i + readers))
-            digest.update(np.ascontiguousarray(voxels).reshape(-1).view(np.uint8).data)
+                ahead.append(pool.submit(read_one, i + readers))
+            digest.update(_in_order_of(image, voxels).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _in_order_of(image: ImageStack, voxels: NDArray[Any]) -> NDArray[Any]:
+    """Voxels in the image's order of bytes, whichever back end read them."""
+    given, own = voxels.dtype, image.data_dtype
+    is_swapped = given != own and given.newbyteorder() == own
+    return np.ascontiguousarray(voxels, own if is_swapped else given)
 
 
 def _box(image: ImageStack, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -103,7 +103,7 @@ def create_arrays(
     for root in target.roots:
         objects = Objects(root)
         # An overwrite's, or an interrupted one's that is gone on with.
-        if target.overwrite or objects.exists(CLEARED):
+        if target.overwrite or (not is_vacant and objects.exists(CLEARED)):
             objects.delete_many([CLEARED])
     list_labels(target)  # last: readers find what is listed
     return created

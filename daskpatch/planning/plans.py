@@ -220,7 +220,7 @@ class Plan(Figures):
         crew = crew_of(how, threads, self.threads, images=self.images)
         if how.region is not None:
             decided.selection.within(how.region)  # refused before anything is written
-        passes = self._passes(crew.n_threads, resumes=how.resumes)
+        passes = self._passes(crew.n_threads, is_here=crew.client is None, resumes=how.resumes)
         check_crew(passes, crew, decided.options.limits, how.resources)
         if how.interruption is not None and how.interruption.is_requested:
             raise KeyboardInterrupt("Nothing was written.")
@@ -319,8 +319,12 @@ class Plan(Figures):
         """The recipe with all that it takes: statistics too."""
         return self._decided.recipe.prediction(self.statistics)
 
-    def _passes(self, n_threads: int, *, resumes: bool = False) -> list[Pass]:
-        return passes_in_order(self._decided, self._measured, n_threads, resumes=resumes)
+    def _passes(
+        self, n_threads: int, *, is_here: bool = False, resumes: bool = False
+    ) -> list[Pass]:
+        return passes_in_order(
+            self._decided, self._measured, n_threads, is_here=is_here, resumes=resumes
+        )
 
     def _measure(self) -> tuple[Statistics, ...]:
         """Read the images, in threads of this process."""

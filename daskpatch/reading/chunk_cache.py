@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +33,7 @@ class _Entry:
     has_ended: threading.Event = field(default_factory=threading.Event)
     n_holders: int = 0
     n_uses: int | None = None  # None: nobody counts
+    is_spare: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -49,6 +50,12 @@ class ChunkCache:
     Chunks that are held stay, also beyond `limit`, in bytes. Others go after their last use, or
     when memory is short: those first that were asked for longest ago. Pickles empty.
 
+    Parameters
+    ----------
+    spare
+        Chunks that are there before anybody asks. Kept for blocks that need them, while nothing
+        else wants the room.
+
     Attributes
     ----------
     fetches
@@ -58,8 +65,11 @@ class ChunkCache:
         of what is still needed.
     """
 
-    def __init__(self, limit: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, limit: int = CACHE_BYTES, spare: Mapping[Chunk, Voxels] | None = None
+    ) -> None:
         self.limit, self.fetches = limit, Fetches()
+        self._spare = dict(spare or {})
         self._uses: Uses | None = None
         self._entries: OrderedDict[Chunk, _Entry] = OrderedDict()
         self._nbytes = self._nbytes_reserved = 0
@@ -88,7 +98,10 @@ class ChunkCache:
     def reserve(self, chunks: Sequence[Chunk], nbytes: int) -> bool:
         """Take room for chunks that will be fetched, of so many bytes each; False without any."""
         with self.changed:
-            if self._nbytes + self._nbytes_reserved + nbytes * len(chunks) > self.limit:
+            wanted = nbytes * len(chunks)
+            if not self._has_room(wanted):
+                self._drop_spare(wanted)
+            if not self._has_room(wanted):
                 return False
             self._reserved |= dict.fromkeys(chunks, nbytes)
             self._nbytes_reserved += nbytes * len(chunks)
@@ -108,6 +121,7 @@ class ChunkCache:
             for entry in self._entries.values():
                 entry.n_uses = 0  # fetched for others
             self._drop(list(self._entries))
+            self._take_spare()
 
     def news(self) -> tuple[int, int]:
         """Chunks fetched since this was asked before, and how many of them again."""
@@ -159,6 +173,28 @@ class ChunkCache:
                 entry.n_uses -= 1
         self._drop(used)
 
+    def _take_spare(self) -> None:
+        """Put in what is there already, and of use; the chunks in front first."""
+        spare, self._spare = self._spare, {}
+        for chunk, voxels in spare.items():
+            n_uses = None if self._uses is None else self._uses.left(chunk)
+            entry = _Entry(voxels, n_uses=n_uses, is_spare=True)
+            entry.has_ended.set()
+            if entry.is_of_no_use or chunk in self._entries or not self._has_room(entry.nbytes):
+                continue
+            self._entries[chunk] = entry
+            self._nbytes += entry.nbytes
+
+    def _drop_spare(self, wanted: int) -> None:
+        """Let go of what is kept as long as nothing else wants the room; the last chunks first."""
+        for chunk in [c for c, e in self._entries.items() if e.is_spare and not e.n_holders][::-1]:
+            if self._has_room(wanted):
+                return
+            self._remove(chunk)
+
+    def _has_room(self, nbytes: int) -> bool:
+        return self._nbytes + self._nbytes_reserved + nbytes <= self.limit
+
     def _take(self, chunks: Sequence[Chunk]) -> tuple[list[_Entry], dict[Chunk, _Entry]]:
         """The entries of chunks, held, and those of them that the caller has to fetch."""
         missing = {}
@@ -168,6 +204,10 @@ class ChunkCache:
                     missing[chunk] = self._entries[chunk] = _Entry()
                 self._entries.move_to_end(chunk)
                 self._entries[chunk].n_holders += 1
+            used = [chunk for chunk in chunks if self._entries[chunk].is_spare]
+            self.fetches.add(used)
+            for chunk in used:
+                self._entries[chunk].is_spare = False
             return [self._entries[chunk] for chunk in chunks], missing
 
     def _fetch(self, missing: dict[Chunk, _Entry], fetch: Fetch) -> None:
@@ -206,7 +246,7 @@ class ChunkCache:
 
     @property
     def _is_within_limit(self) -> bool:
-        return self._nbytes + self._nbytes_reserved <= self.limit
+        return self._has_room(0)
 
     def _remove(self, chunk: Chunk) -> None:
         self._nbytes -= self._entries.pop(chunk).nbytes

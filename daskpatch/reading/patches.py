@@ -99,7 +99,7 @@ class PatchOfChunks:
 
     def read(self, box: Region) -> NDArray[Any]:
         values = self._empty(box)
-        self.fill(values, box, _copy)
+        self.fill(values, box, copied)
         return values
 
     def fill(self, given: NDArray[Any], box: Region, put: Put) -> None:
@@ -116,7 +116,7 @@ class PatchOfChunks:
 
     def _read_inside(self, box: Region) -> NDArray[Any]:
         values = self._empty(box)
-        self._fill_inside(values, box, _copy)
+        self._fill_inside(values, box, copied)
         return values
 
     def _empty(self, box: Region) -> NDArray[Any]:
@@ -201,5 +201,6 @@ def _held(
         yield found
 
 
-def _copy(given: NDArray[Any], voxels: NDArray[Any], channels: slice) -> None:  # noqa: ARG001
+def copied(given: NDArray[Any], voxels: NDArray[Any], channels: slice) -> None:  # noqa: ARG001
+    """Voxels put as they are."""
     given[...] = voxels

@@ -101,6 +101,11 @@ class Record:
         The array's, inside whose prefix the record lies.
     name
         Of a further pass; empty for the prediction.
+
+    Attributes
+    ----------
+    is_new
+        Whether this one began the run: nobody has receipts of it yet, or failures.
     """
 
     def __init__(
@@ -115,6 +120,7 @@ class Record:
             folder = folder.child(PASSES).child(name)
         self.documents = Objects(folder, delays=pacing.delays)
         self._seen: Document | None = None
+        self.is_new = False
 
     def document(self) -> Document | None:
         """What the pass was begun with, or None where there is nothing.
@@ -160,7 +166,10 @@ class Record:
         # What could not be read again is refused before it is written.
         own = decode_document(content)
         # Atomic where the store can: of parts that begin together, one document counts for all.
-        there = own if self.documents.create(RUN, content) else self.document()
+        if self.documents.create(RUN, content):
+            self._seen, self.is_new = own, True
+            return own
+        there = self.document()
         assert there is not None
         return there
 
@@ -215,7 +224,7 @@ class Record:
         # One request each, and far away: together they take as long as one.
         with DaemonThreads(_READERS, "daskpatch-io") as pool:
             segments = list(pool.map(self._segment, self._segments()))
-        return latest(np.concatenate([self._no_receipts(), *segments]))
+        return latest(np.concatenate([self.no_receipts(), *segments]))
 
     def failures(self, done: Receipts) -> dict[int, FailedBlock]:
         """Blocks that were set aside, and that no later run has done."""
@@ -253,7 +262,7 @@ class Record:
         content = self.documents.read(name)
         try:
             if content is None:
-                return self._no_receipts()
+                return self.no_receipts()
             rows, n_lost = decode(content, n_arrays=self._n_arrays)
             if n_lost:
                 _log.warning(
@@ -270,9 +279,10 @@ class Record:
                 self.name,
                 error,
             )
-            return self._no_receipts()
+            return self.no_receipts()
 
-    def _no_receipts(self) -> Receipts:
+    def no_receipts(self) -> Receipts:
+        """As `receipts` of a run of which no block is done."""
         return np.empty(0, layouts_of(Receipt, self._n_arrays)[0])
 
 
@@ -287,7 +297,7 @@ class Journal:
         # write one object.
         self._log = f"{token[:_TOKEN]}-" if record.run_id else ""
         self._failures_name = f"{record.folder_of_run('failures')}{part.name}.json"
-        self._stored_failures = self._documents.read(self._failures_name)
+        self._stored_failures = None if record.is_new else self._documents.read(self._failures_name)
         found = _failures(self._stored_failures, self._failures_name)
         self._failures = {failure.index: failure for failure in found}
         self._segment = self._next_segment()

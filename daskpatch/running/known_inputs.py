@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from ..image import (
     SAMPLES,
@@ -17,6 +18,7 @@ from ..image import (
     unseen_cells,
     with_delays,
 )
+from ..reading import SampledChunks
 from ..receipts import SourceRecord
 from ..support import DEFAULT_PACING, DaemonThreads, Pacing
 
@@ -43,6 +45,8 @@ class KnownInputs:
         What may be held of them while they are looked at.
     source_records, mask_records
         Identities that are known; those that are looked at are added.
+    sampled
+        Keeps chunks that are read of the images when they are first looked at.
     """
 
     images: tuple[ImageStack, ...]
@@ -51,12 +55,14 @@ class KnownInputs:
     nbytes: int
     source_records: list[SourceRecord]
     mask_records: list[SourceRecord]
+    sampled: SampledChunks
 
     @property
     def of_images(self) -> list[SourceRecord]:
         """The identities of the images, looked at once."""
         if not self.source_records:
-            self.source_records.extend(self._read_sources(range(len(self.images))))
+            numbers = range(len(self.images))
+            self.source_records.extend(self._read_sources(numbers, self.sampled))
         return self.source_records
 
     @property
@@ -90,11 +96,15 @@ class KnownInputs:
         }
 
     def _changed_images(self, numbers: Sequence[int], pacing: Pacing) -> dict[int, str]:
-        known = self.of_images
-        others = [now for now in self._read_sources(numbers, pacing) if now != known[now.number]]
+        known, looked_at = self.of_images, SampledChunks()  # of which nothing is kept
+        found = self._read_sources(numbers, looked_at, pacing)
+        others = [now for now in found if now != known[now.number]]
         # What is computed may come out otherwise each time: then that says nothing.
         computed = [now.number for now in others if not is_at_hand(self.images[now.number])]
-        again = {n.number: n for n in self._read_sources(computed, pacing)} if computed else {}
+        again = {
+            n.number: n
+            for n in (self._read_sources(computed, looked_at, pacing) if computed else ())
+        }
         return {
             now.number: f"{self.images[now.number].source} was made anew during the run, or lost "
             "chunks: its voxels are others, and what the run wrote from it does not count"
@@ -103,7 +113,7 @@ class KnownInputs:
         }
 
     def _read_sources(
-        self, numbers: Sequence[int], pacing: Pacing = DEFAULT_PACING
+        self, numbers: Sequence[int], sampled: SampledChunks, pacing: Pacing = DEFAULT_PACING
     ) -> list[SourceRecord]:
         images = with_delays(self.images, pacing.delays)
         # A series of thousands would read for hours; so few chunks of each still tell most changes.
@@ -116,8 +126,12 @@ class KnownInputs:
             # Each holds a chunk or two; all of them no more than the run will.
             chunk = 2 * max(map(chunk_nbytes_of, images)) or 1
             readers = max(min(readers, self.nbytes // chunk), 1)
-            identity = partial(identity_of_image, samples=samples, readers=readers)
-            found = pool.map(identity, (images[number] for number in numbers))
+
+            def facts_of(number: int) -> dict[str, Any]:
+                read = partial(sampled.read, images[number], number)
+                return identity_of_image(images[number], samples, readers, read)
+
+            found = pool.map(facts_of, numbers)
             return [
                 SourceRecord(**facts, number=number, of=len(images))
                 for number, facts in zip(numbers, found, strict=True)

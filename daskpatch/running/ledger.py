@@ -48,7 +48,7 @@ class Ledger:
         *,
         is_durable: bool = True,
     ) -> None:
-        self._records, self._firsts = records, firsts
+        self._records, self._firsts, self._part = records, firsts, part
         self._flush_seconds, self.is_durable = flush_seconds, is_durable
         self.look: Callable[[Sequence[int]], None] = lambda _: None
         self._journals = [
@@ -139,6 +139,13 @@ class Ledger:
         each = [record.receipts() for record in self._records]
         # Rows of images not begun yet may be narrower than those of others.
         return np.concatenate([rows for rows in each if len(rows)] or each[:1])
+
+    def receipts_before(self) -> Receipts:
+        """Those that are there when the pass goes on; none, not looked for, of one that begins."""
+        is_alone = self._part.of == 1
+        if is_alone and not self.n_added and all(record.is_new for record in self._records):
+            return self._records[0].no_receipts()
+        return self.receipts()
 
     def drop(self, indices: Sequence[int]) -> None:
         """Forget stored receipts of blocks, which are to be computed again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..deciding import Decided
+from ..reading import SAMPLED_BYTES, SampledChunks
 from ..receipts import Record
 from .level_pass import level_passes
 from .mask_pass import MaskPass
@@ -15,16 +16,24 @@ from .stored_pass import StoredPass
 
 
 def passes_in_order(
-    decided: Decided, measured: StatisticsCache, n_threads: int, *, resumes: bool = False
+    decided: Decided,
+    measured: StatisticsCache,
+    n_threads: int,
+    *,
+    is_here: bool = False,
+    resumes: bool = False,
 ) -> list[Pass]:
-    """What a run does, with so many threads in a process.
+    """What a run does, with so many threads in a process: in this one, if it `is_here`.
 
     One that resumes has the levels that it began with.
     """
     if resumes and decided.target is not None:
         places = decided.target.record_places(decided.recipe)
         decided = with_levels(decided, [Record(place).document() for place in places])
-    prediction = PredictionPass(decided, measured, side_by_side=n_threads > 1)
+    kept = min(SAMPLED_BYTES, decided.memory.chunks) if is_here else 0
+    prediction = PredictionPass(
+        decided, measured, side_by_side=n_threads > 1, sampled=SampledChunks(kept)
+    )
     levels: tuple[Pass, ...] = ()
     if decided.target is not None:
         levels = tuple(level_passes(prediction.level_set, prediction.grids))

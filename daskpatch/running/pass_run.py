@@ -136,7 +136,7 @@ class PassRun:
 
     def _roll(self, job: Job) -> None:
         give_back_freed()  # by the trial, whose threads are gone: others would not use it again
-        done = self._ledger.receipts()
+        done = self._ledger.receipts_before()
         coming = self._coming(done)
         if isinstance(job, Sparse):
             coming = _empty_last(coming, job)
@@ -279,8 +279,10 @@ class PassRun:
         if self._interruption.is_requested or self._failed:
             self._flush()
         try:
-            self._claim.check()
-            for number, told in self._changed(self._ledger.touched).items():
+            changed = self._changed(self._ledger.touched)
+            if changed:
+                self._claim.check()  # receipts are deleted
+            for number, told in changed.items():
                 self._stop(ChangedError(told))
                 self._uncount(self._ledger.take_back(number))
         except Exception as error:  # noqa: BLE001 (each kind of source and store raises its own)

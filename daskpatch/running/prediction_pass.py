@@ -25,7 +25,7 @@ from ..output import (
     is_lossy,
     list_labels,
 )
-from ..reading import ChunkCache
+from ..reading import ChunkCache, SampledChunks
 from ..receipts import (
     ArrayRecord,
     BlocksRecord,
@@ -77,6 +77,8 @@ class PredictionPass(Pass):
         Whether what is bad is computed again, for somebody who does not begin runs.
     is_vacant
         Whether nothing is at the output's place, which a run has cleared: it need not look.
+    sampled
+        Chunks that were read to tell images from others; those that are kept serve its blocks.
     """
 
     name: ClassVar[str] = "prediction"
@@ -92,6 +94,7 @@ class PredictionPass(Pass):
     fill_values: tuple[tuple[str | None, ...], ...] = ()
     is_repair: bool = False
     is_vacant: bool = False
+    sampled: SampledChunks = field(default_factory=SampledChunks, repr=False, compare=False)
 
     @property
     def is_overwritable(self) -> bool:
@@ -268,7 +271,8 @@ class PredictionPass(Pass):
             levels=self._levels(pacing) if self.further else (),
             methods=decided.pyramid.methods,
             workspace=Workspace(
-                ChunkCache(decided.memory.chunks), Heap(decided.memory.before_a_call)
+                ChunkCache(decided.memory.chunks, self.sampled.take()),
+                Heap(decided.memory.before_a_call),
             ),
         )
 
@@ -326,6 +330,7 @@ class PredictionPass(Pass):
             min(self.decided.options.limits.nbytes, self.memory.peak),
             self.sources,
             self.masks,
+            self.sampled,
         )
 
     @property

@@ -98,6 +98,7 @@ class StoredArray:
         self._sight = Sight(self.array, delays)
         self._opened: dict[int, _Opening] = {}
         self._is_lasting = False
+        self._is_from_here = True
 
     @property
     def location(self) -> Location:
@@ -160,7 +161,9 @@ class StoredArray:
 
     def _open_anew(self) -> tuple[BackEnd, Handle]:
         try:
-            opened = open_handle(self.array, self.io, self.delays)
+            # What another process opened may have been made anew since.
+            array = self.array if self._is_from_here else reopened(self.array)
+            opened = open_handle(array, self.io, self.delays)
         except Exception:
             self.look()  # it may be gone, which is what is to be said then
             raise
@@ -454,11 +457,11 @@ class StoredArray:
 
     def __getstate__(self) -> dict[str, Any]:
         # Open handles belong to this process.
-        return {**self.__dict__, "_opened": {}}
+        return {**self.__dict__, "_opened": {}, "_is_from_here": False}
 
     def _with(self, **changes: Any) -> StoredArray:
         twin = copy(self)
-        twin.__dict__.update(changes, _opened={})
+        twin.__dict__.update(changes, _opened={}, _is_from_here=self._is_from_here)
         twin._sight = self._sight.with_delays(twin.delays)
         return twin
 

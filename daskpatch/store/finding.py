@@ -21,7 +21,7 @@ from .labels import LABELS, label_names
 from .location import Location, locate
 from .nodes import existing_node, members_of_group, open_node, without_consolidated
 from .ome import OmeImage, OmeLevel, is_ome, ome_images
-from .plates import Collection, collection_of
+from .plates import Collection, collection_of, may_be_collection
 from .reopening import reading_mode, reopened
 
 _LISTED = 200
@@ -197,7 +197,10 @@ def find_collection(source: object) -> tuple[Collection, dict[str, StorePath], s
     if not is_stored(source) or isinstance(source, zarr.Array):
         return None
     location = locate(source, read_only=True)
-    node = source if isinstance(source, zarr.Group) else existing_node(location)
+    if isinstance(source, zarr.Group):
+        node: AnyArray | zarr.Group | None = source
+    else:
+        node = existing_node(location) if may_be_collection(location) else None
     found = collection_of(node) if isinstance(node, zarr.Group) else None
     if found is None:
         return None

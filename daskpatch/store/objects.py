@@ -62,12 +62,12 @@ class Objects:
         location.check_process()
         self._prefix = f"{location.path}/" if location.path else ""
         last_read = None if was_read is None else self._prefix + was_read
-        self._store: Store = RememberingStore(_own(location.store), last_read)
+        self._store = RememberingStore(_own(location.store), last_read)
 
     @property
     def creates_atomically(self) -> bool:
         """Whether `create` lets exactly one of several writers win."""
-        store = self._store
+        store: Store = self._store
         while isinstance(store, WrapperStore):
             store = store._store
         return isinstance(store, LocalStore | ObjectStore | MemoryStore)
@@ -101,12 +101,12 @@ class Objects:
         The content must be the caller's alone (hold a token).
         """
 
-        def attempt() -> None:
-            OBJECTS.wait(self._store.set_if_not_exists(self._prefix + name, _buffer(content)))
+        def attempt() -> bool:
+            return OBJECTS.wait(self._store.create(self._prefix + name, _buffer(content)))
 
-        self._insist(attempt, f"Creating {name}")
-        # `set_if_not_exists` does not say whether it set anything; what is there does.
-        return self.read(name) == content
+        # Where a store does not say that it made it, or made it at an earlier try, what is there
+        # does.
+        return self._insist(attempt, f"Creating {name}") or self.read(name) == content
 
     def flush(self, names: Collection[str]) -> None:
         """See that objects outlast the machine.

@@ -119,22 +119,31 @@ class Collection:
         return f"a {self.kind} of {images}{named}"
 
 
+_COLLECTED = {"plate", "well", "bioformats2raw.layout"}
+"""What a group says that holds images."""
+
+
+def may_be_collection(place: Location) -> bool:
+    """Whether what is at a place says that it holds images, in one or two requests."""
+    return bool(_COLLECTED & _inner(own_attributes(place)).keys())
+
+
 def collection_of(group: zarr.Group) -> Collection | None:
     """The images that a group holds by what it says of itself; None where it is none of these.
 
     A plate's wells are asked for, 16 at a time.
     """
     place, inner = locate(group), _inner(group.attrs.asdict())
+    if not _COLLECTED & inner.keys():
+        return None
     if "plate" in inner:
         found = _plate(place, inner["plate"])
     elif "well" in inner:
         fields, broken = _fields(inner["well"])
         found = Collection("well", tuple(fields), broken=broken)
-    elif "bioformats2raw.layout" in inner:
+    else:
         paths, broken = _series(place)
         found = Collection("series", paths, broken=broken)
-    else:
-        return None
     return replace(found, zarr_format=group.metadata.zarr_format)
 
 

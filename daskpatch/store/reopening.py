@@ -6,6 +6,8 @@ from typing import Literal
 
 import zarr
 from zarr.abc.store import Store
+from zarr.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore, StorePath
 from zarr.types import AnyArray
 
 from .withdrawal import RememberingStore
@@ -24,6 +26,25 @@ def reading_mode(store: Store) -> Literal["r", "r+"]:
 def document_of(array: AnyArray) -> str:
     """The name of the object in an array's folder that says what the array is."""
     return "zarr.json" if array.metadata.zarr_format == 3 else ".zarray"
+
+
+def array_told_by(document: bytes, like: AnyArray) -> AnyArray:
+    """The array that a document says, without voxels; of the format of another one.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If it says none.
+    """
+    content = default_buffer_prototype().buffer.from_bytes(document)
+    store = MemoryStore({document_of(like): content}, read_only=True)
+    return zarr.open_array(store=store, mode="r", zarr_format=like.metadata.zarr_format)
+
+
+def through(array: AnyArray, store: Store) -> AnyArray:
+    """The array by the metadata that it has, through another store that shows the same keys."""
+    place = StorePath(store, array.path)
+    return zarr.Array(zarr.AsyncArray(array.metadata, place))
 
 
 def remembering(array: AnyArray) -> RememberingStore:

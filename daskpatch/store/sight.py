@@ -15,7 +15,7 @@ from ..support import cause_of, said_by
 from .backoff import lasts_anywhere, with_backoff
 from .location import Location, locate
 from .objects import Objects
-from .reopening import document_of, remembering, reopened
+from .reopening import array_told_by, document_of
 
 _LOOKS = 3
 """Delays for which an array that is gone may come back."""
@@ -57,10 +57,9 @@ class Sight:
                 break
             time.sleep(delay)
             document = self._read()
-        # A sparse image is looked at once a block, and opening it costs as much as a small block.
+        # A sparse image is looked at once a block, and comparing it costs as much as a small block.
         if document is None or document != self._seen.document:
-            self._compare()
-            self._seen.document = document if self._read() == document else None
+            self._seen.document = self._compared(document)
         if self._folder is not None and self._location.folder not in (self._folder, None):
             raise ChangedError(
                 f"{self._location.name} was made anew since it was opened: its folder is another "
@@ -92,27 +91,29 @@ class Sight:
         return twin
 
     def _read(self) -> bytes | None:
-        """The document that says what the array is; None where there is none."""
+        """The document that says what the array is, waited for; None where there is none."""
+        return with_backoff(self._ask, f"Looking at {self._location.name}", self.delays)
+
+    def _ask(self) -> bytes | None:
         name = document_of(self.array)
         if self._documents is None:
             self._documents = Objects(self._location, delays=(), was_read=name)
-        objects = self._documents
-
-        def attempt() -> bytes | None:
-            try:
-                return objects.read(name)
-            except FileNotFoundError:  # a store whose root is gone
-                return None
-
-        what = f"Looking at {self._location.name}"
-        return with_backoff(attempt, what, self.delays)
-
-    def _compare(self) -> None:
-        name = self._location.name
         try:
-            now = with_backoff(
-                lambda: _opened(self.array), f"Looking at {name}", self.delays, _lasts
-            )
+            return self._documents.read(name)
+        except FileNotFoundError:  # a store whose root is gone
+            return None
+
+    def _compared(self, document: bytes | None) -> bytes:
+        """The document if it says the array that was opened; the next one, where it is broken."""
+        name = self._location.name
+        read: list[bytes | None] = [document]
+
+        def attempt() -> tuple[bytes, AnyArray] | None:
+            there = read.pop() if read else self._ask()
+            return None if there is None else (there, array_told_by(there, self.array))
+
+        try:
+            found = with_backoff(attempt, f"Looking at {name}", self.delays, _lasts)
         except (ValueError, KeyError, TypeError) as error:
             told = f"{type(error).__name__}: {said_by(error)}"
             raise ChangedError(f"{name} is no array any more ({told})") from cause_of(error)
@@ -121,25 +122,19 @@ class Sight:
         except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
             told = f"{type(error).__name__}: {said_by(error)}"
             raise OSError(f"{name} could not be looked at: {told}") from cause_of(error)
-        if now is None:
+        if found is None:
             raise ChangedError(f"{name} is gone; it was there when it was opened")
-        was, found = _facts(self.array), _facts(now)
-        other = [f"{k} was {was[k]}, is {found.get(k)}" for k in was if was[k] != found.get(k)]
+        document, now = found
+        was, is_ = _facts(self.array), _facts(now)
+        other = [f"{k} was {was[k]}, is {is_.get(k)}" for k in was if was[k] != is_.get(k)]
         if other:
             raise ChangedError(f"{name} was made anew since it was opened: {'; '.join(other)}")
+        return document
 
     def __getstate__(self) -> dict[str, Any]:
         # A folder has another number on another host.
         kept = {name: value for name, value in self.__dict__.items() if name != "_location"}
         return {**kept, "_folder": None, "_documents": None}
-
-
-def _opened(array: AnyArray) -> AnyArray | None:
-    """The array as its store has it now; None where it has none."""
-    try:
-        return reopened(array, remembering(array))
-    except FileNotFoundError:
-        return None
 
 
 def _lasts(error: Exception) -> bool:

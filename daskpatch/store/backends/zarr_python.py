@@ -20,7 +20,7 @@ from ..lenient import LenientStore
 from ..location import Location, locate
 from ..loops import CHUNKS
 from ..patience import PatientStore
-from ..reopening import remembering, reopened
+from ..reopening import remembering, through
 from ..syncing import flush_objects
 from .chunk_boxes import chunk_parts, is_of_whole_chunks, slices_inside
 from .chunk_codec import chunk_codec_of
@@ -62,7 +62,7 @@ class _ZarrHandle:
     def __init__(self, array: AnyArray, delays: tuple[float, ...]) -> None:
         # Each object on its own: a box has many, and few boxes would ever be read at once.
         store = PatientStore(remembering(array), delays=delays)
-        self._array = reopened(array, store)
+        self._array = through(array, store)
         self._codec = chunk_codec_of(self._array) if _serves_any_loop(array.store) else None
         self._store, self._prefix = store, f"{array.path}/" if array.path else ""
         # A store in memory may keep the very array that it is given.
