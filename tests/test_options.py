@@ -488,8 +488,12 @@ def base_without(kind):
     return {word: value for word, value in BASE.items() if word not in words_of(kind)}
 
 
+MEASURED = ("reading_seconds", "model_seconds", "writing_seconds", "bound_by", "peak_memory")
+"""Figures that differ between two plans of the same."""
+
+
 def figures(planned):
-    return {k: v for k, v in planned.to_dict().items() if k not in ("model_seconds", "peak_memory")}
+    return {k: v for k, v in planned.to_dict().items() if k not in MEASURED}
 
 
 def plan_with(kind, **options):

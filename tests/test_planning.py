@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sys
+import time
 from collections import Counter
 
 import numpy as np
@@ -22,7 +23,7 @@ from volumes import save
 import daskpatch
 from daskpatch import TiledPatching, WholeSamplePatching
 from daskpatch.block import block_grid, bounding_box, touching
-from daskpatch.deciding import Selection, available_memory
+from daskpatch.deciding import Pace, Selection, available_memory
 from daskpatch.geometry import Dimensions
 from daskpatch.output import BlockBudget, choose_layout
 from daskpatch.output.layout import nearest
@@ -612,3 +613,53 @@ def test_every_public_attribute_of_a_plan_is_documented():
     assert undocumented == []
     made = daskpatch.plan(np.zeros((64, 64)), np.negative, axes="YX", patch_size=32)
     assert [name for name in vars(made) if not name.startswith("_")] == []
+
+
+def paced(plan, reading, filling, encoding, seconds):
+    """The plan, had its trial shown another pace: seconds of a byte or voxel, and of the call."""
+    decided = plan._decided
+    pace = Pace(reading, filling, encoding)
+    trial = dataclasses.replace(decided.tiling.trial, pace=pace, seconds=seconds)
+    tiling = dataclasses.replace(decided.tiling, trial=trial)
+    return daskpatch.Plan(dataclasses.replace(decided, tiling=tiling))
+
+
+def test_a_plan_says_what_will_take_the_time(tmp_path, rng):
+    source = save(tmp_path / "in.zarr", rng.integers(0, 9, (64, 64)).astype("u2"), chunks=(16, 16))
+    options = {"axes": "YX", "patch_size": 32, "overlaps": 16, "threads": 2, "chunks": 16}
+    plan = daskpatch.plan(source, double, tmp_path / "out.zarr", **options)
+    assert all(seconds > 0 for seconds in (plan.reading_seconds, plan.writing_seconds))
+    computed = plan.compute_ratio * 64 * 64
+    nbytes = plan.bytes_in * plan.fetches_per_chunk
+
+    told = paced(plan, reading=1.0, filling=0.0, encoding=0.0, seconds=0.0)
+    assert told.reading_seconds == pytest.approx(nbytes)
+    assert (told.bound_by, told.model_seconds, told.writing_seconds) == ("reading", 0, 0)
+    told = paced(plan, reading=0.0, filling=1.0, encoding=0.0, seconds=0.0)
+    assert told.reading_seconds == pytest.approx(computed / 2)
+    told = paced(plan, reading=0.0, filling=0.0, encoding=3.0, seconds=1.0)
+    assert told.writing_seconds == pytest.approx(3 * plan.bytes_out / 2)
+    assert told.model_seconds == pytest.approx(computed / 32**2 / 2)
+    assert told.bound_by == "writing"
+    assert "in encoding, with 2 threads" in str(told)
+    assert "encoding takes most of it" in str(told)
+    assert told.to_dict()["bound_by"] == "writing"
+
+
+def test_without_an_output_nothing_is_encoded(rng):
+    plan = daskpatch.plan(rng.random((64, 64)), double, axes="YX", patch_size=32)
+    assert plan.writing_seconds == 0
+    assert "encoding" not in str(plan)
+
+
+def test_a_slow_source_bounds_a_run(rng):
+    class Slow:
+        shape, dtype = (64, 64), np.dtype("f4")
+
+        def __getitem__(self, key):
+            time.sleep(0.5)
+            return np.ones([s.stop - s.start for s in key], "f4")
+
+    plan = daskpatch.plan(Slow(), double, axes="YX", patch_size=32, model_id="double")
+    assert plan.bound_by == "reading"
+    assert plan.reading_seconds >= 4 * 0.5

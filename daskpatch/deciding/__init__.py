@@ -7,6 +7,7 @@ from .first_look import FirstLook
 from .identity import Code, Identity, code_identity, identify
 from .limits import Limits, LimitsWords, available_memory
 from .memory import Memory, check_chunks, check_memory
+from .pace import Pace
 from .plan_options import KINDS, PlanOptions, PlanWords
 from .selection import Selection
 from .strategy import bind_tiles

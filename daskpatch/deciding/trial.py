@@ -44,6 +44,7 @@ from .agreement import averaging, check_positions, check_undo
 from .batching import check_batch
 from .first_look import FirstLook
 from .labelling import warn_of_labels
+from .pace import Pace, pace_of, read_in, timed
 from .plan_options import PlanOptions
 from .sizing import check_names, signature_of, sizes_of
 from .trial_tile import TrialTile
@@ -71,6 +72,7 @@ class Trial:
     stored: tuple[OutputArray, ...]
     seconds: float
     memory: CallMemory
+    pace: Pace
 
     @property
     def tile_shape(self) -> tuple[int, ...]:
@@ -94,7 +96,7 @@ def run_trial(
         If `post` or `skip_empty` fails, or results cannot be mapped back.
     """
     model, normalize = options.model, options.normalize
-    patch, specs = look.patch_of(tile), dict(tile.specs)
+    (patch, reading), specs = read_in(look, tile), dict(tile.specs)
     value_map = tile.value_map(patch)
     loaded = load(model.shared)
 
@@ -102,6 +104,7 @@ def run_trial(
         return loaded(tile.batch_of(tile.read(tile.specs_of(tiles)), value_map))
 
     batch = tile.batch_of(patch, value_map)
+    _, filling = timed(lambda: tile.fill(batch, patch, value_map))  # blocks use memory again
     calls = Calls(loaded, model.positions(patch.ndim - 1))
     results, seconds, of_first = _timed(calls, batch, specs, side_by_side=side_by_side)
     memory = _memory(of_first, calls, batch, look, side_by_side=side_by_side)
@@ -128,6 +131,7 @@ def run_trial(
         stored=_stored(results, signature, options.output),
         seconds=seconds,
         memory=memory,
+        pace=pace_of(reading, batch, filling, next(iter(results.values()))[0]),
     )
 
 

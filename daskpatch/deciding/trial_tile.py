@@ -94,5 +94,9 @@ class TrialTile:
     def batch_of(self, patch: NDArray[Any], value_map: ValueMap | None) -> NDArray[Any]:
         """What the model is given, `(1, C, (Z), Y, X)`; made anew, a model may write into it."""
         batch = np.empty((1, *patch.shape), self.model.dtype)
-        self.normalize.fill(batch[0], patch, value_map)
+        self.fill(batch, patch, value_map)
         return batch
+
+    def fill(self, batch: NDArray[Any], patch: NDArray[Any], value_map: ValueMap | None) -> None:
+        """Put it into a batch of one, as blocks do."""
+        self.normalize.fill(batch[0], patch, value_map)

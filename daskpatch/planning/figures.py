@@ -173,11 +173,43 @@ class Figures:
     @property
     def model_seconds(self) -> float:
         """Time in the model for the whole run, from the trial tile and the plan's threads."""
-        tile_voxels = math.prod(self.tile_shape)
+        seconds = self._decided.tiling.trial.seconds / math.prod(self.tile_shape)
+        return seconds * self._computed_voxels / self.threads
+
+    @property
+    def reading_seconds(self) -> float:
+        """Time for the whole run in reading chunks and filling tiles, as the trial tile's took."""
+        pace = self._decided.tiling.trial.pace
+        times = self.fetches_per_chunk if self.memory.chunks else self.read_ratio
+        filling = pace.filling * self._computed_voxels / self.threads
+        return pace.reading * self.bytes_in * times + filling
+
+    @property
+    def writing_seconds(self) -> float:
+        """Time for the whole run in encoding, as the trial tile's result took, in its threads.
+
+        What the output's store takes to answer comes on top; it is not asked before the run. 0
+        without an output.
+        """
+        pace, has_output = self._decided.tiling.trial.pace, self._decided.target is not None
+        return pace.encoding * self.bytes_out / self.threads if has_output else 0.0
+
+    @property
+    def bound_by(self) -> str:
+        """What is expected to take most of the time: `reading`, `model` or `writing`."""
+        parts = {
+            "reading": self.reading_seconds,
+            "model": self.model_seconds,
+            "writing": self.writing_seconds,
+        }
+        return max(parts, key=lambda part: parts[part])
+
+    @property
+    def _computed_voxels(self) -> float:
+        """Of all tiles that are given to the model."""
         recipe = self._decided.recipe
         voxels = sum(float(math.prod(recipe.covered(i))) for i in range(len(recipe.images)))
-        trial = self._decided.tiling.trial
-        return trial.seconds / tile_voxels * voxels * self.compute_ratio / self.threads
+        return voxels * self.compute_ratio
 
     @property
     def io(self) -> str:

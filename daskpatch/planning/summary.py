@@ -55,14 +55,17 @@ def as_dict(plan: Figures, decided: Decided) -> dict[str, Any]:
         "downsample": list(decided.pyramid.methods) if decided.pyramid.n_levels else None,
         "peak_memory": plan.peak_memory,
         "threads": plan.threads,
+        "reading_seconds": plan.reading_seconds,
         "model_seconds": plan.model_seconds,
+        "writing_seconds": plan.writing_seconds,
+        "bound_by": plan.bound_by,
         "io": plan.io,
     }
 
 
 def rows_of(plan: Figures, decided: Decided) -> Rows:
     """What a plan says, line by line."""
-    target, threads = decided.target, counted(plan.threads, "thread")
+    target = decided.target
     return [
         *_source(plan, decided),
         ("output", _place(target) if target else "none: the lazy array alone"),
@@ -83,9 +86,10 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
         *_reading(plan),
         (
             "memory",
-            f"{format_bytes(plan.peak_memory)} at the peak of a worker of {threads}",
+            f"{format_bytes(plan.peak_memory)} at the peak of a worker of "
+            f"{counted(plan.threads, 'thread')}",
         ),
-        ("time", f"{format_time(plan.model_seconds)} in the model, with {threads}"),
+        *_time(plan, has_output=target is not None),
     ]
 
 
@@ -130,6 +134,18 @@ def _reading(plan: Figures) -> Rows:
     if n_times > 1.05:
         lines.append("more memory for them (cache=) spares reads")
     return _named("reading", lines)
+
+
+def _time(plan: Figures, *, has_output: bool) -> Rows:
+    """What takes how long, as the trial showed, and which of it the most."""
+    parts = [
+        f"{format_time(plan.reading_seconds)} in reading",
+        f"{format_time(plan.model_seconds)} in the model",
+        *([f"{format_time(plan.writing_seconds)} in encoding"] if has_output else []),
+    ]
+    told = f"about {', '.join(parts)}, with {counted(plan.threads, 'thread')}"
+    bounds = {"reading": "reading", "model": "the model", "writing": "encoding"}[plan.bound_by]
+    return _named("time", [told, f"{bounds} takes most of it"])
 
 
 def _levels(decided: Decided) -> Rows:

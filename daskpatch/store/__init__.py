@@ -5,6 +5,7 @@ from .answers import Answers, answered_by
 from .arrays import StoredArray, check_io_at
 from .backends import BACK_ENDS, BackEnd, back_end_at, check_io
 from .backoff import at_first, with_backoff, with_backoff_async
+from .encoding import encoding_seconds
 from .finding import (
     StoreLike,
     check_single,
