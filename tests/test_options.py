@@ -6,9 +6,13 @@ import math
 import re
 import shutil
 import sys
+import traceback
 from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
 from typing import Any, get_type_hints
 
+import dask.array as da
 import numpy as np
 import pytest
 import zarr
@@ -812,3 +816,60 @@ def test_each_word_of_to_takes_no_second_trial(tmp_path, source, ome):
         assert other.statistics is statistics
         assert repr(other) != repr(planned) or word in unseen
     assert model.calls == calls
+
+
+class Unspeakable:
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+
+class Incomparable:
+    __hash__ = None
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
+
+ODD_VALUES = {
+    "a long number": "9" * 5000,
+    "dask": da.ones(2, chunks=1),
+    "masked": np.ma.masked,
+    "text": np.array(["a"]),
+    "unspeakable": Unspeakable(),
+    "incomparable": Incomparable(),
+}
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+@pytest.mark.parametrize(
+    "word",
+    ["dtype", "input_dtype", "pyramid", "probe", "level", "image", "ome", "box", "io", "downsample",
+     "normalize_over", "cache", "memory_limit", "factors", "axes", "align"],
+)  # fmt: skip
+def test_what_no_option_takes_is_told_with_its_name(word, value):
+    given = {"axes": "YX", "patch_size": 8, word: ODD_VALUES[value]}
+    with pytest.raises((ValueError, TypeError)) as told:
+        daskpatch.plan(np.zeros((20, 24)), np.negative, "unwritten.zarr", **given)
+    frames = traceback.extract_tb(told.value.__traceback__)
+    assert Path(daskpatch.__file__).parent in Path(frames[-1].filename).parents
+    assert word.removesuffix("_limit") in str(told.value)
+    assert len(str(told.value)) <= 500
+
+
+@pytest.mark.parametrize("word", ["retries", "region", "timeout", "patience"])
+def test_what_no_option_of_a_run_takes_is_told_with_its_name(tmp_path, word):
+    given = {"axes": "YX", "patch_size": 8, "progress": False}
+    for value in (np.array(["a"]), da.ones(2, chunks=1), Incomparable()):
+        with pytest.raises(ValueError, match=word):
+            daskpatch.predict(
+                np.zeros((20, 24)), np.negative, tmp_path / "o.zarr", **given, **{word: value}
+            )
+    assert not (tmp_path / "o.zarr").exists()
+
+
+def test_a_fraction_is_a_number():
+    plan = daskpatch.plan(
+        np.zeros((20, 24), "u1"), lambda b: b.astype("u1"), "unwritten.zarr", axes="YX",
+        patch_size=8, skip_empty=Fraction(4), input_dtype="uint8", dtype="uint8",
+    )  # fmt: skip
+    assert plan.n_tiles

@@ -531,6 +531,111 @@ def test_a_file_that_a_model_maps_is_not_deleted(tmp_path, stored):
     assert contents(out) == before
 
 
+def views_of(file):
+    """Arrays that show a file, whose classes say nothing of it."""
+    import mmap
+
+    import torch
+
+    shown = np.memmap(file, dtype="u1", mode="r")
+    with open(file, "rb") as opened:
+        mapped = mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)
+    return {
+        "buffer": np.frombuffer(mapped, "u1"),
+        "view of a map": np.frombuffer(memoryview(shown), "u1"),
+        "strided": np.lib.stride_tricks.as_strided(shown, shown.shape, shown.strides),
+        "torch": torch.from_file(str(file), size=shown.size, dtype=torch.uint8).numpy(),
+    }
+
+
+KINDS_OF_VIEWS = ["buffer", "view of a map", "strided", "torch"]
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_VIEWS)
+def test_an_output_whose_file_the_source_shows_is_not_touched(tmp_path, kind):
+    values = np.arange(4096, dtype="u1").reshape(64, 64)
+    out = tmp_path / "out.zarr"
+    array = zarr.create_array(out, data=values, chunks=(64, 64), compressors=None)
+    source = views_of(out / "c/0/0")[kind].reshape(64, 64)
+    before = contents(out)
+    with pytest.raises(ValueError, match=r"may read from it: it reads from .*c/0/0"):
+        predict(source, array, axes="YX")
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_VIEWS)
+def test_a_file_that_a_model_shows_is_not_deleted(tmp_path, stored, kind):
+    out = ours(tmp_path, stored)
+    chunk = next(path for path in sorted(out.rglob("*")) if path.is_file() and "c/" in str(path))
+    before = contents(out)
+    shown = views_of(chunk)[kind]
+    with pytest.raises(ValueError, match="and the model .* holds .*out"):
+        predict(stored, out, model=lambda batch: batch * np.float32(shown[0]), overwrite=True)
+    assert contents(out) == before
+
+
+def test_a_tensor_that_shows_a_file_of_the_output_is_found(tmp_path, stored):
+    import torch
+
+    out = ours(tmp_path, stored)
+    chunk = next(path for path in sorted(out.rglob("*")) if path.is_file() and "c/" in str(path))
+    before = contents(out)
+    layer = torch.nn.Linear(1, 1)
+    layer.weights = torch.from_file(str(chunk), size=8, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="and the model .* holds .*out"):
+        predict(stored, out, model=Holding(layer), overwrite=True)
+    assert contents(out) == before
+
+
+class Holding:
+    """A model that has something."""
+
+    def __init__(self, held):
+        self.held = held
+
+    def __call__(self, batch):
+        return batch * np.float32(2)
+
+
+def through_no_prefix(path):
+    """A place by way of a store of the whole file system."""
+    whole = zarr.storage.ObjectStore(obstore.store.LocalStore())
+    return zarr.storage.StorePath(whole, str(path).strip("/"))
+
+
+@pytest.mark.parametrize("as_what", ["source", "mask", "output"])
+def test_the_input_through_a_store_without_prefix_is_the_input(tmp_path, stored, volume, as_what):
+    out = ours(tmp_path, stored)
+    before = contents(out)
+    source, output, words = through_no_prefix(out), out, {}
+    if as_what == "output":
+        source, output = output, source
+    if as_what == "mask":
+        mask = zarr.open_array(source, mode="r")
+        source, words = volume, {"mask": mask, "axes": "ZYX"}
+    with pytest.raises(ValueError, match="is the input"):
+        predict(source, output, overwrite=True, **words)
+    assert contents(out) == before
+
+
+def azure(account, container, prefix):
+    store = obstore.store.AzureStore(container, account_name=account, prefix=prefix)
+    return zarr.storage.ObjectStore(store)
+
+
+def test_places_in_azure_are_told_apart():
+    from daskpatch.store import locate
+
+    one = locate("abfs://raw@lab.dfs.core.windows.net/day1/a.zarr")
+    assert one.name == "abfs://raw@lab.dfs.core.windows.net/day1/a.zarr"
+    assert one.parts == locate(azure("lab", "raw", "day1/a.zarr")).parts
+    assert locate(azure("lab", "raw", "day1")).contains(one)
+    for other in (azure("lab", "raw", "day2"), azure("lab", "more", "day1"), azure("a", "raw", "")):
+        assert not locate(other).contains(one)
+    assert one.has_address
+    assert one.is_comparable
+
+
 def test_a_copy_that_took_our_attribute_along_is_not_ours(tmp_path, stored):
     made = zarr.open_array(str(ours(tmp_path, stored)), mode="r")
     save(tmp_path / "smoothed.zarr", made[...], chunks=made.chunks)

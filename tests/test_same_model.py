@@ -6,10 +6,12 @@ import dataclasses
 import functools
 import json
 import logging
+import py_compile
 import subprocess
 import sys
 import sysconfig
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -126,6 +128,78 @@ def test_edited_files_are_another_model(tmp_path, files, named):
     found = run(tmp_path, model, word="resume=True")
     assert "cannot be resumed" in found.stderr
     assert "model.code changed" in found.stderr
+
+
+@pytest.mark.parametrize("kind", ["archive", "bytecode"])
+@pytest.mark.parametrize("named", ["net:model", "net.py:model", None])
+def test_a_helper_that_has_no_source_of_its_own_is_compared(tmp_path, named, kind):
+    def written(number):
+        source = tmp_path / "source" / "helper.py"
+        source.parent.mkdir(exist_ok=True)
+        source.write_text(HELPER.replace("{0}", str(number)))
+        if kind == "bytecode":
+            py_compile.compile(str(source), str(tmp_path / "helper.pyc"), doraise=True)
+            return
+        with zipfile.ZipFile(tmp_path / "lib.zip", "w") as archive:
+            archive.write(source, "helper.py")
+
+    (tmp_path / "net.py").write_text(f"import sys; sys.path.insert(0, 'lib.zip')\n{HELPED}")
+    model = f"model = {named!r}" if named else "from net import model"
+    model = f"import sys; sys.path.insert(0, '')\n{model}"
+    written(2)
+    assert not run(tmp_path, model).stderr
+    assert not run(tmp_path, model, word="resume=True, part=(1, 2)").stderr
+    written(3)
+    found = run(tmp_path, model, word="resume=True")
+    assert "cannot be resumed" in found.stderr
+    assert "model.code changed" in found.stderr
+
+
+NAMES = """
+class Names(set):
+    def __call__(self, batch): return batch * len(self)
+model = Names(["dapi", "gfp", "rfp", "yfp"])
+"""
+
+
+def test_a_set_of_ones_own_kind_is_the_same_in_any_order(tmp_path):
+    for part in ("(1, 2)", "(2, 2)"):
+        assert not run(tmp_path, NAMES, "-R", word=f"part={part}, resume=True").stderr
+
+
+class Replacing:
+    """Of its pickle it leaves out what is large, and says None in its place."""
+
+    def __init__(self, level):
+        self.table = np.array([level])
+
+    def __getstate__(self):
+        return {**self.__dict__, "table": None}
+
+    def __call__(self, batch):
+        return np.where(batch > self.table[0], 1000.0, batch)
+
+
+class Single:
+    """One that pickles as a name."""
+
+    def __init__(self, level):
+        self.level = level
+
+    def __reduce__(self):
+        return "SINGLE"
+
+    def __call__(self, batch):
+        return np.where(batch > self.level, 1000.0, batch)
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"), [(Replacing, r"weights\.table"), (Single, r"attributes\.level")]
+)
+def test_what_a_class_says_instead_of_its_attributes_hides_none(image, out, kind, what):
+    begun(image, kind(500), out)
+    begun(image, kind(500), out, resume=True)
+    refused(image, kind(600), out, rf"model\.{what} changed")
 
 
 COMPILED = """

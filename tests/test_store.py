@@ -3,15 +3,20 @@
 import asyncio
 import pickle
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
+import crc32c
 import numcodecs
 import numpy as np
 import pytest
 import zarr
+import zarr.codecs.numcodecs
 from children import Child
 from volumes import save
+from zarr.codecs import BloscCodec
+from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, WrapperStore
 
 import daskpatch
@@ -549,3 +554,60 @@ def test_a_store_that_cannot_be_seen_read_only(volume, kind):
     )
     assert daskpatch.verify(output, progress=False).ok
     assert np.array_equal(zarr.open_array(output)[...], np.negative(volume.astype("f4")))
+
+
+BLOSCS = {
+    "v3": {"compressors": BloscCodec(cname="lz4", clevel=1)},
+    "twice": {"compressors": [BloscCodec(cname="lz4"), BloscCodec(cname="lz4", typesize=1)]},
+    "v2": {"zarr_format": 2, "compressors": numcodecs.Blosc("lz4")},
+    "v2, filtered": {
+        "zarr_format": 2,
+        "compressors": numcodecs.Blosc("lz4"),
+        "filters": [numcodecs.Delta("<u2")],
+    },
+    "shards": {"compressors": BloscCodec(cname="lz4", clevel=1), "shards": (32, 32)},
+}
+
+
+@pytest.mark.parametrize("layout", BLOSCS)
+@pytest.mark.parametrize("left", [0.0, 0.1, 0.5, 0.99])
+def test_what_is_cut_off_of_blosc_is_an_error(tmp_path, rng, layout, left):
+    # By itself it reads on behind the end, and gives other voxels each time, or a crash.
+    values = rng.integers(0, 4000, (64, 64)).astype("<u2")
+    array = zarr.create_array(tmp_path / "a.zarr", data=values, chunks=(16, 16), **BLOSCS[layout])
+    stored = StoredArray(array, io="zarr", delays=())
+    chunk = (slice(32, 48), slice(32, 48))
+    (key,) = stored.keys(chunk)
+    place = tmp_path / "a.zarr" / key
+    content = place.read_bytes()
+    if layout == "shards":  # of the inner chunks one is cut off, and the index says so
+        index = np.frombuffer(content[-(16 * 4 + 4) : -4], "<u8").copy()
+        index[1] = int(index[1] * left)
+        told = index.tobytes()
+        place.write_bytes(
+            content[: -len(told) - 4] + told + crc32c.crc32c(told).to_bytes(4, "little")
+        )
+    else:
+        place.write_bytes(content[: int(len(content) * left)])
+    with pytest.raises(Exception, match=r"cut off|buffer|empty|negative|range|bytes"):
+        stored.read(chunk)
+    with pytest.raises(Exception, match=r"cut off|buffer|empty|negative|range|bytes"):
+        stored.read_chunks([chunk])
+    np.testing.assert_array_equal(stored.read((slice(0, 16), slice(0, 16))), values[:16, :16])
+
+
+def test_numcodecs_own_blosc_of_v3_is_checked_too(tmp_path, rng):
+    values = rng.integers(0, 4000, (32, 32)).astype("<u2")
+    with pytest.warns(ZarrUserWarning, match="not in the Zarr version 3"):
+        blosc = zarr.codecs.numcodecs.Blosc(cname="lz4")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        array = zarr.create_array(
+            tmp_path / "a.zarr", data=values, chunks=(16, 16), compressors=blosc
+        )
+    stored = StoredArray(array, io="zarr", delays=())
+    np.testing.assert_array_equal(stored.read((slice(0, 32), slice(0, 32))), values)
+    place = tmp_path / "a.zarr/c/1/1"
+    place.write_bytes(place.read_bytes()[:-20])
+    with pytest.raises(ValueError, match="cut off"):
+        stored.read((slice(16, 32), slice(16, 32)))

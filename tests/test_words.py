@@ -59,6 +59,18 @@ class Sparse:
         return np.zeros((8, 8), "f4")
 
 
+class OddError(BaseException):
+    """Of a kind that no `except Exception` meets."""
+
+
+def raises_its_own(batch):
+    raise OddError("gone")
+
+
+async def asynchronous(batch):
+    return batch
+
+
 MISTAKES = {
     "arrays by name": (({"raw": np.zeros((8, 8))}, double), {}, ("is a dict", "source['name']")),
     "numbers": (([[1, 2], [3, 4]], double), {}, ("is a list", "numpy.asarray(source)")),
@@ -176,6 +188,16 @@ MISTAKES = {
         ("in.zarr", lambda batch: exit(3)),
         {},
         ("sys.exit(3)", "raise an error"),
+    ),
+    "an error of no kind": (
+        ("in.zarr", raises_its_own),
+        {},
+        ("failed on the trial tile", "OddError: gone"),
+    ),
+    "async": (
+        ("in.zarr", asynchronous),
+        {},
+        ("gives a coroutine", "asyncio.run"),
     ),
     "masked by post": (
         ("in.zarr", double),

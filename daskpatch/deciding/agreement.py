@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..geometry import AxisTile, Dimensions, representatives
 from ..model import Model, OutputArray, Signature, Sizing, as_augment
@@ -77,6 +79,23 @@ def check_undo(normalize: Normalize, signature: Signature, n_channels: int) -> N
             f"denormalize is True, and {given} channels cannot be mapped back: {n_maps} were "
             "normalised, each on its own. Normalise them together (normalize_per_channel=False), "
             "or leave denormalize out."
+        )
+
+
+def warn_of_rounding(patch: NDArray[Any], dtype: np.dtype[Any]) -> None:
+    """Warn where integers of the source are others in the dtype that the model is given."""
+    # Whoever asks for floats of 16 bits knows that they are few.
+    if patch.dtype.kind not in "iu" or dtype.kind != "f" or dtype.itemsize < 4:
+        return
+    largest = max(abs(int(patch.max())), abs(int(patch.min())))
+    if largest <= 2 ** (np.finfo(dtype).nmant + 1):
+        return
+    if (patch.astype(dtype).astype(np.longdouble) != patch.astype(np.longdouble)).any():
+        warnings.warn(
+            f"The source's {patch.dtype} has values such as {largest:,}, which are others in "
+            f"{dtype}, the dtype that the model is given: ids of objects would become those of "
+            "others. Give another input_dtype, float64 or an integer one, if they matter.",
+            stacklevel=2,
         )
 
 

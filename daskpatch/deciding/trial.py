@@ -40,7 +40,7 @@ from ..support import (
     text_of,
 )
 from ..values import ResultSample
-from .agreement import averaging, check_positions, check_undo
+from .agreement import averaging, check_positions, check_undo, warn_of_rounding
 from .batching import check_batch
 from .first_look import FirstLook
 from .labelling import warn_of_labels
@@ -98,6 +98,8 @@ def run_trial(
     model, normalize = options.model, options.normalize
     (patch, reading), specs = read_in(look, tile), dict(tile.specs)
     value_map = tile.value_map(patch)
+    if value_map is None:
+        warn_of_rounding(patch, model.dtype)
     loaded = load(model.shared)
 
     def predict(tiles: Sequence[AxisTile]) -> Results:

@@ -31,8 +31,8 @@ def ranges_of(
     [range(0, 8), range(4, 8)]
     """
     entries: list[Any] = list(region) if isinstance(region, tuple) else [region]
-    if Ellipsis in entries:
-        at = entries.index(Ellipsis)
+    at = next((at for at, entry in enumerate(entries) if entry is Ellipsis), None)
+    if at is not None:
         entries[at : at + 1] = [slice(None)] * (len(shape) - len(entries) + 1)
     entries += [slice(None)] * (len(shape) - len(entries))
     if len(entries) > len(shape):

@@ -7,7 +7,7 @@ import inspect
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import FunctionType, ModuleType
 from typing import Any
@@ -20,7 +20,7 @@ from dask.highlevelgraph import Layer
 
 from ..model import is_installed, is_library_code, module_of
 from ..store import Location, is_array, is_stored, locate
-from ..support import said_by, without_secrets
+from ..support import MappedFiles, said_by, without_secrets
 
 _SCHEMES = ("file", "s3", "gs", "az", "azure", "abfs", "http", "https")
 """Places that can be compared; behind other stores there may be anything (references, folders)."""
@@ -35,8 +35,8 @@ _DRIVERS = {
 }
 """tensorstore's, whose places are in their specs."""
 
-_READING = ("dask", "h5py", "tensorstore", "xarray")
-"""Libraries whose arrays are read from somewhere."""
+_READING = ("dask", "h5py", "tensorstore", "torch", "xarray")
+"""Libraries whose arrays are read from somewhere, or may be."""
 
 _TASKS = 1_000
 """Tasks of a Dask graph that are looked into: a million take minutes."""
@@ -65,16 +65,17 @@ def why_array_is_endangered(array: object, place: Location) -> str:
         return next(iter(leaves.untold), f"what it reads cannot be told ({said_by(error)})")
 
 
-def places_of(held: object) -> tuple[Location, ...]:
+def places_of(held: object, mapped: MappedFiles) -> tuple[Location, ...]:
     """Where a store lies, or an array or a group of one; or the files that an array is read from.
 
+    Of arrays in memory, and tensors, it is the file that is `mapped` there.
     None of what reads from nowhere, and of what a text may be the name of.
     """
     package = module_of(type(held)).partition(".")[0]
     is_named = isinstance(held, str | bytes | os.PathLike)
     if is_named or not (is_stored(held) or isinstance(held, np.ndarray) or package in _READING):
         return ()
-    leaves = _Leaves(tasks=_TASKS)
+    leaves = _Leaves(tasks=_TASKS, mapped=mapped)
     with suppress(Exception):  # pickling runs code of any class; what was met until then is there
         leaves.dump(held)
     found = [locate(stored) for stored in leaves.stored]
@@ -128,9 +129,9 @@ class _Nowhere:
 class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
     """Meets whatever an object holds, and keeps what has a place; writes no pickle."""
 
-    def __init__(self, *, tasks: float = math.inf) -> None:
+    def __init__(self, *, tasks: float = math.inf, mapped: MappedFiles | None = None) -> None:
         super().__init__(_Nowhere())
-        self._tasks = tasks
+        self._tasks, self._mapped = tasks, mapped
         self.stored: list[Any] = []
         self.files: set[str] = set()
         self.untold: list[str] = []
@@ -143,7 +144,7 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         elif is_stored(held):
             self.stored.append(held)
         elif isinstance(held, np.ndarray) and not held.dtype.hasobject:
-            self.files.update(_files_under(held))
+            self.files.update(self._files_under(held))
             self._texts.update(map(os.fsdecode, held.flat) if held.dtype.kind in "US" else ())
         elif inspect.isroutine(held) or inspect.isclass(held):
             return self._of_code(held)
@@ -152,6 +153,22 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         else:
             return self._of_a_library(held)
         return 0
+
+    def _files_under(self, array: np.ndarray[Any, Any]) -> Iterator[str]:
+        """The file that an array shows, through whatever views: mapped by anybody."""
+        base: Any = array
+        while isinstance(base, np.ndarray):
+            if isinstance(base, np.memmap) and base.filename is not None:
+                yield os.fspath(base.filename)
+            base = base.base
+        yield from self._file_at(array.ctypes.data)
+
+    def _file_at(self, address: int) -> Iterator[str]:
+        if self._mapped is None:
+            self._mapped = MappedFiles()
+        file = self._mapped.at(address)
+        if file is not None:
+            yield file
 
     def _is_in_reach(self, layer: Layer) -> bool:
         """Whether a layer's tasks are few enough; Dask writes them all out, save for blockwise."""
@@ -186,7 +203,9 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         elif package == "distributed":
             self.untold.append("parts of it are on a cluster, and may be read again there")
         elif package == "torch":
-            pass  # tensors and layers read from nowhere, and may be large
+            # Layers and tensors may be large; they read from nowhere but files that are mapped.
+            pointer = getattr(held, "data_ptr", None)
+            self.files.update(() if pointer is None else self._file_at(_address(pointer)))
         else:
             return None
         return 0
@@ -216,13 +235,12 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
                 yield found_at.name
 
 
-def _files_under(array: np.ndarray[Any, Any]) -> Iterator[str]:
-    """The file that a memory map shows, through whatever views."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        if isinstance(base, np.memmap) and base.filename is not None:
-            yield os.fspath(base.filename)
-        base = base.base
+def _address(pointer: Callable[[], int]) -> int:
+    """Of a tensor; 0 of one that has none, such as a sparse one."""
+    try:
+        return int(pointer())
+    except Exception:  # noqa: BLE001 (torch's own kinds)
+        return 0
 
 
 def _paths_of(spec: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..support import what_is, without_secrets
 from .contents import WHOLE, Contents, Look, NoIdentityError, contents_of_files
-from .files import check_loaded_alike, digest_of_file, origin_of_module, source_digests
+from .files import check_loaded_alike, digest_of_module, origin_of_module, source_digests
 from .handles import Batch, CallableModel, ModelHandle, SharedModel
 from .importing import import_attribute, split_name
 from .installed import is_installed_file
@@ -135,7 +135,7 @@ class ImportedModel:
         if is_installed_file(file):
             return contents_of_files(settings=settings, package=self.module.partition(".")[0])
         if file.suffix != ".py":
-            return contents_of_files(code={"": digest_of_file(file)}, settings=settings)
+            return contents_of_files(code={"": digest_of_module(file)}, settings=settings)
         imported = self._imported()
         sources = source_digests(file, self.module)
         check_loaded_alike({**sources, self.module: sources[""]})

@@ -8,15 +8,24 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from pathlib import Path
+from zipfile import ZipFile, is_zipfile
 
 from .code import tree_digest_of_module
 from .installed import is_installed_file
+
+_PYTHON = (".py", ".pyc")
+"""Sources, and what Python made of some that are not there."""
 
 
 def digest_of_file(path: str | Path) -> str:
     """SHA-256 of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of_module(file: Path) -> str:
+    """SHA-256 of a module's file, or of its place in an archive."""
+    return hashlib.sha256(content_of_module(file)).hexdigest()
 
 
 def source_digests(path: Path, name: str = "") -> dict[str, str]:
@@ -33,12 +42,12 @@ def source_digests(path: Path, name: str = "") -> dict[str, str]:
         if key in found:
             continue
         if file.suffix != ".py":
-            found[key] = digest_of_file(file)
+            found[key] = digest_of_module(file)
             continue
         try:
-            tree = ast.parse(file.read_bytes())
+            tree = ast.parse(content_of_module(file))
         except (SyntaxError, ValueError):  # told by whoever imports it
-            found[key] = digest_of_file(file)
+            found[key] = digest_of_module(file)
             continue
         found[key] = tree_digest_of_module(tree)
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]
@@ -99,7 +108,7 @@ def check_neighbours(path: Path) -> None:
                 continue
             met.add(beside)
             found = origin_of_module(name)
-            if found is not None and is_own_code(found) and not found.samefile(beside):
+            if found is not None and is_own_code(found) and not _is_same(found, beside):
                 raise ImportError(
                     f"{path} imports {name}, and would get {found} instead of {beside}: Python has "
                     "one module of a name. Rename one of them, or use this model in a process of "
@@ -152,8 +161,26 @@ def _own_source(name: str, beside: Path) -> Path | None:
 
 def is_own_code(file: Path) -> bool:
     """Whether a module's file is the user's own, a source or compiled."""
-    is_code = file.suffix == ".py" or file.name.endswith(tuple(EXTENSION_SUFFIXES))
+    is_code = file.suffix in _PYTHON or file.name.endswith(tuple(EXTENSION_SUFFIXES))
     return is_code and not is_installed_file(file)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.is_file() and one.samefile(other)  # it may be inside an archive
+
+
+def _archive_around(file: Path) -> Path | None:
+    """The ZIP file that a module is in, as Python imports from some."""
+    return next((each for each in file.parents if each.is_file() and is_zipfile(each)), None)
+
+
+def content_of_module(file: Path) -> bytes:
+    """What is in a module's file, or in its place in an archive."""
+    archive = None if file.is_file() else _archive_around(file)
+    if archive is None:
+        return file.read_bytes()
+    with ZipFile(archive) as opened:
+        return opened.read(file.relative_to(archive).as_posix())
 
 
 def origin_of_module(name: str) -> Path | None:
@@ -163,7 +190,8 @@ def origin_of_module(name: str) -> Path | None:
     """
     loaded = getattr(sys.modules.get(name), "__file__", None)
     file = Path(loaded) if loaded else _found(name)
-    return file if file is not None and file.is_file() else None
+    is_there = file is not None and (file.is_file() or _archive_around(file) is not None)
+    return file if is_there else None
 
 
 def _found(name: str) -> Path | None:

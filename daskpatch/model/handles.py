@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from ..support import shown, unmasked, within_xarray
+from ..support import all_said_by, shown, unmasked, within_xarray
 from .contents import WHOLE, Contents, Look
 from .walk import contents_of, held_by
 
@@ -80,6 +81,10 @@ class LoadedModel:
             raise RuntimeError(
                 f"it called sys.exit({error.code!r}), which is to end a program; raise an error"
             ) from error
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a kind of its own, which nobody expects
+            raise RuntimeError(f"{type(error).__name__}: {all_said_by(error)}") from error
 
     @property
     def fixed_batch(self) -> int | None:
@@ -106,8 +111,14 @@ def as_results(result: object) -> Results:
     Raises
     ------
     TypeError
-        If one of several is none.
+        If one of several is none, or it is a coroutine.
     """
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError(
+            "it gives a coroutine, no array: it is async. Give a function that is not, and waits "
+            "(asyncio.run) where it must"
+        )
     if isinstance(result, Mapping):
         named = dict(zip(distinct(result), result.values(), strict=True))
     elif isinstance(result, tuple) and (fields := fields_of(type(result))):

@@ -31,8 +31,8 @@ def _checked(check: Callable[[Any, None], object]) -> Callable[[str, Any], objec
 
 def _plain(value: object) -> Any:
     """The same with tuples and Python's numbers, which compare and are recorded as themselves."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
+    if hasattr(value, "__array__"):
+        value = np.asarray(value).tolist()
     return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
 
+from .files import content_of_module
+
 _NOT_LITERAL = object()
 
 
@@ -34,7 +36,7 @@ def _is_other(literal: object, value: object) -> bool:
 def _literals(file: Path) -> Mapping[str, object]:
     """What a source names at its top level, with the literals that it gives them last."""
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = ast.parse(content_of_module(file))
     except (OSError, SyntaxError, ValueError):
         return {}
     found: dict[str, object] = {}

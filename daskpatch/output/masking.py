@@ -59,7 +59,7 @@ def holds(dtype: np.dtype[Any], value: float) -> bool:
     """Whether a dtype has a value: floats have all that are no larger than floats are, rounded."""
     if dtype.kind == "f":
         return not isinstance(value, int) or abs(value) <= sys.float_info.max
-    is_whole = isinstance(value, int) or value.is_integer()
+    is_whole = isinstance(value, int) or float(value).is_integer()
     if dtype.kind == "b":
         return value in (0, 1)
     info = np.iinfo(dtype)

@@ -6,6 +6,7 @@ from ..deciding import Identity
 from ..image import places_of
 from ..model import load
 from ..output import Target
+from ..support import MappedFiles
 
 
 def check_not_read(identity: Identity, target: Target) -> None:
@@ -19,8 +20,9 @@ def check_not_read(identity: Identity, target: Target) -> None:
     if target.array is None and not target.overwrite:
         return
     replaced = "replaced" if target.array is None else "written into"
+    mapped = MappedFiles()
     for name, code in identity.codes.items():
-        places = [place for held in load(code.shared).held for place in places_of(held)]
+        places = [place for held in load(code.shared).held for place in places_of(held, mapped)]
         for root in target.roots:
             found = next(filter(root.contains, places), None)
             if found is not None:

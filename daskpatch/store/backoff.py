@@ -32,7 +32,7 @@ _LASTING = (
     UnansweredError,
 )
 
-_LASTING_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
+_LASTING_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG)
 
 _NO_STORES = ("zarr", "numcodecs", "json", "obstore", "daskpatch")
 

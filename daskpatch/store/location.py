@@ -31,6 +31,8 @@ from .forked import refuse_inherited
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
 
 
+_AZURE = ("az", "azure", "abfs", "abfss", "adl")
+
 _LOCAL = ("file", "local")
 
 Folder = tuple[int, int]
@@ -141,9 +143,12 @@ class Location:
     def is_comparable(self) -> bool:
         """Whether other places can be told from this one: fsspec's file systems may hold others."""
         store = _unwrapped(self.store)
+        if isinstance(store, ObjectStore):
+            return self.has_address or self.lives_in_this_process
         if not isinstance(store, FsspecStore):
             return True
-        return _protocol(store) in (*_SCHEMES, *_LOCAL, "gcs", "memory")
+        known = (*_SCHEMES, *_LOCAL, "gcs", "memory")
+        return _protocol(store) in known and self.has_address
 
     def check_process(self) -> None:
         """Refuse a store that does not work in this process, which was forked.
@@ -429,7 +434,11 @@ def _address(store: Store) -> tuple[str, ...] | None:
         if scheme in _LOCAL:
             return ("file", *_resolved(store.path).parts)
         path = without_secrets(store.path).removeprefix(f"{scheme}://")
-        return (scheme, *filter(None, path.split("/")))
+        names = filter(None, path.split("/"))
+        if scheme in _AZURE:
+            account = getattr(store.fs, "account_name", None)
+            return ("azure", account, *names) if account else None
+        return ("gcs" if scheme == "gs" else scheme, *names)
     if isinstance(store, ObjectStore):
         return _obstore_address(store.store)
     if isinstance(store, ZipStore):
@@ -450,13 +459,15 @@ def _protocol(store: FsspecStore) -> str:
 
 
 def _obstore_address(store: object) -> tuple[str, ...] | None:
-    prefix = str(getattr(store, "prefix", None) or "")
+    prefix, config = str(getattr(store, "prefix", None) or ""), getattr(store, "config", None) or {}
     kind = type(store).__name__
     if kind == "LocalStore":
-        return ("file", *_resolved(prefix).parts)
-    bucket = (getattr(store, "config", None) or {}).get("bucket")
-    if bucket:
-        return (kind.removesuffix("Store").lower(), bucket, *filter(None, prefix.split("/")))
+        return ("file", *_resolved(prefix or os.sep).parts)
+    # Of Azure an account has containers, of others a bucket is by itself.
+    around = ("account_name", "container_name") if kind == "AzureStore" else ("bucket",)
+    if all(map(config.get, around)):
+        scheme, names = kind.removesuffix("Store").lower(), [config[name] for name in around]
+        return (scheme, *names, *filter(None, prefix.split("/")))
     url = getattr(store, "url", None)
     if url:
         return tuple(filter(None, without_secrets(str(url)).split("/")))

@@ -18,6 +18,7 @@ from .constraints import Natural, Positive, Seconds
 from .daemon_threads import DaemonThreads
 from .extras import installed_version, is_available, load_extra
 from .heap import Heap
+from .mapped_files import MappedFiles
 from .options import (
     Declaration,
     Options,

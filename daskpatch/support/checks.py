@@ -98,9 +98,10 @@ def as_dtype(name: str, value: object) -> np.dtype[Any]:
     ValueError
         If it is none.
     """
+    is_array = hasattr(value, "shape") and not isinstance(value, type | np.dtype)
     try:
-        dtype: np.dtype[Any] = np.dtype(value)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
+        dtype: np.dtype[Any] = np.dtype(object if is_array else value)  # type: ignore[call-overload]
+    except Exception:  # noqa: BLE001 (numpy parses texts, and asks objects for their dtype)
         dtype = np.dtype(object)
     if value is None or not holds_numbers(dtype):
         near = get_close_matches(value, _NAMES, 1) if isinstance(value, str) else []

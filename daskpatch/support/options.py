@@ -15,14 +15,17 @@ checkers.
 from __future__ import annotations
 
 import difflib
+import errno
 import inspect
+import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from .parsing import Parser
-from .redaction import redacted
+from .redaction import cause_of, redacted, said_by, text_of
 from .wording import shown
 
 T = TypeVar("T")
@@ -30,6 +33,8 @@ KindT = TypeVar("KindT", bound="Options")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., object])
 
 _KEY = "daskpatch"
+
+_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,46 @@ def required(**declared: Any) -> Any:
     return option(MISSING, **declared)
 
 
+def _checked(kind: type[Options], declared: Declaration, value: object) -> object:
+    """A value in its normal form; whatever else goes wrong in its check says which option it is.
+
+    Raises
+    ------
+    Exception
+        What the check raises by itself; a `ValueError` where the value's own code fails, or a
+        library that was asked.
+    """
+    assert declared.check is not None, "looked at by whoever asks"
+    word = declared.word or kind.__name__.lower()  # of the plain thing itself
+    try:
+        return declared.check(declared.word or declared.name, value)
+    except Exception as error:
+        if _is_of_a_check(error, word):
+            raise
+        told = f"{type(error).__name__}: {said_by(error)}"
+        raise ValueError(
+            f"{word} is {shown(value)}, which cannot be understood ({told}); give a plain value."
+        ) from cause_of(error)
+
+
+_OF_CHECKS = (ValueError, TypeError, ImportError, MemoryError, LookupError)
+
+_KNOWN = ("builtins", "daskpatch", "msgspec")
+"""Packages whose kinds of errors checks raise."""
+
+
+def _is_of_a_check(error: Exception, word: str) -> bool:
+    """Whether this package raised an error: of files, as the system did."""
+    if isinstance(error, OSError):
+        return error.errno != errno.ENAMETOOLONG
+    frames = traceback.extract_tb(error.__traceback__)
+    is_known = type(error).__module__.partition(".")[0] in _KNOWN
+    is_ours = is_known and _PACKAGE in Path(frames[-1].filename).parents
+    # What Python and NumPy raise for our own code, in C, has no frame, and knows no option.
+    is_told = not isinstance(error, ValueError | TypeError) or word in text_of(error)
+    return is_ours and is_told and isinstance(error, _OF_CHECKS)
+
+
 class Options:
     """Base of the values: a frozen dataclass whose fields are options.
 
@@ -165,8 +210,7 @@ class Options:
     def __post_init__(self) -> None:
         for declared in declarations(type(self)).values():
             if declared.check is not None:
-                word = declared.word or declared.name
-                value = declared.check(word, getattr(self, declared.name))
+                value = _checked(type(self), declared, getattr(self, declared.name))
                 # The one place where options are changed: while they are made.
                 object.__setattr__(self, declared.name, value)
         self._check()

@@ -148,7 +148,11 @@ def without_secrets(url: str) -> str:
     # What has no secrets stays as it is, letter by letter.
     place = _PARAMETERS.split(rest, maxsplit=1)[0]
     host, slash, path = place.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    user, _, named = host.rpartition("@")
+    # Of Azure's Data Lake it is the container that stands in front of the account.
+    if scheme.lower() in ("abfs", "abfss") and user and ":" not in user:
+        named = host
+    return f"{scheme}://{named}{slash}{path}"
 
 
 def redacted(text: str) -> str:

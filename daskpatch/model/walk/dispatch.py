@@ -19,7 +19,7 @@ from .instances import look_at_instance
 from .torch_modules import look_at_tensor, look_at_torch_module
 from .torch_script import look_at_script_graph
 from .values import look_at_array, look_at_mapping, look_at_sequence, look_at_stored
-from .walk import PLAIN, Walk
+from .walk import Walk
 
 _GENERATORS = (
     getattr(np.random.random, "__self__", None),
@@ -77,8 +77,7 @@ def _look_at(walk: Walk, value: Any, path: str, holder: str) -> None:
     elif kind is slice:
         look_at_sequence(walk, [value.start, value.stop, value.step], path, holder)
     elif kind in (set, frozenset):
-        # Sets have the order of hashes, which differ between processes.
-        look_at_sequence(walk, sorted(value, key=_order), path, holder)
+        look_at_sequence(walk, walk.in_order(value), path, holder)
     elif kind in (dict, types.MappingProxyType):
         look_at_mapping(walk, value, path, holder)
     elif kind is types.ModuleType:
@@ -106,10 +105,3 @@ def _look_at(walk: Walk, value: Any, path: str, holder: str) -> None:
         look_at_stored(walk, value, path, holder)
     else:
         look_at_instance(walk, value, path, holder)
-
-
-def _order(item: object) -> str:
-    """What items of a set are put in order by: what they are made of."""
-    if type(item) in PLAIN or type(item) is int:
-        return f"{type(item).__name__} {item!r}"
-    return repr(contents_of(item).leaves)

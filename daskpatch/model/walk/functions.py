@@ -8,7 +8,7 @@ import types
 from pathlib import Path
 
 from ..code import bytecode_digest, tree_digest
-from ..files import digest_of_file, is_own_code, origin_of_module, source_digests
+from ..files import digest_of_module, is_own_code, origin_of_module, source_digests
 from ..installed import is_installed, is_library_code, module_of
 from ..names import cells_used, globals_used, imports_inside
 from ..settings import set_at_run_time
@@ -37,7 +37,7 @@ def look_at_module(walk: Walk, module: types.ModuleType, path: str) -> None:
         _sources(walk, source_digests(file, name), path)
         look_at_settings(walk, module, file, path)
     else:
-        digest = digest_of_file(file)
+        digest = digest_of_module(file)
         walk.add_code(path, "", digest, digest)
 
 

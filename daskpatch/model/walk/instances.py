@@ -16,7 +16,7 @@ from ...support import all_said_by, cause_of
 from ..contents import NoIdentityError
 from ..installed import is_installed, is_library_class, module_of
 from .functions import look_at_module
-from .walk import Walk
+from .walk import PLAIN, Walk
 
 
 def look_at_instance(walk: Walk, value: object, path: str, holder: str) -> None:
@@ -84,8 +84,12 @@ def _reduced(walk: Walk, value: object, path: str, holder: str) -> None:
     walk.visit(kind, f"{path}.__class__", "")
     if isinstance(reduced, str):  # the name of a global, such as torch.float32
         walk.add("attributes", path, holder, reduced)
+        _dropped(walk, value, (), path)
         return
     made_by, arguments, *state = reduced[:3]
+    if isinstance(value, set | frozenset) and arguments == ([*value],):
+        # Sets have the order of hashes, which differ between processes.
+        arguments = (walk.in_order(value),)
     _dropped(walk, value, state, path)
     walk.visit(made_by, f"{path}.__reduce__", "")
     walk.visit(list(arguments), f"{path}.__new__", holder)
@@ -99,15 +103,22 @@ def _reduced(walk: Walk, value: object, path: str, holder: str) -> None:
 def _dropped(walk: Walk, value: object, state: Sequence[object], path: str) -> None:
     """Attributes that a class of the user's own leaves out of its pickle, where they are told.
 
-    Weights that are read again where it is unpickled are a part of it; a lock is none.
+    Or puts something else in the place of. Weights that are read again where it is unpickled are a
+    part of it; a lock is none.
     """
     if is_library_class(type(value)):
         return
-    kept = {name for each in state for one in _dicts(each) for name in one}
+    kept = {name: held for each in state for one in _dicts(each) for name, held in one.items()}
     own = {**dict(_in_slots(value)), **getattr(value, "__dict__", {})}
     with walk.foreign():
-        for name in sorted({*own} - kept, key=str):
-            walk.hold(own[name], f"{path}.{name}")
+        for name in sorted(own, key=str):
+            if name not in kept or not _is_the_same(kept[name], own[name]):
+                walk.hold(own[name], f"{path}.{name}")
+
+
+def _is_the_same(kept: object, own: object) -> bool:
+    """Whether a state has an attribute itself: what is equal may be a copy of a part of it."""
+    return kept is own or (type(kept) is type(own) and type(own) in PLAIN and kept == own)
 
 
 def _state(walk: Walk, state: object, path: str, holder: str) -> None:

@@ -7,7 +7,7 @@ that chance made. What is met again is told by where it was met first.
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...support import all_said_by, cause_of
-from ..contents import CLASS, Contents, Leaf, Look, NoIdentityError, PartName
+from ..contents import CLASS, WHOLE, Contents, Leaf, Look, NoIdentityError, PartName
 from ..installed import is_library_class, version_of
 
 PLAIN = {bool, float, complex, str, bytes, range, type(None), type(Ellipsis)}
@@ -126,6 +126,16 @@ class Walk:
             self.met[id(value)] = (value, path)
             self.add("attributes", path, holder, kind.__name__)
             self._coming.append(_Visit(value, path, holder, self.is_foreign))
+
+    def in_order(self, items: Iterable[object]) -> list[Any]:
+        """Items of a set, by what they are made of: their own order is that of hashes."""
+        return sorted(items, key=self._order_of)
+
+    def _order_of(self, item: object) -> str:
+        if type(item) in PLAIN or type(item) is int:
+            return f"{type(item).__name__} {item!r}"
+        walk = Walk(WHOLE, self.look_at)
+        return repr(walk.contents(lambda each: each.visit(item, "model", "")).leaves)
 
     def add(self, part: PartName, path: str, holder: str, told: str) -> None:
         """Tell something of a place."""

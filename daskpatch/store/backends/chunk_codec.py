@@ -14,12 +14,13 @@ import crc32c
 import numcodecs
 import numpy as np
 import zarr
-from numcodecs import Blosc, GZip, Zstd
+from numcodecs import GZip, Zstd
 from numpy.typing import NDArray
 from zarr.buffer import default_buffer_prototype
 from zarr.types import AnyArray
 
 from .protocol import Box
+from .whole_blosc import WholeBlosc
 
 
 class Codec(Protocol):
@@ -48,7 +49,7 @@ _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 
 
 def _blosc(cname: str, clevel: int, shuffle: str, blocksize: int = 0, **_: object) -> Codec:
-    codec: Codec = Blosc(cname, clevel, _SHUFFLES[shuffle], blocksize)
+    codec: Codec = WholeBlosc(cname, clevel, _SHUFFLES[shuffle], blocksize)
     return codec
 
 
@@ -182,9 +183,14 @@ def _of_v3(document: Mapping[str, Any], order: tuple[int, ...], itemsize: int) -
     return _ENDIAN[how.get("endian")], order, tuple(_V3[name](**told) for name, told in others)
 
 
+def _compressor(told: Mapping[str, Any]) -> Codec:
+    codec: Codec = WholeBlosc.of(told) if told["id"] == "blosc" else numcodecs.get_codec(told)
+    return codec
+
+
 def _of_v2(document: Mapping[str, Any], axes: tuple[int, ...]) -> _Told | None:
     told = document["compressor"]
     if document["filters"] or (told is not None and told["id"] not in _V2):
         return None
-    codecs = () if told is None else (numcodecs.get_codec(told),)
+    codecs = () if told is None else (_compressor(told),)
     return "|", axes if document["order"] == "C" else axes[::-1], codecs

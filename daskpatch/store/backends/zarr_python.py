@@ -27,6 +27,7 @@ from .chunk_codec import chunk_codec_of
 from .merging import MOST_CHUNKS, read_merged
 from .protocol import Box, Handle
 from .transfers import fetched, put
+from .whole_blosc import with_whole_blosc
 
 _UNDER_WAY = 2**25
 """Bytes of chunks that are encoded or decoded together, for one box."""
@@ -62,8 +63,9 @@ class _ZarrHandle:
     def __init__(self, array: AnyArray, delays: tuple[float, ...]) -> None:
         # Each object on its own: a box has many, and few boxes would ever be read at once.
         store = PatientStore(remembering(array), delays=delays)
-        self._array = through(array, store)
-        self._codec = chunk_codec_of(self._array) if _serves_any_loop(array.store) else None
+        own = through(array, store)
+        self._codec = chunk_codec_of(own) if _serves_any_loop(array.store) else None
+        self._array = with_whole_blosc(own)
         self._store, self._prefix = store, f"{array.path}/" if array.path else ""
         # A store in memory may keep the very array that it is given.
         self._location = location = locate(array)

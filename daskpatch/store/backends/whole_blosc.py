@@ -1,0 +1,103 @@
+"""Blosc that is told how many bytes there are: by itself it believes what their header says.
+
+What was cut off, it reads from whatever lies behind in memory: other voxels each time, or none and
+the end of the process (c-blosc 1, through numcodecs 0.16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+import numcodecs
+import zarr
+from zarr.abc.buffer import Buffer
+from zarr.codecs import BloscCodec, ShardingCodec
+from zarr.codecs.numcodecs import Blosc as NumcodecsBlosc
+from zarr.storage import StorePath
+from zarr.types import AnyArray
+
+_HEADER = 16
+"""Bytes in front; the last four of them say how many there are, header included.
+
+https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst
+"""
+
+
+class WholeBlosc(numcodecs.Blosc):  # type: ignore[misc] # numcodecs is not typed
+    """Blosc of numcodecs that refuses what is cut off."""
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> WholeBlosc:
+        """The one of a configuration of numcodecs."""
+        return cls(**{name: value for name, value in told.items() if name != "id"})
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        check_whole(buf)
+        return super().decode(buf, out)
+
+
+class _WholeBloscCodec(BloscCodec):
+    # The method that zarr has codecs of others write; here of zarr 3.1.
+    async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: Any) -> Buffer:
+        check_whole(chunk_bytes.as_numpy_array())
+        return await super()._decode_single(chunk_bytes, chunk_spec)
+
+
+class _WholeNumcodecsBlosc(NumcodecsBlosc):
+    async def _decode_single(self, chunk_data: Buffer, chunk_spec: Any) -> Buffer:
+        check_whole(chunk_data.as_numpy_array())
+        return await super()._decode_single(chunk_data, chunk_spec)
+
+
+_WHOLE: dict[type, type] = {BloscCodec: _WholeBloscCodec, NumcodecsBlosc: _WholeNumcodecsBlosc}
+
+
+def check_whole(buf: Any) -> None:
+    """Refuse less than the header of Blosc says.
+
+    Raises
+    ------
+    ValueError
+        If something is cut off.
+
+    Examples
+    --------
+    >>> stored = numcodecs.Blosc().encode(bytes(1000))
+    >>> check_whole(stored)
+    >>> check_whole(stored[:-1])
+    Traceback (most recent call last):
+    ...
+    ValueError: it has 34 bytes, and Blosc's header says 35: it is cut off
+    """
+    there = memoryview(buf).cast("B")
+    told = int.from_bytes(there[_HEADER - 4 : _HEADER], "little")
+    if len(there) < max(told, _HEADER):
+        raise ValueError(
+            f"it has {len(there)} bytes, and Blosc's header says {told}: it is cut off"
+        )
+
+
+def with_whole_blosc(array: AnyArray) -> AnyArray:
+    """The array with each Blosc as one that refuses what is cut off."""
+    metadata: Any = array.metadata
+    if metadata.zarr_format == 3:
+        metadata = replace(metadata, codecs=tuple(map(_whole, metadata.codecs)))
+    elif isinstance(metadata.compressor, numcodecs.Blosc):
+        whole = WholeBlosc.of(metadata.compressor.get_config())
+        metadata = replace(metadata, compressor=whole)
+    return zarr.Array(zarr.AsyncArray(metadata, StorePath(array.store, array.path)))
+
+
+def _whole(codec: Any) -> Any:
+    if isinstance(codec, ShardingCodec):
+        return replace(codec, codecs=tuple(map(_whole, codec.codecs)))
+    kind = _WHOLE.get(type(codec))
+    if kind is None:
+        return codec
+    # Made anew, one of numcodecs would warn again that it is none of Zarr v3.
+    twin = copy(codec)
+    object.__setattr__(twin, "__class__", kind)
+    return twin
