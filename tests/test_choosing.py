@@ -9,6 +9,7 @@ from example_models import gaussian
 import daskpatch
 from daskpatch import Probe
 from daskpatch.probing import AxisSizes, CallCost, Profile
+from daskpatch.tuning.cost_model import CostModel
 
 
 def probe_of(ndim=3, *, halo=8, align=1, step=1, smallest=1, costs=(), **others):
@@ -97,6 +98,26 @@ def test_memory_bounds_the_tile():
     assert tight.choice.chosen.model_memory < 1e9
     with pytest.raises(MemoryError, match="the least that was found"):
         chosen((600, 600, 600), found, memory_limit="1 MB")
+
+
+def test_what_small_tiles_take_tells_little_of_large_ones():
+    """As of a U-Net, of which torch computes tiles of 24³ one by one in another way."""
+    small = [
+        CallCost((24,) * 3, 1, 0.14, 5500 * 24**3),
+        CallCost((24,) * 3, 2, 0.05, 260 * 2 * 24**3),
+    ]
+    shape = (96, 192, 192)
+    plan = chosen(shape, probe_of(halo=24, align=4, step=4, smallest=4, costs=tuple(small)))
+    assert plan.compute_ratio < 2
+    large = CallCost((64,) * 3, 1, 0.8, 650 * 64**3)
+    assert CostModel(probe_of(costs=(*small, large))).nbytes((96,) * 3, 1) < 800 * 96**3
+
+
+def test_a_plan_says_of_its_tiles_what_they_take_once():
+    plan = chosen((400, 400, 400), probe_of(costs=steady()))
+    (line,) = [line for line in str(plan).splitlines() if "chosen: " in line]
+    assert line.endswith("voxels computed per voxel kept")
+    assert "rejected: tiles of" in str(plan)
 
 
 def test_tiles_that_are_fast_are_preferred():

@@ -647,6 +647,16 @@ def test_a_plan_says_what_will_take_the_time(tmp_path, rng):
     assert told.to_dict()["bound_by"] == "writing"
 
 
+def test_what_is_kept_before_a_run_fits_beside_its_statistics(tmp_path, rng):
+    source = save(tmp_path / "in.zarr", rng.random((300, 300)), chunks=(50, 50))
+    options = {"axes": "YX", "patch_size": 64, "overlaps": 16, "normalize": "percentile"}
+    memory = daskpatch.plan(source, double, tmp_path / "out.zarr", **options).memory
+    assert memory.statistics > 0
+    assert memory.beside_statistics + memory.statistics <= memory.peak
+    alone = dataclasses.replace(memory, statistics=0)
+    assert alone.beside_statistics > memory.beside_statistics
+
+
 def test_without_an_output_nothing_is_encoded(rng):
     plan = daskpatch.plan(rng.random((64, 64)), double, axes="YX", patch_size=32)
     assert plan.writing_seconds == 0

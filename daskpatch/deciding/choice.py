@@ -26,11 +26,17 @@ class Candidate:
     seconds: float
     reason: str = ""
 
+    @property
+    def tiling(self) -> str:
+        """What it is, without what it takes."""
+        return (
+            f"tiles of {self.patch_size}, overlaps {self.overlaps}, batches of {self.batch_size}: "
+            f"{self.compute_ratio:.2f} voxels computed per voxel kept"
+        )
+
     def __str__(self) -> str:
         text = (
-            f"tiles of {self.patch_size}, overlaps {self.overlaps}, batches of {self.batch_size}: "
-            f"{self.compute_ratio:.2f} voxels computed per voxel kept, about "
-            f"{format_time(self.seconds)}, {format_bytes(self.model_memory)}"
+            f"{self.tiling}, about {format_time(self.seconds)}, {format_bytes(self.model_memory)}"
         )
         return f"{text} ({self.reason})" if self.reason else text
 

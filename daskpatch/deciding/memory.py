@@ -65,9 +65,17 @@ class Memory:
     @property
     def peak(self) -> int:
         # The model is not allocated over and over: the allowance is for what comes and goes.
+        return int(_ALLOWANCE * max(self._of_run, self.statistics) + self.model)
+
+    @property
+    def beside_statistics(self) -> int:
+        """What may be held for the run before it begins, where statistics are measured first."""
+        return max(self._of_run - self.statistics, 0)
+
+    @property
+    def _of_run(self) -> int:
         kept = max(self.chunks - self.threads * self.source, 0)
-        run = self.threads * max(self.per_thread, self.levels) + kept + self.cache
-        return int(_ALLOWANCE * max(run, self.statistics) + self.model)
+        return self.threads * max(self.per_thread, self.levels) + kept + self.cache
 
     @property
     def before_a_call(self) -> float:

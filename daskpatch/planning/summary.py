@@ -237,7 +237,8 @@ def _at_edges(plan: Figures) -> str:
 def _choice(plan: Figures) -> Rows:
     if plan.choice is None:
         return []
-    lines = [f"chosen: {plan.choice.chosen}", f"for {plan.choice.why}"]
+    # What it takes, the plan says below, as the trial showed it.
+    lines = [f"chosen: {plan.choice.chosen.tiling}", f"for {plan.choice.why}"]
     lines += [f"rejected: {candidate}" for candidate in plan.choice.rejected[:3]]
     return _named("auto", lines)
 

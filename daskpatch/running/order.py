@@ -30,7 +30,8 @@ def passes_in_order(
     if resumes and decided.target is not None:
         places = decided.target.record_places(decided.recipe)
         decided = with_levels(decided, [Record(place).document() for place in places])
-    kept = min(SAMPLED_BYTES, decided.memory.chunks) if is_here else 0
+    memory = decided.memory
+    kept = min(SAMPLED_BYTES, memory.chunks, memory.beside_statistics) if is_here else 0
     prediction = PredictionPass(
         decided, measured, side_by_side=n_threads > 1, sampled=SampledChunks(kept)
     )
