@@ -528,3 +528,18 @@ def test_a_process_ends_though_a_server_never_answers(tmp_path):
             finally:
                 process.kill()
                 released.set()
+
+
+def test_what_is_created_in_a_bucket_is_created_once(s3):
+    from daskpatch.store import Objects, locate
+
+    place = locate(f"{s3}/folder")
+    one, other = Objects(place, delays=()), Objects(place, delays=())
+    assert one.create("claim", b"mine")
+    assert not other.create("claim", b"theirs")
+    assert one.create("claim", b"mine")  # as after an answer that was lost
+    assert one.read("claim") == b"mine"
+    seen = Objects(locate(f"{s3}/folder", read_only=True), delays=())
+    with pytest.raises(ValueError, match="read-only"):
+        seen.create("another", b"mine")
+    assert other.read("another") is None

@@ -17,7 +17,7 @@ from children import Child
 from volumes import save
 from zarr.codecs import BloscCodec
 from zarr.errors import ZarrUserWarning
-from zarr.storage import LocalStore, WrapperStore
+from zarr.storage import LocalStore, StorePath, WrapperStore
 
 import daskpatch
 from daskpatch.geometry import Region, RegularGrid
@@ -611,3 +611,28 @@ def test_numcodecs_own_blosc_of_v3_is_checked_too(tmp_path, rng):
     place.write_bytes(place.read_bytes()[:-20])
     with pytest.raises(ValueError, match="cut off"):
         stored.read((slice(16, 32), slice(16, 32)))
+
+
+class Flaky(WrapperStore):
+    """A store that fails when a key is asked for the first time."""
+
+    asked: ClassVar = set()
+
+    async def get(self, key, prototype, byte_range=None):
+        if key not in self.asked:
+            self.asked.add(key)
+            raise OSError("not now")
+        return await self._store.get(key, prototype, byte_range)
+
+
+def test_an_array_that_came_from_another_process_is_waited_for_and_seen_as_it_is(tmp_path):
+    place = tmp_path / "a.zarr"
+    save(place, np.arange(64.0).reshape(8, 8), chunks=(4, 4))
+    array = zarr.open_array(LocalStore(place), mode="r")
+    shown = zarr.AsyncArray(array.metadata, StorePath(Flaky(array.store), ""))
+    sent = pickle.dumps(StoredArray(zarr.Array(shown), delays=(0.01,) * 4))
+    whole = (slice(0, 8), slice(0, 8))
+    np.testing.assert_array_equal(pickle.loads(sent).read(whole), np.arange(64.0).reshape(8, 8))
+    Flaky.asked.clear()
+    zarr.create_array(place, data=np.ones((8, 8)), chunks=(2, 2), compressors=None, overwrite=True)
+    np.testing.assert_array_equal(pickle.loads(sent).read(whole), np.ones((8, 8)))

@@ -25,7 +25,8 @@ from .fidelity import documents_of, is_lossless
 from .guard import writing
 from .location import Location, locate
 from .objects import Objects
-from .reopening import reopened
+from .patience import PatientStore
+from .reopening import remembering, reopened, through
 from .sight import Sight
 from .syncing import flush_metadata
 
@@ -161,14 +162,20 @@ class StoredArray:
 
     def _open_anew(self) -> tuple[BackEnd, Handle]:
         try:
-            # What another process opened may have been made anew since.
-            array = self.array if self._is_from_here else reopened(self.array)
-            opened = open_handle(array, self.io, self.delays)
+            opened = open_handle(self._as_it_is, self.io, self.delays)
         except Exception:
             self.look()  # it may be gone, which is what is to be said then
             raise
         self._sight.notice_folder()
         return opened
+
+    @property
+    def _as_it_is(self) -> AnyArray:
+        """The array; what another process opened may have been made anew since."""
+        if self._is_from_here:
+            return self.array
+        patient = PatientStore(remembering(self.array), delays=self.delays)
+        return through(reopened(self.array, patient), self.array.store)
 
     def read(self, box: Box) -> NDArray[np.generic]:
         """Read a box; absent chunks are fill value, as long as the array is there.

@@ -76,7 +76,7 @@ class RememberingStore(WrapperStore[Store]):
 
         Of most it cannot be told: `set_if_not_exists` says nothing.
         """
-        if not isinstance(self._store, ObjectStore):
+        if not isinstance(self._store, ObjectStore) or self._store.read_only:
             await self.set_if_not_exists(key, value)
             return False
         return await self._written(_put_new(self._store, key, value))
