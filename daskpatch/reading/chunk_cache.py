@@ -238,11 +238,12 @@ class ChunkCache:
                 self._remove(chunk)
         if self._is_within_limit:
             return
+        self._drop_spare(0)
         for chunk, entry in list(self._entries.items()):
-            if not entry.n_holders:
-                self._remove(chunk)
             if self._is_within_limit:
                 return
+            if not entry.n_holders:
+                self._remove(chunk)
 
     @property
     def _is_within_limit(self) -> bool:
