@@ -574,6 +574,21 @@ def test_a_file_that_a_model_shows_is_not_deleted(tmp_path, stored, kind):
     assert contents(out) == before
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\u2028b", "a b", " a"])
+def test_mapped_files_are_known_whatever_their_names(tmp_path, stored, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "other.bin").write_bytes(bytes(4096))
+    other = np.memmap(folder / "other.bin", mode="r")
+    out = folder / "out.zarr"
+    predict(stored, out)
+    chunk = next(path for path in sorted(out.rglob("*")) if path.is_file() and "c/" in str(path))
+    shown = views_of(chunk)["buffer"]
+    with pytest.raises(ValueError, match="and the model .* holds "):
+        predict(stored, out, model=Holding(shown), overwrite=True)
+    predict(stored, out, model=Holding(other), model_id="1", overwrite=True)
+
+
 def test_a_tensor_that_shows_a_file_of_the_output_is_found(tmp_path, stored):
     import torch
 

@@ -3,7 +3,6 @@
 import asyncio
 import pickle
 import threading
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
@@ -16,12 +15,19 @@ import zarr.codecs.numcodecs
 from children import Child
 from volumes import save
 from zarr.codecs import BloscCodec
-from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
 import daskpatch
 from daskpatch.geometry import Region, RegularGrid
-from daskpatch.store import BACK_ENDS, Objects, StoredArray, check_io, existing_array, locate
+from daskpatch.store import (
+    BACK_ENDS,
+    ChangedError,
+    Objects,
+    StoredArray,
+    check_io,
+    existing_array,
+    locate,
+)
 from daskpatch.store.backends import zarr_python
 
 BACKENDS = list(BACK_ENDS)
@@ -565,6 +571,11 @@ BLOSCS = {
         "compressors": numcodecs.Blosc("lz4"),
         "filters": [numcodecs.Delta("<u2")],
     },
+    "v2, a filter": {
+        "zarr_format": 2,
+        "compressors": None,
+        "filters": [numcodecs.Blosc("lz4", shuffle=0)],
+    },
     "shards": {"compressors": BloscCodec(cname="lz4", clevel=1), "shards": (32, 32)},
 }
 
@@ -596,15 +607,11 @@ def test_what_is_cut_off_of_blosc_is_an_error(tmp_path, rng, layout, left):
     np.testing.assert_array_equal(stored.read((slice(0, 16), slice(0, 16))), values[:16, :16])
 
 
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in:zarr.errors.ZarrUserWarning")
 def test_numcodecs_own_blosc_of_v3_is_checked_too(tmp_path, rng):
     values = rng.integers(0, 4000, (32, 32)).astype("<u2")
-    with pytest.warns(ZarrUserWarning, match="not in the Zarr version 3"):
-        blosc = zarr.codecs.numcodecs.Blosc(cname="lz4")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZarrUserWarning)
-        array = zarr.create_array(
-            tmp_path / "a.zarr", data=values, chunks=(16, 16), compressors=blosc
-        )
+    blosc = zarr.codecs.numcodecs.Blosc(cname="lz4")
+    array = zarr.create_array(tmp_path / "a.zarr", data=values, chunks=(16, 16), compressors=blosc)
     stored = StoredArray(array, io="zarr", delays=())
     np.testing.assert_array_equal(stored.read((slice(0, 32), slice(0, 32))), values)
     place = tmp_path / "a.zarr/c/1/1"
@@ -636,3 +643,47 @@ def test_an_array_that_came_from_another_process_is_waited_for_and_seen_as_it_is
     Flaky.asked.clear()
     zarr.create_array(place, data=np.ones((8, 8)), chunks=(2, 2), compressors=None, overwrite=True)
     np.testing.assert_array_equal(pickle.loads(sent).read(whole), np.ones((8, 8)))
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_empty_chunks_are_written_where_the_array_says_so(tmp_path, io, zarr_format):
+    options = {"shape": (32, 32), "chunks": (16, 16), "dtype": "f4", "fill_value": 5}
+    full = np.full((32, 32), 5, "f4")
+    for stores_empty in (False, True):
+        place = tmp_path / str(stores_empty)
+        array = zarr.create_array(
+            place,
+            **options,
+            zarr_format=zarr_format,
+            config={"write_empty_chunks": stores_empty},
+        )
+        stored = StoredArray(array, io=io)
+        stored.write((slice(0, 32), slice(0, 32)), full)
+        assert [(place / key).exists() for key in stored.keys((slice(0, 32), slice(0, 32)))] == [
+            stores_empty
+        ] * 4
+
+
+def test_whoever_resizes_an_array_that_is_read_is_found_out(tmp_path):
+    save(tmp_path / "a.zarr", np.zeros((8, 8)), chunks=(4, 4))
+    array = zarr.open_array(str(tmp_path / "a.zarr"), mode="r+")
+    stored = StoredArray(array)
+    array.resize((4, 8))
+    assert stored.shape == (8, 8)
+    with pytest.raises(ChangedError, match=r"shape was \[8, 8\], is \[4, 8\]"):
+        stored.look()
+
+
+@pytest.mark.parametrize("io", ["zarr", "tensorstore"])
+def test_chunks_of_other_codecs_are_those_of_another_array(tmp_path, io):
+    save(tmp_path / "a.zarr", np.ones((8, 8)), chunks=(4, 4))
+    stored = StoredArray(zarr.open_array(str(tmp_path / "a.zarr"), mode="r"), io=io, delays=())
+    whole = (slice(0, 8), slice(0, 8))
+    stored.read(whole)
+    options = {"chunks": (4, 4), "compressors": None, "overwrite": True}
+    zarr.create_array(tmp_path / "a.zarr", data=np.ones((8, 8)), **options)
+    with pytest.raises(ChangedError, match="made anew"):
+        stored.read(whole)
+    with pytest.raises(ChangedError, match="made anew"):
+        stored.read_chunks([(slice(0, 4), slice(0, 4))])

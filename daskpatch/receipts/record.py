@@ -167,7 +167,8 @@ class Record:
         own = decode_document(content)
         # Atomic where the store can: of parts that begin together, one document counts for all.
         if self.documents.create(RUN, content):
-            self._seen, self.is_new = own, True
+            # Not looked at yet: where a store cannot, what is there in the end counts.
+            self.is_new = True
             return own
         there = self.document()
         assert there is not None

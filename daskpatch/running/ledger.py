@@ -111,6 +111,11 @@ class Ledger:
         return sum(journal.n_receipts for journal in self._journals)
 
     @property
+    def n_unstored(self) -> int:
+        """The receipts that came in and are not stored."""
+        return sum(len(journal.unstored) for journal in self._journals)
+
+    @property
     def touched(self) -> list[int]:
         """The grids of which something was done."""
         return [number for number, journal in enumerate(self._journals) if journal.n_receipts]

@@ -430,6 +430,8 @@ class PassRun:
     def _written(self, n_before: int) -> str:
         """What of the run is kept, in words."""
         n_done = self._done_now + n_before
+        if self._lacks_receipts:  # those blocks are computed again
+            n_done -= self._ledger.n_unstored
         of = counted(self._selection.n_blocks, "block")
         is_one = 1 in (n_done, self._selection.n_blocks)
         are = "is written and stays" if is_one else "are written and stay"

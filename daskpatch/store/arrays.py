@@ -93,7 +93,8 @@ class StoredArray:
     def __init__(
         self, array: AnyArray, *, io: str = "auto", delays: tuple[float, ...] = DELAYS
     ) -> None:
-        self.array = _portable(array)
+        opened = _portable(array)
+        self.array = through(opened, opened.store)  # the caller's may be resized
         self.io = check_io(io)
         self.delays = delays
         self._sight = Sight(self.array, delays)
@@ -175,7 +176,7 @@ class StoredArray:
         if self._is_from_here:
             return self.array
         patient = PatientStore(remembering(self.array), delays=self.delays)
-        return through(reopened(self.array, patient), self.array.store)
+        return through(reopened(self.array, patient), self.array.store, like=self.array)
 
     def read(self, box: Box) -> NDArray[np.generic]:
         """Read a box; absent chunks are fill value, as long as the array is there.
@@ -227,7 +228,7 @@ class StoredArray:
 
         `keys` are those of what may be absent.
         """
-        values, n_absent = read()
+        values, n_absent = self._understood(read)
         while n_absent:
             self.look()
             # What was away while it was read may be back when it is looked at: an absence counts
@@ -242,6 +243,14 @@ class StoredArray:
         if n_absent:
             self._check_links(keys())
         return values, n_absent
+
+    def _understood(self, read: Callable[[], T]) -> T:
+        """What is read; where it is none of its codecs, it may be that of another array by now."""
+        try:
+            return read()
+        except (ValueError, RuntimeError):
+            self.look()
+            raise
 
     def _count_missing(self, keys: Iterator[str]) -> int | None:
         """How many chunks have no file; None where that says nothing of what is read."""
@@ -481,7 +490,8 @@ def _portable(array: AnyArray) -> AnyArray:
     location = locate(array)
     if location.store is array.store or location.store == array.store:
         return array
-    return at_first(partial(reopened, array, location.store), f"Opening {location.name}")
+    reopen = partial(reopened, array, location.store)
+    return through(at_first(reopen, f"Opening {location.name}"), location.store, like=array)
 
 
 def check_io_at(io: str, location: Location) -> None:

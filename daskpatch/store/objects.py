@@ -62,12 +62,12 @@ class Objects:
         location.check_process()
         self._prefix = f"{location.path}/" if location.path else ""
         last_read = None if was_read is None else self._prefix + was_read
-        self._store = RememberingStore(_own(location.store), last_read)
+        self._store: Store = RememberingStore(_own(location.store), last_read)
 
     @property
     def creates_atomically(self) -> bool:
         """Whether `create` lets exactly one of several writers win."""
-        store: Store = self._store
+        store = self._store
         while isinstance(store, WrapperStore):
             store = store._store
         return isinstance(store, LocalStore | ObjectStore | MemoryStore)
@@ -101,12 +101,13 @@ class Objects:
         The content must be the caller's alone (hold a token).
         """
 
-        def attempt() -> bool:
-            return OBJECTS.wait(self._store.create(self._prefix + name, _buffer(content)))
+        def attempt() -> None:
+            OBJECTS.wait(self._store.set_if_not_exists(self._prefix + name, _buffer(content)))
 
-        # Where a store does not say that it made it, or made it at an earlier try, what is there
-        # does.
-        return self._insist(attempt, f"Creating {name}") or self.read(name) == content
+        self._insist(attempt, f"Creating {name}")
+        # Not every store says whether it set anything, nor does what it says it does: what is there
+        # tells it.
+        return self.read(name) == content
 
     def flush(self, names: Collection[str]) -> None:
         """See that objects outlast the machine.

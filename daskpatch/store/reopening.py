@@ -41,10 +41,14 @@ def array_told_by(document: bytes, like: AnyArray) -> AnyArray:
     return zarr.open_array(store=store, mode="r", zarr_format=like.metadata.zarr_format)
 
 
-def through(array: AnyArray, store: Store) -> AnyArray:
-    """The array by the metadata that it has, through another store that shows the same keys."""
+def through(array: AnyArray, store: Store, like: AnyArray | None = None) -> AnyArray:
+    """The array by the metadata that it has now, through a store that shows the same keys.
+
+    Whoever resizes the one that was given changes that alone. Settings that no metadata tell, as
+    whether empty chunks are written, are its own, or `like` those of another one.
+    """
     place = StorePath(store, array.path)
-    return zarr.Array(zarr.AsyncArray(array.metadata, place))
+    return zarr.Array(zarr.AsyncArray(array.metadata, place, (like or array).config))
 
 
 def remembering(array: AnyArray) -> RememberingStore:

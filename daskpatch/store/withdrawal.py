@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable
-from typing import Any, TypeVar
 
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
-from zarr.storage import ObjectStore, WrapperStore
+from zarr.storage import WrapperStore
 
 from ..support import said_by
 from .backoff import is_denied
-
-T = TypeVar("T")
 
 
 class WithdrawnError(OSError):
@@ -71,16 +68,6 @@ class RememberingStore(WrapperStore[Store]):
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         await self._written(self._store.set_if_not_exists(key, value))
 
-    async def create(self, key: str, value: Buffer) -> bool:
-        """Put an object where there is none; whether the store says that it did.
-
-        Of most it cannot be told: `set_if_not_exists` says nothing.
-        """
-        if not isinstance(self._store, ObjectStore) or self._store.read_only:
-            await self.set_if_not_exists(key, value)
-            return False
-        return await self._written(_put_new(self._store, key, value))
-
     async def delete(self, key: str) -> None:
         await self._written(self._store.delete(key))
 
@@ -91,23 +78,11 @@ class RememberingStore(WrapperStore[Store]):
             return is_denial(error)
         return False
 
-    async def _written(self, call: Awaitable[T]) -> T:
+    async def _written(self, call: Awaitable[None]) -> None:
         try:
-            result = await call
+            await call
         except Exception as error:
             if self._has_written and is_denial(error):
                 raise withdrawn(error) from None
             raise
         self._has_written = True
-        return result
-
-
-async def _put_new(store: ObjectStore[Any], key: str, value: Buffer) -> bool:
-    """Whether an object store took what was not there: it says so, in the same request."""
-    import obstore
-
-    try:
-        await obstore.put_async(store.store, key, value.as_buffer_like(), mode="create")
-    except obstore.exceptions.AlreadyExistsError:
-        return False
-    return True

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 _MAPS = Path("/proc/self/maps")
+
+_LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \d+ +(/[^\n]*)")
+"""Address, permissions, offset, device, inode, path; of other memory no path, or a name in []."""
 
 
 class _Mapping(NamedTuple):
@@ -42,12 +47,9 @@ class MappedFiles:
 
 def _mappings() -> Iterator[_Mapping]:
     try:
-        lines = _MAPS.read_text(errors="surrogateescape").splitlines()
+        told = os.fsdecode(_MAPS.read_bytes())
     except OSError:
         return
-    for line in lines:
-        # address, permissions, offset, device, inode, path: of other memory none, or a name in [].
-        span, *_, inode, path = (*line.split(maxsplit=5), "")[:6]
-        if inode != "0" and path.startswith("/"):
-            start, stop = (int(end, 16) for end in span.split("-"))
-            yield _Mapping(start, stop, path)
+    for start, stop, path in _LINE.findall(told):
+        # A line ends with a newline, and one in a path is told by its number.
+        yield _Mapping(int(start, 16), int(stop, 16), path.replace("\\012", "\n"))

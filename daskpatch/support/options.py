@@ -166,7 +166,7 @@ def _checked(kind: type[Options], declared: Declaration, value: object) -> objec
         ) from cause_of(error)
 
 
-_OF_CHECKS = (ValueError, TypeError, ImportError, MemoryError, LookupError)
+_OF_CHECKS = (ValueError, TypeError, OSError, ImportError, MemoryError, LookupError)
 
 _KNOWN = ("builtins", "daskpatch", "msgspec")
 """Packages whose kinds of errors checks raise."""
@@ -174,14 +174,15 @@ _KNOWN = ("builtins", "daskpatch", "msgspec")
 
 def _is_of_a_check(error: Exception, word: str) -> bool:
     """Whether this package raised an error: of files, as the system did."""
-    if isinstance(error, OSError):
-        return error.errno != errno.ENAMETOOLONG
+    if isinstance(error, OSError) and error.errno not in (None, errno.ENAMETOOLONG):
+        return True
     frames = traceback.extract_tb(error.__traceback__)
     is_known = type(error).__module__.partition(".")[0] in _KNOWN
     is_ours = is_known and _PACKAGE in Path(frames[-1].filename).parents
     # What Python and NumPy raise for our own code, in C, has no frame, and knows no option.
     is_told = not isinstance(error, ValueError | TypeError) or word in text_of(error)
-    return is_ours and is_told and isinstance(error, _OF_CHECKS)
+    is_said = getattr(error, "errno", None) is None  # else it is the system's, of a name
+    return is_ours and is_told and is_said and isinstance(error, _OF_CHECKS)
 
 
 class Options:

@@ -101,6 +101,9 @@ _CURL = re.compile(
 )
 """User and password as curl takes them."""
 
+_CONTAINER = re.compile(r"[a-z0-9$][a-z0-9-]{2,62}")
+"""What containers of Azure are called."""
+
 _PARAMETERS = re.compile(r"[?#]|;[\w.-]{1,60}=")
 """Where a URL's place ends."""
 
@@ -150,7 +153,7 @@ def without_secrets(url: str) -> str:
     host, slash, path = place.partition("/")
     user, _, named = host.rpartition("@")
     # Of Azure's Data Lake it is the container that stands in front of the account.
-    if scheme.lower() in ("abfs", "abfss") and user and ":" not in user:
+    if scheme.lower() in ("abfs", "abfss") and _CONTAINER.fullmatch(user):
         named = host
     return f"{scheme}://{named}{slash}{path}"
 

@@ -77,6 +77,7 @@ class _TensorStoreHandle:
         self._location, self._folder = location, location.local_path
         self._delays, self._lasts = delays, lasts
         self._worked: set[str] = set()
+        self._stores_empty = array.config.write_empty_chunks
         self._spec = {
             "driver": "zarr3" if array.metadata.zarr_format == 3 else "zarr",
             "kvstore": {"driver": "file", "path": f"{self._folder}/"},
@@ -89,7 +90,7 @@ class _TensorStoreHandle:
     @cached_property
     def _writer(self) -> Any:
         # Without a cache: what is written would take the place of what is read.
-        return self._open(0)
+        return self._open(0, store_data_equal_to_fill_value=self._stores_empty)
 
     @property
     def _fill_value(self) -> Any:

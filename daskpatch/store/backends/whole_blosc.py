@@ -85,10 +85,16 @@ def with_whole_blosc(array: AnyArray) -> AnyArray:
     metadata: Any = array.metadata
     if metadata.zarr_format == 3:
         metadata = replace(metadata, codecs=tuple(map(_whole, metadata.codecs)))
-    elif isinstance(metadata.compressor, numcodecs.Blosc):
-        whole = WholeBlosc.of(metadata.compressor.get_config())
-        metadata = replace(metadata, compressor=whole)
-    return zarr.Array(zarr.AsyncArray(metadata, StorePath(array.store, array.path)))
+    else:
+        filters = metadata.filters and tuple(map(_whole_of_v2, metadata.filters))
+        compressor = _whole_of_v2(metadata.compressor)
+        metadata = replace(metadata, filters=filters, compressor=compressor)
+    place = StorePath(array.store, array.path)
+    return zarr.Array(zarr.AsyncArray(metadata, place, array.config))
+
+
+def _whole_of_v2(codec: Any) -> Any:
+    return WholeBlosc.of(codec.get_config()) if isinstance(codec, numcodecs.Blosc) else codec
 
 
 def _whole(codec: Any) -> Any:
