@@ -852,7 +852,7 @@ def test_what_no_option_takes_is_told_with_its_name(word, value):
         daskpatch.plan(np.zeros((20, 24)), np.negative, "unwritten.zarr", **given)
     frames = traceback.extract_tb(told.value.__traceback__)
     assert Path(daskpatch.__file__).parent in Path(frames[-1].filename).parents
-    assert word.removesuffix("_limit") in str(told.value)
+    assert re.search(rf"\b{word}\b", str(told.value))
     assert len(str(told.value)) <= 500
 
 

@@ -651,6 +651,14 @@ def test_places_in_azure_are_told_apart():
     assert one.is_comparable
 
 
+def test_places_in_azure_without_an_account_are_in_one(monkeypatch):
+    from daskpatch.store import locate
+
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "lab")
+    told = locate(azure("lab", "raw", "day1/a.zarr"))
+    assert locate("az://raw/day1/a.zarr").parts == told.parts
+
+
 def test_a_copy_that_took_our_attribute_along_is_not_ours(tmp_path, stored):
     made = zarr.open_array(str(ours(tmp_path, stored)), mode="r")
     save(tmp_path / "smoothed.zarr", made[...], chunks=made.chunks)

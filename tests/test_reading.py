@@ -392,6 +392,22 @@ def test_what_is_sampled_gives_way_to_what_is_read_ahead():
     assert not cache.reserve([(0, (5,))], 10)  # what was asked for is no spare any more
 
 
+def test_what_is_sampled_stays_where_its_room_would_not_do():
+    class All:
+        def blocks_of(self, chunk):
+            return [(0, [0])]
+
+        def is_left(self, index):
+            return True
+
+    cache = ChunkCache(40, {(0, (i,)): np.zeros(10, "u1") for i in range(4)})
+    cache.count(All())
+    assert not cache.reserve([(0, (i,)) for i in range(5, 10)], 10)
+    assert len(cache) == 4
+    assert cache.reserve([(0, (5,))], 10, beside=[(0, (3,))])
+    assert [at for _, (at,) in cache._entries] == [0, 1, 3]
+
+
 def test_a_sample_that_nobody_needs_is_not_kept():
     class Nobody:
         def blocks_of(self, chunk):

@@ -6,7 +6,9 @@ import dataclasses
 import functools
 import json
 import logging
+import os
 import py_compile
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -148,6 +150,13 @@ def test_a_helper_that_has_no_source_of_its_own_is_compared(tmp_path, named, kin
     model = f"import sys; sys.path.insert(0, '')\n{model}"
     written(2)
     assert not run(tmp_path, model).stderr
+    written(2)  # at another time
+    os.utime(tmp_path / "source" / "helper.py", (1, 1))
+    if kind == "bytecode":
+        moved = tmp_path / "moved.py"
+        shutil.move(tmp_path / "source" / "helper.py", moved)
+        py_compile.compile(str(moved), str(tmp_path / "helper.pyc"), doraise=True)
+        moved.unlink()
     assert not run(tmp_path, model, word="resume=True, part=(1, 2)").stderr
     written(3)
     found = run(tmp_path, model, word="resume=True")

@@ -14,7 +14,7 @@ import zarr
 import zarr.codecs.numcodecs
 from children import Child
 from volumes import save
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
 import daskpatch
@@ -633,6 +633,7 @@ class Flaky(WrapperStore):
 
 
 def test_an_array_that_came_from_another_process_is_waited_for_and_seen_as_it_is(tmp_path):
+    Flaky.asked.clear()
     place = tmp_path / "a.zarr"
     save(place, np.arange(64.0).reshape(8, 8), chunks=(4, 4))
     array = zarr.open_array(LocalStore(place), mode="r")
@@ -640,6 +641,7 @@ def test_an_array_that_came_from_another_process_is_waited_for_and_seen_as_it_is
     sent = pickle.dumps(StoredArray(zarr.Array(shown), delays=(0.01,) * 4))
     whole = (slice(0, 8), slice(0, 8))
     np.testing.assert_array_equal(pickle.loads(sent).read(whole), np.arange(64.0).reshape(8, 8))
+    assert {"zarr.json", "c/1/1"} <= Flaky.asked
     Flaky.asked.clear()
     zarr.create_array(place, data=np.ones((8, 8)), chunks=(2, 2), compressors=None, overwrite=True)
     np.testing.assert_array_equal(pickle.loads(sent).read(whole), np.ones((8, 8)))
@@ -676,8 +678,11 @@ def test_whoever_resizes_an_array_that_is_read_is_found_out(tmp_path):
 
 
 @pytest.mark.parametrize("io", ["zarr", "tensorstore"])
-def test_chunks_of_other_codecs_are_those_of_another_array(tmp_path, io):
-    save(tmp_path / "a.zarr", np.ones((8, 8)), chunks=(4, 4))
+@pytest.mark.parametrize("before", ["gzip", "zstd", "blosc"])
+def test_chunks_of_other_codecs_are_those_of_another_array(tmp_path, io, before):
+    codec = {"gzip": GzipCodec, "zstd": ZstdCodec, "blosc": BloscCodec}[before]()
+    data = np.arange(64.0).reshape(8, 8)
+    zarr.create_array(tmp_path / "a.zarr", data=data, chunks=(4, 4), compressors=codec)
     stored = StoredArray(zarr.open_array(str(tmp_path / "a.zarr"), mode="r"), io=io, delays=())
     whole = (slice(0, 8), slice(0, 8))
     stored.read(whole)
@@ -687,3 +692,29 @@ def test_chunks_of_other_codecs_are_those_of_another_array(tmp_path, io):
         stored.read(whole)
     with pytest.raises(ChangedError, match="made anew"):
         stored.read_chunks([(slice(0, 4), slice(0, 4))])
+
+
+class Inverted(numcodecs.Blosc):
+    """Blosc of bytes that are turned over: a codec of somebody's own."""
+
+    codec_id = "inverted"
+
+    def encode(self, buf):
+        return super().encode(~np.ascontiguousarray(buf).reshape(-1).view("u1"))
+
+    def decode(self, buf, out=None):
+        values = ~np.frombuffer(super().decode(buf), "u1")
+        return values if out is None else numcodecs.compat.ndarray_copy(values, out)
+
+
+def test_a_kind_of_blosc_that_somebody_wrote_is_used_as_it_is(tmp_path):
+    numcodecs.register_codec(Inverted)
+    values = np.arange(64, dtype="u2").reshape(8, 8)
+    options = {"chunks": (4, 4), "zarr_format": 2, "compressors": Inverted()}
+    array = zarr.create_array(tmp_path / "a.zarr", data=values, **options)
+    stored = StoredArray(array, io="zarr")
+    whole = (slice(0, 8), slice(0, 8))
+    np.testing.assert_array_equal(stored.read(whole), values)
+    np.testing.assert_array_equal(stored.read_chunks([(slice(0, 4),) * 2])[0], values[:4, :4])
+    stored.write(whole, values[::-1].copy())
+    np.testing.assert_array_equal(array[...], values[::-1])

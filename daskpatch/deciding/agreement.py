@@ -82,17 +82,23 @@ def check_undo(normalize: Normalize, signature: Signature, n_channels: int) -> N
         )
 
 
+_LOOKED_AT = 1_000_000
+"""Values: more would only take memory."""
+
+
 def warn_of_rounding(patch: NDArray[Any], dtype: np.dtype[Any]) -> None:
-    """Warn where integers of the source are others in the dtype that the model is given."""
+    """Warn where integers of the trial tile are others in the dtype that the model is given."""
     # Whoever asks for floats of 16 bits knows that they are few.
     if patch.dtype.kind not in "iu" or dtype.kind != "f" or dtype.itemsize < 4:
         return
-    largest = max(abs(int(patch.max())), abs(int(patch.min())))
-    if largest <= 2 ** (np.finfo(dtype).nmant + 1):
+    exact = 2 ** (np.finfo(dtype).nmant + 1)
+    if int(patch.max()) <= exact and int(patch.min()) >= -exact:
         return
-    if (patch.astype(dtype).astype(np.longdouble) != patch.astype(np.longdouble)).any():
+    large = patch[(patch > exact) | (patch < -exact)][:_LOOKED_AT]
+    rounded = large[large.astype(dtype).astype(np.longdouble) != large.astype(np.longdouble)]
+    if rounded.size:
         warnings.warn(
-            f"The source's {patch.dtype} has values such as {largest:,}, which are others in "
+            f"The source's {patch.dtype} has values such as {rounded[0]:,}, which are others in "
             f"{dtype}, the dtype that the model is given: ids of objects would become those of "
             "others. Give another input_dtype, float64 or an integer one, if they matter.",
             stacklevel=2,

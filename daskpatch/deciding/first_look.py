@@ -48,7 +48,7 @@ class FirstLook:
         return cls(shared, contents, remembers)
 
     def patch_of(self, tile: TrialTile) -> NDArray[Any]:
-        """The voxels of the trial tile, `C(Z)YX`, for the caller alone; read once for a plan.
+        """The voxels of the trial tile, `C(Z)YX`, which nobody changes; read once for a plan.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class FirstLook:
         if voxels is None or specs != tile.specs:
             voxels = tile.read()
             self._read[tile.data_idx] = tile.specs, voxels
-        return voxels.copy()
+        return voxels
 
     @cached_property
     def remembered(self) -> Remembered:

@@ -119,7 +119,7 @@ def run_trial(
         check_batch(loaded, tile.batch_of(patch, value_map), own, specs, look.remembered)
     samples = {name: ResultSample.of(values) for name, values in own.items()}
     if options.output.predicate is not None:
-        is_said_empty(options.output.predicate, patch)
+        is_said_empty(options.output.predicate, patch.copy())  # it may write into it
     _look_for_labels(own, signature, tile, predict, options)
     if normalize.undo and value_map is not None:
         check_undo(normalize, signature, len(patch))

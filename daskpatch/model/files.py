@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import marshal
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
-from zipfile import ZipFile, is_zipfile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
-from .code import tree_digest_of_module
+from .code import bytecode_digest, tree_digest_of_module
 from .installed import is_installed_file
+
+_BEFORE_CODE = 16
+"""Bytes of a `.pyc`: version of Python, flags, time and size of its source."""
 
 _PYTHON = (".py", ".pyc")
 """Sources, and what Python made of some that are not there."""
@@ -24,8 +30,12 @@ def digest_of_file(path: str | Path) -> str:
 
 
 def digest_of_module(file: Path) -> str:
-    """SHA-256 of a module's file, or of its place in an archive."""
-    return hashlib.sha256(content_of_module(file)).hexdigest()
+    """A digest of a module's file, or of its place in an archive; of bytecode, of what it does."""
+    content = content_of_module(file)
+    if file.suffix == ".pyc" and content.startswith(MAGIC_NUMBER):
+        with suppress(ValueError, EOFError, TypeError):  # whoever imports it tells of that
+            return bytecode_digest(marshal.loads(content[_BEFORE_CODE:]))
+    return hashlib.sha256(content).hexdigest()
 
 
 def source_digests(path: Path, name: str = "") -> dict[str, str]:
@@ -179,8 +189,11 @@ def content_of_module(file: Path) -> bytes:
     archive = None if file.is_file() else _archive_around(file)
     if archive is None:
         return file.read_bytes()
-    with ZipFile(archive) as opened:
-        return opened.read(file.relative_to(archive).as_posix())
+    try:
+        with ZipFile(archive) as opened:
+            return opened.read(file.relative_to(archive).as_posix())
+    except (KeyError, BadZipFile) as error:
+        raise FileNotFoundError(f"{file} is gone: {archive} was made anew") from error
 
 
 def origin_of_module(name: str) -> Path | None:

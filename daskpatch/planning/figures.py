@@ -188,8 +188,8 @@ class Figures:
     def writing_seconds(self) -> float:
         """Time for the whole run in encoding, as the trial tile's result took, in its threads.
 
-        What the output's store takes to answer comes on top; it is not asked before the run. 0
-        without an output.
+        That is of the model's first array, as new arrays are encoded. What the output's store takes
+        to answer comes on top; it is not asked before the run. 0 without an output.
         """
         pace, has_output = self._decided.tiling.trial.pace, self._decided.target is not None
         return pace.encoding * self.bytes_out / self.threads if has_output else 0.0

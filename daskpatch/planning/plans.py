@@ -220,7 +220,7 @@ class Plan(Figures):
         crew = crew_of(how, threads, self.threads, images=self.images)
         if how.region is not None:
             decided.selection.within(how.region)  # refused before anything is written
-        passes = self._passes(crew.n_threads, is_here=crew.client is None, resumes=how.resumes)
+        passes = self._passes(crew.n_threads, keeps_sample=crew.client is None, resumes=how.resumes)
         check_crew(passes, crew, decided.options.limits, how.resources)
         if how.interruption is not None and how.interruption.is_requested:
             raise KeyboardInterrupt("Nothing was written.")
@@ -320,10 +320,10 @@ class Plan(Figures):
         return self._decided.recipe.prediction(self.statistics)
 
     def _passes(
-        self, n_threads: int, *, is_here: bool = False, resumes: bool = False
+        self, n_threads: int, *, keeps_sample: bool = False, resumes: bool = False
     ) -> list[Pass]:
         return passes_in_order(
-            self._decided, self._measured, n_threads, is_here=is_here, resumes=resumes
+            self._decided, self._measured, n_threads, keeps_sample=keeps_sample, resumes=resumes
         )
 
     def _measure(self) -> tuple[Statistics, ...]:

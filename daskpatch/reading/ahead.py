@@ -108,7 +108,7 @@ class _ReadAhead:
         with cache.changed:
             while not self._is_closed and cache.is_due(due.block, due.sample_idx):
                 missing = [chunk for chunk in due.chunks if chunk not in cache]
-                if not self._is_far_ahead() and cache.reserve(missing, nbytes):
+                if not self._is_far_ahead() and cache.reserve(missing, nbytes, due.chunks):
                     self._begun.append(due)
                     return missing
                 cache.changed.wait()

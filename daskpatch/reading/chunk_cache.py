@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,16 +95,17 @@ class ChunkCache:
         with self.changed:
             return self._uses is not None and self._uses.is_due(index, sample_idx)
 
-    def reserve(self, chunks: Sequence[Chunk], nbytes: int) -> bool:
-        """Take room for chunks that will be fetched, of so many bytes each; False without any."""
+    def reserve(self, chunks: Sequence[Chunk], nbytes: int, beside: Collection[Chunk] = ()) -> bool:
+        """Take room for chunks that will be fetched, of so many bytes each; False without any.
+
+        What is spare makes room, but for the chunks that these are to be `beside`.
+        """
         with self.changed:
             wanted = nbytes * len(chunks)
-            if not self._has_room(wanted):
-                self._drop_spare(wanted)
-            if not self._has_room(wanted):
+            if not self._drop_spare(wanted, beside):
                 return False
             self._reserved |= dict.fromkeys(chunks, nbytes)
-            self._nbytes_reserved += nbytes * len(chunks)
+            self._nbytes_reserved += wanted
             return True
 
     def give_back(self, chunks: Iterable[Chunk]) -> None:
@@ -185,12 +186,25 @@ class ChunkCache:
             self._entries[chunk] = entry
             self._nbytes += entry.nbytes
 
-    def _drop_spare(self, wanted: int) -> None:
-        """Let go of what is kept as long as nothing else wants the room; the last chunks first."""
-        for chunk in [c for c, e in self._entries.items() if e.is_spare and not e.n_holders][::-1]:
+    def _drop_spare(self, wanted: int, beside: Collection[Chunk] = ()) -> bool:
+        """Let go of what is kept as long as nothing else wants the room; the last chunks first.
+
+        Whether there is room then; of none, nothing goes.
+        """
+        if self._has_room(wanted):
+            return True
+        spare = {
+            chunk: entry.nbytes
+            for chunk, entry in self._entries.items()
+            if entry.is_spare and not entry.n_holders and chunk not in beside
+        }
+        if not self._has_room(wanted - sum(spare.values())):
+            return False
+        for chunk in [*spare][::-1]:
             if self._has_room(wanted):
-                return
+                break
             self._remove(chunk)
+        return True
 
     def _has_room(self, nbytes: int) -> bool:
         return self._nbytes + self._nbytes_reserved + nbytes <= self.limit
@@ -238,7 +252,8 @@ class ChunkCache:
                 self._remove(chunk)
         if self._is_within_limit:
             return
-        self._drop_spare(0)
+        if self._drop_spare(0):
+            return
         for chunk, entry in list(self._entries.items()):
             if self._is_within_limit:
                 return

@@ -20,18 +20,19 @@ def passes_in_order(
     measured: StatisticsCache,
     n_threads: int,
     *,
-    is_here: bool = False,
+    keeps_sample: bool = False,
     resumes: bool = False,
 ) -> list[Pass]:
-    """What a run does, with so many threads in a process: in this one, if it `is_here`.
+    """What a run does, with so many threads in a process.
 
-    One that resumes has the levels that it began with.
+    One in this process `keeps_sample`: what tells its images from others serves its blocks. One
+    that resumes has the levels that it began with.
     """
     if resumes and decided.target is not None:
         places = decided.target.record_places(decided.recipe)
         decided = with_levels(decided, [Record(place).document() for place in places])
     memory = decided.memory
-    kept = min(SAMPLED_BYTES, memory.chunks, memory.beside_statistics) if is_here else 0
+    kept = min(SAMPLED_BYTES, memory.chunks, memory.beside_statistics) if keeps_sample else 0
     prediction = PredictionPass(
         decided, measured, side_by_side=n_threads > 1, sampled=SampledChunks(kept)
     )

@@ -280,8 +280,8 @@ class PassRun:
             self._flush()
         try:
             changed = self._changed(self._ledger.touched)
-            if changed:
-                self._claim.check()  # receipts are deleted
+            if changed:  # receipts are deleted; else the next flush looks for the claim
+                self._claim.check()
             for number, told in changed.items():
                 self._stop(ChangedError(told))
                 self._uncount(self._ledger.take_back(number))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 import re
 import threading
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
 from functools import cached_property, partial
@@ -27,12 +29,15 @@ from .location import Location, locate
 from .objects import Objects
 from .patience import PatientStore
 from .reopening import remembering, reopened, through
-from .sight import Sight
+from .sight import ChangedError, Sight
 from .syncing import flush_metadata
 
 _log = logging.getLogger("daskpatch")
 
 T = TypeVar("T")
+
+_OF_CODECS = (ValueError, RuntimeError, EOFError, zlib.error, gzip.BadGzipFile)
+"""What codecs raise of bytes that are none of theirs."""
 
 
 def _broken_way(root: str, key: str) -> str:
@@ -236,7 +241,7 @@ class StoredArray:
             if self._count_missing(keys()) == n_absent:
                 self._sight.check_folder()
                 break
-            n_before, (values, n_absent) = n_absent, read()
+            n_before, (values, n_absent) = n_absent, self._understood(read)
             if n_absent == n_before:
                 self.look()
                 break
@@ -248,8 +253,13 @@ class StoredArray:
         """What is read; where it is none of its codecs, it may be that of another array by now."""
         try:
             return read()
-        except (ValueError, RuntimeError):
-            self.look()
+        except _OF_CODECS:
+            try:
+                self.look()
+            except ChangedError:
+                raise
+            except OSError:
+                pass  # what the codec says tells more
             raise
 
     def _count_missing(self, keys: Iterator[str]) -> int | None:

@@ -34,7 +34,7 @@ def encoding_seconds(values: NDArray[Any]) -> float:
         array.write(box, part)
         return time.perf_counter() - begin
 
-    return min(once(), once()) / part.nbytes
+    return min(once(), once()) / max(part.nbytes, 1)
 
 
 def _part_of(shape: tuple[int, ...]) -> tuple[slice, ...]:

@@ -436,8 +436,7 @@ def _address(store: Store) -> tuple[str, ...] | None:
         path = without_secrets(store.path).removeprefix(f"{scheme}://")
         names = filter(None, path.split("/"))
         if scheme in _AZURE:
-            account = getattr(store.fs, "account_name", None)
-            return ("azure", account, *names) if account else None
+            return ("azure", _account(getattr(store.fs, "account_name", None)), *names)
         return ("gcs" if scheme == "gs" else scheme, *names)
     if isinstance(store, ObjectStore):
         return _obstore_address(store.store)
@@ -458,16 +457,21 @@ def _protocol(store: FsspecStore) -> str:
     return protocol if isinstance(protocol, str) else str(protocol[0])
 
 
+def _account(said: str | None) -> str:
+    """The account that a container of Azure is in; all that say none are in one."""
+    return said or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+
+
 def _obstore_address(store: object) -> tuple[str, ...] | None:
     prefix, config = str(getattr(store, "prefix", None) or ""), getattr(store, "config", None) or {}
     kind = type(store).__name__
     if kind == "LocalStore":
         return ("file", *_resolved(prefix or os.sep).parts)
-    # Of Azure an account has containers, of others a bucket is by itself.
-    around = ("account_name", "container_name") if kind == "AzureStore" else ("bucket",)
-    if all(map(config.get, around)):
-        scheme, names = kind.removesuffix("Store").lower(), [config[name] for name in around]
-        return (scheme, *names, *filter(None, prefix.split("/")))
+    names = filter(None, prefix.split("/"))
+    if kind == "AzureStore" and config.get("container_name"):
+        return ("azure", _account(config.get("account_name")), config["container_name"], *names)
+    if config.get("bucket"):
+        return (kind.removesuffix("Store").lower(), config["bucket"], *names)
     url = getattr(store, "url", None)
     if url:
         return tuple(filter(None, without_secrets(str(url)).split("/")))

@@ -105,8 +105,8 @@ class Objects:
             OBJECTS.wait(self._store.set_if_not_exists(self._prefix + name, _buffer(content)))
 
         self._insist(attempt, f"Creating {name}")
-        # Not every store says whether it set anything, nor does what it says it does: what is there
-        # tells it.
+        # `set_if_not_exists` does not say whether it set anything, and there are servers that set
+        # it whatever is there: what is there in the end says it.
         return self.read(name) == content
 
     def flush(self, names: Collection[str]) -> None:

@@ -125,8 +125,8 @@ class Sight:
         if found is None:
             raise ChangedError(f"{name} is gone; it was there when it was opened")
         document, now = found
-        was, is_ = _facts(self.array), _facts(now)
-        other = [f"{k} was {was[k]}, is {is_.get(k)}" for k in was if was[k] != is_.get(k)]
+        was, there = _facts(self.array), _facts(now)
+        other = [f"{k} was {was[k]}, is {there.get(k)}" for k in was if was[k] != there.get(k)]
         if other:
             raise ChangedError(f"{name} was made anew since it was opened: {'; '.join(other)}")
         return document

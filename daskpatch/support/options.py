@@ -17,6 +17,7 @@ from __future__ import annotations
 import difflib
 import errno
 import inspect
+import re
 import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -166,7 +167,7 @@ def _checked(kind: type[Options], declared: Declaration, value: object) -> objec
         ) from cause_of(error)
 
 
-_OF_CHECKS = (ValueError, TypeError, OSError, ImportError, MemoryError, LookupError)
+_OF_CHECKS = (ValueError, TypeError, OSError, ImportError, LookupError)
 
 _KNOWN = ("builtins", "daskpatch", "msgspec")
 """Packages whose kinds of errors checks raise."""
@@ -174,13 +175,15 @@ _KNOWN = ("builtins", "daskpatch", "msgspec")
 
 def _is_of_a_check(error: Exception, word: str) -> bool:
     """Whether this package raised an error: of files, as the system did."""
-    if isinstance(error, OSError) and error.errno not in (None, errno.ENAMETOOLONG):
+    is_systems = isinstance(error, OSError) and error.errno not in (None, errno.ENAMETOOLONG)
+    if is_systems or isinstance(error, MemoryError | Warning):
         return True
     frames = traceback.extract_tb(error.__traceback__)
     is_known = type(error).__module__.partition(".")[0] in _KNOWN
     is_ours = is_known and _PACKAGE in Path(frames[-1].filename).parents
     # What Python and NumPy raise for our own code, in C, has no frame, and knows no option.
-    is_told = not isinstance(error, ValueError | TypeError) or word in text_of(error)
+    is_named = re.search(rf"\b{word}\b", text_of(error)) is not None
+    is_told = is_named or not isinstance(error, ValueError | TypeError)
     is_said = getattr(error, "errno", None) is None  # else it is the system's, of a name
     return is_ours and is_told and is_said and isinstance(error, _OF_CHECKS)
 

@@ -20,7 +20,7 @@ from zarr.buffer import default_buffer_prototype
 from zarr.types import AnyArray
 
 from .protocol import Box
-from .whole_blosc import WholeBlosc
+from .whole_blosc import WholeBlosc, whole_of_v2
 
 
 class Codec(Protocol):
@@ -184,7 +184,7 @@ def _of_v3(document: Mapping[str, Any], order: tuple[int, ...], itemsize: int) -
 
 
 def _compressor(told: Mapping[str, Any]) -> Codec:
-    codec: Codec = WholeBlosc.of(told) if told["id"] == "blosc" else numcodecs.get_codec(told)
+    codec: Codec = whole_of_v2(numcodecs.get_codec(told))
     return codec
 
 
