@@ -680,7 +680,7 @@ def test_a_slow_source_bounds_a_run(rng):
 def test_integers_that_the_models_dtype_has_not_are_warned_of(dtype):
     ids = np.arange(4096, dtype=dtype).reshape(64, 64) + 2**24
     options = {"axes": "YX", "patch_size": 32, "dtype": "int64"}
-    with pytest.warns(UserWarning, match=r"16,7[78]\d,\d+, which are others in float32.*input_dtype"):
+    with pytest.warns(UserWarning, match=r"16,7[78].*others in float32.*input_dtype"):
         daskpatch.plan(ids, double, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
