@@ -1,6 +1,7 @@
 """What may be at the output's place, and that nobody loses anything there."""
 
 import json
+import mmap
 import os
 import shutil
 import subprocess
@@ -533,10 +534,6 @@ def test_a_file_that_a_model_maps_is_not_deleted(tmp_path, stored):
 
 def views_of(file):
     """Arrays that show a file, whose classes say nothing of it."""
-    import mmap
-
-    import torch
-
     shown = np.memmap(file, dtype="u1", mode="r")
     with open(file, "rb") as opened:
         mapped = mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)
@@ -544,11 +541,10 @@ def views_of(file):
         "buffer": np.frombuffer(mapped, "u1"),
         "view of a map": np.frombuffer(memoryview(shown), "u1"),
         "strided": np.lib.stride_tricks.as_strided(shown, shown.shape, shown.strides),
-        "torch": torch.from_file(str(file), size=shown.size, dtype=torch.uint8).numpy(),
     }
 
 
-KINDS_OF_VIEWS = ["buffer", "view of a map", "strided", "torch"]
+KINDS_OF_VIEWS = ["buffer", "view of a map", "strided"]
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_VIEWS)
@@ -587,19 +583,6 @@ def test_mapped_files_are_known_whatever_their_names(tmp_path, stored, name):
     with pytest.raises(ValueError, match="and the model .* holds "):
         predict(stored, out, model=Holding(shown), overwrite=True)
     predict(stored, out, model=Holding(other), model_id="1", overwrite=True)
-
-
-def test_a_tensor_that_shows_a_file_of_the_output_is_found(tmp_path, stored):
-    import torch
-
-    out = ours(tmp_path, stored)
-    chunk = next(path for path in sorted(out.rglob("*")) if path.is_file() and "c/" in str(path))
-    before = contents(out)
-    layer = torch.nn.Linear(1, 1)
-    layer.weights = torch.from_file(str(chunk), size=8, dtype=torch.uint8)
-    with pytest.raises(ValueError, match="and the model .* holds .*out"):
-        predict(stored, out, model=Holding(layer), overwrite=True)
-    assert contents(out) == before
 
 
 class Holding:

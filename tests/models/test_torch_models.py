@@ -692,3 +692,44 @@ def test_a_module_that_would_lose_its_hooks_on_the_way_is_not_sent():
     module.register_forward_hook(_times_five)
     with pytest.raises(ValueError, match="loses the hooks when it is sent to workers"):
         pickle.dumps(TorchModel(module))
+
+
+class Holding:
+    """A model that has something."""
+
+    def __init__(self, held):
+        self.held = held
+
+    def __call__(self, batch):
+        return batch * np.float32(2)
+
+
+def a_layer(tensor):
+    layer = torch.nn.Linear(1, 1)
+    layer.table = tensor
+    return layer
+
+
+@pytest.mark.parametrize("wrapped", [lambda tensor: tensor, a_layer, torch.Tensor.numpy])
+def test_a_tensor_that_shows_a_file_of_the_output_is_found(tmp_path, wrapped):
+    image, out = np.ones((32, 32), "f4"), tmp_path / "out.zarr"
+    options = {"axes": "YX", "patch_size": 16, "chunks": 16, "progress": False}
+    daskpatch.predict(image, Holding(1), out, **options)
+    chunk = out / "c/0/0"
+    before = chunk.read_bytes()
+    shown = torch.from_file(str(chunk), size=8, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"and the model .* holds .*out\.zarr"):
+        daskpatch.predict(image, Holding(wrapped(shown)), out, overwrite=True, **options)
+    assert chunk.read_bytes() == before
+
+
+def test_an_output_whose_file_a_tensor_shows_is_not_written_into(tmp_path):
+    place = tmp_path / "out.zarr"
+    values = np.arange(4096, dtype="u1").reshape(64, 64)
+    array = zarr.create_array(place, data=values, chunks=(64, 64), compressors=None)
+    shown = torch.from_file(str(place / "c/0/0"), size=4096, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="may read from it: it reads from"):
+        daskpatch.predict(
+            shown.numpy().reshape(64, 64), Holding(1), array, axes="YX", patch_size=32
+        )
+    np.testing.assert_array_equal(array[...], values)
