@@ -250,19 +250,13 @@ class ChunkCache:
             entry = self._entries.get(chunk)
             if entry is not None and entry.is_of_no_use:
                 self._remove(chunk)
-        if self._is_within_limit:
-            return
         if self._drop_spare(0):
             return
         for chunk, entry in list(self._entries.items()):
-            if self._is_within_limit:
+            if self._has_room(0):
                 return
             if not entry.n_holders:
                 self._remove(chunk)
-
-    @property
-    def _is_within_limit(self) -> bool:
-        return self._has_room(0)
 
     def _remove(self, chunk: Chunk) -> None:
         self._nbytes -= self._entries.pop(chunk).nbytes

@@ -101,10 +101,7 @@ class KnownInputs:
         others = [now for now in found if now != known[now.number]]
         # What is computed may come out otherwise each time: then that says nothing.
         computed = [now.number for now in others if not is_at_hand(self.images[now.number])]
-        again = {
-            n.number: n
-            for n in (self._read_sources(computed, looked_at, pacing) if computed else ())
-        }
+        again = {now.number: now for now in self._read_sources(computed, looked_at, pacing)}
         return {
             now.number: f"{self.images[now.number].source} was made anew during the run, or lost "
             "chunks: its voxels are others, and what the run wrote from it does not count"

@@ -167,25 +167,24 @@ def _checked(kind: type[Options], declared: Declaration, value: object) -> objec
         ) from cause_of(error)
 
 
-_OF_CHECKS = (ValueError, TypeError, OSError, ImportError, LookupError)
-
 _KNOWN = ("builtins", "daskpatch", "msgspec")
 """Packages whose kinds of errors checks raise."""
 
 
 def _is_of_a_check(error: Exception, word: str) -> bool:
     """Whether this package raised an error: of files, as the system did."""
-    is_systems = isinstance(error, OSError) and error.errno not in (None, errno.ENAMETOOLONG)
-    if is_systems or isinstance(error, MemoryError | Warning):
+    if isinstance(error, MemoryError | Warning):
         return True
     frames = traceback.extract_tb(error.__traceback__)
     is_known = type(error).__module__.partition(".")[0] in _KNOWN
     is_ours = is_known and _PACKAGE in Path(frames[-1].filename).parents
-    # What Python and NumPy raise for our own code, in C, has no frame, and knows no option.
-    is_named = re.search(rf"\b{word}\b", text_of(error)) is not None
-    is_told = is_named or not isinstance(error, ValueError | TypeError)
-    is_said = getattr(error, "errno", None) is None  # else it is the system's, of a name
-    return is_ours and is_told and is_said and isinstance(error, _OF_CHECKS)
+    if isinstance(error, OSError):
+        is_systems = error.errno is not None
+        return error.errno != errno.ENAMETOOLONG and (is_systems or is_ours)
+    if isinstance(error, ValueError | TypeError):
+        # What Python and NumPy raise for our own code, in C, has no frame, and knows no option.
+        return is_ours and re.search(rf"\b{word}\b", text_of(error)) is not None
+    return is_ours and isinstance(error, ImportError | LookupError)
 
 
 class Options:
