@@ -190,6 +190,29 @@ def test_an_old_plan_of_a_source_that_changed_is_refused(source, image, tmp_path
     assert not (tmp_path / "out.zarr").exists()
 
 
+@pytest.mark.parametrize("stored", [*STORED, "in memory"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_an_old_plan_of_other_voxels_is_refused(source, image, tmp_path, stored, resume):
+    there = np.array(image) if stored == "in memory" else source
+    if stored != "in memory":
+        shutil.rmtree(source)
+        saved(source, image, **STORED[stored])
+    plan = daskpatch.plan(there, double, tmp_path / "out.zarr", axes="ZYX", **PLANES)
+    edited = there if stored == "in memory" else zarr.open_array(source, mode="r+")
+    edited[...] = image + 1
+    with pytest.raises(OSError, match="its voxels are others. Make the plan anew"):
+        plan.run(progress=False, pacing=OFTEN, resume=resume)
+    assert not (tmp_path / "out.zarr").exists()
+    edited[...] = image
+    assert plan.run(progress=False, pacing=OFTEN, resume=resume).failed == 0
+
+
+def test_voxels_beside_the_image_do_not_tell(image, tmp_path):
+    words = {"axes": "ZYX", "patch_size": (96, 48, 48), "padding": "reflect"}
+    plan = daskpatch.plan(image, double, tmp_path / "out.zarr", **words)
+    assert plan.run(progress=False).failed == 0
+
+
 def test_an_old_plan_of_an_output_that_changed_is_refused(source, image, tmp_path):
     output = saved(tmp_path / "out.zarr", np.zeros(SHAPE, "f4"))
     plan = daskpatch.plan(
@@ -284,8 +307,8 @@ def test_statistics_of_what_the_source_was_are_not_taken(source, image, tmp_path
     if how == "made anew":
         shutil.rmtree(source)
         saved(source, other)
-    else:
-        zarr.open_array(source, mode="r+")[...] = other
+    else:  # but for what the model was tried on
+        zarr.open_array(source, mode="r+")[:24] = other[:24]
     try:
         plan.run(progress=False)
     except OSError:  # a file system may tell the new folder from the old one

@@ -9,6 +9,7 @@ from .limits import Limits, LimitsWords, available_memory
 from .memory import Memory, check_chunks, check_memory
 from .pace import Pace
 from .plan_options import KINDS, PlanOptions, PlanWords
+from .seen_voxels import SeenVoxels
 from .selection import Selection
 from .strategy import bind_tiles
 from .tiles import Tiles, TilesLike, is_auto

@@ -21,6 +21,7 @@ from ..support import converted
 from ..values import ResultSample, convert, finite_mean_and_deviation
 from .first_look import FirstLook, codes_of
 from .plan_options import PlanOptions
+from .seen_voxels import SeenVoxels
 from .strategy import Tiling
 from .trial import as_a_worker
 from .trial_tile import TrialTile
@@ -84,10 +85,13 @@ class Identity:
         What the model gave for the trial tile and, where an array of that is the same everywhere,
         for noise like the tile and like the image; None where it gives other values when it is
         called again.
+    seen
+        The voxels of the trial tile; None where no model was tried.
     """
 
     codes: Mapping[str, Code]
     results: tuple[Samples, ...] | None
+    seen: SeenVoxels | None = None
 
     def text(self) -> str | None:
         """All of it as one text; None where something cannot be told."""
@@ -110,12 +114,15 @@ def identify(
 
     The model is called once more, unless it gave what it is remembered to give.
     """
-    results = _results(options, images, tiling, look)
+    # Of the tiles that the run has: a later run finds them at once, whatever its trial needed.
+    tile = TrialTile.of(images, tiling.grids, options.model, options.normalize)
+    patch = look.patch_of(tile)
+    results = _results(options, tile, patch, tiling, look)
     codes = {
         name: _code(name, shared, given_id, look.contents.get(name))
         for name, (shared, given_id) in codes_of(options).items()
     }
-    return Identity(codes, results)
+    return Identity(codes, results, SeenVoxels.of(tile, patch))
 
 
 def code_identity(options: PlanOptions) -> Identity:
@@ -147,12 +154,9 @@ def _code(name: str, shared: SharedModel, given_id: str | None, before: Contents
 
 
 def _results(
-    options: PlanOptions, images: tuple[ImageStack, ...], tiling: Tiling, look: FirstLook
+    options: PlanOptions, tile: TrialTile, patch: NDArray[Any], tiling: Tiling, look: FirstLook
 ) -> tuple[Samples, ...] | None:
     """Samples of what the model gives; None where it does not give the same twice."""
-    # Of the tiles that the run has: a later run finds them at once, whatever its trial needed.
-    tile = TrialTile.of(images, tiling.grids, options.model, options.normalize)
-    patch = look.patch_of(tile)
     is_trial = tile.specs == tiling.trial.tile.specs
     side_by_side = options.limits.n_threads > 1
     twice = partial(_twice, tile, remembered=look.remembered, side_by_side=side_by_side)

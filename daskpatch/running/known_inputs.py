@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ..deciding import SeenVoxels
 from ..image import (
     SAMPLES,
     ImageStack,
@@ -20,6 +21,7 @@ from ..image import (
 )
 from ..reading import SampledChunks
 from ..receipts import SourceRecord
+from ..store import ChangedError
 from ..support import DEFAULT_PACING, DaemonThreads, Pacing
 
 _READERS = 8
@@ -72,6 +74,24 @@ class KnownInputs:
             numbers = range(len(self.masks))
             self.mask_records[:] = [_mask_record(self.masks, number) for number in numbers]
         return self.mask_records
+
+    def check_seen(self, seen: SeenVoxels, pacing: Pacing) -> None:
+        """Refuse images other than those that the model was tried on; blocks need the voxels too.
+
+        Raises
+        ------
+        ChangedError
+            If the voxels of the trial tile are others, of an image that is not computed.
+        """
+        image = with_delays(self.images, pacing.delays)[seen.data_idx]
+        if not is_at_hand(image):
+            return
+        voxels = self.sampled.read(image, seen.data_idx, seen.sample_idx, seen.box)
+        if not seen.are(voxels, image.data_dtype):
+            raise ChangedError(
+                f"{image.source} was made anew, or edited, since this plan was made: its voxels "
+                "are others"
+            )
 
     def masks_within(self, pacing: Pacing) -> list[Mask]:
         """The masks, waited for as long as a run waits."""

@@ -141,11 +141,14 @@ class PredictionPass(Pass):
         try:
             look_at_all(with_delays(self.decided.recipe.images, run.pacing.delays))
             look_at_all([] if self.target.array is None else [self.target.array])
+            identity = self.decided.identity
+            if identity is not None and identity.seen is not None:
+                self.inputs.check_seen(identity.seen, run.pacing)
         except ChangedError as error:
             raise ChangedError(f"{error}. Make the plan anew.") from error
-        if self.decided.identity is not None:
-            check_unchanged(self.decided.identity)
-            check_not_read(self.decided.identity, self.target)
+        if identity is not None:
+            check_unchanged(identity)
+            check_not_read(identity, self.target)
         if run.resumes:
             self.resumption.check()
             self.resumption.check_there()

@@ -72,9 +72,15 @@ class Objects:
             store = store._store
         return isinstance(store, LocalStore | ObjectStore | MemoryStore)
 
+    @property
+    def _has_no_folder(self) -> bool:
+        """Whether it is a folder that is not there, which a store makes where it only reads."""
+        folder = self.location.local_path
+        return folder is not None and not folder.exists()
+
     def exists(self, name: str) -> bool:
         def attempt() -> bool:
-            return OBJECTS.wait(self._store.exists(self._prefix + name))
+            return not self._has_no_folder and OBJECTS.wait(self._store.exists(self._prefix + name))
 
         return self._insist(attempt, f"Looking for {name}")
 
@@ -82,6 +88,8 @@ class Objects:
         """The bytes of an object, or None if there is none."""
 
         def attempt() -> bytes | None:
+            if self._has_no_folder:
+                return None
             found = OBJECTS.wait(self._store.get(self._prefix + name, default_buffer_prototype()))
             return None if found is None else found.to_bytes()
 
