@@ -23,6 +23,7 @@ from .document import (
     image_paths,
 )
 from .fingerprint import check_same
+from .going_on import REPAIRED, RESUMED, GoingOn
 from .holder import Holder, is_alive
 from .permit import LOST, ClaimedError, Permit
 from .receipt import FailedBlock, Receipt, digest_of, digest_of_bytes, digests_of

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .document import Fingerprint, Json, as_json
+from .going_on import RESUMED, GoingOn
 
 _LISTED = 6
 """Fields that are named at most."""
@@ -30,8 +31,7 @@ def check_same(
     recorded: Fingerprint | Json,
     current: Fingerprint | Json,
     name: str,
-    *,
-    is_overwritable: bool = True,
+    going_on: GoingOn = RESUMED,
 ) -> None:
     """Refuse to go on with a run that began otherwise.
 
@@ -51,9 +51,8 @@ def check_same(
     if len(differing) > n_told:
         lines += f"; and {len(differing) - n_told} more"
     raise ValueError(
-        f"{name} cannot be {'resumed' if is_overwritable else 'repaired'}, the run began "
-        f"otherwise: {lines}. Give what it began with"
-        f"{', or overwrite=True to start anew' if is_overwritable else ''}."
+        f"{name} cannot be {going_on.done}, the run began otherwise: {lines}. Give what it began "
+        f"with{going_on.or_anew}."
     )
 
 

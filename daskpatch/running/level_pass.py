@@ -24,9 +24,11 @@ from ..geometry import (
 from ..image import look_at_all, why_not_portable
 from ..output import Level, create_level, list_level
 from ..receipts import (
+    RESUMED,
     ArrayRecord,
     BlocksRecord,
     Document,
+    GoingOn,
     Json,
     PassDocument,
     Receipt,
@@ -121,8 +123,7 @@ class LevelPass(Pass):
                 raise ValueError(
                     f"Level {self.number} of the output, {arrays[0].location.name}, was edited "
                     f"since it was begun: its blocks of {grid.cell_shape} are no whole {unit}. Put "
-                    "its metadata right"
-                    f"{', or give overwrite=True to start anew' if self.is_overwritable else ''}."
+                    f"its metadata right{self.going_on.or_anew}."
                 )
         return tuple(array.with_delays(pacing.delays) for array in arrays)
 
@@ -214,8 +215,8 @@ class LevelPass(Pass):
                 )
 
     @property
-    def is_overwritable(self) -> bool:
-        return self.level_set.origin is None
+    def going_on(self) -> GoingOn:
+        return RESUMED if self.level_set.origin is None else GoingOn(anew="")
 
     @property
     def _repair(self) -> str:

@@ -29,9 +29,11 @@ from ..deciding import Memory, Selection
 from ..engine import Job
 from ..geometry import RegularGrid
 from ..receipts import (
+    RESUMED,
     ArrayRecord,
     BlocksRecord,
     Document,
+    GoingOn,
     Json,
     PassDocument,
     Receipt,
@@ -101,9 +103,9 @@ class Pass(ABC):
         return Selection.of(self.grids)
 
     @property
-    def is_overwritable(self) -> bool:
-        """Whether `overwrite=True` begins it anew."""
-        return True
+    def going_on(self) -> GoingOn:
+        """What is done with what an earlier run began."""
+        return RESUMED
 
     @property
     def n_voxels(self) -> int | None:
@@ -207,9 +209,7 @@ class Pass(ABC):
             if not isinstance(found, PassDocument):
                 raise ValueError(f"The record of {place.name} is of another pass.")
             name = f"{self.name} of {place.name}"
-            check_same(
-                found.fingerprint, self.fingerprint, name, is_overwritable=self.is_overwritable
-            )
+            check_same(found.fingerprint, self.fingerprint, name, self.going_on)
             grids.append(found.blocks.grid(found.of))
         return tuple(grids)
 

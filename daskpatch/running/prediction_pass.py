@@ -27,10 +27,13 @@ from ..output import (
 )
 from ..reading import ChunkCache, SampledChunks
 from ..receipts import (
+    REPAIRED,
+    RESUMED,
     ArrayRecord,
     BlocksRecord,
     Document,
     Fingerprint,
+    GoingOn,
     PlacedArray,
     Receipt,
     Record,
@@ -97,8 +100,8 @@ class PredictionPass(Pass):
     sampled: SampledChunks = field(default_factory=SampledChunks, repr=False, compare=False)
 
     @property
-    def is_overwritable(self) -> bool:
-        return not self.is_repair
+    def going_on(self) -> GoingOn:
+        return REPAIRED if self.is_repair else RESUMED
 
     @cached_property
     def level_set(self) -> LevelSet:
@@ -339,7 +342,7 @@ class PredictionPass(Pass):
     @property
     def resumption(self) -> Resumption:
         """What it is compared with, where it goes on with a run."""
-        return Resumption(self.decided, self.inputs, self.is_overwritable)
+        return Resumption(self.decided, self.inputs, self.going_on)
 
     def fingerprints(self) -> list[Fingerprint]:
         """What the voxels of each image depend on, as a record of now would tell it."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..deciding import Decided, decide_anew
 from ..output import KnownLevels, Layout, Target, check_own, check_unedited, facts_of
-from ..receipts import Document, LayoutRecord, Record, RunDocument
+from ..receipts import Document, GoingOn, LayoutRecord, Record, RunDocument
 from ..store import StoredArray, existing_array
 from ..support import DaemonThreads
 from .known_inputs import KnownInputs
@@ -26,13 +26,13 @@ class Resumption:
 
     Parameters
     ----------
-    is_overwritable
-        Whether whoever asks can begin anew.
+    going_on
+        What whoever asks does with the output.
     """
 
     decided: Decided
     inputs: KnownInputs
-    is_overwritable: bool
+    going_on: GoingOn
 
     @property
     def target(self) -> Target:
@@ -157,9 +157,7 @@ class Resumption:
         free = [name for name in LayoutRecord.__struct_fields__ if getattr(output, name) is None]
         taken_over = {name: getattr(begun, name) for name in free}
         current = fingerprint_of(self.decided, self.inputs, number, replace(layout, **taken_over))
-        check_begun_alike(
-            document, current, decided, target.name, is_overwritable=self.is_overwritable
-        )
+        check_begun_alike(document, current, decided, target.name, self.going_on)
         if LayoutRecord(**asdict(layout)) == begun:
             return decided
         if target.array is not None:  # chunks and shards are the array's own
@@ -174,9 +172,7 @@ class Resumption:
         for document in documents:
             recorded = document.identity if isinstance(document, RunDocument) else None
             if recorded is not None and current is not None:
-                check_same_results(
-                    recorded, current, self.target.name, is_overwritable=self.is_overwritable
-                )
+                check_same_results(recorded, current, self.target.name, self.going_on)
 
     def _check_given(self, array: StoredArray, document: RunDocument) -> None:
         """Refuse an array of the user's that was edited since the run began."""

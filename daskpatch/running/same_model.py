@@ -6,7 +6,7 @@ import warnings
 
 from ..deciding import Code, Identity
 from ..model import Parts
-from ..receipts import IdentityRecord, Json
+from ..receipts import RESUMED, GoingOn, IdentityRecord, Json
 from ..support import redacted
 
 _SHOWN = 16
@@ -71,7 +71,7 @@ def _differing(was: dict[str, str], now: dict[str, str], before: Parts, after: P
 
 
 def check_same_results(
-    recorded: IdentityRecord, current: Identity, name: str, *, is_overwritable: bool = True
+    recorded: IdentityRecord, current: Identity, name: str, going_on: GoingOn = RESUMED
 ) -> None:
     """Refuse a model that gives other values.
 
@@ -80,7 +80,6 @@ def check_same_results(
     ValueError
         If the values that are recorded are others.
     """
-    resumed = "resumed" if is_overwritable else "repaired"
     for before, now in zip(recorded.results or (), current.results or (), strict=False):
         for output, sample in before.items():
             there = now.get(output)
@@ -88,9 +87,9 @@ def check_same_results(
             if how:
                 of = f" ({output})" if output else ""
                 raise ValueError(
-                    f"{name} cannot be {resumed}: the model gives other values than the one that "
-                    f"the run began with, on the same tile{of}: {how}. Give that model"
-                    f"{', or overwrite=True to start anew' if is_overwritable else ''}."
+                    f"{name} cannot be {going_on.done}: the model gives other values than the one "
+                    f"that the run began with, on the same tile{of}: {how}. Give that model"
+                    f"{going_on.or_anew}."
                 )
 
 

@@ -14,7 +14,9 @@ from ..geometry import differing_scales
 from ..output import Layout
 from ..patching import TileStrategy
 from ..receipts import (
+    RESUMED,
     Fingerprint,
+    GoingOn,
     IdentityRecord,
     Json,
     LayoutRecord,
@@ -81,8 +83,7 @@ def check_begun_alike(
     current: Fingerprint,
     decided: Decided,
     name: str,
-    *,
-    is_overwritable: bool = True,
+    going_on: GoingOn = RESUMED,
 ) -> None:
     """Refuse to go on with a run of another fingerprint, or of a model made of something else.
 
@@ -95,14 +96,14 @@ def check_begun_alike(
     was, now = as_json(document.fingerprint), as_json(current)
     if document.identity is None or identity is None:
         now["model"] = decided.options.former_identity()
-        check_same(was, now, name, is_overwritable=is_overwritable)
+        check_same(was, now, name, going_on)
         return
     before, after = compared(document.identity, identity)
     if before != after:  # digests say nothing to whoever gave a model
         before["model"] = _with_name(before["model"], document.model)
         after["model"] = _with_name(after["model"], decided.recipe.model_name)
     _leave_out_what_is_told_twice(was, now, before, after)
-    check_same({**was, **before}, {**now, **after}, name, is_overwritable=is_overwritable)
+    check_same({**was, **before}, {**now, **after}, name, going_on)
 
 
 def _tiling(decided: Decided, number: int) -> Json:
