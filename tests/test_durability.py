@@ -268,8 +268,8 @@ def test_whoever_flushes_waits_for_what_another_one_took():
 
 
 def test_what_blocks_wrote_elsewhere_is_flushed_by_each_of_them():
-    assert not Unflushed().is_by_block
-    assert pickle.loads(pickle.dumps(Unflushed())).is_by_block
+    assert not Unflushed().is_far
+    assert pickle.loads(pickle.dumps(Unflushed())).is_far
 
 
 class Unflushable:

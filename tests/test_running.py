@@ -23,7 +23,7 @@ def test_results_come_from_every_index():
     assert sorted(d.index for d in done) == list(range(50))
     assert all(d.result == d.index**2 and d.error is None for d in done)
     with pytest.raises(KeyError):
-        run_registered("squares", 1)
+        run_registered("squares", (1,))
 
 
 def test_no_more_than_a_few_tasks_are_taken_from_the_indices():

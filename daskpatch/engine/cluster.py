@@ -58,6 +58,8 @@ class Cluster:
     """
 
     takes_back: ClassVar[bool] = False
+    # A scheduler takes some milliseconds for a task, whatever that does.
+    task_seconds: ClassVar[float] = 2.0
 
     def __init__(
         self, client: Client, *, resources: Mapping[str, float] | None, patience: float

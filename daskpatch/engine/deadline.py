@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from ..support import DaemonThreads
-from .jobs import Abandonable, Job
+from .jobs import Abandonable, Job, Settling
 from .tasks import worker_address
 
 T = TypeVar("T")
@@ -87,7 +87,13 @@ class Timed:
         TimedOutError
             If there is none in time. A call that holds the interpreter's lock is not seen.
         """
-        return within(self.seconds, lambda: self.job(index))
+        return within(self.seconds, lambda: self._settled(index))
+
+    def _settled(self, index: int) -> Any:
+        result = self.job(index)
+        if isinstance(self.job, Settling):
+            self.job.settle()
+        return result
 
     def abandon(self) -> None:
         """See `jobs.Abandonable`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +22,14 @@ class Abandonable(Protocol):
 
     def abandon(self) -> None:
         """Let no task that still runs leave anything behind."""
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A job that has something to see to before what it did counts as done."""
+
+    def settle(self) -> None:
+        """Do so for all blocks since the last time; they fail where it raises."""
 
 
 def why_not_sent(value: object) -> str | None:
@@ -65,16 +73,35 @@ def forget(key: str) -> None:
         job.abandon()
 
 
-def run_registered(key: str, index: int) -> Any:
-    """A task: one block of a registered job."""
-    in_work = _begun.setdefault(key, {})
-    in_work[index] = time.time()
+def run_registered(key: str, indices: Sequence[int]) -> tuple[list[Any], float]:
+    """A task: blocks of a registered job, one after another; their results, and the seconds.
+
+    It ends before a block that fails, unless that is its first one: only one error can be told.
+    """
+    job, begin = _jobs[key], time.perf_counter()
+    results: list[Any] = []
     try:
-        return _jobs[key](index)
+        for index in indices:
+            try:
+                results.append(_run_one(key, job, index))
+            except Exception:
+                if not results:
+                    raise
+                break
+        if isinstance(job, Settling):
+            job.settle()
     except Exception as error:
         if _is_tellable(error):
             raise
         raise _tellable(error) from None
+    return results, time.perf_counter() - begin
+
+
+def _run_one(key: str, job: Job, index: int) -> Any:
+    in_work = _begun.setdefault(key, {})
+    in_work[index] = time.time()
+    try:
+        return job(index)
     finally:
         del in_work[index]
 

@@ -14,6 +14,7 @@ class Threads:
     """Threads of this process; each that hangs is replaced, as often as there are threads."""
 
     takes_back: ClassVar[bool] = True
+    task_seconds: ClassVar[float] = 0.0
 
     def __init__(self, count: int) -> None:
         self._count, self._n_hanging = count, 0

@@ -2,25 +2,26 @@
 
 The one loop for threads and clusters: a job (any picklable callable) and block indices in,
 what it returns out. Neither the driver nor a scheduler ever holds more than a few tasks per
-thread.
+thread; where tasks themselves take time, each has several blocks.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain
 from typing import Any
 
 from ..support import DEFAULT_PACING
+from .coming import Coming
 from .deadline import Timed, TimedOutError
 from .interruption import Interruption
 from .jobs import Job, begun, forget, register, run_registered
+from .stretches import StretchLength
 from .tasks import is_in_task
 from .threads import Threads
 from .workers import Client, NoWorkersError, Workers, lives_here
@@ -30,7 +31,7 @@ _GONE = "The client was closed, or its scheduler is gone"
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A task that ended: with a result, or with an error after all its tries."""
+    """A block that ended: with a result, or with an error after all its tries."""
 
     index: int
     result: Any
@@ -44,10 +45,10 @@ def has_other_processes(client: Client) -> bool:
 
 @dataclass
 class Window:
-    """A job over block indices; iterating runs it, and yields tasks in the order they end.
+    """A job over block indices; iterating runs it, and yields blocks in the order they end.
 
-    A task that fails is tried again `retries` times, unless `is_lasting` says of its error that
-    it would fail again; then it is yielded with its error, and the others go on. Tasks whose
+    A block that fails is tried again `retries` times, unless `is_lasting` says of its error that
+    it would fail again; then it is yielded with its error, and the others go on. Blocks whose
     worker died again and again are tried once more at the end, one at a time: the others that
     waited on that worker are not to blame. Closing the iterator early cancels what has not begun,
     and abandons the job, in every process (see `jobs.Abandonable`).
@@ -55,7 +56,7 @@ class Window:
     Attributes
     ----------
     alone
-        Indices of tasks that run one at a time when all others have ended.
+        Blocks that run one at a time when all others have ended.
     on_alone
         Called with each of them, and with what is tried alone, before it begins.
     on_pulse
@@ -87,13 +88,12 @@ class Window:
 
     def __iter__(self) -> Generator[Done, None, None]:
         workers = self._workers()
-        task = partial(run_registered, self.key)
         suspects: list[int] = []
         try:
             with _out_of_the_way(self.client), self._registered():
-                yield from self._roll(workers, task, self.indices, workers.window, suspects)
+                yield from self._roll(workers, self.indices, workers.window, suspects)
                 # One at a time: whichever kills its worker now is to blame, and no other is near.
-                yield from self._roll(workers, task, chain(suspects, self.alone), lambda: 1, None)
+                yield from self._roll(workers, chain(suspects, self.alone), lambda: 1, None)
         except Exception as error:
             if not workers.is_gone():
                 raise
@@ -118,7 +118,7 @@ class Window:
 
     @property
     def in_work(self) -> dict[int, float]:
-        """Tasks that were begun, as far as is known here, and when (seconds since the epoch)."""
+        """Blocks that were begun, as far as is known here, and when (seconds since the epoch)."""
         return begun(self.key) if self.client is None else dict(self._handed_out)
 
     def _workers(self) -> Workers:
@@ -131,57 +131,30 @@ class Window:
     def _roll(
         self,
         workers: Workers,
-        task: Job,
         indices: Iterable[int],
         window: Callable[[], int],
         suspects: list[int] | None,
     ) -> Iterator[Done]:
         """Keep the window full until nothing is left; deaths go to the suspects, if any may."""
-        pending: dict[Future[Any], int] = {}
-        again: deque[int] = deque()
-        tries: Counter[int] = Counter()
-        coming = iter(indices)
-
-        def following() -> int | None:
-            index = next(coming, None)  # first the new ones: what failed has time to recover
-            if index is None and again:
-                index = again.popleft()
-            if suspects is None and index is not None:
-                self.on_alone(index)
-            return index
-
+        # One that hangs ends its worker: what went with it would be lost.
+        is_by_one = suspects is None or self.timeout is not None
+        length = StretchLength(0.0 if is_by_one else workers.task_seconds)
+        turn = _Turn(workers, Coming(indices), suspects, length)
+        pending: dict[Future[Any], tuple[int, ...]] = {}
         try:
             # Two tasks a thread, never more: one big graph would keep every task in the scheduler
             # (7 KB each), and a worker that dies takes down all that were handed to it.
             while not self.interruption.is_over:
                 if not self.interruption.is_requested:
-                    self._fill(pending, workers, task, following, window())
+                    self._fill(pending, turn, window())
                 elif workers.takes_back:
                     self._take_back(pending)
                 if not pending:
                     return
                 for future in wait(pending, self.pulse, FIRST_COMPLETED).done:
-                    index = pending.pop(future)
-                    self._handed_out.pop(index, None)
-                    error = _error_of(future)
-                    if error is not None and workers.is_gone():
-                        raise NoWorkersError(_GONE) from error
-                    if error is None:
-                        tries.pop(index, None)
-                        yield Done(index, future.result(), None)
-                    elif isinstance(error, TimedOutError):
-                        if workers.replaces(error) and suspects is not None:
-                            suspects.append(index)
-                        else:
-                            yield Done(index, None, error)
-                    elif workers.is_death(error) and suspects is not None:
-                        # distributed blames every task that waited on the dead worker; they are
-                        # told apart at the end, when they run alone.
-                        suspects.append(index)
-                    elif self._tries_again(index, error, tries, workers):
-                        again.append(index)
-                    else:
-                        yield Done(index, None, error)
+                    stretch = pending.pop(future)
+                    self._forget(stretch)
+                    yield from self._ended(future, stretch, turn)
                 workers.check()
                 self.on_pulse()
         finally:
@@ -190,35 +163,94 @@ class Window:
             for future in pending if not workers.is_gone() else ():
                 future.cancel()
 
-    def _fill(
-        self,
-        pending: dict[Future[Any], int],
-        workers: Workers,
-        task: Job,
-        following: Callable[[], int | None],
-        size: int,
-    ) -> None:
-        while len(pending) < size:
-            index = following()
-            if index is None:
+    def _fill(self, pending: dict[Future[Any], tuple[int, ...]], turn: _Turn, n_tasks: int) -> None:
+        while len(pending) < n_tasks:
+            stretch = turn.coming.take(turn.length, n_tasks)
+            if not stretch:
                 return
-            pending[workers.executor.submit(task, index)] = index
-            self._handed_out[index] = time.time()
+            if turn.suspects is None:
+                self.on_alone(*stretch)
+            pending[turn.workers.executor.submit(run_registered, self.key, stretch)] = stretch
+            self._handed_out.update(dict.fromkeys(stretch, time.time()))
 
-    def _take_back(self, pending: dict[Future[Any], int]) -> None:
+    def _ended(self, future: Future[Any], stretch: tuple[int, ...], turn: _Turn) -> Iterator[Done]:
+        """What a task did, and what becomes of the rest of it."""
+        error = _error_of(future)
+        if error is not None and turn.workers.is_gone():
+            raise NoWorkersError(_GONE) from error
+        if error is None:
+            results, seconds = future.result()
+            turn.length.add(len(results), seconds)
+            for index, result in zip(stretch, results, strict=False):
+                turn.tries.pop(index, None)
+                yield Done(index, result, None)
+            self._go_on(stretch[len(results) :], turn)
+        elif turn.workers.is_death(error) and turn.suspects is not None:
+            # distributed blames every task that waited on the dead worker; they are told apart at
+            # the end, when they run alone.
+            turn.suspects.extend(stretch)
+        else:
+            index, *rest = stretch
+            turn.coming.put_back(rest)
+            if isinstance(error, TimedOutError):
+                if turn.workers.replaces(error) and turn.suspects is not None:
+                    turn.suspects.append(index)
+                else:
+                    yield Done(index, None, error)
+            elif self._tries_again(index, error, turn):
+                turn.coming.put_again(index)
+            else:
+                yield Done(index, None, error)
+
+    def _go_on(self, left: tuple[int, ...], turn: _Turn) -> None:
+        """With blocks of a task of which the first failed: that one is to tell why."""
+        if not left:
+            return
+        failed, *rest = left
+        turn.coming.put_back(rest)
+        turn.coming.put_again(failed)
+        if turn.tries[failed] < self.retries:
+            self._count_try(failed, turn)
+
+    def _take_back(self, pending: dict[Future[Any], tuple[int, ...]]) -> None:
         """Let no task begin that was handed out and waits for its turn."""
         for future in list(pending):
             if future.cancel():
-                self._handed_out.pop(pending.pop(future), None)
+                self._forget(pending.pop(future))
 
-    def _tries_again(
-        self, index: int, error: BaseException, tries: Counter[int], workers: Workers
-    ) -> bool:
-        if workers.is_death(error) or self.is_lasting(error) or tries[index] >= self.retries:
+    def _forget(self, stretch: tuple[int, ...]) -> None:
+        for index in stretch:
+            self._handed_out.pop(index, None)
+
+    def _tries_again(self, index: int, error: BaseException, turn: _Turn) -> bool:
+        is_last = turn.tries[index] >= self.retries
+        if turn.workers.is_death(error) or self.is_lasting(error) or is_last:
             return False
-        tries[index] += 1
-        self.retried += 1
+        self._count_try(index, turn)
         return True
+
+    def _count_try(self, index: int, turn: _Turn) -> None:
+        turn.tries[index] += 1
+        self.retried += 1
+
+
+@dataclass
+class _Turn:
+    """Blocks that are rolled through the window, and those who compute them.
+
+    Attributes
+    ----------
+    suspects
+        Where blocks are noted whose worker died; None where each runs alone.
+    tries
+        Of blocks that failed, those that were counted.
+    """
+
+    workers: Workers
+    coming: Coming
+    suspects: list[int] | None
+    length: StretchLength
+    tries: Counter[int] = field(default_factory=Counter)
 
 
 @contextmanager

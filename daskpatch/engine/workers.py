@@ -42,6 +42,9 @@ class Workers(Protocol):
     takes_back: ClassVar[bool]
     """Whether a task that is cancelled has not begun, for certain."""
 
+    task_seconds: ClassVar[float]
+    """How long a task is to take at least, where blocks take less; 0 where tasks cost nothing."""
+
     def window(self) -> int:
         """How many tasks to hand out at a time."""
 

@@ -127,13 +127,27 @@ class Permitted:
         try:
             with guarded_by(self):
                 done: BlockReceipts = self.job(index)
-            if self.unflushed is not None and self.unflushed.is_by_block:
-                self.flush()
         except WriteError as error:
             # The next one would wait for the store as long, before the driver can stop it.
             self.broken.reason = str(error)
             raise
         return done
+
+    def settle(self) -> None:
+        """Flush what was written where nobody else can; see `engine.Settling`.
+
+        Raises
+        ------
+        WriteError
+            If it may be lost.
+        """
+        if self.unflushed is None or not self.unflushed.is_far:
+            return
+        try:
+            self.flush()
+        except WriteError as error:
+            self.broken.reason = str(error)
+            raise
 
     def __enter__(self) -> None:
         if self.abandoned.reason or is_written_off():

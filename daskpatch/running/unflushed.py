@@ -32,13 +32,13 @@ class Unflushed:
 
     Attributes
     ----------
-    is_by_block
-        Whether each block waits for what it wrote. So it is where it has travelled to: nobody
-        else can flush what another machine has in its memory.
+    is_far
+        Whether it has travelled to another process: the driver's flush does not reach what
+        another machine has in its memory, and each task waits for what it wrote.
     """
 
-    def __init__(self, *, is_by_block: bool = False, pause: float = 0.25) -> None:
-        self.is_by_block, self._pause = is_by_block, pause
+    def __init__(self, *, is_far: bool = False, pause: float = 0.25) -> None:
+        self.is_far, self._pause = is_far, pause
         self._written: defaultdict[Flushable, set[str]] = defaultdict(set)
         self._adding, self._flushing = threading.Lock(), threading.Lock()
         self._begun: list[Future[None]] = []
@@ -46,7 +46,7 @@ class Unflushed:
         self._error: BaseException | None = None
 
     def __reduce__(self) -> tuple[Callable[[], Unflushed], tuple[()]]:
-        return partial(Unflushed, is_by_block=True), ()
+        return partial(Unflushed, is_far=True), ()
 
     def add(self, place: Flushable, names: Collection[str]) -> None:
         with self._adding:

@@ -1,0 +1,45 @@
+"""Blocks that wait for their turn, and how many of them go together."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+
+from .stretches import StretchLength
+
+
+class Coming:
+    """New blocks first, then those that failed, each by itself: they have time to recover.
+
+    Examples
+    --------
+    >>> coming, length = Coming(range(5)), StretchLength(2.0)
+    >>> length.add(1, seconds=1.0)
+    >>> coming.put_again(9)
+    >>> [coming.take(length, n_tasks=2) for _ in range(5)]
+    [(0, 1), (2,), (3,), (4,), (9,)]
+    """
+
+    def __init__(self, indices: Iterable[int]) -> None:
+        self._new = iter(indices)
+        self._ahead: deque[int] = deque()
+        self._again: deque[int] = deque()
+
+    def take(self, length: StretchLength, n_tasks: int) -> tuple[int, ...]:
+        """The next ones, for one of so many tasks; none where nothing is left."""
+        # No more is asked for than is needed to share out what is left.
+        wanted = length.most * n_tasks if length.most > 1 else 1
+        self._ahead.extend(islice(self._new, max(wanted - len(self._ahead), 0)))
+        if not self._ahead:
+            return (self._again.popleft(),) if self._again else ()
+        count = min(length.of(len(self._ahead), n_tasks), len(self._ahead))
+        return tuple(self._ahead.popleft() for _ in range(count))
+
+    def put_back(self, indices: Iterable[int]) -> None:
+        """Those that were taken, and have not begun, come next."""
+        self._ahead.extendleft(reversed(tuple(indices)))
+
+    def put_again(self, index: int) -> None:
+        """One that failed comes after all others."""
+        self._again.append(index)
