@@ -361,6 +361,7 @@ def test_a_block_that_ends_the_process_is_found_and_set_aside(planes, tmp_path, 
     # With the others, then twice alone; then it is left alone.
     assert [end.returncode for end in ends] == [-9, -9, -9, 1, 1]
     assert "Block 7 failed: the process ended twice" in ends[-1].stderr
+    assert "19 of 20 blocks are written and stay.\n" in ends[-1].stderr  # nothing to go on with
     out = tmp_path / "out.zarr"
     status = daskpatch.status(out)
     assert (status.done, [block.index for block in status.failed_blocks]) == (19, [7])

@@ -151,6 +151,15 @@ def test_objects_have_views_in_notebooks(objects, kind, words):
     assert not re.search(r"<th[^>]*></th>", html)
 
 
+def test_a_plan_draws_the_blocks_that_it_has():
+    image = np.zeros((60, 200, 260), "u1")
+    words = {"patch_size": (32, 64, 64), "overlaps": (8, 16, 16), "chunks": (32, 64, 64)}
+    plan = daskpatch.plan(image, identity, axes="ZYX", **words)
+    assert len(plan.array.chunks[1]) == 1 < 200 / plan.block_shape[1]  # what is left is merged
+    drawn = da.zeros(image.shape, chunks=plan.array.chunks).to_svg(size=160)
+    assert drawn.count("<line") == plan._repr_html_().count("<line")
+
+
 def test_names_are_escaped_and_lines_fold(objects):
     html = objects["plan"]._repr_html_()
     assert "&lt;out&gt;.zarr" in html

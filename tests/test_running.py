@@ -1,8 +1,10 @@
 """The rolling window on threads and on clusters: nothing lost, nothing unbounded."""
 
+import os
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 
 import cloudpickle
@@ -102,6 +104,76 @@ def test_threads_run_side_by_side():
     barrier = threading.Barrier(3, timeout=10)
     done = list(Window(lambda i: barrier.wait(), range(3), key="barrier", threads=3))
     assert all(d.error is None for d in done)
+
+
+def short_job(fails, log):
+    """Fails with its own index; notes what it was called with, also in other processes."""
+
+    def job(i):
+        with log.open("a") as file:
+            file.write(f"{i}\n")
+        if i in fails:
+            raise ValueError(f"{i}")
+        return i, get_worker().get_current_task()
+
+    return job
+
+
+LINE_OF_FAILURE = short_job.__code__.co_firstlineno + 7
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize("fails", [(), (0,), (5, 6, 7, 777), range(0, 2000, 9)])
+def test_a_task_of_a_cluster_takes_neighbouring_blocks(in_process, tmp_path, retries, fails):
+    log = tmp_path / "calls"
+    run = Window(
+        short_job(fails, log), range(2000), key="short", threads=1, client=in_process,
+        retries=retries,
+    )  # fmt: skip
+    done = {each.index: each for each in run}
+    assert done.keys() == set(range(2000))
+    assert {i: str(each.error) for i, each in done.items() if each.error} == {
+        i: str(i) for i in fails
+    }
+    assert all(each.result[0] == i for i, each in done.items() if not each.error)
+    tries = Counter(map(int, log.read_text().split()))
+    assert {tries[i] for i in range(2000) if i not in fails} == {1}
+    # One that follows others in its task comes once more by itself, to tell why it fails.
+    assert all(retries < tries[i] <= retries + (retries == 0) + 1 for i in fails)
+    if not fails:
+        of_task = Counter(each.result[1] for each in done.values())
+        assert len(of_task) < 500
+        assert max(of_task.values()) <= 64
+
+
+def test_an_error_of_a_cluster_has_its_own_stack(in_process, tmp_path):
+    run = Window(
+        short_job([300], tmp_path / "calls"), range(600), key="stack", threads=1, client=in_process
+    )
+    error = next(each.error for each in run if each.error)
+    assert f'test_running.py", line {LINE_OF_FAILURE}' in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_blocks_that_may_hang_go_alone(in_process, timeout):
+    run = Window(
+        lambda i: i, range(300), key="timed", threads=1, client=in_process, timeout=timeout
+    )
+    most = max(len(run.in_work) for _ in run)
+    assert (most <= 2 * TASKS_PER_THREAD) == (timeout is not None)
+
+
+def test_a_block_that_ends_its_worker_takes_no_other_with_it(processes):
+    def job(i):
+        if i == 150:
+            os._exit(1)
+        return i
+
+    done = {each.index: each for each in Window(job, range(400), key="ends", threads=1,
+                                                client=processes)}  # fmt: skip
+    assert done.keys() == set(range(400))
+    assert [i for i, each in done.items() if each.error] == [150]
+    assert "worker processes ended while they computed nothing but this" in str(done[150].error)
 
 
 LAYOUTS = {"chunks": {"chunks": 8}, "shards": {"chunks": 4, "shards": 8}}

@@ -727,3 +727,36 @@ def test_what_a_librarys_decorator_hides_asks_for_an_id(image, out, tmp_path):
 
     with file, pytest.raises(ValueError, match="no identity.*model_id"):
         predict(image, model, out, part=(1, 2), resume=True)
+
+
+HELD = {
+    "a generator": "np.random.default_rng(0)",
+    "a sequence of seeds": "np.random.SeedSequence(3)",
+    "a bit generator": "np.random.PCG64(1)",
+    "a method of a generator": "np.random.default_rng(0).normal",
+    "a compiled function": "scipy.ndimage._ni_label._label",
+    "a compiled object": "scipy.spatial.cKDTree(np.eye(3))",
+    "labelled values": "xarray.DataArray([1, 2], coords={'k': ['a', 'b']}, dims='k')",
+    "a table": "xarray.DataArray([1, 2], coords={'k': ['a', 'b']}, dims='k').to_series()",
+}
+HOLDING = """
+import scipy.ndimage._ni_label, scipy.spatial, xarray
+class Model:
+    def __call__(self, x):
+        return x * 2
+model = Model()
+model.held = {held}
+"""
+
+
+@pytest.mark.parametrize("held", HELD.values(), ids=HELD)
+def test_what_a_compiled_library_made_is_the_same_in_another_process(tmp_path, held):
+    model = HOLDING.format(held=held)
+    assert not run(tmp_path, model).stderr
+    assert not run(tmp_path, model, word="resume=True").stderr
+
+
+def test_another_state_of_a_generator_is_another_model(tmp_path):
+    assert not run(tmp_path, HOLDING.format(held="np.random.default_rng(0)")).stderr
+    other = HOLDING.format(held="np.random.default_rng(1)")
+    assert "attributes" in run(tmp_path, other, word="resume=True").stderr

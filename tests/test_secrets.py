@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import pickle
+import shutil
 import traceback
 
 import numpy as np
@@ -105,6 +106,16 @@ def test_nothing_of_a_run_that_fails_tells_a_secret(server, tmp_path, source, an
         assert PASSWORD not in text
         assert "<html" not in text.lower()
         assert "Debug source" not in text
+
+
+@pytest.mark.parametrize("source", [with_token, with_password])
+def test_no_warning_of_zarr_tells_a_secret(server, tmp_path, rng, source):
+    values = rng.random((64, 64)).astype("f4")
+    save(tmp_path / "v2.zarr", values, chunks=(16, 16), zarr_format=2)
+    shutil.copy(tmp_path / "v2.zarr/.zarray", tmp_path / "served/in.zarr/.zarray")
+    with pytest.warns(UserWarning, match="Both zarr.json") as told:
+        daskpatch.plan(source(server), abs, **TILES)
+    assert not [each for each in told if TOKEN in str(each) or PASSWORD in str(each)]
 
 
 @pytest.mark.parametrize(

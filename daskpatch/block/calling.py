@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,6 +169,13 @@ def check_results(
             )
 
 
+def _shown(given: object) -> str:
+    """What a model gave instead of an array."""
+    if isinstance(given, Mapping):
+        return f"a dict ({', '.join(map(repr, given))}) inside of what it gave"
+    return f"{given!r:.60}"
+
+
 def check_result(
     values: NDArray[Any],
     given: tuple[int, ...],
@@ -180,7 +187,7 @@ def check_result(
     """Refuse a result of another shape or of a dtype that is no number."""
     if values.shape != needed:
         tile = specs()
-        gave = f"{values.item()!r:.60}" if values.ndim == 0 else f"shape {values.shape}"
+        gave = f"shape {values.shape}" if values.ndim else _shown(values.item())
         channels = ", with any number of channels" if any_channels else ""
         raise ModelError(
             f"The model gave {gave} for the tile at {describe_tile(tile)}, given "

@@ -24,7 +24,7 @@ from .jobs import Job, begun, forget, register, run_registered
 from .stretches import StretchLength
 from .tasks import is_in_task
 from .threads import Threads
-from .workers import Client, NoWorkersError, Workers, lives_here
+from .workers import Client, NoWorkersError, WorkerDiedError, Workers, lives_here
 
 _GONE = "The client was closed, or its scheduler is gone"
 
@@ -197,6 +197,8 @@ class Window:
                     turn.suspects.append(index)
                 else:
                     yield Done(index, None, error)
+            elif turn.workers.is_death(error):
+                yield Done(index, None, _death_of(error))
             elif self._tries_again(index, error, turn):
                 turn.coming.put_again(index)
             else:
@@ -224,7 +226,7 @@ class Window:
 
     def _tries_again(self, index: int, error: BaseException, turn: _Turn) -> bool:
         is_last = turn.tries[index] >= self.retries
-        if turn.workers.is_death(error) or self.is_lasting(error) or is_last:
+        if self.is_lasting(error) or is_last:
             return False
         self._count_try(index, turn)
         return True
@@ -263,6 +265,15 @@ def _out_of_the_way(client: Client | None) -> Iterator[None]:
 
     with seceded():
         yield
+
+
+def _death_of(error: BaseException) -> WorkerDiedError:
+    died = WorkerDiedError(
+        "worker processes ended while they computed nothing but this block: a crash inside the "
+        "model, or too little memory (or somebody ended them); their logs may tell"
+    )
+    died.__cause__ = error
+    return died
 
 
 def _error_of(future: Future[object]) -> BaseException | None:

@@ -67,5 +67,9 @@ class Workers(Protocol):
         """
 
 
+class WorkerDiedError(RuntimeError):
+    """A worker process ended while it computed one block, and nothing else."""
+
+
 class NoWorkersError(RuntimeError):
     """All workers are gone, and none came back in time."""

@@ -11,7 +11,9 @@ so torch is never given the file, but what was looked at, written anew. Written 
 from __future__ import annotations
 
 import io
+import pickle
 import posixpath
+import re
 import tempfile
 import warnings
 import zipfile
@@ -29,6 +31,9 @@ _OBJECTS = "custom_obj_"
 
 _MOST = 64
 """Bytes of a mark."""
+
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+"""How torch names what a pickle would load."""
 
 
 def checked_archive(torch: Any, path: Path) -> IO[bytes]:
@@ -78,7 +83,12 @@ def _copy(torch: Any, archive: zipfile.ZipFile, copy: zipfile.ZipFile) -> None:
 def _check_entry(torch: Any, name: str, content: bytes) -> None:
     if posixpath.basename(name).casefold().startswith(_OBJECTS):
         raise ValueError(f"{name} is an object with code")
-    torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # whose text tells how to load it all the same
+        found = _GLOBAL.search(str(error))
+        holds = f"holds {found[1]}" if found else "is no pickle of tensors alone"
+        raise ValueError(f"{name} {holds}") from None
 
 
 def _is_plain(name: str, content: bytes) -> bool:

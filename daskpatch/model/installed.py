@@ -97,13 +97,18 @@ def is_library_function(value: object) -> bool:
     if isinstance(value, type | FunctionType | ModuleType) or not callable(value):
         return False
     # Of the class first: a wrapper of the user's may pass on whatever is asked of it.
-    if not is_installed(module_of(type(value))):
+    if not is_installed(module_of(type(value))) and not is_of_cython(value):
         return False
     name = getattr(value, "__name__", None)
     homes = (home for home in (module_of(value), "numpy.random", "random") if is_installed(home))
     return isinstance(name, str) and any(
         _is_same(getattr(sys.modules.get(home), name, None), value) for home in homes
     )
+
+
+def is_of_cython(value: object) -> bool:
+    """Whether it is a function that Cython compiled: of a type that each of its versions has."""
+    return module_of(type(value)).startswith("_cython_")
 
 
 def _is_same(one: object, other: object) -> bool:

@@ -108,7 +108,7 @@ class Figures:
 
     @property
     def n_tasks(self) -> int:
-        """One task per block."""
+        """The number of blocks; a task of a cluster takes several where they are short."""
         return self.n_blocks
 
     @property

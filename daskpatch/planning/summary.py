@@ -6,6 +6,7 @@ from typing import Any
 
 from dask.utils import format_bytes, format_time
 
+from ..block import block_grid
 from ..deciding import Decided
 from ..image import drawing_of, is_unlisted, ome_version_of
 from ..model import Signature
@@ -78,7 +79,7 @@ def rows_of(plan: Figures, decided: Decided) -> Rows:
         ("tiles", f"{plan.n_tiles:,} of {plan.tile_shape}, one every {plan.step}"),
         ("", f"{plan.compute_ratio:.2f} voxels computed per voxel kept{_at_edges(plan)}"),
         *_choice(plan),
-        ("blocks", f"{plan.n_blocks:,} of {plan.block_shape}, one task and one write each"),
+        ("blocks", f"{plan.n_blocks:,} of {plan.block_shape}, one write and one receipt each"),
         (
             "data",
             f"{format_bytes(plan.bytes_in)} in, {format_bytes(plan.bytes_out)} out ({plan.io})",
@@ -272,5 +273,7 @@ def _bare(plan: Figures, decided: Decided) -> Rows:
 
 def as_html(plan: Figures, decided: Decided) -> str:
     """A plan for a notebook: with the first output, cut into its blocks."""
-    drawing = drawing_of(plan.outputs[0].shape, plan.block_shape)
+    grid = block_grid(decided.recipe, 0, plan.block_shape)
+    sizes = [grid.sizes(axis) for axis in range(len(grid.shape))]
+    drawing = drawing_of(plan.outputs[0].shape, sizes)
     return html_table("daskpatch plan", rows_of(plan, decided), drawing=drawing)

@@ -435,7 +435,11 @@ class PassRun:
         of = counted(self._selection.n_blocks, "block")
         is_one = 1 in (n_done, self._selection.n_blocks)
         are = "is written and stays" if is_one else "are written and stay"
-        return f"{n_done:,} of {of}{self._of_pass} {are}; resume=True goes on from there"
+        n_ended = sum(isinstance(error, EndedError) for _, error in self._failed)
+        # Those are left alone: where nothing else is left, there is nothing to go on with.
+        is_all = n_ended > 0 and n_done + n_ended == self._selection.n_blocks
+        goes_on = "" if is_all else "; resume=True goes on from there"
+        return f"{n_done:,} of {of}{self._of_pass} {are}{goes_on}"
 
     @property
     def _of_pass(self) -> str:

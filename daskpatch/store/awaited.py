@@ -18,6 +18,8 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest
 from zarr.storage import ObjectStore
 
+from ..support import redacted
+
 _PATIENCE = 2.0
 """Seconds that requests have to end."""
 
@@ -33,6 +35,9 @@ if hasattr(os, "register_at_fork"):
 
 class AwaitedStore(ObjectStore[Any]):
     """Remembers on which event loops it is used; what goes on there at the end is cancelled."""
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())  # zarr puts it into its warnings
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None

@@ -244,8 +244,10 @@ def members_of(source: StoreLike) -> dict[str, StoredArray | None] | None:
 def _member(group: zarr.Group, path: str, name: str) -> AnyArray:
     node = existing_node(locate(group).child(path))
     if not isinstance(node, zarr.Array):
+        there = [child for child, each in members_of_group(group) if isinstance(each, zarr.Array)]
+        instead = f" Give one that is there, by its own place: {', '.join(there)}." if there else ""
         raise FileNotFoundError(
-            f"The OME metadata of {name} names {path}, and there is no such array."
+            f"The OME metadata of {name} names {path}, and there is no such array.{instead}"
         )
     return node
 

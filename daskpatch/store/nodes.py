@@ -36,6 +36,9 @@ _REMOTE = (
 V2_ATTRIBUTES = ".zattrs"
 """The file of a Zarr v2 node's attributes, beside that which says what it is."""
 
+_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", V2_ATTRIBUTES)
+"""The files that say what a node is."""
+
 _NO_METADATA = (AttributeError, TypeError, json.JSONDecodeError)
 """What zarr raises of JSON that is something else, or none."""
 
@@ -118,13 +121,21 @@ def _existing(location: Location) -> AnyArray | zarr.Group | None:
     except NotADirectoryError:
         return None
     except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
-        advice = "" if location.local_path is not None else f". {_REMOTE}"
-        is_broken = isinstance(error, _NO_METADATA)
+        is_local = location.local_path is not None
+        is_broken = isinstance(error, _NO_METADATA) or (is_local and isinstance(error, KeyError))
+        advice = _mended(location) if is_local and is_broken else "" if is_local else f". {_REMOTE}"
         broken, kind = ("its metadata are broken: ", BrokenError) if is_broken else ("", OSError)
         raise kind(
             f"{location.name} could not be read as Zarr: {broken}{type(error).__name__}: "
             f"{said_by(error)}{advice}"
         ) from cause_of(error)
+
+
+def _mended(location: Location) -> str:
+    """Where broken metadata of a folder can be put right."""
+    folder = location.local_path
+    found = [] if folder is None else [name for name in _DOCUMENTS if (folder / name).is_file()]
+    return f". Put {' or '.join(found)} there right, from a copy if there is one" if found else ""
 
 
 def _opened(location: Location) -> AnyArray | zarr.Group:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...support import all_said_by, cause_of
 from ..contents import NoIdentityError
-from ..installed import is_installed, is_library_class, module_of
+from ..installed import is_installed, is_library_class, is_of_cython, module_of
 from .functions import look_at_module
 from .walk import PLAIN, Walk
 
@@ -53,8 +53,22 @@ def look_at_instance(walk: Walk, value: object, path: str, holder: str) -> None:
         case types.BuiltinFunctionType() if _home_of(value) is not None:
             look_at_module(walk, sys.modules[value.__module__], path)
             walk.add("attributes", path, holder, value.__name__)
+        case _ if is_of_cython(value):
+            _of_cython(walk, value, path, holder)
         case _:
             _reduced(walk, value, path, holder)
+
+
+def _of_cython(walk: Walk, function: Any, path: str, holder: str) -> None:
+    """A method of a compiled class, or a function of a compiled module of the user's own."""
+    name = function.__qualname__
+    if "<locals>" in name:
+        raise NoIdentityError(f"{path}, {name}, which holds what compiled code does not tell")
+    if _home_of(function) is None:
+        walk.add_library(module_of(function), name, path)
+        return
+    look_at_module(walk, sys.modules[function.__module__], path)
+    walk.add("attributes", path, holder, name)
 
 
 def _noted(walk: Walk, value: object, path: str) -> None:
@@ -144,11 +158,14 @@ def _in_slots(value: object) -> Iterator[tuple[str, object]]:
     for base in type(value).__mro__:
         slots = {} if is_library_class(base) else vars(base)
         for name, slot in slots.items():
-            if isinstance(slot, types.MemberDescriptorType) and hasattr(value, name):
+            # Of compiled classes they may be what the interpreter has them for: addresses.
+            is_own = not (name.startswith("__") and name.endswith("__"))
+            is_slot = isinstance(slot, types.MemberDescriptorType)
+            if is_own and is_slot and hasattr(value, name):
                 yield name, slot.__get__(value)
 
 
-def _home_of(value: types.BuiltinFunctionType) -> types.ModuleType | None:
+def _home_of(value: object) -> types.ModuleType | None:
     """The module of the user's own that a compiled function is from."""
     name = getattr(value, "__module__", None)
     if not isinstance(name, str) or is_installed(name):
