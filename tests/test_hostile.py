@@ -71,6 +71,15 @@ def test_the_path_of_a_level_stays_in_its_group(secret, tmp_path, path, is_v5):
     assert len(str(failure.value)) <= 500
 
 
+@pytest.mark.filterwarnings("ignore:The scale of:UserWarning")
+def test_a_level_that_is_not_there_is_told_with_those_that_are(tmp_path):
+    multiscales = [{"axes": AXES, "datasets": [{"path": "full"}, {"path": "half"}]}]
+    group = image_with(tmp_path / "g.zarr", with_multiscales(multiscales, is_v5=True))
+    zarr.create_array(group, name="half", shape=(4, 4), chunks=(4, 4), dtype="u1")
+    with pytest.raises(FileNotFoundError, match="names full, and .* its own place: .*half"):
+        daskpatch.open_image(group)
+
+
 @pytest.mark.parametrize("is_v5", [True, False])
 @pytest.mark.parametrize(
     "multiscales",

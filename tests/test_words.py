@@ -474,8 +474,13 @@ def test_what_the_user_wrote_stays_as_it_is():
 def test_metadata_that_are_none_are_told_of(tmp_path, content):
     (tmp_path / "in.zarr").mkdir()
     (tmp_path / "in.zarr" / "zarr.json").write_text(content)
-    with pytest.raises(OSError, match=r"in.zarr could not be read as Zarr: .*(broken|'zarr_for)"):
+    with pytest.raises(OSError, match=r"in.zarr could not be read as Zarr: .*Put zarr\.json there"):
         daskpatch.plan(tmp_path / "in.zarr", double, **TILES)
+
+
+def test_a_dict_inside_of_what_a_model_gave_is_told_by_its_keys(rng):
+    with pytest.raises(daskpatch.ModelError, match=r"gave a dict \('cells'\) inside of what it"):
+        daskpatch.plan(rng.random((32, 32)), lambda batch: {"found": {"cells": batch}}, **TILES)
 
 
 def test_a_server_that_is_not_there_is_told_of():

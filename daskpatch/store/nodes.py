@@ -135,7 +135,7 @@ def _mended(location: Location) -> str:
     """Where broken metadata of a folder can be put right."""
     folder = location.local_path
     found = [] if folder is None else [name for name in _DOCUMENTS if (folder / name).is_file()]
-    return f". Put {' or '.join(found)} there right, from a copy if there is one" if found else ""
+    return f". Put {' or '.join(found)} there right, from a copy if there is one." if found else ""
 
 
 def _opened(location: Location) -> AnyArray | zarr.Group:
