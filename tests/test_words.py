@@ -480,7 +480,9 @@ def test_metadata_that_are_none_are_told_of(tmp_path, content):
 
 def test_a_dict_inside_of_what_a_model_gave_is_told_by_its_keys(rng):
     with pytest.raises(daskpatch.ModelError, match=r"gave a dict \('cells'\) inside of what it"):
-        daskpatch.plan(rng.random((32, 32)), lambda batch: {"found": {"cells": batch}}, **TILES)
+        daskpatch.plan(
+            rng.random((32, 32)), lambda batch: {"found": {"cells": batch}}, axes="YX", **TILES
+        )
 
 
 def test_a_server_that_is_not_there_is_told_of():
