@@ -22,8 +22,8 @@ WARM, MORE = 10, 40
 LASTING = ("daskpatch-objects", "daskpatch-chunks", "daskpatch-codec")
 """Threads that stay, one or a few for each process."""
 
-POOLS = ("asyncio_", "zarr_pool")
-"""Threads of event loops, which grow up to a limit."""
+POOLS = ("asyncio_", "zarr_pool", "daskpatch-codec")
+"""Threads that begin when they are needed first, up to a limit."""
 
 
 @pytest.mark.parametrize("how", ["zarr", "tensorstore", "workers"])
