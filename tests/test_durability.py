@@ -75,12 +75,15 @@ def test_threads_flush_chunks_before_their_receipts(tmp_path, stored, log, io):
     check_flushed_first(log, out)
 
 
-def test_workers_flush_what_they_wrote_before_they_say_so(tmp_path, stored, log, processes):
+@pytest.mark.parametrize("timeout", [None, 600.0])
+def test_workers_flush_what_they_wrote_before_they_say_so(
+    tmp_path, stored, log, processes, timeout
+):
     out = tmp_path / "out.zarr"
     flushes.watch(log)
     processes.run(flushes.watch, log)
     try:
-        daskpatch.predict(stored, gaussian, out, client=processes, **OPTIONS)
+        daskpatch.predict(stored, gaussian, out, client=processes, timeout=timeout, **OPTIONS)
     finally:
         processes.run(flushes.unwatch)
     check_flushed_first(log, out)
@@ -267,7 +270,7 @@ def test_whoever_flushes_waits_for_what_another_one_took():
     assert ended == [(None, "a")] * 2
 
 
-def test_what_blocks_wrote_elsewhere_is_flushed_by_each_of_them():
+def test_what_was_written_elsewhere_is_flushed_by_each_task():
     assert not Unflushed().is_far
     assert pickle.loads(pickle.dumps(Unflushed())).is_far
 

@@ -8,6 +8,7 @@ import traceback
 from collections import Counter
 
 import cloudpickle
+import dask
 import numpy as np
 import pytest
 import zarr
@@ -17,6 +18,7 @@ from volumes import read, save
 
 import daskpatch
 from daskpatch.engine import TASKS_PER_THREAD, Interruption, Window
+from daskpatch.engine.cluster import local_workers
 from daskpatch.engine.jobs import run_registered
 
 
@@ -25,7 +27,7 @@ def test_results_come_from_every_index():
     assert sorted(d.index for d in done) == list(range(50))
     assert all(d.result == d.index**2 and d.error is None for d in done)
     with pytest.raises(KeyError):
-        run_registered("squares", (1,))
+        run_registered("squares", (1,), 0.0)
 
 
 def test_no_more_than_a_few_tasks_are_taken_from_the_indices():
@@ -122,56 +124,101 @@ def short_job(fails, log):
 LINE_OF_FAILURE = short_job.__code__.co_firstlineno + 7
 
 
-@pytest.mark.parametrize("retries", [0, 2])
-@pytest.mark.parametrize("fails", [(), (0,), (5, 6, 7, 777), range(0, 2000, 9)])
-def test_a_task_of_a_cluster_takes_neighbouring_blocks(in_process, tmp_path, retries, fails):
+class Everything:
+    """All blocks, any part of which may be asked for."""
+
+    n_places = 600
+
+    def at(self, places):
+        return list(places)
+
+
+@pytest.mark.parametrize("indices", [range(600), Everything()], ids=["one by one", "placed"])
+@pytest.mark.parametrize("fails", [(), (0,), (5, 6, 7, 577), range(0, 600, 9)])
+def test_a_task_of_a_cluster_takes_neighbouring_blocks(processes, tmp_path, fails, indices):
     log = tmp_path / "calls"
     run = Window(
-        short_job(fails, log), range(2000), key="short", threads=1, client=in_process,
-        retries=retries,
-    )  # fmt: skip
+        short_job(fails, log), indices, key="short", threads=1, client=processes, retries=2
+    )
     done = {each.index: each for each in run}
-    assert done.keys() == set(range(2000))
+    assert done.keys() == set(range(600))
     assert {i: str(each.error) for i, each in done.items() if each.error} == {
         i: str(i) for i in fails
     }
     assert all(each.result[0] == i for i, each in done.items() if not each.error)
     tries = Counter(map(int, log.read_text().split()))
-    assert {tries[i] for i in range(2000) if i not in fails} == {1}
-    # One that follows others in its task comes once more by itself, to tell why it fails.
-    assert all(retries < tries[i] <= retries + (retries == 0) + 1 for i in fails)
+    assert {tries[i] for i in range(600) if i not in fails} == {1}
+    assert all(tries[i] == 3 for i in fails)
     if not fails:
         of_task = Counter(each.result[1] for each in done.values())
-        assert len(of_task) < 500
+        assert len(of_task) < 150
         assert max(of_task.values()) <= 64
 
 
-def test_an_error_of_a_cluster_has_its_own_stack(in_process, tmp_path):
-    run = Window(
-        short_job([300], tmp_path / "calls"), range(600), key="stack", threads=1, client=in_process
-    )
+def test_an_error_of_a_cluster_has_its_own_stack(processes, tmp_path):
+    job = short_job([300], tmp_path / "calls")
+    run = Window(job, range(600), key="stack", threads=1, client=processes, retries=1)
     error = next(each.error for each in run if each.error)
-    assert f'test_running.py", line {LINE_OF_FAILURE}' in "".join(traceback.format_exception(error))
+    told = "".join(traceback.format_exception(error))
+    assert f"line {LINE_OF_FAILURE}, in job" in told
+
+
+@pytest.mark.parametrize(
+    "alone", [{}, {"timeout": 60.0}, {"retries": 0}], ids=["", "timeout", "no second try"]
+)
+def test_blocks_that_may_take_others_with_them_go_alone(processes, alone):
+    options = {"retries": 2, **alone}
+    run = Window(lambda i: i, range(300), key="timed", threads=1, client=processes, **options)
+    most = max(len(run.in_work) for _ in run)
+    assert (most <= 4 * TASKS_PER_THREAD) == bool(alone)
 
 
 @pytest.mark.parametrize("timeout", [None, 60.0])
-def test_blocks_that_may_hang_go_alone(in_process, timeout):
+def test_blocks_that_could_not_be_settled_are_not_done(processes, timeout):
+    class Unsettled:
+        def __call__(self, i):
+            return i
+
+        def settle(self):
+            raise OSError("not flushed")
+
     run = Window(
-        lambda i: i, range(300), key="timed", threads=1, client=in_process, timeout=timeout
-    )
-    most = max(len(run.in_work) for _ in run)
-    assert (most <= 2 * TASKS_PER_THREAD) == (timeout is not None)
+        Unsettled(), range(100), key="settle", threads=1, client=processes, retries=1,
+        is_lasting=lambda error: isinstance(error, OSError), timeout=timeout,
+    )  # fmt: skip
+    assert {each.index: str(each.error) for each in run} == dict.fromkeys(range(100), "not flushed")
 
 
-def test_a_block_that_ends_its_worker_takes_no_other_with_it(processes):
+def test_a_task_ends_when_its_time_is_over(processes):
+    """What was learned from blocks that take nothing says nothing of those that take long."""
+
+    def job(i):
+        time.sleep(0.3 if i >= 500 else 0.0)
+        return get_worker().get_current_task()
+
+    run = Window(job, range(550), key="slow", threads=1, client=processes, retries=2)
+    of_task = Counter(each.result for each in run if each.index >= 500)
+    assert sum(of_task.values()) == 50
+    assert max(of_task.values()) < 2.0 / 0.3 + 2
+
+
+def test_a_block_that_ends_its_worker_takes_no_other_with_it():
     def job(i):
         if i == 150:
             os._exit(1)
         return i
 
-    done = {each.index: each for each in Window(job, range(400), key="ends", threads=1,
-                                                client=processes)}  # fmt: skip
+    alone = []
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        local_workers(2, 1) as client,
+    ):
+        run = Window(
+            job, range(400), key="ends", threads=1, client=client, retries=2, on_alone=alone.append
+        )
+        done = {each.index: each for each in run}
     assert done.keys() == set(range(400))
+    assert len(alone) <= 4 * TASKS_PER_THREAD  # the others of its task went by themselves
     assert [i for i, each in done.items() if each.error] == [150]
     assert "worker processes ended while they computed nothing but this" in str(done[150].error)
 

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import cloudpickle  # dask's and distributed's own way to send things
 
@@ -73,20 +73,32 @@ def forget(key: str) -> None:
         job.abandon()
 
 
-def run_registered(key: str, indices: Sequence[int]) -> tuple[list[Any], float]:
-    """A task: blocks of a registered job, one after another; their results, and the seconds.
+class Stretch(NamedTuple):
+    """What a task did of its blocks: the first of them, up to one that failed, where one did."""
+
+    results: list[Any]
+    seconds: float
+    is_cut_by_failure: bool
+
+
+def run_registered(key: str, indices: Sequence[int], seconds: float) -> Stretch:
+    """A task: blocks of a registered job, one after another, no further one after some seconds.
 
     It ends before a block that fails, unless that is its first one: only one error can be told.
     """
     job, begin = _jobs[key], time.perf_counter()
     results: list[Any] = []
+    has_failed = False
     try:
         for index in indices:
+            if results and time.perf_counter() - begin > seconds:
+                break
             try:
                 results.append(_run_one(key, job, index))
             except Exception:
                 if not results:
                     raise
+                has_failed = True
                 break
         if isinstance(job, Settling):
             job.settle()
@@ -94,7 +106,7 @@ def run_registered(key: str, indices: Sequence[int]) -> tuple[list[Any], float]:
         if _is_tellable(error):
             raise
         raise _tellable(error) from None
-    return results, time.perf_counter() - begin
+    return Stretch(results, time.perf_counter() - begin, has_failed)
 
 
 def _run_one(key: str, job: Job, index: int) -> Any:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 _MOST = 64
-"""Blocks: what a worker that dies takes with it is computed again, each alone."""
+"""Blocks: what a worker that dies takes with it is computed again, each by itself."""
 
 
 class StretchLength:
     """As many as take so many seconds; one where nobody gives any, and until one has ended.
+
+    Parameters
+    ----------
+    seconds
+        After which a task begins no further block, however many it was given.
 
     Examples
     --------
@@ -18,7 +23,7 @@ class StretchLength:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._of_block: float | None = None
 
     def add(self, n_blocks: int, seconds: float) -> None:
@@ -31,7 +36,7 @@ class StretchLength:
     def most(self) -> int:
         if self._of_block is None:
             return 1
-        return max(min(int(self._seconds / max(self._of_block, 1e-9)), _MOST), 1)
+        return max(min(int(self.seconds / max(self._of_block, 1e-9)), _MOST), 1)
 
     def of(self, n_ahead: int, n_tasks: int) -> int:
         """The next one; fewer towards the end, so that so many tasks end together."""

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import ClassVar
 
 from ..support import DaemonThreads, counted
 from .deadline import TimedOutError
-from .workers import TASKS_PER_THREAD, NoWorkersError
+from .workers import ANYBODY, TASKS_PER_THREAD, NoWorkersError
 
 
 class Threads:
     """Threads of this process; each that hangs is replaced, as often as there are threads."""
 
     takes_back: ClassVar[bool] = True
-    task_seconds: ClassVar[float] = 0.0
+    task_seconds = 0.0
 
     def __init__(self, count: int) -> None:
         self._count, self._n_hanging = count, 0
         # Never joined by us: a thread that hangs in a model must not hang the driver.
         self._executor = DaemonThreads(count, "daskpatch")
 
-    @property
-    def executor(self) -> Executor:
+    def executor(self, worker: str) -> Executor:  # noqa: ARG002 (the interface)
         return self._executor
 
-    def window(self) -> int:
-        return TASKS_PER_THREAD * self._count
+    def shutdown(self) -> None:
+        self._executor.shutdown(wait=False)
+
+    def slots(self) -> Mapping[str, int]:
+        return {ANYBODY: TASKS_PER_THREAD * self._count}
 
     def is_death(self, error: BaseException) -> bool:  # noqa: ARG002 (the interface)
         return False

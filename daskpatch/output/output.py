@@ -183,7 +183,7 @@ class Output(Skipping, Assembly):
         parser=SIZES,
         check=check_sizes,
         shows_in="layout.block_shape",
-        help="What one task computes and writes.",
+        help="What is computed and written at a time.",
         example=24,
     )
     overwrite: bool = option(

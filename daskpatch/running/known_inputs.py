@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..deciding import SeenVoxels
+from ..geometry import Region
 from ..image import (
     SAMPLES,
     ImageStack,
@@ -19,7 +23,7 @@ from ..image import (
     unseen_cells,
     with_delays,
 )
-from ..reading import SampledChunks
+from ..reading import SampledChunks, chunk_places
 from ..receipts import SourceRecord
 from ..store import ChangedError
 from ..support import DEFAULT_PACING, DaemonThreads, Pacing
@@ -76,7 +80,9 @@ class KnownInputs:
         return self.mask_records
 
     def check_seen(self, seen: SeenVoxels, pacing: Pacing) -> None:
-        """Refuse images other than those that the model was tried on; blocks need the voxels too.
+        """Refuse images other than those that the model was tried on.
+
+        In this process blocks take what was read for it.
 
         Raises
         ------
@@ -86,12 +92,20 @@ class KnownInputs:
         image = with_delays(self.images, pacing.delays)[seen.data_idx]
         if not is_at_hand(image):
             return
-        voxels = self.sampled.read(image, seen.data_idx, seen.sample_idx, seen.box)
+        read = self.sampled.read if self._may_hold(image, seen) else _by_itself
+        voxels = read(image, seen.data_idx, seen.sample_idx, seen.box)
         if not seen.are(voxels, image.data_dtype):
             raise ChangedError(
                 f"{image.source} was made anew, or edited, since this plan was made: its voxels "
                 "are others"
             )
+
+    def _may_hold(self, image: ImageStack, seen: SeenVoxels) -> bool:
+        """Whether all chunks of a box may be held at a time."""
+        if not is_chunked(image):
+            return True
+        n_chunks = sum(1 for _ in chunk_places(image, seen.sample_idx, seen.box))
+        return 2 * n_chunks * chunk_nbytes_of(image) <= self.nbytes
 
     def masks_within(self, pacing: Pacing) -> list[Mask]:
         """The masks, waited for as long as a run waits."""
@@ -153,6 +167,16 @@ class KnownInputs:
                 SourceRecord(**facts, number=number, of=len(images))
                 for number, facts in zip(numbers, found, strict=True)
             ]
+
+
+def _by_itself(
+    image: ImageStack,
+    number: int,  # noqa: ARG001 (as `SampledChunks.read`)
+    sample_idx: int,
+    box: Region,
+) -> NDArray[np.generic]:
+    """A box as a plan reads it, of which no chunk is kept."""
+    return image.extract_patch(sample_idx, None, box.start, box.shape)
 
 
 def _mask_record(masks: Sequence[Mask], number: int) -> SourceRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeGuard
@@ -244,12 +245,24 @@ def members_of(source: StoreLike) -> dict[str, StoredArray | None] | None:
 def _member(group: zarr.Group, path: str, name: str) -> AnyArray:
     node = existing_node(locate(group).child(path))
     if not isinstance(node, zarr.Array):
-        there = [child for child, each in members_of_group(group) if isinstance(each, zarr.Array)]
+        there = _arrays_beside(group)
         instead = f" Give one that is there, by its own place: {', '.join(there)}." if there else ""
         raise FileNotFoundError(
             f"The OME metadata of {name} names {path}, and there is no such array.{instead}"
         )
     return node
+
+
+def _arrays_beside(group: zarr.Group) -> list[str]:
+    """The arrays of a group in a folder; others may be slow to list, or not allow it."""
+    folder = locate(group).local_path
+    with suppress(OSError):
+        return sorted(
+            each.name
+            for each in (folder.iterdir() if folder is not None else ())
+            if any((each / name).is_file() for name in ("zarr.json", ".zarray"))
+        )
+    return []
 
 
 def _axis_names(array: AnyArray) -> tuple[str, ...] | None:

@@ -76,7 +76,13 @@ class Objects:
     def _has_no_folder(self) -> bool:
         """Whether it is a folder that is not there, which a store makes where it only reads."""
         folder = self.location.local_path
-        return folder is not None and not folder.exists()
+        if folder is None:
+            return False
+        try:
+            folder.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        return False
 
     def exists(self, name: str) -> bool:
         def attempt() -> bool:

@@ -18,6 +18,9 @@ from ..installed import is_installed, is_library_class, is_of_cython, module_of
 from .functions import look_at_module
 from .walk import PLAIN, Walk
 
+_OFFSETS = ("__dictoffset__", "__weaklistoffset__", "__vectorcalloffset__")
+"""What compiled classes have for the interpreter: places in memory."""
+
 
 def look_at_instance(walk: Walk, value: object, path: str, holder: str) -> None:
     """An instance: what it wraps, or its class, and what pickle would build it from."""
@@ -158,10 +161,8 @@ def _in_slots(value: object) -> Iterator[tuple[str, object]]:
     for base in type(value).__mro__:
         slots = {} if is_library_class(base) else vars(base)
         for name, slot in slots.items():
-            # Of compiled classes they may be what the interpreter has them for: addresses.
-            is_own = not (name.startswith("__") and name.endswith("__"))
-            is_slot = isinstance(slot, types.MemberDescriptorType)
-            if is_own and is_slot and hasattr(value, name):
+            is_slot = isinstance(slot, types.MemberDescriptorType) and name not in _OFFSETS
+            if is_slot and hasattr(value, name):
                 yield name, slot.__get__(value)
 
 
