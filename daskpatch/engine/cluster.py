@@ -29,7 +29,7 @@ from ..support import cause_of, said_by, without_secrets
 from .deadline import TimedOutError
 from .jobs import Job, forget, register
 from .threads import check_hanging
-from .workers import ANYBODY, TASKS_PER_THREAD, Client, NoWorkersError, lives_here
+from .workers import TASKS_PER_THREAD, Client, NoWorkersError, lives_here
 
 _COUNT_EVERY = 1.0
 """Seconds between two looks at the workers: each is a question to the scheduler."""
@@ -69,35 +69,23 @@ class Cluster:
         self._resources = dict(resources or {})
         self._patience = patience
         self._alone_since: float | None = None
-        self._counted = -math.inf
-        self._threads: Mapping[str, int] = {}
+        self._counted, self._count = -math.inf, 0
         self._n_hanging = 0
-        self._executors: dict[str, Executor] = {}
         # A scheduler takes some milliseconds for a task, whatever that does. In one process with
         # the driver blocks are announced before they are handed out.
         elsewhere = any(not lives_here(address) for address in client.nthreads())
         self.task_seconds = _TASK if elsewhere else 0.0
+        self.executor: Executor = client.get_executor(
+            pure=False, **({"resources": self._resources} if self._resources else {})
+        )
 
-    def executor(self, worker: str) -> Executor:
-        if worker not in self._executors:
-            # Where that is gone, or others have nothing to do, they may have its tasks.
-            on = {} if worker == ANYBODY else {"workers": [worker], "allow_other_workers": True}
-            taken = {"resources": self._resources} if self._resources else {}
-            self._executors[worker] = self._client.get_executor(pure=False, **on, **taken)
-        return self._executors[worker]
-
-    def shutdown(self) -> None:
-        for executor in self._executors.values():
-            executor.shutdown(wait=False)
-
-    def slots(self) -> Mapping[str, int]:
+    def window(self) -> int:
         """Two tasks per thread, or per share of the resources.
 
-        More would wait in the scheduler: of many handed out at once, a worker that dies takes all
-        down that wait for it.
+        Tasks with resources are never queued by the scheduler: of many handed out at once, a
+        worker that dies takes all down that wait for it.
         """
-        there = {worker: TASKS_PER_THREAD * n for worker, n in self._looked_up().items() if n}
-        return there or {ANYBODY: 1}
+        return max(TASKS_PER_THREAD * self._slots(), 1)
 
     def is_death(self, error: BaseException) -> bool:
         return isinstance(error, KilledWorker)
@@ -115,10 +103,9 @@ class Cluster:
         return self._client.status in ("closed", "closing")
 
     def check(self) -> None:
-        n_threads = sum(self._looked_up().values())
-        if n_threads:
+        if self._slots():
             self._alone_since = None
-            check_hanging(self._n_hanging, n_threads)
+            check_hanging(self._n_hanging, self._slots())
             return
         now = time.monotonic()
         if self._alone_since is None:
@@ -127,14 +114,17 @@ class Cluster:
         if now - self._alone_since > self._patience:
             raise NoWorkersError(f"No worker was left, and none came within {self._patience:g} s.")
 
-    def _looked_up(self) -> Mapping[str, int]:
-        """Tasks that can run at a time, by worker; asked of the scheduler once a second."""
+    def _slots(self) -> int:
+        """Tasks that can run at a time; asked of the scheduler once a second."""
         now = time.monotonic()
         if now - self._counted > _COUNT_EVERY:
             # Each count is a question to the scheduler; asked at every refill it would be the
             # bottleneck.
-            self._counted, self._threads = now, _slots_of(self._client, self._resources)
-        return self._threads
+            self._counted, self._count = now, self._count_slots()
+        return self._count
+
+    def _count_slots(self) -> int:
+        return count_slots(self._client, self._resources)
 
 
 @contextmanager
@@ -175,15 +165,10 @@ def check_resources(client: Client, resources: Mapping[str, float]) -> None:
 
 def count_slots(client: Client, resources: Mapping[str, float]) -> int:
     """Tasks that can run at a time, each of which takes so much of a worker's resources."""
-    return sum(_slots_of(client, resources).values())
-
-
-def _slots_of(client: Client, resources: Mapping[str, float]) -> Mapping[str, int]:
-    """The same by the addresses of workers."""
     if not resources:
-        return client.nthreads()
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return {address: _fitting(worker, resources) for address, worker in workers.items()}
+        return sum(client.nthreads().values())
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return sum(_fitting(worker, resources) for worker in workers)
 
 
 def _fitting(worker: Mapping[str, Any], resources: Mapping[str, float]) -> int:

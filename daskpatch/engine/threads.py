@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import ClassVar
 
 from ..support import DaemonThreads, counted
 from .deadline import TimedOutError
-from .workers import ANYBODY, TASKS_PER_THREAD, NoWorkersError
+from .workers import TASKS_PER_THREAD, NoWorkersError
 
 
 class Threads:
@@ -22,14 +21,12 @@ class Threads:
         # Never joined by us: a thread that hangs in a model must not hang the driver.
         self._executor = DaemonThreads(count, "daskpatch")
 
-    def executor(self, worker: str) -> Executor:  # noqa: ARG002 (the interface)
+    @property
+    def executor(self) -> Executor:
         return self._executor
 
-    def shutdown(self) -> None:
-        self._executor.shutdown(wait=False)
-
-    def slots(self) -> Mapping[str, int]:
-        return {ANYBODY: TASKS_PER_THREAD * self._count}
+    def window(self) -> int:
+        return TASKS_PER_THREAD * self._count
 
     def is_death(self, error: BaseException) -> bool:  # noqa: ARG002 (the interface)
         return False

@@ -14,25 +14,17 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..support import DEFAULT_PACING
 from .coming import Coming
 from .deadline import Timed, TimedOutError
 from .interruption import Interruption
 from .jobs import Job, Stretch, begun, forget, register, run_registered
-from .lanes import Lanes, Placed
 from .stretches import StretchLength
 from .tasks import is_in_task
 from .threads import Threads
-from .workers import (
-    ANYBODY,
-    Client,
-    NoWorkersError,
-    WorkerDiedError,
-    Workers,
-    lives_here,
-)
+from .workers import Client, NoWorkersError, WorkerDiedError, Workers, lives_here
 
 _GONE = "The client was closed, or its scheduler is gone"
 
@@ -76,7 +68,7 @@ class Window:
     """
 
     job: Job
-    indices: Iterable[int] | Placed
+    indices: Iterable[int]
     key: str
     threads: int
     client: Client | None = None
@@ -99,17 +91,16 @@ class Window:
         suspects: list[int] = []
         try:
             with _out_of_the_way(self.client), self._registered():
-                yield from self._roll(workers, self._coming(), workers.slots, suspects)
+                yield from self._roll(workers, self.indices, workers.window, suspects)
                 # One at a time: whichever kills its worker now is to blame, and no other is near.
-                alone = Coming(chain(suspects, self.alone))
-                yield from self._roll(workers, alone, lambda: {ANYBODY: 1}, None)
+                yield from self._roll(workers, chain(suspects, self.alone), lambda: 1, None)
         except Exception as error:
             if not workers.is_gone():
                 raise
             raise NoWorkersError(_GONE) from error
         finally:
             if not workers.is_gone():
-                workers.shutdown()
+                workers.executor.shutdown(wait=False)
 
     @contextmanager
     def _registered(self) -> Iterator[None]:
@@ -130,9 +121,6 @@ class Window:
         """Blocks that were begun, as far as is known here, and when (seconds since the epoch)."""
         return begun(self.key) if self.client is None else dict(self._handed_out)
 
-    def _coming(self) -> Coming | Lanes:
-        return Lanes(self.indices) if isinstance(self.indices, Placed) else Coming(self.indices)
-
     def _workers(self) -> Workers:
         if self.client is None:
             return Threads(self.threads)
@@ -143,8 +131,8 @@ class Window:
     def _roll(
         self,
         workers: Workers,
-        coming: Coming | Lanes,
-        slots: Callable[[], Mapping[str, int]],
+        indices: Iterable[int],
+        window: Callable[[], int],
         suspects: list[int] | None,
     ) -> Iterator[Done]:
         """Keep the window full until nothing is left; deaths go to the suspects, if any may."""
@@ -152,20 +140,20 @@ class Window:
         # others is tried again to tell why.
         is_by_one = suspects is None or self.timeout is not None or not self.retries
         length = StretchLength(0.0 if is_by_one else workers.task_seconds)
-        turn = _Turn(workers, coming, suspects, length)
-        pending: dict[Future[Any], _Task] = {}
+        turn = _Turn(workers, Coming(indices), suspects, length)
+        pending: dict[Future[Any], tuple[int, ...]] = {}
         try:
             # Two tasks a thread, never more: one big graph would keep every task in the scheduler
             # (7 KB each), and a worker that dies takes down all that were handed to it.
             while not self.interruption.is_over:
                 if not self.interruption.is_requested:
-                    self._fill(pending, turn, slots())
+                    self._fill(pending, turn, window())
                 elif workers.takes_back:
                     self._take_back(pending)
                 if not pending:
                     return
                 for future in wait(pending, self.pulse, FIRST_COMPLETED).done:
-                    stretch = pending.pop(future).stretch
+                    stretch = pending.pop(future)
                     self._forget(stretch)
                     yield from self._ended(future, stretch, turn)
                 workers.check()
@@ -176,26 +164,17 @@ class Window:
             for future in pending if not workers.is_gone() else ():
                 future.cancel()
 
-    def _fill(
-        self, pending: dict[Future[Any], _Task], turn: _Turn, slots: Mapping[str, int]
-    ) -> None:
-        held = Counter(task.worker for task in pending.values())
-        most = max(slots.values())
-        # In turns: towards the end there is not enough for all.
-        for worker in [each for i in range(most) for each, n in slots.items() if i < n]:
-            if len(pending) >= sum(slots.values()):
-                return
-            if held[worker] >= slots[worker]:
-                continue
-            stretch = turn.coming.take(turn.length, worker, slots)
+    def _fill(self, pending: dict[Future[Any], tuple[int, ...]], turn: _Turn, n_tasks: int) -> None:
+        while len(pending) < n_tasks:
+            stretch = turn.coming.take(turn.length, n_tasks)
             if not stretch:
-                continue
+                return
             if turn.suspects is None:
                 self.on_alone(*stretch)
-            executor, seconds = turn.workers.executor(worker), turn.length.seconds
-            future = executor.submit(run_registered, self.key, stretch, seconds)
-            pending[future] = _Task(stretch, worker)
-            held[worker] += 1
+            future = turn.workers.executor.submit(
+                run_registered, self.key, stretch, turn.length.seconds
+            )
+            pending[future] = stretch
             self._handed_out.update(dict.fromkeys(stretch, time.time()))
 
     def _ended(self, future: Future[Any], stretch: tuple[int, ...], turn: _Turn) -> Iterator[Done]:
@@ -244,11 +223,11 @@ class Window:
         if turn.tries[failed] < self.retries:  # else it fails once more than it is tried
             self._count_try(failed, turn)
 
-    def _take_back(self, pending: dict[Future[Any], _Task]) -> None:
+    def _take_back(self, pending: dict[Future[Any], tuple[int, ...]]) -> None:
         """Let no task begin that was handed out and waits for its turn."""
         for future in list(pending):
             if future.cancel():
-                self._forget(pending.pop(future).stretch)
+                self._forget(pending.pop(future))
 
     def _forget(self, stretch: tuple[int, ...]) -> None:
         for index in stretch:
@@ -266,13 +245,6 @@ class Window:
         self.retried += 1
 
 
-class _Task(NamedTuple):
-    """Blocks that were handed to a worker."""
-
-    stretch: tuple[int, ...]
-    worker: str
-
-
 @dataclass
 class _Turn:
     """Blocks that are rolled through the window, and those who compute them.
@@ -286,7 +258,7 @@ class _Turn:
     """
 
     workers: Workers
-    coming: Coming | Lanes
+    coming: Coming
     suspects: list[int] | None
     length: StretchLength
     tries: Counter[int] = field(default_factory=Counter)

@@ -28,10 +28,6 @@ class Client(Protocol):
     def run(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any: ...
 
 
-ANYBODY = ""
-"""The name of a worker where it makes no difference which."""
-
-
 def lives_here(address: str) -> bool:
     """Whether a worker is threads of this process."""
     return not address or address.startswith("inproc://")
@@ -40,11 +36,8 @@ def lives_here(address: str) -> bool:
 class Workers(Protocol):
     """What the rolling window needs to know of those who compute."""
 
-    def executor(self, worker: str) -> Executor:
-        """What hands tasks to a worker, if it can."""
-
-    def shutdown(self) -> None:
-        """Hand out no more."""
+    @property
+    def executor(self) -> Executor: ...
 
     takes_back: ClassVar[bool]
     """Whether a task that is cancelled has not begun, for certain."""
@@ -53,8 +46,8 @@ class Workers(Protocol):
     def task_seconds(self) -> float:
         """How long a task is to take at least, where blocks take less; 0 where it has one."""
 
-    def slots(self) -> Mapping[str, int]:
-        """How many tasks to hand out at a time, by who is to have them; one at least."""
+    def window(self) -> int:
+        """How many tasks to hand out at a time."""
 
     def is_death(self, error: BaseException) -> bool:
         """Whether an error says that the worker died, not that the task failed."""
