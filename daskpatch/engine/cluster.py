@@ -75,6 +75,8 @@ class Cluster:
         # the driver blocks are announced before they are handed out.
         elsewhere = any(not lives_here(address) for address in client.nthreads())
         self.task_seconds = _TASK if elsewhere else 0.0
+        # No task prefers a worker: with distributed 2026.8 one that does, and may run elsewhere
+        # (allow_other_workers), waits for ever if nobody was there when its worker went.
         self.executor: Executor = client.get_executor(
             pure=False, **({"resources": self._resources} if self._resources else {})
         )

@@ -2,7 +2,7 @@
 
 from .ahead import AT_A_TIME, MOST_AHEAD, is_read_ahead, reading_ahead
 from .chunk_cache import ChunkCache
-from .chunk_places import chunk_places, chunk_positions, chunk_region, source_of
+from .chunk_places import chunk_positions, chunk_region, source_of
 from .patches import Patch, patch_of, read_box
 from .sampled import SAMPLED_BYTES, SampledChunks
 from .uses import Chunk

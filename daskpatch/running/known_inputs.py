@@ -23,7 +23,7 @@ from ..image import (
     unseen_cells,
     with_delays,
 )
-from ..reading import SampledChunks, chunk_places
+from ..reading import SampledChunks, chunk_positions
 from ..receipts import SourceRecord
 from ..store import ChangedError
 from ..support import DEFAULT_PACING, DaemonThreads, Pacing
@@ -104,7 +104,7 @@ class KnownInputs:
         """Whether all chunks of a box may be held at a time."""
         if not is_chunked(image):
             return True
-        n_chunks = sum(1 for _ in chunk_places(image, seen.sample_idx, seen.box))
+        n_chunks = len(chunk_positions(image, seen.sample_idx, seen.box))
         return 2 * n_chunks * chunk_nbytes_of(image) <= self.nbytes
 
     def masks_within(self, pacing: Pacing) -> list[Mask]:
