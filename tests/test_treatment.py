@@ -194,10 +194,15 @@ def test_statistics_are_of_the_source_as_it_is(tmp_path, rng):
     )  # fmt: skip
     plan.run(progress=False)
     assert plan.statistics[0].scale[0] == pytest.approx(np.ptp(values))
-    zarr.open_array(store=str(tmp_path / "in.zarr"), mode="r+")[:] = values * 10
+    values[:16] *= 10  # but for the middle, where the model was tried
+    source = zarr.open_array(store=str(tmp_path / "in.zarr"), mode="r+")
+    source[:] = values
     plan.run(progress=False)
-    assert plan.statistics[0].scale[0] == pytest.approx(10 * np.ptp(values))
+    assert plan.statistics[0].scale[0] == pytest.approx(np.ptp(values))
     assert zarr.open_array(store=str(tmp_path / "o.zarr"))[...].max() == pytest.approx(1)
+    source[:] = values * 10
+    with pytest.raises(OSError, match="its voxels are others. Make the plan anew"):
+        plan.run(progress=False)
 
 
 def test_a_resumed_plan_knows_what_the_record_knows(tmp_path, stored):
