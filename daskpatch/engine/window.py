@@ -193,10 +193,9 @@ class Window:
             # distributed blames every task that waited on the dead worker; they are told apart at
             # the end: blocks of one task go by themselves then, and those that are blamed again run
             # alone.
-            if len(stretch) == 1:
-                turn.suspects.extend(stretch)
-            for index in stretch if len(stretch) > 1 else ():
-                turn.coming.put_again(index)
+            note = turn.suspects.append if len(stretch) == 1 else turn.coming.put_again
+            for index in stretch:
+                note(index)
         else:
             index, *rest = stretch
             turn.coming.put_back(rest)
@@ -220,8 +219,7 @@ class Window:
         failed, *rest = left
         turn.coming.put_back(rest)
         turn.coming.put_again(failed)
-        if turn.tries[failed] < self.retries:  # else it fails once more than it is tried
-            self._count_try(failed, turn)
+        self._count_try(failed, turn)
 
     def _take_back(self, pending: dict[Future[Any], tuple[int, ...]]) -> None:
         """Let no task begin that was handed out and waits for its turn."""
