@@ -4,7 +4,7 @@ from .choice import Candidate, Choice
 from .decided import Decided
 from .decision import as_stored, decide, decide_anew, makes_ome
 from .first_look import FirstLook
-from .identity import Code, Identity, code_identity, identify
+from .identity import Code, Identity, Samples, code_identity, identify, results_on
 from .limits import Limits, LimitsWords, available_memory
 from .memory import Memory, check_chunks, check_memory
 from .pace import Pace

@@ -85,12 +85,15 @@ class Identity:
         What the model gave for the trial tile and, where an array of that is the same everywhere,
         for noise like the tile and like the image; None where it gives other values when it is
         called again.
+    cut
+        Voxels per spatial axis of the middle of the trial tile, where `results` are of that.
     seen
-        The voxels of the trial tile; None where no model was tried.
+        The voxels that the model was called on; None where none was tried.
     """
 
     codes: Mapping[str, Code]
     results: tuple[Samples, ...] | None
+    cut: tuple[int, ...] | None = None
     seen: SeenVoxels | None = None
 
     def text(self) -> str | None:
@@ -114,15 +117,34 @@ def identify(
 
     The model is called once more, unless it gave what it is remembered to give.
     """
-    # Of the tiles that the run has: a later run finds them at once, whatever its trial needed.
-    tile = TrialTile.of(images, tiling.grids, options.model, options.normalize)
-    patch = look.patch_of(tile)
-    results = _results(options, tile, patch, tiling, look)
+    tile = _tile_of(options, images, tiling, tiling.trial.seen.cut)
+    results = _results(options, tile, tiling, look)
     codes = {
         name: _code(name, shared, given_id, look.contents.get(name))
         for name, (shared, given_id) in codes_of(options).items()
     }
-    return Identity(codes, results, SeenVoxels.of(tile, patch))
+    return Identity(codes, results, tile.cut, SeenVoxels.of(tile, look.patch_of(tile)))
+
+
+def results_on(
+    cut: tuple[int, ...] | None,
+    options: PlanOptions,
+    images: tuple[ImageStack, ...],
+    tiling: Tiling,
+) -> tuple[Samples, ...] | None:
+    """What the model gives for the middle of the trial tile, or for all of it, called anew."""
+    look = FirstLook(options.model.shared, remembers=False)
+    return _results(options, _tile_of(options, images, tiling, cut), tiling, look)
+
+
+def _tile_of(
+    options: PlanOptions,
+    images: tuple[ImageStack, ...],
+    tiling: Tiling,
+    cut: tuple[int, ...] | None,
+) -> TrialTile:
+    """Of the tiles that the run has: a later run finds it at once, whatever its trial needed."""
+    return TrialTile.of(images, tiling.grids, options.model, options.normalize).cut_to(cut)
 
 
 def code_identity(options: PlanOptions) -> Identity:
@@ -154,10 +176,11 @@ def _code(name: str, shared: SharedModel, given_id: str | None, before: Contents
 
 
 def _results(
-    options: PlanOptions, tile: TrialTile, patch: NDArray[Any], tiling: Tiling, look: FirstLook
+    options: PlanOptions, tile: TrialTile, tiling: Tiling, look: FirstLook
 ) -> tuple[Samples, ...] | None:
     """Samples of what the model gives; None where it does not give the same twice."""
-    is_trial = tile.specs == tiling.trial.tile.specs
+    patch = look.patch_of(tile)
+    is_trial = tile.specs == tiling.trial.seen.specs
     side_by_side = options.limits.n_threads > 1
     twice = partial(_twice, tile, remembered=look.remembered, side_by_side=side_by_side)
     found = [twice(patch, dict(tiling.trial.samples) if is_trial else None)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..image import ImageStack
 from ..patching import Patching, TileGrid, grids_of
+from ..probing import Probe
 from .agreement import check_geometry, check_values
 from .first_look import FirstLook
 from .memory import check_tile
@@ -23,10 +24,13 @@ class Tiling:
     trial: Trial
 
 
-def bind_tiles(options: PlanOptions, images: tuple[ImageStack, ...], look: FirstLook) -> Tiling:
+def bind_tiles(
+    options: PlanOptions, images: tuple[ImageStack, ...], look: FirstLook, known: Probe | None
+) -> Tiling:
     """The strategy, its grids, and what the model gave for one of its tiles.
 
-    Where that has another size than the tile, the strategy is one that allows for it.
+    `known` is a probe of the model, where there is one. Where a result has another size than the
+    tile, the strategy is one that allows for it.
 
     Raises
     ------
@@ -37,7 +41,7 @@ def bind_tiles(options: PlanOptions, images: tuple[ImageStack, ...], look: First
     ModelError
         If the model fails on the tile.
     """
-    model, tiles, known = options.model, options.tiles, options.tiles.known
+    model, tiles = options.model, options.tiles
     check_values(model, options.normalize, images[0].data_shape[1])
     shapes = [image.data_shape for image in images]
     blends = options.output.blends
@@ -46,7 +50,7 @@ def bind_tiles(options: PlanOptions, images: tuple[ImageStack, ...], look: First
     grids = grids_of(patching, shapes)
     tile = TrialTile.of(images, grids, model, options.normalize)
     check_tile(tile.image, tile.shape, model.dtype, options.limits.nbytes)
-    trial = run_trial(tile, options, look, side_by_side=options.limits.n_threads > 1)
+    trial = run_trial(tile, options, look, known, side_by_side=options.limits.n_threads > 1)
     signature = trial.signature
     if known is not None and not model.says_size:
         known.check_sizes(signature.scale, signature.margin)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,9 +30,11 @@ from ..model import (
     single_threaded,
 )
 from ..output import Output
+from ..probing import Probe
 from ..support import (
     DaemonThreads,
     cause_of,
+    converted,
     failure_told,
     give_back_freed,
     holds_numbers,
@@ -39,7 +42,7 @@ from ..support import (
     resident_bytes,
     text_of,
 )
-from ..values import ResultSample
+from ..values import ResultSample, may_be_ids
 from .agreement import averaging, check_positions, check_undo, warn_of_rounding
 from .batching import check_batch
 from .first_look import FirstLook
@@ -47,6 +50,7 @@ from .labelling import warn_of_labels
 from .pace import Pace, pace_of, read_in, timed
 from .plan_options import PlanOptions
 from .sizing import check_names, signature_of, sizes_of
+from .small_tile import WholeTile, small_tile
 from .trial_tile import TrialTile
 from .working_memory import CallMemory, working_memory
 
@@ -59,13 +63,20 @@ class Trial:
 
     Attributes
     ----------
+    tile
+        One of the run, of which `seconds` and `memory` are.
+    seen
+        What the model was called on for all else: that tile, or a small part of it.
     given, stored
         The dtypes of the model's own arrays, and what `post` makes of them.
     samples
         A few values of each of the model's own arrays.
+    has_ids
+        Whether one of these may be ids of objects.
     """
 
     tile: TrialTile
+    seen: TrialTile
     given: Mapping[str, np.dtype[Any]]
     samples: Mapping[str, ResultSample]
     signature: Signature
@@ -73,6 +84,7 @@ class Trial:
     seconds: float
     memory: CallMemory
     pace: Pace
+    has_ids: bool
 
     @property
     def tile_shape(self) -> tuple[int, ...]:
@@ -81,9 +93,18 @@ class Trial:
 
 
 def run_trial(
-    tile: TrialTile, options: PlanOptions, look: FirstLook, *, side_by_side: bool
+    tile: TrialTile,
+    options: PlanOptions,
+    look: FirstLook,
+    known: Probe | None,
+    *,
+    side_by_side: bool,
 ) -> Trial:
     """Read the tile in the middle of the series and run the model on it.
+
+    Where a probe tells that the model takes a smaller one, values are seen on that, in each plan
+    alike, and what a whole tile takes is remembered; unless there is `post`, or the model may give
+    ids of objects: these are looked for in tiles of the run.
 
     A model whose result has another size than its tile is run on a few more sizes, to learn how
     one follows from the other, unless that was said.
@@ -95,6 +116,32 @@ def run_trial(
     ValueError
         If `post` or `skip_empty` fails, or results cannot be mapped back.
     """
+    tried = partial(_tried, options=options, look=look, side_by_side=side_by_side)
+    has_post = options.output.function is not None
+    small = None if known is None or has_post else small_tile(tile, known)
+    if small is None:
+        return tried(tile)
+    asked = {
+        "whole": (tile.image.data_shape[1], *tile.shape),
+        "input_dtype": options.model.dtype.str,
+        "positions": len(options.model.positions(len(tile.shape))),
+        "side_by_side": side_by_side,
+    }
+    taken = look.remembered.recall(asked, lambda found: converted(found, WholeTile))
+    whole = None
+    if taken is None:
+        whole = tried(tile)
+        taken = WholeTile(repr(whole.signature), whole.seconds, whole.memory)
+        look.remembered.keep(asked, asdict(taken))
+    with suppress(ModelError):  # what is known of its sizes may be of another model
+        seen = tried(small)
+        if taken.is_of(seen.signature) and not seen.has_ids:
+            return replace(seen, tile=tile, seconds=taken.seconds, memory=taken.memory)
+    return tried(tile) if whole is None else whole
+
+
+def _tried(tile: TrialTile, options: PlanOptions, look: FirstLook, *, side_by_side: bool) -> Trial:
+    """What a call of the model on a tile shows."""
     model, normalize = options.model, options.normalize
     (patch, reading), specs = read_in(look, tile), dict(tile.specs)
     value_map = tile.value_map(patch)
@@ -127,6 +174,7 @@ def run_trial(
         signature = signature.with_dtypes({n: values.dtype.name for n, values in results.items()})
     return Trial(
         tile=tile,
+        seen=tile,
         given={name: values.dtype for name, values in own.items()},
         samples=samples,
         signature=signature,
@@ -134,6 +182,7 @@ def run_trial(
         seconds=seconds,
         memory=memory,
         pace=pace_of(reading, batch, filling, next(iter(results.values()))[0]),
+        has_ids=any(may_be_ids(values[0]) for values in own.values()),
     )
 
 

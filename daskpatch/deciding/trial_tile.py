@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ class TrialTile:
     ----------
     position
         Of the tile in its grid.
+    cut
+        Voxels per spatial axis of what is taken of it, from its middle; None where it is whole.
     """
 
     image: ImageStack
@@ -33,6 +35,7 @@ class TrialTile:
     data_idx: int
     model: Model
     normalize: Normalize
+    cut: tuple[int, ...] | None = None
 
     @classmethod
     def of(
@@ -46,6 +49,13 @@ class TrialTile:
         middle = len(images) // 2
         return cls(images[middle], grids[middle], middle, model, normalize)
 
+    def cut_to(self, shape: Sequence[int] | None) -> TrialTile:
+        """The middle of it, in voxels per spatial axis; all of it where it is not larger."""
+        whole = replace(self, cut=None)
+        if shape is None or any(n > of for n, of in zip(shape, whole.shape, strict=True)):
+            return whole
+        return replace(self, cut=tuple(shape))
+
     @property
     def position(self) -> list[int]:
         return [n // 2 for n in self.grid.counts]
@@ -53,7 +63,8 @@ class TrialTile:
     @property
     def tiles(self) -> tuple[AxisTile, ...]:
         """The tile, along each spatial axis."""
-        return tuple(self.grid.tiles(self.position))
+        whole = tuple(self.grid.tiles(self.position))
+        return whole if self.cut is None else tuple(map(_middle, whole, self.cut))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,3 +111,9 @@ class TrialTile:
     def fill(self, batch: NDArray[Any], patch: NDArray[Any], value_map: ValueMap | None) -> None:
         """Put it into a batch of one, as blocks do."""
         self.normalize.fill(batch[0], patch, value_map)
+
+
+def _middle(tile: AxisTile, n: int) -> AxisTile:
+    """The n voxels in the middle of a tile, all of which are kept."""
+    start = tile.start + (tile.size - n) // 2
+    return AxisTile(start, n, start, start + n)

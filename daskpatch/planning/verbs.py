@@ -50,8 +50,10 @@ def plan(
     with two: a model must not mix them. Where there is an output it is run once
     more: values that come out the same tell the model from others in a later run. If it gives
     integers, a neighbour of that tile shows whether they are ids of objects, which differ from tile
-    to tile: a warning says so. What is left to `"auto"` is chosen from a probe of the model, which
-    takes minutes where the model is slow, unless it is given. No output is touched.
+    to tile: a warning says so. Where a probe says which sizes the model takes, all this is seen on
+    a small tile, and what a whole one costs is remembered. What is left to `"auto"` is chosen from
+    a probe of the model, which takes minutes where the model is slow, unless it is given. No output
+    is touched.
 
     Each of the first six takes the plain thing or the value of its name. The other options are
     flat words, and belong to these values: give either a word, `plan(…, patch_size=64)`, or a
@@ -128,7 +130,7 @@ def plan(
     if known is not None:
         known.check_input(*images[0].data_shape[1:])
         options = options.with_probe(known)
-    tiling = bind_tiles(options, images, look)
+    tiling = bind_tiles(options, images, look, known)
     identity = None if target is None else identify(options, images, tiling, look)
     return Plan(decide(options, images, tiling, target=target, choice=choice, identity=identity))
 

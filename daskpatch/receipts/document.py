@@ -161,12 +161,16 @@ class IdentityRecord(Struct, frozen=True):
     results
         Samples of what the model gave, by the array's name: for the trial tile and, where that was
         the same everywhere, for one of noise; None where it did not give the same twice.
+    cut
+        Voxels per spatial axis of the middle of the trial tile, where `results` are of that; None
+        where they are of all of it, as in earlier records.
     """
 
     model: Parts | str | None
     post: Parts | str | None
     results: tuple[dict[str, ResultSample], ...] | None
     skip_empty: Parts | str | None = None
+    cut: Shape | None = None
 
 
 class BlocksRecord(Struct, frozen=True):

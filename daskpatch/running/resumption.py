@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
-from ..deciding import Decided, decide_anew
+from ..deciding import Decided, Samples, decide_anew, results_on
 from ..output import KnownLevels, Layout, Target, check_own, check_unedited, facts_of
 from ..receipts import Document, GoingOn, LayoutRecord, Record, RunDocument
 from ..store import StoredArray, existing_array
@@ -171,8 +171,16 @@ class Resumption:
         current = self.decided.identity
         for document in documents:
             recorded = document.identity if isinstance(document, RunDocument) else None
-            if recorded is not None and current is not None:
-                check_same_results(recorded, current, self.target.name, self.going_on)
+            if recorded is None or recorded.results is None or current is None:
+                continue
+            if recorded.cut != current.cut:
+                current = replace(current, results=self._results_on(recorded.cut), cut=recorded.cut)
+            check_same_results(recorded, current, self.target.name, self.going_on)
+
+    def _results_on(self, cut: tuple[int, ...] | None) -> tuple[Samples, ...] | None:
+        """What the model gives on as much of the trial tile as a record says."""
+        decided = self.decided
+        return results_on(cut, decided.options, decided.recipe.images, decided.tiling)
 
     def _check_given(self, array: StoredArray, document: RunDocument) -> None:
         """Refuse an array of the user's that was edited since the run began."""

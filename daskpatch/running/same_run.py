@@ -75,7 +75,7 @@ def identity_record_of(decided: Decided) -> IdentityRecord | None:
     if identity is None:
         return None
     told = {name: code.told for name, code in identity.codes.items()}
-    return IdentityRecord(**{"post": None, **told}, results=identity.results)
+    return IdentityRecord(**{"post": None, **told}, results=identity.results, cut=identity.cut)
 
 
 def check_begun_alike(

@@ -1,0 +1,159 @@
+"""Plans that know which sizes a model takes call it on a small tile; whole tiles are remembered."""
+
+import json
+
+import numpy as np
+import platformdirs
+import pytest
+from scipy import ndimage
+
+import daskpatch
+
+SHAPE = (700, 600)
+"""Of an image whose tile has many times the voxels of a small one."""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / "cache" / name)
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A model that tells a file what shapes it is given, and adds what another file says."""
+    shapes, added = tmp_path / "shapes", tmp_path / "added"
+    shapes.write_text("")
+    added.write_text("0")
+
+    def model(batch):
+        with shapes.open("a") as told:
+            print(*batch.shape[2:], file=told)
+        return ndimage.uniform_filter(batch, (0, 0, 3, 3)) + float(added.read_text())
+
+    def since():
+        lines = shapes.read_text().splitlines()
+        shapes.write_text("")
+        return [tuple(map(int, line.split())) for line in lines]
+
+    return model, since, added
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).random(SHAPE, "f4")
+
+
+def test_a_plan_that_is_made_again_calls_the_model_on_a_small_tile_alone(tmp_path, given, image):
+    model, since, _ = given
+
+    def planned(output, **options):
+        options = {"axes": "YX", "patch_size": "auto", "threads": 1, **options}
+        return daskpatch.plan(image, model, tmp_path / output, **options)
+
+    first = planned("a.zarr")
+    assert first.tile_shape in since()
+    again = planned("b.zarr")
+    assert since() == [(181, 181)]
+    assert again.patching == first.patching
+    assert again.peak_memory == first.peak_memory
+    assert again.model_seconds == first.model_seconds
+    planned("c.zarr", cache_probe=False)
+    assert first.tile_shape in since()
+
+
+def test_a_record_tells_the_small_tile_and_any_plan_of_its_tiles_goes_on(tmp_path, given, image):
+    model, since, added = given
+    output = tmp_path / "out.zarr"
+    chosen = daskpatch.plan(image, model, output, axes="YX", patch_size="auto", threads=1)
+    chosen.run(progress=False)
+    record = json.loads((output / ".daskpatch/run.json").read_text())
+    assert record["identity"]["cut"] == [181, 181]
+    since()
+
+    def resumed():
+        given_sizes = {
+            name: getattr(chosen.patching, name) for name in ("patch_size", "overlaps", "align")
+        }
+        plan = daskpatch.plan(image, model, output, axes="YX", threads=1, **given_sizes)
+        return plan.run(progress=False, resume=True)
+
+    assert resumed().done == 0
+    assert (181, 181) in since()
+    added.write_text("1")
+    with pytest.raises(ValueError, match="gives other values than"):
+        resumed()
+
+
+def test_a_record_of_the_whole_tile_is_gone_on_with_by_a_plan_of_a_small_one(
+    tmp_path, given, image
+):
+    model, since, added = given
+    output = tmp_path / "out.zarr"
+    sizes = {"patch_size": 300, "overlaps": 2}
+    daskpatch.plan(image, model, output, axes="YX", **sizes).run(progress=False)
+    record = json.loads((output / ".daskpatch/run.json").read_text())
+    assert record["identity"]["cut"] is None
+    probe = daskpatch.probe(model, ndim=2, seconds=0)
+    plan = daskpatch.plan(image, model, output, axes="YX", probe=probe, **sizes)
+    since()
+    assert plan.run(progress=False, resume=True).done == 0
+    assert set(since()) == {(300, 300)}
+    added.write_text("1")
+    plan = daskpatch.plan(image, model, output, axes="YX", probe=probe, **sizes)
+    with pytest.raises(ValueError, match="gives other values than"):
+        plan.run(progress=False, resume=True)
+
+
+def test_ids_are_looked_for_in_whole_tiles_each_time(image):
+    def labels(batch):
+        return np.stack([[ndimage.label(one[0] > 0.99)[0]] for one in batch]).astype("f4")
+
+    image = ndimage.uniform_filter(image, 5) * 1.7
+    sizes = {"patch_size": 300, "overlaps": 50}
+    probe = daskpatch.probe(lambda batch: batch, ndim=2, seconds=0)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="ids"):
+            daskpatch.plan(image, labels, axes="YX", probe=probe, **sizes)
+
+
+def test_a_probe_of_another_model_is_not_believed_about_sizes(image):
+    shapes = []
+
+    def large(batch):
+        shapes.append(batch.shape[2:])
+        if min(batch.shape[2:]) < 256:
+            raise ValueError("too small")
+        return batch
+
+    probe = daskpatch.probe(lambda batch: batch, ndim=2, seconds=0)
+    plan = daskpatch.plan(image, large, axes="YX", patch_size=300, overlaps=2, probe=probe)
+    np.testing.assert_array_equal(plan.view[...], image)
+    assert (181, 181) in shapes
+
+
+def test_what_post_makes_is_seen_on_a_whole_tile(image):
+    shapes = []
+
+    def model(batch):
+        shapes.append(batch.shape[2:])
+        return batch
+
+    probe = daskpatch.probe(lambda batch: batch, ndim=2, seconds=0)
+    daskpatch.plan(image, model, axes="YX", patch_size=300, probe=probe, post=lambda block: block)
+    assert set(shapes) == {(300, 300)}
+
+
+def test_a_small_tile_has_the_size_that_a_network_takes(tmp_path):
+    shapes = []
+
+    def strided(batch):
+        shapes.append(batch.shape[2:])
+        if any(n % 64 for n in batch.shape[2:]):
+            raise ValueError("multiples of 64")
+        return batch
+
+    volume = np.zeros((256, 256, 256), "f4")
+    probe = daskpatch.probe(strided, ndim=3, seconds=0)
+    shapes.clear()
+    daskpatch.plan(volume, strided, tmp_path / "out.zarr", axes="ZYX", patch_size=256, probe=probe)
+    assert set(shapes) == {(256, 256, 256), (64, 64, 64)}
