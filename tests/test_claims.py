@@ -114,6 +114,17 @@ def test_an_array_of_a_running_run_with_several_is_taken(image, tmp_path):
     assert (zarr.open_array(str(out / "dist"))[:] == 3).all()
 
 
+def test_a_place_in_an_array_that_is_begun_since_the_plan_is_taken(image, tmp_path):
+    out = tmp_path / "out.zarr"
+    inside = daskpatch.plan(image, triple, out / "x/y", **TILES)
+    with (
+        Running(image, Gate(), out),
+        pytest.raises(daskpatch.ClaimedError, match=r"out\.zarr is being written"),
+    ):
+        inside.run(progress=False, pacing=SOON)
+    assert not (out / "x").exists()
+
+
 def test_a_series_with_a_member_in_work_is_taken(image, tmp_path):
     out, gate = tmp_path / "series.zarr", Gate()
     predict([image] * 3, triple, out)

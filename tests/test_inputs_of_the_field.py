@@ -158,6 +158,20 @@ def test_a_tensorstore_whose_folder_is_another_one_is_noticed(
         planned.view[...]
 
 
+def test_a_tensorstore_whose_chunks_a_function_makes(image, tmp_path):
+    def make(domain, chunk, _):
+        chunk[...] = image[domain.index_exp]
+
+    domain = tensorstore.IndexDomain(shape=image.shape)
+    made = tensorstore.virtual_chunked(make, dtype=image.dtype, domain=domain)
+    words = {"axes": "YX", "patch_size": 16, "progress": False}
+    daskpatch.predict(made, double, tmp_path / "o.zarr", **words)
+    np.testing.assert_array_equal(zarr.open(tmp_path / "o.zarr")[...], double(image))
+    assert daskpatch.predict(made, double, tmp_path / "o.zarr", resume=True, **words).done == 0
+    with pytest.raises(FileExistsError, match="a function makes its chunks, which may read"):
+        daskpatch.predict(made, double, tmp_path / "o.zarr", overwrite=True, **words)
+
+
 def test_a_tensorstore_of_a_dtype_that_zarr_lacks(image, tmp_path):
     kvstore = {"driver": "file", "path": f"{tmp_path}/in.zarr/"}
     spec = {"driver": "zarr", "kvstore": kvstore}

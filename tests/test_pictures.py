@@ -68,7 +68,17 @@ def test_every_plan_can_be_drawn(rng, axes, model):
     image = rng.random([sizes[a] for a in axes]).astype("f4")
     patch_size = (16, 16) if "Z" not in axes else (8, 16, 16)
     plan = daskpatch.plan([image, image], model, axes=axes, patch_size=patch_size, overlaps=4)
-    assert plan.plot(1).axes[0].images
+    drawn = plan.plot(1).axes[0]
+    assert drawn.images
+    shown = {"T": "sample 1, ", "C": "channel 0, ", "Z": "Z 4, ", "Y": "Y 0:40, ", "X": "X 0:44"}
+    assert drawn.get_title().endswith(": " + "".join(shown[name] for name in axes))
+
+
+def test_a_long_strip_is_drawn_so_that_something_is_seen():
+    plan = daskpatch.plan(np.ones((1, 500)), identity, axes="YX", patch_size=(1, 64))
+    drawn = plan.plot().axes[0]
+    assert drawn.get_aspect() == "auto"
+    assert all(float(at).is_integer() for at in drawn.get_yticks())
 
 
 def test_drawing_a_plan_reads_a_part_and_runs_nothing(image):

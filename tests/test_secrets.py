@@ -18,7 +18,7 @@ from zarr.storage import FsspecStore
 
 import daskpatch
 from daskpatch.cli.commands import cli, main
-from daskpatch.support import as_shown, redacted, said_by, without_secrets
+from daskpatch.support import as_shown, cause_of, redacted, said_by, without_secrets
 
 TOKEN, PASSWORD = "S3CRETTOKEN", "PASSW0RD"
 
@@ -365,6 +365,16 @@ def test_whatever_is_a_url_has_no_password(host, path, password):
     assert password not in without_secrets(
         f"http://user:{password}@h{host}/{path}".partition("\n")[0]
     )
+
+
+def test_an_error_that_shows_secrets_when_it_is_represented_is_no_cause():
+    class RequestFailedError(Exception):
+        def __repr__(self):
+            return "RequestFailed(headers={'Authorization': 'Bearer a-secret-of-mine'})"
+
+    assert cause_of(RequestFailedError("500")) is None
+    harmless = ValueError("500")
+    assert cause_of(harmless) is harmless
 
 
 def test_errors_of_runs_travel(server):

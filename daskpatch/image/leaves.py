@@ -101,7 +101,16 @@ def folders_of_tensorstore(array: Any) -> tuple[str, ...]:
     """The local folders of the Zarr arrays that a `tensorstore.TensorStore` reads."""
     if module_of(type(array)).partition(".")[0] != "tensorstore" or not hasattr(array, "kvstore"):
         return ()
-    return tuple(dict.fromkeys(_folders_in(array.spec().to_json())))
+    spec = _spec_of(array)
+    return () if spec is None else tuple(dict.fromkeys(_folders_in(spec)))
+
+
+def _spec_of(store: Any) -> Any:
+    """What a `tensorstore.TensorStore` is, as JSON; None where a function makes its chunks up."""
+    try:
+        return store.spec().to_json()
+    except NotImplementedError:  # of `virtual_chunked`
+        return None
 
 
 def _folders_in(spec: Any) -> Iterator[str]:
@@ -199,7 +208,10 @@ class _Leaves(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         if package == "h5py":
             self.files.add(held.file.filename)
         elif package == "tensorstore" and hasattr(held, "kvstore"):
-            self.files.update(_paths_of(held.spec().to_json()))
+            spec = _spec_of(held)
+            self.files.update(() if spec is None else _paths_of(spec))
+            if spec is None:
+                self.untold.append("a function makes its chunks, which may read anything")
         elif package == "distributed":
             self.untold.append("parts of it are on a cluster, and may be read again there")
         elif package == "torch":

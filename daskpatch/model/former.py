@@ -23,7 +23,7 @@ from .adaptation import ImportedModel
 from .contents import NoIdentityError
 from .files import digest_of_file
 from .handles import CallableModel, ModelHandle
-from .installed import is_installed, is_library_function, module_of, version_of
+from .installed import is_installed, module_of, version_of
 from .torch import TorchModel
 
 Buffer = bytes | memoryview
@@ -120,7 +120,7 @@ def _pieces(value: object, around: tuple[int, ...]) -> Iterator[Buffer]:
         yield from _code(value, inside)
     elif isinstance(value, type):
         yield from _class(value)
-    elif is_library_function(value):
+    elif callable(value) and hasattr(value, "__name__") and is_installed(module_of(value)):
         yield from _named(module_of(value), getattr(value, "__name__", ""))
     elif hasattr(value, "state_dict"):
         yield from _torch_module(value, inside)

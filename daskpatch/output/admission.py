@@ -76,7 +76,7 @@ def as_target(
         members=members,
     )
     if array is None:
-        check_around(target.roots[0])
+        target = replace(target, around=check_around(target.roots[0]))
         if label is None:
             warn_of_labels_place(location)
     danger = "" if array is None else endangered((*images, *masks), location)
@@ -85,7 +85,7 @@ def as_target(
             f"The output {location.name} is an array, and {danger}. Give a free path as "
             "output, or store the source first."
         )
-    ome = _ome_version(output, images, target.roots[0])
+    ome = _ome_version(output, target)
     if label is not None and ome is not None:
         is_own = is_named(place, label)
         looked = partial(_levels_around, images=images, version=ome, is_named=is_own)
@@ -178,9 +178,7 @@ def check_kind(location: Location, array: StoredArray | None, *, is_series: bool
         )
 
 
-def _ome_version(
-    output: Output, images: tuple[ImageStack, ...], location: Location
-) -> OmeVersion | None:
+def _ome_version(output: Output, target: Target) -> OmeVersion | None:
     """The version of OME-Zarr that is written; that of a run which may be gone on with.
 
     Raises
@@ -188,6 +186,7 @@ def _ome_version(
     ValueError
         If it cannot be written there.
     """
+    location = target.roots[0]
     if hasattr(output.place, "shape"):
         if output.label_image is not None:
             raise ValueError(
@@ -200,7 +199,7 @@ def _ome_version(
                 "written into; give the place of an image, or leave ome= out."
             )
         return None
-    wanted = wanted_version(output, images, location)
+    wanted = wanted_version(output, target.images, location, target.around)
     if output.overwrite:
         return wanted
     begun = own_attributes(location).get(KEY)

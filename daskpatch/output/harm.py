@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 
 from ..image import ImageStack, locations_of, why_endangered
-from ..store import Location, surroundings
+from ..store import Location, Surrounding, surroundings
 
 
 def endangered(images: tuple[ImageStack, ...], location: Location) -> str:
@@ -34,22 +34,27 @@ def check_not_a_file(location: Location) -> None:
         raise FileExistsError(f"The output {location.name} is a {kind}; give another place.")
 
 
-def check_around(location: Location) -> None:
-    """Refuse a place inside an array; warn where readers would not see what is made there."""
-    for around in surroundings(location):
-        name = around.location.name
-        if around.is_array:
+def check_around(location: Location) -> tuple[Surrounding, ...]:
+    """Refuse a place inside an array; warn where readers would not see what is made there.
+
+    The answer is what it lies in.
+    """
+    nodes = tuple(surroundings(location))
+    for node in nodes:
+        name = node.location.name
+        if node.is_array:
             # Every chunk key of that array is a path, and some of ours may be one.
             raise ValueError(
                 f"The output {location.name} is inside the array {name}, among its chunks; give a "
                 "place beside it."
             )
-        if around.is_consolidated:
+        if node.is_consolidated:
             warnings.warn(
                 f"The metadata of {name} are consolidated: readers of that group will not see "
                 f"{location.name} before zarr.consolidate_metadata({name!r}) is called again.",
                 stacklevel=4,
             )
+    return nodes
 
 
 _LOOKED_AT = 1000

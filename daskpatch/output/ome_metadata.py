@@ -15,7 +15,7 @@ import numpy as np
 
 from ..geometry import Coordinates, Dimensions, long_unit
 from ..image import ImageStack, ome_version_of, uneven_axes
-from ..store import Location, format_at
+from ..store import Location, Surrounding, format_among
 from .output import Output
 
 OmeVersion = Literal["0.4", "0.5"]
@@ -44,9 +44,14 @@ Range = tuple[float, float]
 
 
 def wanted_version(
-    output: Output, images: Sequence[ImageStack], location: Location | None
+    output: Output,
+    images: Sequence[ImageStack],
+    location: Location | None,
+    around: Sequence[Surrounding] = (),
 ) -> OmeVersion | None:
-    """The version of OME-Zarr that is written; None for bare arrays.
+    """The version of OME-Zarr that is written, in a place `around` which these nodes are.
+
+    None for bare arrays.
 
     Raises
     ------
@@ -70,15 +75,15 @@ def wanted_version(
     _warn_of_uneven(images)
     # Of a label image the group of labels, and that of the image, may be still to be made.
     reach = 1 if output.label_image is None else 3
-    around = 3 if location is None else format_at(location, reach=reach)
-    if asked == "0.5" and around == 2:
+    zarr_format = format_among(around, reach=reach)
+    if asked == "0.5" and zarr_format == 2:
         raise ValueError(
             f"ome is '0.5', and the output {'' if location is None else location.name} lies in a "
             "Zarr v2 group, whose readers see no Zarr v3; give ome='0.4', or another place."
         )
     if asked in ("0.4", "0.5"):
         return asked
-    return "0.4" if around == 2 else "0.5"
+    return "0.4" if zarr_format == 2 else "0.5"
 
 
 def _warn_of_uneven(images: Sequence[ImageStack]) -> None:

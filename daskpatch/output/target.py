@@ -19,7 +19,9 @@ from ..store import (
     Node,
     Objects,
     StoredArray,
-    format_at,
+    Surrounding,
+    around,
+    format_among,
     level_paths_at,
     node_at,
     own_attributes,
@@ -41,7 +43,8 @@ class Target:
     that it is of. Of a series it is the group of images, and each of these gets the label image.
     `n_levels` are those that the images have which get one, beside the first. `members` are the
     paths of images in a series' group, `collection` is what it is written as: a plate, or a series
-    as bioformats2raw has them; a plain group without one. `masks` are read like images.
+    as bioformats2raw has them; a plain group without one. `masks` are read like images. `around` is
+    what the first place that is made lies in.
     """
 
     location: Location
@@ -55,6 +58,7 @@ class Target:
     members: tuple[str, ...] = ()
     collection: Collection | None = None
     masks: tuple[ImageStack, ...] = ()
+    around: tuple[Surrounding, ...] = ()
 
     @property
     def name(self) -> str:
@@ -205,7 +209,7 @@ class Target:
     def check_layout(self, layout: Layout) -> None:
         """Refuse shards where the array would be of Zarr v2, which has none."""
         if self.array is None and layout.shards is not None and self.zarr_format == 2:
-            is_inside = format_at(self.location, reach=3) == 2
+            is_inside = format_among(self.around, reach=3) == 2
             why = "lies in a Zarr v2 group" if is_inside else "is OME-Zarr 0.4"
             fix = "a place outside the group" if is_inside else "ome='0.5'"
             raise ValueError(
@@ -216,7 +220,7 @@ class Target:
     @property
     def zarr_format(self) -> Literal[2, 3]:
         if self.ome is None:
-            return format_at(self.location)
+            return format_among(self.around)
         return 2 if self.ome == "0.4" else 3
 
     def check_vacant(self) -> None:
@@ -280,16 +284,14 @@ class Target:
 
 
 def written_around(place: Location) -> list[Location]:
-    """The first array of each run that may write a group around a place."""
-    around = [place]
-    while (parent := around[-1].parent) is not None:
-        around.append(parent)
+    """The first array of each run that may write a group, or an array, around a place."""
+    groups = around(place)
     # All at once: far away a request for each, one after the other, would take seconds.
     with DaemonThreads(_READERS, "daskpatch-io") as pool:
-        said = list(pool.map(own_attributes, around[1:]))
+        said = list(pool.map(own_attributes, groups))
     return [
         first
-        for group, attributes in zip(around[1:], said, strict=True)
+        for group, attributes in zip(groups, said, strict=True)
         if KEY in attributes
         for first in _first_places(group, attributes[KEY], place)
     ]
@@ -297,8 +299,8 @@ def written_around(place: Location) -> list[Location]:
 
 def _image_of_level(root: Location) -> Location | None:
     """The OME-Zarr image that a place is a level of."""
-    around = root.parent
-    return around if around is not None and root.parts[-1] in level_paths_at(around) else None
+    group = root.parent
+    return group if group is not None and root.parts[-1] in level_paths_at(group) else None
 
 
 def is_taken(root: Location) -> bool:
@@ -330,7 +332,8 @@ def _first_places(group: Location, provenance: object, place: Location) -> list[
     image, paths = group.at(first), array_paths(provenance)
     inside = place.parts[len(image.parts) :]
     labels = [image.at("/".join(inside)).at("0")] if inside[:1] == (LABELS,) else []
-    return [*([group.at(paths[0]), image.at(paths[0])] if paths else [image]), *labels]
+    # What names no arrays is one, or a series of before.
+    return [*([group.at(paths[0]), image.at(paths[0])] if paths else [group, image]), *labels]
 
 
 def is_lossy(array: StoredArray) -> bool:

@@ -19,6 +19,9 @@ Interval = tuple[int, int]
 _LARGEST = 1024
 """Voxels along an axis that are read and drawn."""
 
+_LONGEST = 12
+"""Times as long as wide a section is that is drawn in proportion; a longer one is a mere line."""
+
 _TILES = 3
 """Tiles along an axis that are drawn at least, where there are as many."""
 
@@ -54,8 +57,9 @@ def picture_of(decided: Decided, data_idx: int) -> Any:
     ]
     window[:-2] = [(n // 2, n // 2 + 1) for n in shape[:-2]]
     window = [(a + at, b + at) for (a, b), at in zip(window, corner, strict=True)]
+    sample_idx = _middle_sample(dims)
     voxels = image.extract_patch(
-        _middle_sample(dims), [0], [a for a, _ in window], [b - a for a, b in window]
+        sample_idx, [0], [a for a, _ in window], [b - a for a, b in window]
     )
     figure = load_extra("matplotlib.figure", "Plan.plot").Figure(
         figsize=(8, 7), layout="constrained"
@@ -63,13 +67,22 @@ def picture_of(decided: Decided, data_idx: int) -> Any:
     axes = figure.subplots()
     (top, bottom), (left, right) = rows, columns = window[-2:]
     section = voxels.reshape(voxels.shape[-2:])
-    axes.imshow(section, cmap="gray", extent=(left, right, bottom, top), aspect="equal")
+    is_strip = max(section.shape) > _LONGEST * min(section.shape)
+    aspect = "auto" if is_strip else "equal"
+    axes.imshow(section, cmap="gray", extent=(left, right, bottom, top), aspect=aspect)
     _draw_tiles(axes, grid.axes[-2], grid.axes[-1], rows, columns, blends=recipe.assembly.blends)
     _draw_lines(axes, _edges(decided, data_idx, decided.layout.chunks), rows, columns, _CHUNKS)
     _draw_lines(axes, _block_edges(decided, data_idx), rows, columns, _BLOCKS)
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel="X (voxels)", ylabel="Y (voxels)")
-    where = f", Z {window[0][0]}" if len(window) == 3 else ""
-    title = f"{image.source}{where}: {_shown(window[-2:])}"
+    axes.locator_params(integer=True)
+    n_samples, n_channels, *_ = image.data_shape
+    where = [
+        *([f"sample {sample_idx}"] if n_samples > 1 else []),
+        *(["channel 0"] if n_channels > 1 else []),
+        *([f"Z {window[0][0]}"] if len(window) == 3 else []),
+        *(f"{name} {a}:{b}" for name, (a, b) in zip("YX", window[-2:], strict=True)),
+    ]
+    title = f"{image.source}: {', '.join(where)}"
     axes.set_title(title, fontsize="medium", parse_math=False)  # a path may hold dollars
     handles = _legend(blends=recipe.assembly.blends)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
@@ -180,7 +193,3 @@ def _legend(*, blends: bool) -> list[Any]:
         lines.Line2D([], [], label="blocks: a task, and a write", **_BLOCKS),
         lines.Line2D([], [], label="chunks of the output", **_CHUNKS),
     ]
-
-
-def _shown(window: list[Interval]) -> str:
-    return ", ".join(f"{a}:{b}" for a, b in window)

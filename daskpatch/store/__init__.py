@@ -5,6 +5,7 @@ from .answers import Answers, answered_by
 from .arrays import StoredArray, check_io_at
 from .backends import BACK_ENDS, BackEnd, back_end_at, check_io
 from .backoff import at_first, with_backoff, with_backoff_async
+from .enclosing import Surrounding, around, format_among, format_at, surroundings
 from .encoding import encoding_seconds
 from .finding import (
     StoreLike,
@@ -28,11 +29,9 @@ from .nodes import (
     create_array,
     ensure_group,
     existing_array,
-    format_at,
     is_zip,
     node_at,
     own_attributes,
-    surroundings,
 )
 from .objects import Objects, plain_name
 from .occupancy import MOST_CELLS, Occupancy, occupancy_of

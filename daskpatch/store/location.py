@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import zarr
@@ -34,6 +35,12 @@ _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
 _AZURE = ("az", "azure", "abfs", "abfss", "adl")
 
 _LOCAL = ("file", "local")
+
+_BUCKETS = ("S3Store", "GCSStore", "AzureStore")
+"""obstore's stores of buckets."""
+
+_OPTIONS = ("config", "client_options", "retry_config", "credential_provider")
+"""Of these stores: credentials, endpoint and the like."""
 
 Folder = tuple[int, int]
 """Device and inode."""
@@ -228,9 +235,10 @@ class Location:
         if self.path:
             return Location(self.store, self.path.rpartition("/")[0], self.name.rpartition("/")[0])
         folder = self.local_path
-        if folder is None or folder.parent == folder:
-            return None
-        return locate(folder.parent, read_only=True)
+        if folder is None:
+            store = _store_around(self.store)
+            return None if store is None else Location(store, "", self.name.rpartition("/")[0])
+        return None if folder.parent == folder else locate(folder.parent, read_only=True)
 
     def child(self, name: str) -> Location:
         path = f"{self.path}/{name}" if self.path else name
@@ -374,7 +382,8 @@ def _locate_url(url: str, *, read_only: bool) -> Location:
             "AWS_REGION and so on); or open the store yourself and pass it."
         ) from None
     # The name is shown and recorded; the store has the credentials, and is neither.
-    return Location(AwaitedStore(store, read_only=read_only), "", without_secrets(url))
+    # Rooted at the place: in a store of the whole bucket, zarr makes groups of all around it.
+    return Location(AwaitedStore(store, read_only=read_only), "", without_secrets(url).rstrip("/"))
 
 
 def _parts_of(url: str) -> SplitResult:
@@ -450,6 +459,24 @@ def _unwrapped(store: Store) -> Store:
     while isinstance(store, WrapperStore):
         store = store._store
     return store
+
+
+def _store_around(store: Store) -> Store | None:
+    """The store of the place around one in a bucket; None of others, and of the bucket itself."""
+    if isinstance(store, ObjectStore):
+        held: Any = store.store  # obstore's: each kind of a bucket is made the same way
+        around, _, name = str(getattr(held, "prefix", None) or "").strip("/").rpartition("/")
+        if not name or type(held).__name__ not in _BUCKETS:
+            return None
+        options = {name: getattr(held, name) for name in _OPTIONS}
+        outer = type(held)(prefix=around or None, **options)
+        return AwaitedStore(outer, read_only=store.read_only)
+    if type(store) is FsspecStore and _protocol(store) in (*_SCHEMES, "gcs"):
+        around, _, name = store.path.strip("/").rpartition("/")
+        if not around or not name or "://" in around:
+            return None
+        return FsspecStore(store.fs, read_only=store.read_only, path=around)
+    return None
 
 
 def _protocol(store: FsspecStore) -> str:

@@ -18,7 +18,7 @@ from zarr.codecs import BloscCodec
 from zarr.errors import ContainsArrayError, ContainsGroupError
 from zarr.types import AnyArray
 
-from ..support import cause_of, parsed, said_by
+from ..support import cause_of, parsed, said_by, text_of
 from .arrays import StoredArray
 from .backoff import CHECK_REMOTE, at_first
 from .foreign_files import format_named, instead_of_zarr, why_missing
@@ -32,6 +32,13 @@ _REMOTE = (
     "bucket)"
 )
 
+
+_PICKLED = "'object_codec_id': 'pickle'"
+
+_PICKLES = (
+    ". Its chunks are pickles, which run code when they are read: they are refused. Whoever trusts "
+    "them writes the array anew, with another codec"
+)
 
 V2_ATTRIBUTES = ".zattrs"
 """The file of a Zarr v2 node's attributes, beside that which says what it is."""
@@ -124,6 +131,7 @@ def _existing(location: Location) -> AnyArray | zarr.Group | None:
         is_local = location.local_path is not None
         is_broken = isinstance(error, _NO_METADATA) or (is_local and isinstance(error, KeyError))
         advice = _mended(location) if is_local and is_broken else "" if is_local else f". {_REMOTE}"
+        advice = _PICKLES if _PICKLED in text_of(error) else advice
         broken, kind = ("its metadata are broken: ", BrokenError) if is_broken else ("", OSError)
         raise kind(
             f"{location.name} could not be read as Zarr: {broken}{type(error).__name__}: "
@@ -199,7 +207,7 @@ def attributes_at(location: Location) -> dict[str, Any]:
     return {} if node is None else node.attrs.asdict()
 
 
-_NO_ATTRIBUTES = (
+_NO_DOCUMENT = (
     *(FileNotFoundError, NotADirectoryError, IsADirectoryError),
     PermissionError,  # servers that may not list answer so for what is missing
     KeyError,  # of a store that makes up its keys
@@ -215,20 +223,32 @@ def own_attributes(location: Location) -> Mapping[str, Any]:
     OSError
         If the store does not answer.
     """
-    folder = location.local_path
-    if folder is not None and not folder.is_dir():
-        return {}  # asked for in a folder that is not there, a store seen read-only raises
-    objects = Objects(location, delays=())
-    for name, field in (("zarr.json", "attributes"), (".zattrs", None)):
-        try:
-            content = at_first(partial(objects.read, name), f"Reading {name} in {location.name}")
-            said = None if content is None else parsed(content)
-        except _NO_ATTRIBUTES:  # what cannot be understood is no run's
-            continue
-        if isinstance(said, dict):
+    for name, field in (("zarr.json", "attributes"), (V2_ATTRIBUTES, None)):
+        said = document_at(location, name)
+        if said is not None:
             found = said if field is None else said.get(field)
             return found if isinstance(found, dict) else {}
     return {}
+
+
+def document_at(location: Location, name: str) -> dict[str, Any] | None:
+    """One of a node's documents, in one request; None where there is none, or it says nothing.
+
+    Raises
+    ------
+    OSError
+        If the store does not answer.
+    """
+    folder = location.local_path
+    if folder is not None and not folder.is_dir():
+        return None  # asked for in a folder that is not there, a store seen read-only raises
+    objects = Objects(location, delays=())
+    try:
+        content = at_first(partial(objects.read, name), f"Reading {name} in {location.name}")
+        said = None if content is None else parsed(content)
+    except _NO_DOCUMENT:  # what cannot be understood is no run's
+        return None
+    return said if isinstance(said, dict) else None
 
 
 def members_of_group(group: zarr.Group) -> list[tuple[str, AnyArray | zarr.Group]]:
@@ -375,39 +395,6 @@ def existing_array(location: Location) -> StoredArray | None:
 def is_zip(location: Location) -> bool:
     """Whether a place is inside a ZIP file."""
     return isinstance(location.store, zarr.storage.ZipStore)
-
-
-def format_at(location: Location, *, reach: int = 1) -> Literal[2, 3]:
-    """The Zarr format of new nodes at a place: that of the group around it, else 3.
-
-    The group may be so many levels away: those between them are to be made, too.
-    """
-    around = location.parent
-    for _ in range(reach):
-        node = None if around is None else existing_node(around)
-        if node is not None:
-            return node.metadata.zarr_format
-        around = None if around is None else around.parent
-    return 3
-
-
-@dataclass(frozen=True, slots=True)
-class Surrounding:
-    """An array or a group inside which a place lies."""
-
-    location: Location
-    is_array: bool
-    is_consolidated: bool
-
-
-def surroundings(location: Location) -> Iterator[Surrounding]:
-    """What a place lies in, from there upwards."""
-    around = location.parent
-    while around is not None:
-        node = _existing(around)
-        if node is not None:
-            yield Surrounding(around, isinstance(node, zarr.Array), _is_consolidated(node))
-        around = around.parent
 
 
 def _says(told: Mapping[str, Any], attributes: Mapping[str, Any]) -> bool:

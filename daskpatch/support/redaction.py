@@ -229,10 +229,18 @@ def cause_of(error: BaseException) -> BaseException | None:
     """What another error may name as its cause: none where a traceback would tell secrets."""
     seen: BaseException | None = error
     while seen is not None:
-        if redacted(text_of(seen)) != text_of(seen):
+        if any(redacted(text) != text for text in (text_of(seen), _repr_of(seen))):
             return None
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return error
+
+
+def _repr_of(error: BaseException) -> str:
+    """What a debugger shows: of some libraries' errors the headers of the request that failed."""
+    try:
+        return repr(error)
+    except Exception:  # noqa: BLE001 (code of whoever made the class)
+        return ""
 
 
 def _names_nothing(error: OSError) -> bool:
