@@ -52,7 +52,7 @@ from .plan_options import PlanOptions
 from .sizing import check_names, signature_of, sizes_of
 from .small_tile import WholeTile, small_tile
 from .trial_tile import TrialTile
-from .working_memory import CallMemory, working_memory
+from .working_memory import CallMemory, allocator, working_memory
 
 T = TypeVar("T")
 
@@ -125,15 +125,20 @@ def run_trial(
         "whole": (tile.image.data_shape[1], *tile.shape),
         "input_dtype": options.model.dtype.str,
         "positions": len(options.model.positions(len(tile.shape))),
+        "undo": options.normalize.undo,
         "side_by_side": side_by_side,
+        "allocator": allocator(),
     }
     taken = look.remembered.recall(asked, lambda found: converted(found, WholeTile))
     whole = None
     if taken is None:
         whole = tried(tile)
+        if whole.has_ids:
+            return whole
         taken = WholeTile(repr(whole.signature), whole.seconds, whole.memory)
         look.remembered.keep(asked, asdict(taken))
-    with suppress(ModelError):  # what is known of its sizes may be of another model
+    # What is known of its sizes may be of another model; a function may need a whole tile.
+    with suppress(ModelError, ValueError):
         seen = tried(small)
         if taken.is_of(seen.signature) and not seen.has_ids:
             return replace(seen, tile=tile, seconds=taken.seconds, memory=taken.memory)

@@ -52,7 +52,7 @@ def working_memory(
     look
         At the model, with what is remembered of it.
     """
-    question = {**asked, "memory": "of three", "allocator": _allocator()}
+    question = {**asked, "memory": "of three", "allocator": allocator()}
     kept = look.remembered.recall(question, lambda found: converted(found, CallMemory))
     if kept is not None:
         return kept
@@ -67,5 +67,6 @@ def working_memory(
     return found
 
 
-def _allocator() -> dict[str, str]:
+def allocator() -> dict[str, str]:
+    """The variables that say how memory is allocated."""
     return {name: value for name, value in os.environ.items() if name.startswith(_ALLOCATOR)}

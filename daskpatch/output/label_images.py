@@ -139,13 +139,21 @@ def _check_not_among(place: Location, name: str) -> None:
     while label is not None:
         labels = label.parent if label.parts[-2:-1] == (LABELS,) else None
         image = None if labels is None else labels.parent
-        if image is not None and node_at(image) is not None:
+        if image is not None and _is_seen(image):
             raise ValueError(
                 f"The output {place.name} is {'' if label is place else 'inside '}the place of "
                 f"another label image than {name!r}, which label_image names; give that one's "
                 f"place, {image.name}/{LABELS}/{name}."
             )
         label = label.parent
+
+
+def _is_seen(image: Location) -> bool:
+    """Whether something is at a place; in a bucket what lies around may be closed to us."""
+    try:
+        return node_at(image) is not None
+    except PermissionError:
+        return False
 
 
 def _check_free(image: Location) -> None:
