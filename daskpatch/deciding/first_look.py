@@ -48,7 +48,7 @@ class FirstLook:
         return cls(shared, contents, remembers)
 
     def patch_of(self, tile: TrialTile) -> NDArray[Any]:
-        """The voxels of the trial tile, `C(Z)YX`, which nobody changes; read once for a plan.
+        """The voxels of the trial tile, `C(Z)YX`, which nobody changes; the last one is kept.
 
         Raises
         ------

@@ -188,7 +188,7 @@ def _check_image(image: Location, there: Node, version: str) -> None:
 
 def warn_of_labels_place(place: Location) -> None:
     """Say of an output among an image's label images that viewers will not take it for one."""
-    # The group around a URL cannot be told.
+    # Of a URL the group around it is not asked for.
     is_inside = place.parts[-2:-1] == (LABELS,) and (place.path or place.local_path is not None)
     if is_inside and image_version_at(place.at("../..")) is not None:
         name = place.parts[-1]

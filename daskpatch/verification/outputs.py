@@ -494,7 +494,7 @@ def _root(location: Location, path: str) -> Location:
     """The place from which an array lies at a path."""
     around = location
     for _ in filter(None, path.split("/")):
-        if around.parent is None:  # what lies around a URL cannot be told
+        if around.parent is None:  # what lies around on a web server cannot be told
             raise ValueError(
                 f"{location.name} is the array {path} of an output; name the group that it lies in."
             )
