@@ -3,11 +3,13 @@
 What they are, and how they were made: `records/make.py`.
 """
 
+import functools
 import json
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zarr
 from damage import flip, verified
@@ -16,6 +18,7 @@ from records.make import CASES, PLACEHOLDER, plan, source_names
 from records.models import dimmed, smooth
 
 import daskpatch
+from daskpatch.model.former import identity_of_value
 
 RECORDS = Path(__file__).parent / "records"
 
@@ -158,6 +161,48 @@ def test_an_old_run_is_overwritten_if_that_is_said(tmp_path):
     report = run(plan("series", folder, overwrite=True))
     assert (report.skipped, report.done) == (0, BLOCKS["series"][1])
     assert verified(folder / "output.zarr").ok
+
+
+# Models that were told by one digest, of what they held before their first call
+
+
+class FillsItself:
+    """Counts its calls, and makes a table when it is needed first."""
+
+    def __init__(self):
+        self.n_calls = 0
+
+    @functools.cached_property
+    def table(self):
+        return np.zeros(3, "float32")
+
+    def __call__(self, batch):
+        self.n_calls += 1
+        return smooth(batch) + self.table[0]
+
+    def in_a_lambda(self):
+        return lambda batch: self(batch)
+
+
+@pytest.mark.parametrize("way", [FillsItself.__call__, FillsItself.in_a_lambda, functools.partial])
+def test_objects_that_a_call_changes_are_known_by_what_they_held_before_it(way, tmp_path):
+    def model():
+        made = FillsItself()
+        if way is FillsItself.__call__:
+            return made
+        return way(made)
+
+    folder = copied("array", tmp_path)
+    ((path, document),) = documents(folder / "output.zarr").items()
+    recorded = json.loads(document)
+    recorded["fingerprint"]["model"] = identity_of_value(model())
+    path.write_text(json.dumps(recorded))
+    other = model()
+    other(np.ones((1, 1, 8, 8, 8)))
+    with pytest.raises(ValueError, match="model changed"):
+        run(plan("array", folder, model=other, model_id=None), resume=True)
+    report = run(plan("array", folder, model=model(), model_id=None), resume=True)
+    assert report.skipped == BLOCKS["array"][0]
 
 
 # Statistics

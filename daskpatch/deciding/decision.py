@@ -125,7 +125,7 @@ def decide_anew(
         images = with_io(images, options.limits.io)
     identity = decided.identity
     if identity is None and target is not None:
-        look = FirstLook.of(options, identifies=True)
+        look = FirstLook.of(options, target)
         identity = identify(options, images, decided.tiling, look)
     return decide(
         options,

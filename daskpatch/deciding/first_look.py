@@ -10,7 +10,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..model import Contents, Look, NoIdentityError, SharedModel
+from ..model import CallableModel, Contents, Look, NoIdentityError, SharedModel
+from ..output import Target
 from ..patching import PatchSpecs
 from ..probing import Remembered
 from .plan_options import PlanOptions
@@ -27,25 +28,32 @@ class FirstLook:
         The model.
     contents
         What model, `post` and `skip_empty` are made of; by name, those that can tell.
+    former
+        What told them apart in records of before, where there may be one and a call changes it.
     """
 
     shared: SharedModel
     contents: Mapping[str, Contents] = field(default_factory=dict, repr=False)
+    former: str | None = None
     remembers: bool = True
     _read: dict[int, tuple[PatchSpecs, NDArray[Any]]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, options: PlanOptions, *, identifies: bool) -> FirstLook:
-        """Look at what a plan is about to call; `identifies`: so that a later run knows it."""
+    def of(cls, options: PlanOptions, target: Target | None) -> FirstLook:
+        """Look at what a plan is about to call; for a target so that a later run knows it."""
         shared, remembers = options.model.shared, options.limits.cache_probe
-        contents = {}
-        for name, (code, given_id) in codes_of(options).items() if identifies else ():
+        if target is None:
+            return cls(shared, remembers=remembers)
+        contents, codes = {}, codes_of(options)
+        for name, (code, given_id) in codes.items():
             if given_id is None:
                 # Weights of the model once, for what is remembered of it too.
                 look = Look(weights=remembers and name == "model")
                 with suppress(NoIdentityError):
                     contents[name] = code.handle.contents(look)
-        return cls(shared, contents, remembers)
+        may_change = any(isinstance(code.handle, CallableModel) for code, _ in codes.values())
+        former = options.former_identity() if may_change and _may_be_resumed(target) else None
+        return cls(shared, contents, former, remembers)
 
     def patch_of(self, tile: TrialTile) -> NDArray[Any]:
         """The voxels of the trial tile, `C(Z)YX`, which nobody changes; the last one is kept.
@@ -67,6 +75,12 @@ class FirstLook:
         if not self.remembers:
             return Remembered(None)
         return Remembered.of(self.shared, self.contents.get("model"))
+
+
+def _may_be_resumed(target: Target) -> bool:
+    """Whether a record may be there; a store is not asked: it may refuse to list."""
+    place = target.location
+    return not target.overwrite and (place.local_path is None or place.is_occupied)
 
 
 def codes_of(options: PlanOptions) -> dict[str, tuple[SharedModel, str | None]]:

@@ -89,12 +89,15 @@ class Identity:
         Voxels per spatial axis of the middle of the trial tile, where `results` are of that.
     seen
         The voxels that the model was called on; None where none was tried.
+    former
+        What told them from others in records of before; None where it is as it was before a call.
     """
 
     codes: Mapping[str, Code]
     results: tuple[Samples, ...] | None
     cut: tuple[int, ...] | None = None
     seen: SeenVoxels | None = None
+    former: str | None = None
 
     def text(self) -> str | None:
         """All of it as one text; None where something cannot be told."""
@@ -123,7 +126,8 @@ def identify(
         name: _code(name, shared, given_id, look.contents.get(name))
         for name, (shared, given_id) in codes_of(options).items()
     }
-    return Identity(codes, results, tile.cut, SeenVoxels.of(tile, look.patch_of(tile)))
+    seen = SeenVoxels.of(tile, look.patch_of(tile))
+    return Identity(codes, results, tile.cut, seen, look.former)
 
 
 def results_on(

@@ -7,7 +7,7 @@ from .contents import Contents, Look, NoIdentityError, Parts
 from .errors import ModelError, describe_tile
 from .exhaustion import is_out_of_memory, release_memory
 from .former import former_identity
-from .handles import Batch, LoadedModel, ModelHandle, Results, SharedModel, load
+from .handles import Batch, CallableModel, LoadedModel, ModelHandle, Results, SharedModel, load
 from .importing import import_attribute, split_name
 from .installed import is_installed, is_library_code, module_of
 from .model import Model, ModelWords

@@ -81,8 +81,10 @@ def identity_of_value(value: object) -> str:
             # Lengths between, so that `ab`, `c` and `a`, `bc` differ.
             digest.update(len(piece).to_bytes(8, "little"))
             digest.update(piece)
-    except RecursionError as error:
-        raise NoIdentityError("values nested too deeply") from error
+    except NoIdentityError:
+        raise
+    except Exception as error:  # noqa: BLE001 (pickling and repr run code of any class)
+        raise NoIdentityError(all_said_by(error)) from cause_of(error)
     return digest.hexdigest()
 
 
@@ -211,13 +213,7 @@ def _class_members(kind: type) -> Iterator[Buffer]:
 
 def _object(value: object, inside: tuple[int, ...]) -> Iterator[Buffer]:
     """Any other object: its class, and what it would be built from again by pickle."""
-    try:
-        reduced = value.__reduce_ex__(4)
-    except Exception as error:  # noqa: BLE001 (pickling runs code of any class)
-        kind = type(value)
-        raise NoIdentityError(
-            f"a {kind.__module__}.{kind.__qualname__}: {all_said_by(error)}"
-        ) from cause_of(error)
+    reduced = value.__reduce_ex__(4)
     yield from _class(type(value))
     if isinstance(reduced, tuple):
         arguments, *state = reduced[1:3]

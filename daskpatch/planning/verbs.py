@@ -122,7 +122,7 @@ def plan(
     images = options.source.open(ndim=options.tiles.ndim, io=options.limits.io)
     check_chunks(images, options.limits)
     target = as_target(options.output, images, source=options.source, io=options.limits.io)
-    look = FirstLook.of(options, identifies=target is not None)
+    look = FirstLook.of(options, target)
     known, choice = options.tiles.known, None
     if options.tiles.is_auto or is_auto(options.tiles.batch_size):
         known = measured_probe(options, images, look)

@@ -95,7 +95,8 @@ def check_begun_alike(
     identity = decided.identity
     was, now = as_json(document.fingerprint), as_json(current)
     if document.identity is None or identity is None:
-        now["model"] = decided.options.former_identity()
+        before_a_call = None if identity is None else identity.former
+        now["model"] = before_a_call or decided.options.former_identity()
         check_same(was, now, name, going_on)
         return
     before, after = compared(document.identity, identity)
