@@ -88,18 +88,17 @@ def model(batch):
     np.ones(4_000_000 * min(len(counter.read_text()), 3))
     return batch
 
-patch_size, cache_probe = map(int, sys.argv[2:])
-plan = daskpatch.plan(
-    np.ones((64, 64), "f4"), model, axes="YX", patch_size=patch_size, cache_probe=bool(cache_probe)
-)
+side, patch_size, cache_probe = map(int, sys.argv[2:])
+options = {"axes": "YX", "threads": 1, "patch_size": patch_size, "overlaps": 0}
+plan = daskpatch.plan(np.ones((side, side), "f4"), model, cache_probe=bool(cache_probe), **options)
 print(len(counter.read_text()), plan.memory.working, plan.peak_memory)
 """
 """Takes 32 MB in its first call, and 96 in its third; counts in a file, to stay the same."""
 
 
-def planned_elsewhere(tmp_path, patch_size=64, cache_probe=True):
+def planned_elsewhere(tmp_path, patch_size=64, side=640, cache_probe=True):
     """Calls, what one takes, and the peak: by a new process, whose heap is as all of them are."""
-    arguments = [tmp_path / "calls", patch_size, int(cache_probe)]
+    arguments = [tmp_path / "calls", side, patch_size, int(cache_probe)]
     child = subprocess.run(
         [sys.executable, "-c", GROWING, *map(str, arguments)],
         env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "elsewhere")},
@@ -117,6 +116,17 @@ def test_memory_is_that_of_the_largest_of_three_calls_and_remembered(tmp_path):
     assert planned_elsewhere(tmp_path) == (1, working, peak)
     assert planned_elsewhere(tmp_path, cache_probe=False)[0] == 3
     assert planned_elsewhere(tmp_path, patch_size=32)[0] == 3
+
+
+def test_memory_of_a_run_of_few_tiles_is_that_of_one_call(tmp_path):
+    """Two more would take longer than the run; what three took is remembered for it, too."""
+    n_calls, working, _ = planned_elsewhere(tmp_path, side=128)
+    assert n_calls == 1
+    assert 30_000_000 < working < 40_000_000
+    assert planned_elsewhere(tmp_path, side=192)[:2] == (1, working)
+    n_calls, of_three, _ = planned_elsewhere(tmp_path)
+    assert n_calls == 3
+    assert planned_elsewhere(tmp_path, side=128)[:2] == (1, of_three)
 
 
 def test_a_model_that_takes_little_is_called_once(tmp_path):

@@ -13,6 +13,7 @@ from .memory import check_tile
 from .plan_options import PlanOptions
 from .trial import Trial, run_trial
 from .trial_tile import TrialTile
+from .working_memory import Calling
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def bind_tiles(
     grids = grids_of(patching, shapes)
     tile = TrialTile.of(images, grids, model, options.normalize)
     check_tile(tile.image, tile.shape, model.dtype, options.limits.nbytes)
-    trial = run_trial(tile, options, look, known, side_by_side=options.limits.n_threads > 1)
+    calling = Calling.of(sum(grid.n_tiles for grid in grids), options.limits.n_threads)
+    trial = run_trial(tile, options, look, known, calling)
     signature = trial.signature
     if known is not None and not model.says_size:
         known.check_sizes(signature.scale, signature.margin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,7 +34,6 @@ from ..probing import Probe
 from ..support import (
     DaemonThreads,
     cause_of,
-    converted,
     failure_told,
     give_back_freed,
     holds_numbers,
@@ -52,7 +51,7 @@ from .plan_options import PlanOptions
 from .sizing import check_names, signature_of, sizes_of
 from .small_tile import WholeTile, small_tile
 from .trial_tile import TrialTile
-from .working_memory import CallMemory, allocator, working_memory
+from .working_memory import Calling, CallMemory, keep, recalled, working_memory
 
 T = TypeVar("T")
 
@@ -97,8 +96,7 @@ def run_trial(
     options: PlanOptions,
     look: FirstLook,
     known: Probe | None,
-    *,
-    side_by_side: bool,
+    calling: Calling,
 ) -> Trial:
     """Read the tile in the middle of the series and run the model on it.
 
@@ -116,7 +114,7 @@ def run_trial(
     ValueError
         If `post` or `skip_empty` fails, or results cannot be mapped back.
     """
-    tried = partial(_tried, options=options, look=look, side_by_side=side_by_side)
+    tried = partial(_tried, options=options, look=look, calling=calling)
     has_post = options.output.function is not None
     small = None if known is None or has_post else small_tile(tile, known)
     if small is None:
@@ -126,17 +124,16 @@ def run_trial(
         "input_dtype": options.model.dtype.str,
         "positions": len(options.model.positions(len(tile.shape))),
         "undo": options.normalize.undo,
-        "side_by_side": side_by_side,
-        "allocator": allocator(),
+        "memory": "and seconds of a whole tile",
     }
-    taken = look.remembered.recall(asked, lambda found: converted(found, WholeTile))
+    taken = recalled(look, asked, WholeTile, calling)
     whole = None
     if taken is None:
         whole = tried(tile)
         if whole.has_ids:
             return whole
         taken = WholeTile(repr(whole.signature), whole.seconds, whole.memory)
-        look.remembered.keep(asked, asdict(taken))
+        keep(look, asked, taken, calling)
     # What is known of its sizes may be of another model; a function may need a whole tile.
     with suppress(ModelError, ValueError):
         seen = tried(small)
@@ -145,7 +142,7 @@ def run_trial(
     return tried(tile) if whole is None else whole
 
 
-def _tried(tile: TrialTile, options: PlanOptions, look: FirstLook, *, side_by_side: bool) -> Trial:
+def _tried(tile: TrialTile, options: PlanOptions, look: FirstLook, calling: Calling) -> Trial:
     """What a call of the model on a tile shows."""
     model, normalize = options.model, options.normalize
     (patch, reading), specs = read_in(look, tile), dict(tile.specs)
@@ -160,8 +157,8 @@ def _tried(tile: TrialTile, options: PlanOptions, look: FirstLook, *, side_by_si
     batch = tile.batch_of(patch, value_map)
     _, filling = timed(lambda: tile.fill(batch, patch, value_map))  # blocks use memory again
     calls = Calls(loaded, model.positions(patch.ndim - 1))
-    results, seconds, of_first = _timed(calls, batch, specs, side_by_side=side_by_side)
-    memory = _memory(of_first, calls, batch, look, side_by_side=side_by_side)
+    results, seconds, of_first = _timed(calls, batch, specs, calling)
+    memory = _memory(of_first, calls, batch, look, calling)
     signature = signature_of(results, batch, model, loaded, specs)
     for sizing in dict.fromkeys(signature.sizings):
         check_positions(model, sizing)
@@ -225,11 +222,12 @@ def _posted(post: SharedModel, results: Results) -> Results:
 
 
 def _timed(
-    calls: Calls, batch: NDArray[Any], specs: dict[str, Any], *, side_by_side: bool
+    calls: Calls, batch: NDArray[Any], specs: dict[str, Any], calling: Calling
 ) -> tuple[Results, float, CallMemory]:
     """The results of a call, its seconds, and what it took beyond them."""
     try:
-        return as_a_worker(partial(_measured, calls, batch), side_by_side=side_by_side)
+        measured = partial(_measured, calls, batch)
+        return as_a_worker(measured, side_by_side=calling.side_by_side)
     except Exception as error:  # noqa: BLE001 (the user's own code)
         advice = (
             "There is too little memory for one tile: give a smaller patch_size."
@@ -275,23 +273,21 @@ def _memory(
     calls: Calls,
     batch: NDArray[Any],
     look: FirstLook,
-    *,
-    side_by_side: bool,
+    calling: Calling,
 ) -> CallMemory:
     """What calls of the model take, one after another in a process."""
 
     def again() -> CallMemory:
-        return _measured(calls, batch.copy())[2]
+        measured = partial(_measured, calls, batch.copy())
+        return as_a_worker(measured, side_by_side=calling.side_by_side)[2]
 
     asked = {
         "tile": batch.shape,
         "input_dtype": batch.dtype.str,
         "positions": len(calls.positions),
-        "side_by_side": side_by_side,
+        "memory": "of calls",
     }
-    return working_memory(
-        of_first, partial(as_a_worker, again, side_by_side=side_by_side), asked, look
-    )
+    return working_memory(of_first, again, asked, look, calling)
 
 
 def _stored(results: Results, signature: Signature, output: Output) -> tuple[OutputArray, ...]:

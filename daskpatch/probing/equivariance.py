@@ -54,7 +54,7 @@ def measure_shifts(
     """
     n = shape[axis]
     longer = tuple(m + LARGEST if i == axis else m for i, m in enumerate(shape))
-    image = subject.contents[-1](longer, _SEED)
+    image = subject.typical(longer, _SEED)
     place = _window(image, axis, 0, n)
     whole = subject(place[None])[0]
     changes = {}

@@ -38,6 +38,9 @@ _ACROSS = {1: 64, 2: 64, 3: 32}
 _SHORTEST = 64
 """Voxels along the axis that is looked at, at first."""
 
+_CHANGED = 16
+"""Planes at one end of an image that are changed at least; in the others it is seen how far."""
+
 _GROWTH = 1.5
 """Of the next longer image, where an influence reaches the end of one."""
 
@@ -279,8 +282,8 @@ class _Axis:
 
     def _profile(self, n: int, period: int) -> Profile:
         """The largest influence over the places of one period, as far as the image shows it."""
-        influence, half = self._influence(n), n // 2
-        up, down = half // period * period, -(-half // period) * period
+        influence = self._influence(n)
+        up, down = _first_place(period), (n - _CHANGED) // period * period
         look = partial(
             farthest, period=period, tolerance=self._tolerance, enough=_seen_whole(n, period)
         )
@@ -302,9 +305,14 @@ class _Axis:
         return align_of(changes, is_global=is_global)
 
 
+def _first_place(period: int) -> int:
+    """Where the grid begins anew behind the planes that are changed at least."""
+    return -(-_CHANGED // period) * period
+
+
 def _seen_whole(n: int, period: int) -> int:
-    """How far from the middle an image shows an influence whole, whichever place sees farthest."""
-    return n // 2 - max(period, LARGEST // 2) - 2
+    """How far an image shows an influence whole, whichever place of a period sees farthest."""
+    return n - _first_place(period) - max(period, LARGEST // 2) - 2
 
 
 def _rounded(sides: tuple[int, int], align: int | None) -> tuple[int, int]:

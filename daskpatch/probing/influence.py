@@ -94,14 +94,12 @@ class Influence:
         middle = self._n // 2
         place = int((middle - self._sizes.margin // 2) * self._sizes.scale)
         near = _along(self._axis, slice(max(middle - halo, 0), middle + halo + 1))
-        effect = 0.0
-        for content, (image, whole) in zip(self._subject.contents, self._images, strict=True):
-            # Everything else is another image: what still agrees depends on what is near alone.
-            other = content(self._shape, _SEED + 1)
-            other[near] = image[near]
-            change = relative_change(whole, self._subject(other[None])[0], self._axis)
-            effect = max(effect, float(change[place]))
-        return effect
+        image, whole = self._image
+        # Everything else is another image: what still agrees depends on what is near alone.
+        other = self._subject.mixed(self._shape, _SEED + 1, self._axis)
+        other[near] = image[near]
+        change = relative_change(whole, self._subject(other[None])[0], self._axis)
+        return float(change[place])
 
     def _of_all_before(self, place: int) -> Side:
         """How a result depends on all before a place: by its distance from the last plane of it."""
@@ -115,20 +113,18 @@ class Influence:
 
     def _changed(self, part: slice, edge: int, noise: Noise) -> Profile:
         """Influence by the distance from the edge of a part that is changed."""
-        profile = Profile((), ())
-        for image, whole in self._images:
-            changed = image.copy()
-            place = _along(self._axis, part)
-            changed[place] = noise(changed[place].shape[1:], _SEED + 2)
-            change = relative_change(whole, self._subject(changed[None])[0], self._axis)
-            profile |= _by_distance(change, edge, self._n, self._sizes)
-        return profile
+        image, whole = self._image
+        changed = image.copy()
+        place = _along(self._axis, part)
+        changed[place] = noise(changed[place].shape[1:], _SEED + 2)
+        change = relative_change(whole, self._subject(changed[None])[0], self._axis)
+        return _by_distance(change, edge, self._n, self._sizes)
 
     @cached_property
-    def _images(self) -> list[tuple[Values, Values]]:
-        """Images of each content, with the model's results."""
-        images = [content(self._shape, _SEED) for content in self._subject.contents]
-        return [(image, self._subject(image[None])[0]) for image in images]
+    def _image(self) -> tuple[Values, Values]:
+        """An image, and what the model gives for it."""
+        image = self._subject.mixed(self._shape, _SEED, self._axis)
+        return image, self._subject(image[None])[0]
 
 
 def farthest(look: Seeing, period: int, tolerance: float, enough: float = math.inf) -> Side:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,10 +87,18 @@ class ProbedModel:
             )
         return result
 
-    @property
-    def contents(self) -> tuple[Callable[[Shape, int], Values], ...]:
-        """What to fill images with: noise and, where there is one, the sample."""
-        return (self.noise,) if self.sample is None else (self.noise, self.excerpt)
+    def typical(self, shape: Shape, seed: int) -> Values:
+        """What the model is made for, as far as that is known: the sample, else noise."""
+        return self.noise(shape, seed) if self.sample is None else self.excerpt(shape, seed)
+
+    def mixed(self, shape: Shape, seed: int, axis: int) -> Values:
+        """Noise and, where there is a sample, that in one half across an axis."""
+        image = self.noise(shape, seed)
+        if self.sample is not None:
+            across = (axis + 1) % self.ndim
+            half = image.swapaxes(1, across + 1)[:, shape[across] // 2 :].swapaxes(1, across + 1)
+            half[...] = self.excerpt(half.shape[1:], seed)
+        return image
 
     def noise(self, shape: Shape, seed: int) -> Values:
         """An image `C(Z)YX` of normal noise, with the sample's mean and standard deviation."""

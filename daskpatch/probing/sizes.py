@@ -20,6 +20,9 @@ _LARGEST = 320
 _PARTS = 32
 """Of a voxel that a voxel of the result may stand for, or make, at most."""
 
+_THIN = 8
+"""Voxels along the axes whose sizes are known, at least."""
+
 _FAR = (96, 64, *range(33, 129))
 """How much further the size is looked at from which the scale is known: 1/3 and 1/32 show in 96."""
 
@@ -41,6 +44,10 @@ class AxisSizes:
     def sides(self) -> tuple[int, int]:
         """The margin before and behind the result: of an odd one more behind."""
         return self.margin // 2, self.margin - self.margin // 2
+
+    def result_of(self, n: int) -> int:
+        """Voxels of the result for n voxels."""
+        return math.ceil((n - self.margin) * self.scale)
 
     def at_least(self, n: int) -> int:
         """The smallest size that is no smaller than n; the only one, where there is one only."""
@@ -83,7 +90,18 @@ def _cubes(ndim: int) -> Iterable[Shape]:
 
 def measure_sizes(subject: ProbedModel, taken: Shape) -> tuple[AxisSizes, ...]:
     """The sizes along each axis, starting from one that the model takes."""
-    return tuple(_sizes_along(subject, taken, axis) for axis in range(subject.ndim))
+    found = []
+    for axis in range(subject.ndim):
+        found.append(_sizes_along(subject, taken, axis))
+        taken = _thinner(subject, taken, axis, found[-1])
+    return tuple(found)
+
+
+def _thinner(subject: ProbedModel, taken: Shape, axis: int, law: AxisSizes) -> Shape:
+    """Less along an axis that is known, if the model takes that: the others are found sooner."""
+    n = law.at_least(_THIN)
+    is_taken = n < taken[axis] and _result_size(subject, taken, axis, n) == law.result_of(n)
+    return tuple(n if is_taken and i == axis else m for i, m in enumerate(taken))
 
 
 def _sizes_along(subject: ProbedModel, taken: Shape, axis: int) -> AxisSizes:
@@ -148,8 +166,7 @@ def _smallest(subject: ProbedModel, taken: Shape, axis: int, law: AxisSizes) -> 
     """By bisection: a model that takes a size takes the larger ones, step by step."""
 
     def is_taken(n: int) -> bool:
-        needed = math.ceil((n - law.margin) * law.scale)
-        return n > law.margin and _result_size(subject, taken, axis, n) == needed
+        return n > law.margin and _result_size(subject, taken, axis, n) == law.result_of(n)
 
     steps = (law.smallest - 1) // law.step
     lowest = law.smallest - steps * law.step
