@@ -75,6 +75,16 @@ def test_the_sides_of_the_halo(before, behind):
     assert found.halo == (0, max(before, behind))
 
 
+def test_sizes_of_a_model_that_wants_about_as_much_along_each_axis():
+    def model(batch):
+        if max(batch.shape[2:]) > 4 * min(batch.shape[2:]):
+            raise ValueError("too long for its breadth")
+        return batch
+
+    found = daskpatch.probe(model, ndim=2, seconds=0)
+    assert [size.step for size in found.sizes] == [1, 1]
+
+
 @pytest.mark.parametrize("reach", [40, 90, 200])
 def test_images_grow_until_the_influence_ends_inside(reach):
     assert daskpatch.probe(shifted_sum(reach, 1), ndim=2, seconds=0).halo == (0, reach)

@@ -20,7 +20,7 @@ _LARGEST = 320
 _PARTS = 32
 """Of a voxel that a voxel of the result may stand for, or make, at most."""
 
-_THIN = 8
+_THIN = 16
 """Voxels along the axes whose sizes are known, at least."""
 
 _FAR = (96, 64, *range(33, 129))
@@ -90,10 +90,14 @@ def _cubes(ndim: int) -> Iterable[Shape]:
 
 def measure_sizes(subject: ProbedModel, taken: Shape) -> tuple[AxisSizes, ...]:
     """The sizes along each axis, starting from one that the model takes."""
-    found = []
+    found: list[AxisSizes] = []
+    thin = taken
     for axis in range(subject.ndim):
-        found.append(_sizes_along(subject, taken, axis))
-        taken = _thinner(subject, taken, axis, found[-1])
+        law = _sizes_along(subject, thin, axis)
+        if law.step == 0 and thin != taken:  # it may want more along the others
+            law = _sizes_along(subject, taken, axis)
+        found.append(law)
+        thin = _thinner(subject, thin, axis, law)
     return tuple(found)
 
 
