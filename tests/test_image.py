@@ -14,7 +14,7 @@ from volumes import save
 
 import daskpatch
 from daskpatch import ImageStack, open_image
-from daskpatch.image import open_stack
+from daskpatch.image import open_stack, varied_place
 
 AXES = "tczyx"
 
@@ -456,3 +456,18 @@ def test_a_model_that_gives_masked_values_is_refused(wrap):
             patch_size=16,
             overlaps=4,
         )
+
+
+def test_a_varied_place_is_chosen_by_the_middle_of_each():
+    values = np.zeros((120, 120, 120), "u1")
+    values[-60:, :60, -60:] = np.random.default_rng(0).integers(0, 9, (60, 60, 60))
+    n_read = []
+
+    class Counted(OnlyAnArray):
+        def __getitem__(self, box):
+            n_read.append(values[box].size)
+            return values[box]
+
+    found = varied_place(open_stack(Counted(values), axes="ZYX"), 60, judged=20)
+    np.testing.assert_array_equal(found[0], values[-60:, :60, -60:])
+    assert sum(n_read) <= 27 * 20**3 + 60**3

@@ -11,16 +11,23 @@ from ..values import finite_mean_and_deviation
 from .stack import ImageStack
 
 
-def varied_place(image: ImageStack, side: int) -> NDArray[Any]:
+def varied_place(image: ImageStack, side: int, *, judged: int | None = None) -> NDArray[Any]:
     """`C(Z)YX`: of a few places all over the middle sample the one with the largest deviation.
 
-    `side` are its voxels along each axis, at most.
+    `side` are its voxels along each axis, at most; `judged` those in its middle by which it is
+    chosen, by default all: of 27 large places a run would read far more than it needs.
     """
     shape = image.data_shape[2:]
     size = tuple(min(n, side) for n in shape)
+    core = tuple(min(n, judged or side) for n in size)
     places = product(*({0, (n - m) // 2, n - m} for n, m in zip(shape, size, strict=True)))
-    sample_idx = image.data_shape[0] // 2
-    return max(
-        (image.extract_patch(sample_idx, None, start, size) for start in sorted(places)),
-        key=lambda values: finite_mean_and_deviation(values)[1],
-    )
+
+    def read(place: tuple[int, ...], size: tuple[int, ...]) -> NDArray[Any]:
+        return image.extract_patch(image.data_shape[0] // 2, None, place, size)
+
+    def deviation(place: tuple[int, ...]) -> float:
+        edges = zip(place, size, core, strict=True)
+        middle = tuple(start + (n - m) // 2 for start, n, m in edges)
+        return finite_mean_and_deviation(read(middle, core))[1]
+
+    return read(max(sorted(places), key=deviation), size)

@@ -109,7 +109,8 @@ def _costs(
 
 def _sample(image: ImageStack, options: PlanOptions) -> Any:
     """A place of an image where values differ, as the model will see it."""
-    values = varied_place(image, 256 if len(image.data_shape) == 4 else 96)
+    is_flat = len(image.data_shape) == 4
+    values = varied_place(image, 256 if is_flat else 96, judged=64 if is_flat else 32)
     normalize = options.normalize
     if normalize.kind is None:
         return values
