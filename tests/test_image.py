@@ -459,8 +459,8 @@ def test_a_model_that_gives_masked_values_is_refused(wrap):
 
 
 def test_a_varied_place_is_chosen_by_the_middle_of_each():
-    values = np.zeros((120, 120, 120), "u1")
-    values[-60:, :60, -60:] = np.random.default_rng(0).integers(0, 9, (60, 60, 60))
+    values = np.zeros((120, 120, 120), "i1")
+    values[-60:, :60, -60:] = np.random.default_rng(0).integers(-9, 10, (60, 60, 60))
     n_read = []
 
     class Counted(OnlyAnArray):

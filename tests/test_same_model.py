@@ -451,6 +451,33 @@ def test_what_is_set_on_a_cached_function_is_compared(image, out):
     refused(image, with_a_cache(1.0, 16), out, "model.* changed")
 
 
+class Settings(dict):
+    """Of the user's own."""
+
+
+class Filling:
+    """Keeps something for each shape that it meets, beside its settings."""
+
+    def __init__(self, kind, gain):
+        self.kept = kind(int) if kind is collections.defaultdict else kind()
+        self.kept["gain"] = gain
+
+    def __call__(self, batch):
+        self.kept.setdefault(str(batch.shape), np.ones(3))
+        return np.where(batch > 120, batch * self.kept["gain"], batch)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [dict, collections.OrderedDict, collections.defaultdict, collections.Counter, Settings],
+)
+def test_of_a_dict_to_which_a_call_adds_the_other_entries_are_compared(image, out, kind):
+    begun(image, Filling(kind, 1), out)
+    refused(image, Filling(kind, 2), out, r"\[gain\] changed")
+    # Other tiles are called, and add something else.
+    assert predict(image, Filling(kind, 1), out, resume=True, batch_size=3).skipped
+
+
 class Ring:
     """Keeps its last results, another place of what holds them each time."""
 

@@ -84,6 +84,27 @@ def test_a_record_tells_the_small_tile_and_any_plan_of_its_tiles_goes_on(tmp_pat
         resumed()
 
 
+@pytest.mark.parametrize("kind", ["fails", "random"])
+def test_a_model_that_gives_nothing_to_compare_is_not_gone_on_with(tmp_path, image, kind):
+    is_other, output = [], tmp_path / "out.zarr"
+
+    def model(batch):
+        if not is_other:
+            return batch
+        if kind == "fails" and min(batch.shape[2:]) < 256:
+            raise ValueError("too small")
+        return batch + (np.random.random(batch.shape).astype("f4") if kind == "random" else 1)
+
+    probe = daskpatch.probe(model, ndim=2, seconds=0)
+    options = {"axes": "YX", "patch_size": 300, "overlaps": 2, "model_id": "1"}
+    begun = daskpatch.plan(image, model, output, probe=probe, **options)
+    begun.run(progress=False, part=(1, 2))
+    is_other.append(True)
+    for known in ({"probe": probe}, {}):
+        with pytest.raises(ValueError, match="gives other ones when it is called again, or fails"):
+            daskpatch.plan(image, model, output, **known, **options).run(resume=True)
+
+
 def test_a_record_of_the_whole_tile_is_gone_on_with_by_a_plan_of_a_small_one(
     tmp_path, given, image
 ):
@@ -117,6 +138,42 @@ def test_ids_are_looked_for_in_whole_tiles_each_time(image, least):
     for _ in range(2):
         with pytest.warns(UserWarning, match="ids"):
             daskpatch.plan(image, labels, axes="YX", probe=probe, **sizes)
+
+
+@pytest.fixture
+def with_a_hole():
+    """An image, of which the middle of a tile of 300 tells nothing."""
+    values = np.random.default_rng(0).random((1400, 1400), "f4")
+    values[560:850, 560:850] = 0
+    return values
+
+
+def test_ids_are_looked_for_in_each_image_whatever_another_one_showed(with_a_hole):
+    """A small tile of the second image, and the whole one of the first, are empty."""
+
+    def labels(batch):
+        return np.stack([[ndimage.label(one[0] > 0.9)[0]] for one in batch]).astype("f4")
+
+    probe = daskpatch.probe(lambda batch: batch, ndim=2, seconds=0)
+    options = {"axes": "YX", "patch_size": 300, "overlaps": 50, "probe": probe}
+    smooth = ndimage.uniform_filter(with_a_hole, 5) * 1.5
+    daskpatch.plan(np.zeros_like(smooth), labels, **options)
+    with pytest.warns(UserWarning, match="ids"):
+        daskpatch.plan(smooth, labels, **options)
+
+
+@pytest.mark.parametrize("image", ["the same", "an empty one"])
+def test_a_model_that_mixes_tiles_is_seen_where_they_are_empty(with_a_hole, image):
+    def mixing(batch):
+        return ndimage.uniform_filter(batch, 3)
+
+    first = with_a_hole if image == "the same" else np.zeros_like(with_a_hole)
+    probe = daskpatch.probe(mixing, ndim=2, seconds=0)
+    options = {"axes": "YX", "patch_size": 300, "overlaps": 2, "probe": probe}
+    daskpatch.plan(first, mixing, batch_size=1, **options)
+    for given in (first, with_a_hole):
+        with pytest.raises(RuntimeError, match="when another tile is in its batch"):
+            daskpatch.plan(given, mixing, batch_size=4, **options)
 
 
 def test_a_probe_of_another_model_is_not_believed_about_sizes(image):

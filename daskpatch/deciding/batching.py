@@ -12,6 +12,7 @@ from ..model import LoadedModel, ModelError, Results, advice_for, is_out_of_memo
 from ..probing import Remembered, digest_of_values
 from ..support import failure_told
 from ..values import ResultSample
+from .noise import noise_like
 
 
 def check_batch(
@@ -23,20 +24,27 @@ def check_batch(
 ) -> None:
     """Refuse a model that gives another result for a tile when another tile comes with it.
 
-    It is called for a batch of two, the trial tile and its mirror image, unless it is remembered to
-    treat them one by one; where there is no memory for that, nothing can be told.
+    It is called for a batch of two, the trial tile and noise, or its mirror image where it takes no
+    noise, unless it is remembered to treat them one by one; where there is no memory for that,
+    nothing can be told. Beside a tile of background its mirror image would tell nothing.
 
     Raises
     ------
     ModelError
         If it fails, or mixes them.
     """
-    asked = {"batch": digest_of_values(batch)}
+    asked = {"batch": "beside noise", "tile": digest_of_values(batch)}
     if remembered.recall(asked, bool):
         return
-    pair = np.concatenate([batch, batch[..., ::-1]])
+    pair = np.concatenate([batch, noise_like(batch, batch)])
     try:
-        together = model(pair.copy())
+        try:
+            together = model(pair.copy())
+        except Exception as error:  # noqa: BLE001 (the user's own code)
+            if is_out_of_memory(error):
+                return
+            pair = np.concatenate([batch, batch[..., ::-1]])
+            together = model(pair.copy())
     except Exception as error:
         if is_out_of_memory(error):
             return

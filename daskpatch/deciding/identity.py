@@ -11,15 +11,15 @@ from functools import cached_property, partial
 from typing import Any
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from ..image import ImageStack, varied_place
 from ..model import Contents, Look, NoIdentityError, Parts, SharedModel, load
 from ..probing import Remembered, digest_of_values
 from ..support import converted
-from ..values import ResultSample, convert, finite_mean_and_deviation
+from ..values import ResultSample
 from .first_look import FirstLook, codes_of
+from .noise import noise_like
 from .plan_options import PlanOptions
 from .seen_voxels import SeenVoxels
 from .strategy import Tiling
@@ -45,6 +45,8 @@ class Code:
         None where it has a text, or where something in it cannot be told: `lacks` says what.
     left_out
         Attributes and variables that a call of it changes.
+    before
+        What it was made of before it was called.
     """
 
     id: str | None
@@ -52,6 +54,7 @@ class Code:
     contents: Contents | None = None
     left_out: tuple[str, ...] = ()
     lacks: str = ""
+    before: Contents | None = None
 
     @cached_property
     def told(self) -> Parts | str | None:
@@ -63,6 +66,12 @@ class Code:
         if self.contents is None:
             return self.id
         return self.shared.handle.contents(Look(left_out=self.left_out)).parts(self.left_out)
+
+    def changed_by_now(self) -> tuple[str, ...]:
+        """Attributes and variables that calls of it have changed since."""
+        if self.before is None:
+            return self.left_out
+        return self.shared.handle.contents(Look(before=self.before)).changed_since(self.before)
 
     def without(self, left_out: tuple[str, ...]) -> Parts:
         """Its parts, without what some attributes and variables hold."""
@@ -166,7 +175,7 @@ def _code(name: str, shared: SharedModel, given_id: str | None, before: Contents
     try:
         contents = shared.handle.contents(Look(before=before))
         left_out = () if before is None else contents.changed_since(before)
-        code = Code(None, shared, contents, left_out)
+        code = Code(None, shared, contents, left_out, before=before)
         code.told  # noqa: B018 (now: it may lack what cannot be told)
     except NoIdentityError as error:
         return Code(None, shared, lacks=re.sub(r"^model\b", name, str(error)))
@@ -190,9 +199,9 @@ def _results(
     found = [twice(patch, dict(tiling.trial.samples) if is_trial else None)]
     are_constant = [sample.is_constant for sample in (found[0] or {}).values()]
     if are_constant and all(are_constant):
-        found.append(twice(_noise_like(patch, patch), None))
+        found.append(twice(noise_like(patch, patch), None))
     if any(are_constant):  # the tile may be background, of which noise shows nothing either
-        found.append(twice(_noise_like(varied_place(tile.image, _SIDE), patch), None))
+        found.append(twice(noise_like(varied_place(tile.image, _SIDE), patch), None))
     kept = tuple(samples for samples in found if samples is not None)
     return kept if len(kept) == len(found) else None
 
@@ -238,12 +247,3 @@ def _are_same(first: Samples, second: Samples | None) -> bool:
 
 def _samples_of(kept: object) -> Samples:
     return converted(kept, Samples)
-
-
-def _noise_like(values: NDArray[Any], patch: NDArray[Any]) -> NDArray[Any]:
-    """Noise of the mean and deviation of some values, as large as a tile, and always the same."""
-    mean, deviation = finite_mean_and_deviation(values)
-    noise = np.empty_like(patch)
-    seeded = np.random.default_rng(0)
-    convert(noise, seeded.normal(mean, deviation or max(abs(mean) / 4, 1.0), patch.shape))
-    return noise

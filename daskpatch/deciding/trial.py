@@ -30,7 +30,7 @@ from ..model import (
     single_threaded,
 )
 from ..output import Output
-from ..probing import Probe
+from ..probing import Probe, digest_of_values
 from ..support import (
     DaemonThreads,
     cause_of,
@@ -41,7 +41,7 @@ from ..support import (
     resident_bytes,
     text_of,
 )
-from ..values import ResultSample, may_be_ids
+from ..values import ResultSample, are_never_ids, may_be_ids
 from .agreement import averaging, check_positions, check_undo, warn_of_rounding
 from .batching import check_batch
 from .first_look import FirstLook
@@ -72,6 +72,8 @@ class Trial:
         A few values of each of the model's own arrays.
     has_ids
         Whether one of these may be ids of objects.
+    is_never_ids
+        Whether none of these would be, of no image.
     """
 
     tile: TrialTile
@@ -84,6 +86,7 @@ class Trial:
     memory: CallMemory
     pace: Pace
     has_ids: bool
+    is_never_ids: bool
 
     @property
     def tile_shape(self) -> tuple[int, ...]:
@@ -102,7 +105,8 @@ def run_trial(
 
     Where a probe tells that the model takes a smaller one, values are seen on that, in each plan
     alike, and what a whole tile takes is remembered; unless there is `post`, or the model may give
-    ids of objects: these are looked for in tiles of the run.
+    ids of objects: these are looked for in tiles of the run. Of a model that may give ids for
+    another image it is remembered for this tile only.
 
     A model whose result has another size than its tile is run on a few more sizes, to learn how
     one follows from the other, unless that was said.
@@ -126,20 +130,28 @@ def run_trial(
         "undo": options.normalize.undo,
         "memory": "and seconds of a whole tile",
     }
-    taken = recalled(look, asked, WholeTile, calling)
-    whole = None
+    taken, whole = recalled(look, asked, WholeTile, calling), None
+    if taken is None:
+        of_this = {**asked, "content": _digest_of_content(tile, look)}
+        taken = recalled(look, of_this, WholeTile, calling)
     if taken is None:
         whole = tried(tile)
         if whole.has_ids:
             return whole
         taken = WholeTile(repr(whole.signature), whole.seconds, whole.memory)
-        keep(look, asked, taken, calling)
+        keep(look, asked if whole.is_never_ids else of_this, taken, calling)
     # What is known of its sizes may be of another model; a function may need a whole tile.
     with suppress(ModelError, ValueError):
         seen = tried(small)
         if taken.is_of(seen.signature) and not seen.has_ids:
             return replace(seen, tile=tile, seconds=taken.seconds, memory=taken.memory)
     return tried(tile) if whole is None else whole
+
+
+def _digest_of_content(tile: TrialTile, look: FirstLook) -> str:
+    """What tells the voxels that the model is given from others."""
+    patch = look.patch_of(tile)
+    return digest_of_values(tile.batch_of(patch, tile.value_map(patch)))
 
 
 def _tried(tile: TrialTile, options: PlanOptions, look: FirstLook, calling: Calling) -> Trial:
@@ -185,6 +197,7 @@ def _tried(tile: TrialTile, options: PlanOptions, look: FirstLook, calling: Call
         memory=memory,
         pace=pace_of(reading, batch, filling, next(iter(results.values()))[0]),
         has_ids=any(may_be_ids(values[0]) for values in own.values()),
+        is_never_ids=all(are_never_ids(values) for values in own.values()),
     )
 
 

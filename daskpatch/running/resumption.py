@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
-from pathlib import PurePath
 from typing import Any
 
 from ..deciding import Decided, Samples, decide_anew, results_on
@@ -66,7 +65,7 @@ class Resumption:
     def _why_not_begun(self) -> str:
         """Why what is at the place is no output that this run could go on with."""
         if self.target.is_level_of_ours:
-            image = PurePath(self.target.name).parent
+            image = self.target.name.rstrip("/").rpartition("/")[0]
             return (
                 f"is an array of an OME-Zarr image that daskpatch wrote; name the image, {image}."
             )
@@ -173,7 +172,8 @@ class Resumption:
             recorded = document.identity if isinstance(document, RunDocument) else None
             if recorded is None or recorded.results is None or current is None:
                 continue
-            if recorded.cut != current.cut:
+            # A call that failed in the plan may have done so by chance.
+            if recorded.cut != current.cut or current.results is None:
                 current = replace(current, results=self._results_on(recorded.cut), cut=recorded.cut)
             check_same_results(recorded, current, self.target.name, self.going_on)
 

@@ -6,7 +6,7 @@ from .differences import Values, deviation_of, difference_of, finite_mean_and_de
 from .downsampling import DOWNSAMPLES, Downsample, downsampled, downsampling_bytes
 from .normalization import Normalize, NormalizeLike, NormalizeWords
 from .padding import Padding, check_padding, read_padded, source_box
-from .renumbering import are_renumbered, may_be_ids
+from .renumbering import are_never_ids, are_renumbered, may_be_ids
 from .result_sample import ResultSample
 from .uniformity import are_all, constants_of
 from .value_map import Statistics, ValueMap

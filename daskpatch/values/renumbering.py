@@ -33,6 +33,18 @@ def may_be_ids(values: NDArray[Any]) -> bool:
     return any(map(_are_several_and_even, values))
 
 
+def are_never_ids(values: NDArray[Any]) -> bool:
+    """Whether a result shows that what gives it gives no ids, of whatever image.
+
+    >>> [are_never_ids(np.array(values)) for values in ([0.0, 0.5], [0.0, 1.0], [False, True])]
+    [True, False, True]
+    """
+    if values.dtype.kind != "f":
+        return values.dtype.kind == "b"
+    finite = values[np.isfinite(values)]
+    return bool((finite != np.rint(finite)).any())
+
+
 def _are_several_and_even(values: NDArray[Any]) -> bool:
     inside = values != 0
     is_even = all(_evenness(values, inside, axis) >= _EVEN for axis in range(values.ndim))

@@ -114,7 +114,8 @@ def _reduced(walk: Walk, value: object, path: str, holder: str) -> None:
         _state(walk, each, path, holder)
     for name, items in zip(("items", "entries"), reduced[3:5], strict=False):
         if items is not None:
-            walk.visit([*items], f"{path}.{name}", holder)
+            told = dict(items) if name == "entries" else [*items]
+            walk.visit(told, f"{path}.{name}", holder)
 
 
 def _dropped(walk: Walk, value: object, state: Sequence[object], path: str) -> None:

@@ -168,6 +168,11 @@ class Walk:
         if isinstance(value, defaultdict):
             self.visit(value.default_factory, f"{path}.default_factory", "")
 
+    def tell(self, told: str, path: str, holder: str) -> None:
+        """Tell something of a place, unless what holds it is left out."""
+        if holder not in self._left_out:
+            self.add("attributes", path, holder, told)
+
     def hold_all(self, value: object, path: str) -> None:
         """Look at all attributes of an object."""
         for name in sorted(vars(value)):
