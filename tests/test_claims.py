@@ -119,7 +119,7 @@ def test_a_place_in_an_array_that_is_begun_since_the_plan_is_taken(image, tmp_pa
     inside = daskpatch.plan(image, triple, out / "x/y", **TILES)
     with (
         Running(image, Gate(), out),
-        pytest.raises(daskpatch.ClaimedError, match=r"out\.zarr is being written"),
+        pytest.raises(ValueError, match=r"is inside the array .*out\.zarr, among its chunks"),
     ):
         inside.run(progress=False, pacing=SOON)
     assert not (out / "x").exists()
@@ -191,6 +191,18 @@ def test_a_claim_that_cannot_be_deleted_keeps_nobody_waiting(image, tmp_path, ca
     code = f"import daskpatch; print(daskpatch.status({str(tmp_path / 'out.zarr')!r}).drivers)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "()"
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_plan_that_is_older_than_an_array_around_its_place_is_refused(
+    image, tmp_path, zarr_format
+):
+    plan = daskpatch.plan(image, np.negative, tmp_path / "g/c/0/q", **TILES)
+    data = {"data": image, "chunks": (16, 16), "zarr_format": zarr_format}
+    zarr.create_array(tmp_path / "g", **data)
+    with pytest.raises(ValueError, match="is inside the array .*/g, among its chunks"):
+        plan.run(progress=False)
+    assert not (tmp_path / "g/c/0/q").exists()
 
 
 def test_one_look_at_each_group_around(image, tmp_path):

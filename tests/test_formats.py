@@ -697,3 +697,16 @@ def test_files_are_opened_without_a_word(made):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         daskpatch.open_image(name, **chosen)
+
+
+@pytest.mark.parametrize("files", [None, 5, np.ones((3, 3)), [np.ones(3)], [None], b"x"])
+def test_what_is_no_list_of_files_is_refused(files):
+    with pytest.raises(TypeError, match="needed is a pattern, for example 'run/"):
+        daskpatch.open_sequence(files, axis="T")
+
+
+def test_files_may_come_from_a_generator(tmp_path):
+    for number in range(2):
+        tifffile.imwrite(tmp_path / f"{number}.tif", np.full((4, 5), number, "u1"))
+    image = daskpatch.open_sequence(sorted(tmp_path.glob("*.tif")).__iter__(), axis="T")
+    assert image.data_shape == (2, 1, 4, 5)

@@ -214,6 +214,22 @@ def test_what_gives_a_masked_array_of_itself_is_refused():
         daskpatch.plan(Masking(), double, axes="YX", patch_size=16)
 
 
+@pytest.mark.parametrize("kind", ["c8", "M8[s]", "U8", "O", "g", [("a", "f4")]], ids=str)
+def test_blocks_of_another_kind_than_the_source_says_are_refused(image, kind):
+    """Of complex ones NumPy would drop half: Dask believes whatever dtype it is told."""
+
+    def other(block):
+        return np.zeros(block.shape, kind)
+
+    lying = da.from_array(image, chunks=8).map_blocks(other, dtype="f4")
+    for options in ({}, {"normalize": "zscore"}):
+        with pytest.raises(OSError, match="the source gave a block of dtype"):
+            daskpatch.plan(lying, double, axes="YX", patch_size=16, overlaps=4, **options).view[0]
+    plan = daskpatch.plan(image, double, axes="YX", patch_size=16, overlaps=4, mask=lying)
+    with pytest.raises(OSError, match="the source gave a block of dtype"):
+        plan.view[0]
+
+
 @pytest.mark.parametrize("cluster", ["in_process", "processes"])
 @pytest.mark.parametrize("made", [persisted, scattered])
 def test_arrays_that_a_cluster_holds_are_not_for_its_tasks(image, tmp_path, made, cluster, request):

@@ -322,6 +322,14 @@ def test_a_record_says_which_label_image_it_is_of(tmp_path, source):
         daskpatch.predict(source, bright, out / "labels" / "nuclei", resume=True, **TILES)
 
 
+@pytest.mark.parametrize("name", ["n%20c", "n c"])
+def test_the_place_of_a_label_image_may_be_a_url_in_its_own_spelling(tmp_path, source, name):
+    shutil.copytree(source, tmp_path / "image.zarr")
+    place = f"file://{tmp_path}/image.zarr/labels/{name}"
+    daskpatch.predict(source, bright, place, label_image="n c", **TILES)
+    assert listed(tmp_path / "image.zarr") == ["n c"]
+
+
 # The list
 
 

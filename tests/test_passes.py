@@ -351,3 +351,17 @@ def test_what_blocks_of_an_ended_pass_left_is_not_missed(out, stored):
     (left, *_) = (out / ".daskpatch").rglob("passes/statistics/left/*")
     flip(left)
     assert daskpatch.verify(out, progress=False).ok
+
+
+@pytest.mark.parametrize("file", ["run.json", "end.json"])
+def test_records_of_passes_that_are_gone_beyond_need_not_be_whole(tmp_path, out, stored, file):
+    words = {"normalize": "zscore", "progress": False}
+    options = {**TILES, **words, "denormalize": True}
+    daskpatch.predict(stored, gaussian, out, region=np.s_[:12], **options)
+    flip(out / ".daskpatch/passes/statistics" / file)
+    assert daskpatch.status(out).remaining
+    assert daskpatch.predict(stored, gaussian, out, resume=True, **options).skipped
+    assert daskpatch.verify(out, progress=False).ok
+    assert daskpatch.status(out).remaining == 0
+    daskpatch.predict(stored, gaussian, tmp_path / "whole.zarr", **options)
+    np.testing.assert_array_equal(read(out), read(tmp_path / "whole.zarr"))

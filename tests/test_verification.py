@@ -71,6 +71,15 @@ def test_a_flipped_byte_and_a_missing_file_are_named_and_mended(stored, tmp_path
     np.testing.assert_array_equal(read(output), values)
 
 
+def test_a_repair_of_what_is_opened_for_reading_says_so(output):
+    store = zarr.storage.LocalStore(output, read_only=True)
+    with pytest.raises(ValueError, match=r"^The output .*out\.zarr is opened read-only"):
+        verified(store, repair=True, model=gaussian)
+    assert verified(store).ok
+    with pytest.raises(ValueError, match="repair is array"):
+        verified(output, repair=np.ones(2), model=gaussian)
+
+
 def test_voxels_that_somebody_changed_are_named(output):
     array = zarr.open_array(str(output), mode="r+")
     array[30, 30, 30] += 1

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..engine import Client, client_of
 from ..model import module_of
 from ..store import BackEnd, Location, Places, StoredArray, existing_array, locate
-from ..support import said_by, unmasked, within_xarray
+from ..support import as_voxels, said_by, within_xarray
 from .leaves import arrays_read_by, folders_of_tensorstore, why_array_is_endangered
 
 _HELD = (
@@ -138,7 +138,7 @@ class ArrayLike:
         values = within_xarray(self.array[box])
         if hasattr(values, "compute"):
             values = self._computed(values)
-        return unmasked(values, "the source")
+        return as_voxels(values, "the source")
 
     def _computed(self, values: Any) -> Any:
         client = self._held_by

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Region
-from ..support import checked_shape, unmasked, within_xarray
+from ..support import as_voxels, checked_shape, within_xarray
 from .array_image import ArrayImage
 from .arraylike import ArrayLike
 from .stack import ImageStack
@@ -51,7 +51,7 @@ class GivenChunks:
         return found
 
     def _chunk(self, position: tuple[int, ...], place: Region) -> NDArray[Any]:
-        values = unmasked(self.given[position], "the source")
+        values = as_voxels(self.given[position], "the source")
         return checked_shape(values, place.shape, f"The chunk {position}")
 
     def _touched(self, box: tuple[slice, ...]) -> Iterator[tuple[tuple[int, ...], Region]]:

@@ -6,7 +6,7 @@ import operator
 import os
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import getattr_static
 from typing import Any, TypeGuard
@@ -149,9 +149,9 @@ def open_sequence(
     >>> open_sequence(f"{folder}/*.tif", axis="T").data_shape
     (3, 1, 16, 24)
     """
-    if axis not in ("T", "Z"):
+    if not isinstance(axis, str) or axis not in ("T", "Z"):
         raise ValueError(f"axis is {shown(axis)}; needed is 'T' or 'Z', what the files are.")
-    paths = matching(files) if isinstance(files, str | os.PathLike) else list(files)
+    paths = matching(files) if isinstance(files, str | os.PathLike) else _as_paths(files)
     if not paths:
         raise ValueError("The list of files is empty; give at least one.")
     stacked = FileSequence(
@@ -172,6 +172,18 @@ def open_sequence(
         )
     whole = None if axes is None else f"{axis}{axes}"
     return open_stack(stacked, axes=whole, channels=channels, padding=padding)
+
+
+def _as_paths(files: object) -> list[str | os.PathLike[str]]:
+    is_one = isinstance(files, bytes) or hasattr(files, "shape") or is_stored(files)
+    items: list[Any] = list(files) if isinstance(files, Iterable) and not is_one else [files]
+    for item in items:
+        if not isinstance(item, str | os.PathLike):
+            raise TypeError(
+                f"files is {shown(files)}; needed is a pattern, for example 'run/*.tif', or a list "
+                "of paths. Arrays are stacked by dask.array.stack."
+            )
+    return items
 
 
 def open_stack(
@@ -453,7 +465,11 @@ def _widened(dtype: object) -> str:
 def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
     if dtype.kind not in "biuf":
         # The one that TensorStore and ml_dtypes have, and NumPy has not.
-        cast = " Cast it: tensorstore.cast(source, 'float32')." if dtype.name == "bfloat16" else ""
+        cast = (
+            " Cast it: source.astype('float32'), or tensorstore.cast(source, 'float32')."
+            if dtype.name == "bfloat16"
+            else ""
+        )
         raise ValueError(
             f"{name} has dtype {dtype}; needed are integers, floats or booleans.{cast}"
         )

@@ -10,7 +10,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-from ..support import all_said_by, load_extra, redacted
+from ..support import all_said_by, load_extra, redacted, shown
 from .contents import WHOLE, Contents, Look, contents_of_files
 from .files import digest_of_file
 from .handles import Batch, ExclusiveModel, distinct
@@ -27,11 +27,15 @@ class OnnxModel:
     ------
     FileNotFoundError
         If there is no such file.
+    TypeError
+        If it is no path.
     """
 
     path: str | os.PathLike[str]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f"path is {shown(self.path)}; needed is that of an ONNX file.")
         path = Path(self.path).expanduser().absolute()
         if not path.is_file():
             raise FileNotFoundError(f"No file {redacted(str(path))} to load the model from.")
@@ -54,6 +58,20 @@ class OnnxModel:
         digests = {str(number): digest_of_file(file) for number, file in enumerate(files)}
         return contents_of_files(digests, package="onnxruntime")
 
+    def _check_weights(self) -> None:
+        """Say which files with weights are missing, or lie where onnxruntime reads none."""
+        folder = self.file.parent.resolve()
+        names = [name for name in _external_names(self.file) if name]
+        missing = [name for name in names if not (folder / name).is_file()]
+        outside = [name for name in names if not (folder / name).resolve().is_relative_to(folder)]
+        for found, fix in (
+            (outside, "outside of its folder, which onnxruntime refuses; save it anew with them"),
+            (missing, "which is not there; copy it"),
+        ):
+            if found:
+                told = ", ".join(f"{shown(name):.60}" for name in found[:_FEW])
+                raise ValueError(f"{self.path} keeps weights in {told}, {fix} beside the graph.")
+
     def load(self) -> Callable[[Batch], Any]:
         onnxruntime = load_extra("onnxruntime", "OnnxModel")
         options = onnxruntime.SessionOptions()
@@ -65,6 +83,7 @@ class OnnxModel:
         try:
             session = onnxruntime.InferenceSession(str(self.path), options, providers=providers)
         except Exception as error:  # onnxruntime's own kinds
+            self._check_weights()
             raise ValueError(
                 f"{self.path} is no ONNX graph that can be run: {all_said_by(error)}"
             ) from error
@@ -83,6 +102,8 @@ class OnnxModel:
         return ExclusiveModel(call) if on_gpu else call
 
 
+_FEW = 3
+
 _LOCATION = b"\x0a\x08location\x12"
 """How an entry of a tensor's `external_data` begins in protobuf: key (field 1) and value (2).
 
@@ -92,6 +113,11 @@ https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, StringStringEntryProto
 
 def external_files(path: Path) -> list[Path]:
     """The files beside a graph in which it keeps weights, those that are there, in order."""
+    return [path.parent / name for name in _external_names(path) if (path.parent / name).is_file()]
+
+
+def _external_names(path: Path) -> list[str]:
+    """What a graph calls the files in which it keeps weights, from its own folder, in order."""
     if not path.stat().st_size:
         return []
     with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
@@ -101,7 +127,7 @@ def external_files(path: Path) -> list[Path]:
             length, start = _varint(content, at + len(_LOCATION))
             names.add(content[start : start + length].decode("utf-8", "replace"))
             at = content.find(_LOCATION, start)
-    return [path.parent / name for name in sorted(names) if (path.parent / name).is_file()]
+    return sorted(names)
 
 
 def _varint(content: mmap, at: int) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Where results go: targets, layouts, the arrays that are made."""
 
-from .admission import as_target, check_kind
+from .admission import as_target, check_kind, check_written_to
 from .clearing import KEY
 from .creation import (
     Shown,

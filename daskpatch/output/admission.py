@@ -155,13 +155,7 @@ def check_kind(location: Location, array: StoredArray | None, *, is_series: bool
             "A series is written to a group with one array per image; give a path, a URL or a "
             "store as output, not an array."
         )
-    if location.why_not_written:
-        raise ValueError(f"The output {location.name} is in {location.why_not_written}.")
-    if location.store.read_only or (array is not None and array.array.read_only):
-        raise ValueError(
-            f"The output {location.name} is opened read-only; open it for writing, for example "
-            "with zarr.open(path, mode='r+')."
-        )
+    check_written_to(location, is_read_only=array is not None and array.array.read_only)
     check_not_a_file(location)
     if is_zip(location):
         raise ValueError(
@@ -175,6 +169,23 @@ def check_kind(location: Location, array: StoredArray | None, *, is_series: bool
         raise ValueError(
             f"The output {location.name} is named like {format_.name}, and what is written is a "
             f"Zarr folder: name it {stem}.zarr{made}."
+        )
+
+
+def check_written_to(location: Location, *, is_read_only: bool = False) -> None:
+    """Refuse a place that cannot be written to.
+
+    Raises
+    ------
+    ValueError
+        If its store is opened read-only, or of a kind that is not written.
+    """
+    if location.why_not_written:
+        raise ValueError(f"The output {location.name} is in {location.why_not_written}.")
+    if location.store.read_only or is_read_only:
+        raise ValueError(
+            f"The output {location.name} is opened read-only; open it for writing, for example "
+            "with zarr.open(path, mode='r+')."
         )
 
 

@@ -34,6 +34,20 @@ def check_not_a_file(location: Location) -> None:
         raise FileExistsError(f"The output {location.name} is a {kind}; give another place.")
 
 
+def refuse_inside(location: Location, array: Location) -> None:
+    """Refuse a place inside an array: its chunks' keys are paths, and some of ours may be one.
+
+    Raises
+    ------
+    ValueError
+        Always.
+    """
+    raise ValueError(
+        f"The output {location.name} is inside the array {array.name}, among its chunks; give a "
+        "place beside it."
+    )
+
+
 def check_around(location: Location) -> tuple[Surrounding, ...]:
     """Refuse a place inside an array; warn where readers would not see what is made there.
 
@@ -43,11 +57,7 @@ def check_around(location: Location) -> tuple[Surrounding, ...]:
     for node in nodes:
         name = node.location.name
         if node.is_array:
-            # Every chunk key of that array is a path, and some of ours may be one.
-            raise ValueError(
-                f"The output {location.name} is inside the array {name}, among its chunks; give a "
-                "place beside it."
-            )
+            refuse_inside(location, node.location)
         if node.is_consolidated:
             warnings.warn(
                 f"The metadata of {name} are consolidated: readers of that group will not see "

@@ -90,7 +90,8 @@ def _image_of(place: StoreLike, name: str) -> Location:
 
 def is_named(place: StoreLike, name: str) -> bool:
     """Whether a place is that of a label image itself, not that of an image which has it."""
-    if isinstance(place, str | os.PathLike):
+    # A URL may have the name in its own spelling.
+    if isinstance(place, str | os.PathLike) and "://" not in os.fspath(place):
         return os.fspath(place).rstrip("/").split("/")[-2:] == [LABELS, name]
     return locate(place).parts[-2:] == (LABELS, name)
 
@@ -188,9 +189,9 @@ def _check_image(image: Location, there: Node, version: str) -> None:
 
 def warn_of_labels_place(place: Location) -> None:
     """Say of an output among an image's label images that viewers will not take it for one."""
-    # Of a URL the group around it is not asked for.
-    is_inside = place.parts[-2:-1] == (LABELS,) and (place.path or place.local_path is not None)
-    if is_inside and image_version_at(place.at("../..")) is not None:
+    group = place.parent if place.parts[-2:-1] == (LABELS,) else None
+    image = None if group is None else group.parent
+    if image is not None and image_version_at(image) is not None:
         name = place.parts[-1]
         warnings.warn(
             f"The output {place.name} lies among the label images of an image, and would be none "

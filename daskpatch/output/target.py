@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, groupby
-from typing import Literal
+from typing import Any, Literal
 
 from ..block import Recipe
 from ..image import ImageStack
@@ -21,14 +21,17 @@ from ..store import (
     StoredArray,
     Surrounding,
     around,
+    attributes_of,
+    document_at,
     format_among,
     level_paths_at,
     node_at,
     own_attributes,
+    own_document,
 )
 from ..support import DaemonThreads, Pacing, counted
 from .clearing import CLEARED, KEY, NODES, claimed_folders, clearance_of, is_recorded, turn_of
-from .harm import endangered
+from .harm import endangered, refuse_inside
 from .layout import Layout
 from .ome_metadata import OmeVersion
 
@@ -284,17 +287,33 @@ class Target:
 
 
 def written_around(place: Location) -> list[Location]:
-    """The first array of each run that may write a group, or an array, around a place."""
+    """The first array of each run that may write a group around a place.
+
+    Raises
+    ------
+    ValueError
+        If there is an array around it by now, and nobody works on that.
+    """
     groups = around(place)
     # All at once: far away a request for each, one after the other, would take seconds.
     with DaemonThreads(_READERS, "daskpatch-io") as pool:
-        said = list(pool.map(own_attributes, groups))
+        said = list(pool.map(own_document, groups))
+    for group, (name, document) in zip(groups, said, strict=True):
+        if _is_array(group, name, document):
+            refuse_inside(place, group)
     return [
         first
-        for group, attributes in zip(groups, said, strict=True)
-        if KEY in attributes
+        for group, (name, document) in zip(groups, said, strict=True)
+        if KEY in (attributes := attributes_of(name, document))
         for first in _first_places(group, attributes[KEY], place)
     ]
+
+
+def _is_array(group: Location, name: str, document: Mapping[str, Any]) -> bool:
+    if name == "zarr.json":
+        return document.get("node_type") == "array"
+    # Of Zarr v2 it is another file, and in a bucket another request.
+    return group.local_path is not None and document_at(group, ".zarray") is not None
 
 
 def _image_of_level(root: Location) -> Location | None:

@@ -26,12 +26,15 @@ from .nodes import (
     BrokenError,
     Node,
     attributes_at,
+    attributes_of,
     create_array,
+    document_at,
     ensure_group,
     existing_array,
     is_zip,
     node_at,
     own_attributes,
+    own_document,
 )
 from .objects import Objects, plain_name
 from .occupancy import MOST_CELLS, Occupancy, occupancy_of

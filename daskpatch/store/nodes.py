@@ -223,12 +223,28 @@ def own_attributes(location: Location) -> Mapping[str, Any]:
     OSError
         If the store does not answer.
     """
-    for name, field in (("zarr.json", "attributes"), (V2_ATTRIBUTES, None)):
+    return attributes_of(*own_document(location))
+
+
+def own_document(location: Location) -> tuple[str, Mapping[str, Any]]:
+    """The document at a place that has its attributes, by its name; empty where there is none.
+
+    Raises
+    ------
+    OSError
+        If the store does not answer.
+    """
+    for name in ("zarr.json", V2_ATTRIBUTES):
         said = document_at(location, name)
         if said is not None:
-            found = said if field is None else said.get(field)
-            return found if isinstance(found, dict) else {}
-    return {}
+            return name, said
+    return V2_ATTRIBUTES, {}
+
+
+def attributes_of(name: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The attributes in a document of that name."""
+    found = document.get("attributes") if name == "zarr.json" else document
+    return found if isinstance(found, dict) else {}
 
 
 def document_at(location: Location, name: str) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from .checks import (
     as_flag,
     as_id,
     as_optional_count,
+    as_voxels,
     checked_shape,
     holds_numbers,
     is_integer,

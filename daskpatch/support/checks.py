@@ -158,3 +158,20 @@ def unmasked(values: object, name: str) -> NDArray[Any]:
             f"{name} has masked values; fill them with what they are to count as: masked.filled(0)."
         )
     return np.asarray(array)
+
+
+def as_voxels(values: object, name: str) -> NDArray[Any]:
+    """What something gave for voxels, as an array of numbers: a dtype that it says is a promise.
+
+    Raises
+    ------
+    ValueError
+        If some are masked, or they are of a kind that would lose something as numbers.
+    """
+    array = unmasked(values, name)
+    if not holds_numbers(array.dtype):
+        raise ValueError(
+            f"{name} gave a block of dtype {array.dtype}; needed are integers, floats of up to 64 "
+            "bits, or booleans. Make numbers of it first: of complex ones source.real."
+        )
+    return array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -46,6 +47,8 @@ from ..store import (
     own_attributes,
 )
 from ..support import cause_of, said_by
+
+_log = logging.getLogger("daskpatch")
 
 PREDICTION = "prediction"
 
@@ -409,15 +412,38 @@ def _further(images: tuple[RecordedImage, ...]) -> Iterator[RecordedBlocks]:
     """The blocks of further passes, whose records lie beside those of the images."""
     ended: set[str] = set()
     for image in images:
-        found = dict(_recorded_passes(image.record.location))
+        found = dict(_needed_passes(image.record.location))
         for name, document in found.items():
             blocks = _of_pass(Record(image.record.location, name), name, document)
             # What a pass found is recorded once, with its first image.
-            if not blocks.arrays and (name in ended or blocks.record.end() is not None):
+            if not blocks.arrays and (name in ended or _has_ended(blocks.record)):
                 ended.add(name)
                 blocks = replace(blocks, has_ended=True)
             yield blocks
         yield from _unbegun_levels(image, found)
+
+
+def _needed_passes(place: Location) -> Iterator[tuple[str, PassDocument]]:
+    """Those that the prediction has not gone beyond, with whatever of the others can be read."""
+    for name in Record(place).passes():
+        try:
+            document = Record(place, name).document()
+        except ValueError as error:
+            if name.startswith(LEVEL):
+                raise
+            _log.warning("The prediction has begun since, and needs it no more: %s", error)
+            continue
+        if isinstance(document, PassDocument):
+            yield name, document
+
+
+def _has_ended(record: Record) -> bool:
+    """Whether a pass has ended, whatever became of what it found: nobody needs that any more."""
+    try:
+        return record.end() is not None
+    except ValueError as error:
+        _log.warning("The prediction has begun since, and needs it no more: %s", error)
+        return True
 
 
 def _of_pass(record: Record, name: str, document: PassDocument) -> RecordedBlocks:

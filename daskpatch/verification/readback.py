@@ -14,10 +14,10 @@ from ..deciding import TilesLike
 from ..engine import Window, progress_of
 from ..image import SourceLike
 from ..model import Model, ModelLike
-from ..output import Output
+from ..output import Output, check_written_to
 from ..receipts import Report
 from ..store import StoreLike, locate
-from ..support import as_count, counted, html_table
+from ..support import as_count, as_flag, counted, html_table
 from .block_check import Bad, BlockCheck
 from .mending import mend, mend_built, repair_plan
 from .outputs import RecordedBlocks, recorded_run
@@ -165,7 +165,10 @@ def verify(
     >>> print(verify(store, progress=False))
     the block is as it was written
     """
+    as_flag("repair", repair)
     run = recorded_run(output)
+    if repair:
+        check_written_to(locate(output))
     if repair and model is None and run.images and not run.built:
         raise _needs_model()
     if repair and run.unbegun is not None:

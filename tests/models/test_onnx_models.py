@@ -143,6 +143,17 @@ def test_weights_in_a_file_of_their_own_are_part_of_a_graph(tmp_path, values, na
         daskpatch.predict(values, path, tmp_path / "o.zarr", **options, part=(2, 2), progress=False)
 
 
+def test_weights_that_are_not_beside_the_graph_are_named(tmp_path, values):
+    path = scaled(tmp_path, 2.0)
+    options = {"axes": "YX", "patch_size": 32}
+    (tmp_path / "weights.bin").rename(tmp_path / "elsewhere.bin")
+    with pytest.raises(ValueError, match="keeps weights in 'weights.bin', which is not there"):
+        daskpatch.plan(values, path, **options)
+    path.write_bytes(path.read_bytes().replace(b"weights.bin", b"../ghts.bin"))
+    with pytest.raises(ValueError, match="keeps weights in '../ghts.bin', outside of its folder"):
+        daskpatch.plan(values, path, **options)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x0a\x08location\x12", b"\x0a\x08location\x12\xff"])
 def test_what_is_no_graph_is_told_so(tmp_path, values, content):
     (tmp_path / "m.onnx").write_bytes(content)
