@@ -919,3 +919,11 @@ def test_empty_folders_of_others_stay(tmp_path, stored):
         (out / name).mkdir(parents=True)
     ours(tmp_path, stored, overwrite=True)
     assert all((out / name).is_dir() for name in ("notes", "c/later", "deep/er"))
+
+
+@pytest.mark.filterwarnings("ignore:The data type .* does not have a Zarr V3")
+@pytest.mark.parametrize("dtype", ["S4", "U3", "V4", "c8"])
+def test_an_array_of_no_numbers_is_no_output(tmp_path, dtype):
+    array = zarr.create_array(tmp_path / "out.zarr", shape=(40, 40), chunks=(16, 16), dtype=dtype)
+    with pytest.raises(ValueError, match=r"out\.zarr has dtype .*; needed is an array of integers"):
+        daskpatch.plan(np.ones((40, 40)), np.negative, array, axes="YX", patch_size=16)

@@ -402,3 +402,23 @@ def test_the_command_line_builds_one(source, values, capsys):
     assert Path(source / "2" / "zarr.json").exists()
     assert exit_code("pyramid", str(source), "--region", "0:4") == 2
     assert "No such option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--pyramid", "none"), "--pyramid is not given, and there is nothing to build"),
+        (("--pyramid", "0"), "--pyramid is 0; needed is"),
+        (
+            ("--pyramid", "2", "--factors", "2,2"),
+            "--pyramid is 2, and factors are those of 1 level;",
+        ),
+    ],
+)
+def test_the_command_line_names_the_flag_that_is_called_as_the_command(
+    tmp_path, capsys, flags, message
+):
+    save(tmp_path / "in.zarr", np.ones((32, 32)), chunks=(8, 8), dimension_names=["y", "x"])
+    places = (tmp_path / "in.zarr", tmp_path / "out.zarr")
+    assert exit_code("pyramid", *places, "--no-progress", *flags) != 0
+    assert message in capsys.readouterr().err

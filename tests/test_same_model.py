@@ -478,6 +478,30 @@ def test_of_a_dict_to_which_a_call_adds_the_other_entries_are_compared(image, ou
     assert predict(image, Filling(kind, 1), out, resume=True, batch_size=3).skipped
 
 
+class Swapping:
+    """Has its buffers in turn: as they were after each second call."""
+
+    def __init__(self, gain):
+        self.one, self.other = [gain], [0]
+
+    def __call__(self, batch):
+        self.one, self.other = self.other, self.one
+        return batch * max(self.one[0], self.other[0])
+
+
+@pytest.mark.parametrize("n_calls", [0, 1])
+def test_how_often_a_model_was_called_is_no_part_of_it(image, out, n_calls, tmp_path):
+    def planned(gain, output, **options):
+        return daskpatch.plan(image, Swapping(gain), output, **{**TILES, **options})
+
+    planned(2, out, cache_probe=n_calls == 0).run(progress=False, part=(1, 2))
+    planned(2, tmp_path / "remembered.zarr")
+    again = planned(2, out, cache_probe=n_calls == 1)
+    assert again.run(progress=False, resume=True).skipped
+    with pytest.raises(ValueError, match="one"):
+        planned(3, out).run(progress=False, resume=True)
+
+
 class Ring:
     """Keeps its last results, another place of what holds them each time."""
 

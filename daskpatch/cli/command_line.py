@@ -40,7 +40,8 @@ class CommandLine:
         line = " ".join(text.split())
         kept = [each for each in (*self._texts, *quoted) if len(each) >= _SHORTEST]
         first = line.partition(" ")[0]
-        if first in self.arguments:  # a file of that name, rather than an option
+        # A file of that name, rather than an option; `pyramid` is a command, and an option of it.
+        if first in self.arguments and first not in self.commands:
             return f"{first}{as_typed(line[len(first) :], kept, flags=self._flags)}"
         return as_typed(line, kept, typed=self.typed, flags=self._flags)
 

@@ -49,7 +49,8 @@ class TorchModel:
     autocast: str | None = None
 
     def __post_init__(self) -> None:
-        if self.autocast not in (None, "float16", "bfloat16"):
+        is_name = isinstance(self.autocast, str) and self.autocast in ("float16", "bfloat16")
+        if not is_name and self.autocast is not None:
             raise ValueError(
                 f"autocast is {shown(self.autocast)}; needed is None, 'float16' or 'bfloat16'."
             )

@@ -22,7 +22,7 @@ from ..store import (
     locate,
     own_attributes,
 )
-from ..support import DaemonThreads, what_is
+from ..support import DaemonThreads, holds_numbers, what_is
 from .clearing import KEY
 from .harm import check_apart, check_around, check_not_a_file, endangered
 from .label_images import (
@@ -156,6 +156,11 @@ def check_kind(location: Location, array: StoredArray | None, *, is_series: bool
             "store as output, not an array."
         )
     check_written_to(location, is_read_only=array is not None and array.array.read_only)
+    if array is not None and not holds_numbers(array.dtype):
+        raise ValueError(
+            f"The output {location.name} has dtype {array.dtype}; needed is an array of integers, "
+            "floats of up to 64 bits, or booleans."
+        )
     check_not_a_file(location)
     if is_zip(location):
         raise ValueError(

@@ -25,6 +25,7 @@ from ..geometry import (
 )
 from ..image import coordinates_of
 from ..model import OutputArray
+from ..support import counted
 from ..values import Downsample, downsampling_bytes
 from .layout import BlockBudget, Layout, count_blocks, grown
 from .output import DTypes, Output
@@ -322,8 +323,8 @@ def _factors(
     given = factors_along(dims.axes, dims.shape, output.factors)
     if n_levels not in (None, len(given)):
         raise ValueError(
-            f"pyramid is {n_levels}, and factors are those of {len(given)} levels; give factors "
-            "alone."
+            f"pyramid is {n_levels}, and factors are those of {counted(len(given), 'level')}; give "
+            "factors alone."
         )
     if len(recipe.stored) > 1 and "C" in dims.axes and any(_of_channels(dims, given)):
         raise ValueError(

@@ -24,6 +24,7 @@ from ..output import (
 from ..receipts import Record
 from ..running import LevelSet, Origin
 from ..store import StoredArray, existing_array, own_attributes
+from ..support import counted
 from ..values import Downsample
 from .pyramid_image import PyramidImage
 
@@ -110,8 +111,8 @@ def _factors(subject: PyramidImage, asked: Output) -> tuple[Factors, ...]:
         given = factors_along(dims.axes, dims.shape, asked.factors)
         if isinstance(asked.pyramid, int) and asked.pyramid != len(given):
             raise ValueError(
-                f"pyramid is {asked.pyramid}, and factors are those of {len(given)} levels; give "
-                "factors alone."
+                f"pyramid is {asked.pyramid}, and factors are those of "
+                f"{counted(len(given), 'level')}; give factors alone."
             )
         return (*copied, *given)
     wanted = asked.pyramid - subject.has if isinstance(asked.pyramid, int) else None

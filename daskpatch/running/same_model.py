@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 from ..deciding import Code, Identity
 from ..model import Parts
@@ -107,16 +108,24 @@ def _pair(
         return _shown(name, before), _shown(name, told)
     now = code.without(before.left_out)
     was, is_ = _digests_of_both(before, now, decide=decide)
-    if was != is_:
-        # What the calls of now put there was not there when the run began: another tile's, say.
-        added = set(code.changed_by_now()) - set(before.left_out)
-        without_added = code.without((*before.left_out, *sorted(added)))
-        if was == _digests_of_both(before, without_added, decide=decide)[1]:
-            now, is_ = without_added, was
+    for other in _otherwise(before, code) if was != is_ else ():
+        if was == _digests_of_both(before, other, decide=decide)[1]:
+            now, is_ = other, was
+            break
     if was == is_:
         has_code = _code_of(before, now)[0] is not None
         _warn_of_what_results_decide(name, before, now, has_code=has_code)
     return _by_name(was, before, is_), _by_name(is_, now, was)
+
+
+def _otherwise(before: Parts, code: Code) -> Iterator[Parts]:
+    """In what other states a model that its calls change is the recorded one, too."""
+    # What the calls of now put there was not there when the run began: another tile's, say.
+    added = set(code.changed_by_now()) - set(before.left_out)
+    yield code.without((*before.left_out, *sorted(added)))
+    # Two calls in turn may have left it as it was when the run began, and one of now has not.
+    if code.before is not None and not before.left_out:
+        yield code.before.parts()
 
 
 def _digests_of_both(

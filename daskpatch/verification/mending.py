@@ -59,7 +59,7 @@ def repair_plan(
     began = as_json(first.fingerprint)
     sources = _sources(run.images, source)
     shapes = [image.document.fingerprint.source.data_shape for image in run.images]
-    tiles = patching or _strategy(first.fingerprint, shapes)
+    tiles = _strategy(first.fingerprint, shapes) if patching is None else patching
     as_begun = replace(model, **restored(Model, began))
     output = replace(target, **_of_output(run.images, target))
     normalize = Normalize(**restored(Normalize, began))
