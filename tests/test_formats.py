@@ -705,8 +705,9 @@ def test_what_is_no_list_of_files_is_refused(files):
         daskpatch.open_sequence(files, axis="T")
 
 
-def test_files_may_come_from_a_generator(tmp_path):
+def test_files_may_come_from_a_generator_or_an_array(tmp_path):
     for number in range(2):
         tifffile.imwrite(tmp_path / f"{number}.tif", np.full((4, 5), number, "u1"))
-    image = daskpatch.open_sequence(sorted(tmp_path.glob("*.tif")).__iter__(), axis="T")
-    assert image.data_shape == (2, 1, 4, 5)
+    paths = sorted(tmp_path.glob("*.tif"))
+    for files in (iter(paths), np.array(list(map(str, paths)))):
+        assert daskpatch.open_sequence(files, axis="T").data_shape == (2, 1, 4, 5)

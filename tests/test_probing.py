@@ -85,6 +85,44 @@ def test_sizes_of_a_model_that_wants_about_as_much_along_each_axis():
     assert [size.step for size in found.sizes] == [1, 1]
 
 
+def cropped(function, most):
+    """A model of whose result the outermost voxels are cut off."""
+
+    def model(batch):
+        if min(batch.shape[2:]) <= 2 * most:
+            raise ValueError("too small")
+        result = each(function)(batch)
+        return result[(..., *[slice(most, -most)] * (batch.ndim - 2))]
+
+    return model
+
+
+def test_so_much_may_be_cut_off_that_small_images_have_no_result():
+    model = cropped(lambda c: ndimage.uniform_filter(c, 7), 40)
+    found = daskpatch.probe(model, ndim=2, seconds=0, tolerance=1e-4)
+    assert found.halo_sides == ((3, 3), (3, 3))
+
+
+def blanked(function, most):
+    """A model that gives 0 near the ends of an image."""
+
+    def model(batch):
+        result = np.zeros_like(batch)
+        inside = (..., *[slice(most, -most)] * (batch.ndim - 2))
+        result[inside] = each(function)(batch)[inside]
+        return result
+
+    return model
+
+
+@pytest.mark.parametrize("edge", [cropped, blanked])
+@pytest.mark.parametrize(("reach", "most"), [(3, 10), (3, 24), (12, 24)])
+def test_a_model_that_gives_nothing_near_the_ends(edge, reach, most):
+    model = edge(lambda c: ndimage.uniform_filter(c, 2 * reach + 1), most)
+    found = daskpatch.probe(model, ndim=2, seconds=0, tolerance=1e-4)
+    assert found.halo_sides == ((reach, reach), (reach, reach))
+
+
 @pytest.mark.parametrize("reach", [40, 90, 200])
 def test_images_grow_until_the_influence_ends_inside(reach):
     assert daskpatch.probe(shifted_sum(reach, 1), ndim=2, seconds=0).halo == (0, reach)

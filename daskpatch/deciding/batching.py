@@ -36,7 +36,7 @@ def check_batch(
     asked = {"batch": "beside noise", "tile": digest_of_values(batch)}
     if remembered.recall(asked, bool):
         return
-    pair = np.concatenate([batch, noise_like(batch, batch)])
+    pair = np.concatenate([batch, _noise_within(batch)])
     try:
         try:
             together = model(pair.copy())
@@ -71,6 +71,15 @@ def check_batch(
         "first two).",
         specs,
     )
+
+
+def _noise_within(batch: NDArray[Any]) -> NDArray[Any]:
+    """Noise of the values that a tile has: a model may know what to do with these only."""
+    low, high = batch.min(), batch.max()
+    if low == high and batch.dtype.kind != "f":
+        high = low + 1 if high < np.iinfo(batch.dtype).max else high
+    noise = noise_like(batch, batch)
+    return noise if low == high or not np.isfinite(high - low) else np.clip(noise, low, high)
 
 
 def _first_of(results: Results) -> Results:

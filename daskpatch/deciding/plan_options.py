@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..image import Source, SourceWords
-from ..model import Model, ModelWords, NoIdentityError, former_identity
+from ..model import Model, ModelWords, former_identity
 from ..output import Output, OutputWords
 from ..probing import Probe
 from ..support import Options, refuse_unknown, taken
@@ -69,5 +69,5 @@ class PlanOptions:
             if model_id is not None:
                 return f"model_id {model_id}{post}"
             return f"{former_identity(self.model.shared.handle)}{post}"
-        except NoIdentityError:
+        except (OSError, ValueError, ImportError):  # a file or module that is gone, too
             return None if model_id is None else f"model_id {model_id}"

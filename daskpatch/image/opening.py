@@ -175,7 +175,8 @@ def open_sequence(
 
 
 def _as_paths(files: object) -> list[str | os.PathLike[str]]:
-    is_one = isinstance(files, bytes) or hasattr(files, "shape") or is_stored(files)
+    is_scalar = isinstance(files, bytes) or getattr(files, "shape", None) == ()
+    is_one = is_scalar or is_stored(files)
     items: list[Any] = list(files) if isinstance(files, Iterable) and not is_one else [files]
     for item in items:
         if not isinstance(item, str | os.PathLike):

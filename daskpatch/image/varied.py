@@ -25,9 +25,10 @@ def varied_place(image: ImageStack, side: int, *, judged: int | None = None) -> 
     def read(place: tuple[int, ...], size: tuple[int, ...]) -> NDArray[Any]:
         return image.extract_patch(image.data_shape[0] // 2, None, place, size)
 
-    def deviation(place: tuple[int, ...]) -> float:
+    def seen(place: tuple[int, ...]) -> tuple[float, NDArray[Any], tuple[int, ...]]:
         edges = zip(place, size, core, strict=True)
-        middle = tuple(start + (n - m) // 2 for start, n, m in edges)
-        return finite_mean_and_deviation(read(middle, core))[1]
+        values = read(tuple(start + (n - m) // 2 for start, n, m in edges), core)
+        return finite_mean_and_deviation(values)[1], values, place
 
-    return read(max(sorted(places), key=deviation), size)
+    _, values, place = max(map(seen, sorted(places)), key=lambda found: found[0])
+    return values if core == size else read(place, size)

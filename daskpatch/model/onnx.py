@@ -58,19 +58,21 @@ class OnnxModel:
         digests = {str(number): digest_of_file(file) for number, file in enumerate(files)}
         return contents_of_files(digests, package="onnxruntime")
 
-    def _check_weights(self) -> None:
+    def _check_weights(self, error: Exception) -> None:
         """Say which files with weights are missing, or lie where onnxruntime reads none."""
         folder = self.file.parent.resolve()
         names = [name for name in _external_names(self.file) if name]
-        missing = [name for name in names if not (folder / name).is_file()]
-        outside = [name for name in names if not (folder / name).resolve().is_relative_to(folder)]
+        missing = [name for name in names if not os.path.isfile(folder / name)]
+        outside = [name for name in names if _leads_out(folder, name)]
         for found, fix in (
             (outside, "outside of its folder, which onnxruntime refuses; save it anew with them"),
             (missing, "which is not there; copy it"),
         ):
             if found:
                 told = ", ".join(f"{shown(name):.60}" for name in found[:_FEW])
-                raise ValueError(f"{self.path} keeps weights in {told}, {fix} beside the graph.")
+                raise ValueError(
+                    f"{self.path} keeps weights in {told}, {fix} beside the graph."
+                ) from error
 
     def load(self) -> Callable[[Batch], Any]:
         onnxruntime = load_extra("onnxruntime", "OnnxModel")
@@ -83,7 +85,8 @@ class OnnxModel:
         try:
             session = onnxruntime.InferenceSession(str(self.path), options, providers=providers)
         except Exception as error:  # onnxruntime's own kinds
-            self._check_weights()
+            if "external" in str(error).lower():
+                self._check_weights(error)
             raise ValueError(
                 f"{self.path} is no ONNX graph that can be run: {all_said_by(error)}"
             ) from error
@@ -128,6 +131,13 @@ def _external_names(path: Path) -> list[str]:
             names.add(content[start : start + length].decode("utf-8", "replace"))
             at = content.find(_LOCATION, start)
     return sorted(names)
+
+
+def _leads_out(folder: Path, name: str) -> bool:
+    try:
+        return not (folder / name).resolve().is_relative_to(folder)
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _varint(content: mmap, at: int) -> tuple[int, int]:

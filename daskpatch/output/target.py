@@ -292,7 +292,7 @@ def written_around(place: Location) -> list[Location]:
     Raises
     ------
     ValueError
-        If there is an array around it by now, and nobody works on that.
+        If there is an array around it by now; of Zarr v2 in a bucket that is not asked for.
     """
     groups = around(place)
     # All at once: far away a request for each, one after the other, would take seconds.

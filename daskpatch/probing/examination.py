@@ -39,7 +39,8 @@ _SHORTEST = 64
 """Voxels along the axis that is looked at, at first."""
 
 _CHANGED = 16
-"""Planes at one end of an image that are changed at least; in the others it is seen how far."""
+"""Planes at one end of an image that are changed at least; in the others it is seen how far.
+Where nothing of that is seen, half of them are changed: a model may give nothing near an end."""
 
 _GROWTH = 1.5
 """Of the next longer image, where an influence reaches the end of one."""
@@ -218,7 +219,7 @@ class _Axis:
         self._influence = cache(self._influence_on)
 
     def measure(self) -> _Found:
-        profile, n, end = self._grown(_SHORTEST, _FIRST_PLACES)
+        profile, n, end = self._grown(_SHORTEST + self._sizes.margin, _FIRST_PLACES)
         if end == "global":
             return self._measure_global(n)
         align = self._align(profile.reach(self._tolerance), is_global=False)
@@ -262,17 +263,17 @@ class _Axis:
         another machine would tell otherwise.
         """
         longest = _LONGEST[self._subject.ndim]
-        profile, longer = None, self._sizes.at_least(max(n, 4 * period))
+        profile, longer = None, self._sizes.at_least(max(n, 4 * period + self._sizes.margin))
         while True:
             try:
                 with peak_memory() as peak:
-                    longer_profile = self._profile(longer, period)
+                    longer_profile, seen = self._profile(longer, period)
             except MemoryError:
                 if profile is None:
                     raise
                 return profile, n, "memory"
             profile, n = longer_profile, longer
-            if max(profile.reach(self._tolerance)) < _seen_whole(n, period):
+            if max(profile.reach(self._tolerance)) < seen:
                 return profile, n, "seen"
             if self._sizes.step == 0 or n >= longest:
                 return profile, n, "global"
@@ -280,19 +281,25 @@ class _Axis:
             if 2 * longer / n * peak[0] > _SHARE * psutil.virtual_memory().available:
                 return profile, n, "memory"
 
-    def _profile(self, n: int, period: int) -> Profile:
-        """The largest influence over the places of one period, as far as the image shows it."""
+    def _profile(self, n: int, period: int) -> tuple[Profile, int]:
+        """The largest influence over the places of one period, as far as the image shows it whole.
+
+        And how far that is.
+        """
         influence = self._influence(n)
-        up, down = _first_place(period), (n - _CHANGED) // period * period
-        look = partial(
-            farthest, period=period, tolerance=self._tolerance, enough=_seen_whole(n, period)
-        )
+        up, down = -(-_CHANGED // period) * period, (n - _CHANGED) // period * period
+        if not influence.of_all_before(up):  # a result may begin further on
+            up = n // 2 // period * period
+        if not influence.of_all_behind(down):
+            down = -(-(n // 2) // period) * period
+        seen = min(n - up, down) - max(period, LARGEST // 2) - 2
+        look = partial(farthest, period=period, tolerance=self._tolerance, enough=seen)
         before = look(lambda i: influence.of_all_before(up + i))
         behind = look(lambda i: influence.of_all_behind(down - i))
-        return Profile(before, behind)
+        return Profile(before, behind), seen
 
     def _align(self, reach: tuple[int, int], *, is_global: bool) -> int | None:
-        n = self._sizes.at_least(needed_size(reach))
+        n = self._sizes.at_least(needed_size(reach) + self._sizes.margin)
         if self._sizes.step == 0:
             return 1  # a model of one size has one grid: that of its tiles
         shape = self._shape(n, _ACROSS[self._subject.ndim] // 2)
@@ -303,16 +310,6 @@ class _Axis:
         except (RefusedError, MemoryError):
             return None
         return align_of(changes, is_global=is_global)
-
-
-def _first_place(period: int) -> int:
-    """Where the grid begins anew behind the planes that are changed at least."""
-    return -(-_CHANGED // period) * period
-
-
-def _seen_whole(n: int, period: int) -> int:
-    """How far an image shows an influence whole, whichever place of a period sees farthest."""
-    return n - _first_place(period) - max(period, LARGEST // 2) - 2
 
 
 def _rounded(sides: tuple[int, int], align: int | None) -> tuple[int, int]:

@@ -79,6 +79,8 @@ class Influence:
     def __init__(self, subject: ProbedModel, shape: Shape, axis: int, sizes: AxisSizes) -> None:
         self._subject, self._shape, self._axis, self._sizes = subject, shape, axis, sizes
         self._n = shape[axis]
+        others = (i for i in range(len(shape)) if i != axis)
+        self._across = max(others, key=lambda i: shape[i])
         self.of_all_before = cache(self._of_all_before)
         self.of_all_behind = cache(self._of_all_behind)
 
@@ -96,10 +98,9 @@ class Influence:
         near = _along(self._axis, slice(max(middle - halo, 0), middle + halo + 1))
         image, whole = self._image
         # Everything else is another image: what still agrees depends on what is near alone.
-        other = self._subject.mixed(self._shape, _SEED + 1, self._axis)
+        other = self._subject.mixed(self._shape, _SEED + 1, self._across)
         other[near] = image[near]
-        change = relative_change(whole, self._subject(other[None])[0], self._axis)
-        return float(change[place])
+        return float(self._change(whole, other)[place])
 
     def _of_all_before(self, place: int) -> Side:
         """How a result depends on all before a place: by its distance from the last plane of it."""
@@ -117,13 +118,22 @@ class Influence:
         changed = image.copy()
         place = _along(self._axis, part)
         changed[place] = noise(changed[place].shape[1:], _SEED + 2)
-        change = relative_change(whole, self._subject(changed[None])[0], self._axis)
-        return _by_distance(change, edge, self._n, self._sizes)
+        return _by_distance(self._change(whole, changed), edge, self._n, self._sizes)
+
+    def _change(self, whole: Values, changed: Values) -> Values:
+        """The largest change in each plane, of noise and sample each by its own deviation."""
+        result = self._subject(changed[None])[0]
+        halves = (self._subject.halves(each, self._across) for each in (whole, result))
+        pairs = zip(*halves, strict=True)
+        changes: Values = np.max(
+            [relative_change(one, other, self._axis) for one, other in pairs], axis=0
+        )
+        return changes
 
     @cached_property
     def _image(self) -> tuple[Values, Values]:
         """An image, and what the model gives for it."""
-        image = self._subject.mixed(self._shape, _SEED, self._axis)
+        image = self._subject.mixed(self._shape, _SEED, self._across)
         return image, self._subject(image[None])[0]
 
 

@@ -92,13 +92,18 @@ class ProbedModel:
         return self.noise(shape, seed) if self.sample is None else self.excerpt(shape, seed)
 
     def mixed(self, shape: Shape, seed: int, axis: int) -> Values:
-        """Noise and, where there is a sample, that in one half across an axis."""
+        """Noise and, where there is a sample, that in the second half along an axis."""
         image = self.noise(shape, seed)
         if self.sample is not None:
-            across = (axis + 1) % self.ndim
-            half = image.swapaxes(1, across + 1)[:, shape[across] // 2 :].swapaxes(1, across + 1)
+            half = self.halves(image, axis)[-1]
             half[...] = self.excerpt(half.shape[1:], seed)
         return image
+
+    def halves(self, values: Values, axis: int) -> list[Values]:
+        """Such an image, or a result of it, in its parts: of noise and of the sample."""
+        if self.sample is None:
+            return [values]
+        return [half for half in np.array_split(values, 2, axis=axis + 1) if half.size]
 
     def noise(self, shape: Shape, seed: int) -> Values:
         """An image `C(Z)YX` of normal noise, with the sample's mean and standard deviation."""

@@ -412,7 +412,8 @@ def _further(images: tuple[RecordedImage, ...]) -> Iterator[RecordedBlocks]:
     """The blocks of further passes, whose records lie beside those of the images."""
     ended: set[str] = set()
     for image in images:
-        found = dict(_needed_passes(image.record.location))
+        found, broken = _needed_passes(image.record.location)
+        ended |= broken
         for name, document in found.items():
             blocks = _of_pass(Record(image.record.location, name), name, document)
             # What a pass found is recorded once, with its first image.
@@ -423,8 +424,9 @@ def _further(images: tuple[RecordedImage, ...]) -> Iterator[RecordedBlocks]:
         yield from _unbegun_levels(image, found)
 
 
-def _needed_passes(place: Location) -> Iterator[tuple[str, PassDocument]]:
-    """Those that the prediction has not gone beyond, with whatever of the others can be read."""
+def _needed_passes(place: Location) -> tuple[dict[str, PassDocument], set[str]]:
+    """The recorded passes, and those whose record is broken, and that nobody needs any more."""
+    found, broken = {}, set()
     for name in Record(place).passes():
         try:
             document = Record(place, name).document()
@@ -432,9 +434,11 @@ def _needed_passes(place: Location) -> Iterator[tuple[str, PassDocument]]:
             if name.startswith(LEVEL):
                 raise
             _log.warning("The prediction has begun since, and needs it no more: %s", error)
+            broken.add(name)
             continue
         if isinstance(document, PassDocument):
-            yield name, document
+            found[name] = document
+    return found, broken
 
 
 def _has_ended(record: Record) -> bool:

@@ -8,6 +8,7 @@ import sys
 import types
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,10 @@ def _reduced(walk: Walk, value: object, path: str, holder: str) -> None:
         _state(walk, each, path, holder)
     for name, items in zip(("items", "entries"), reduced[3:5], strict=False):
         if items is not None:
-            told = dict(items) if name == "entries" else [*items]
+            told: Any = [*items]
+            if name == "entries":
+                with suppress(TypeError):  # of a class that makes something else of its entries
+                    told = dict(told)
             walk.visit(told, f"{path}.{name}", holder)
 
 
