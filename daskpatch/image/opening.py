@@ -466,11 +466,12 @@ def _widened(dtype: object) -> str:
 def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
     if dtype.kind not in "biuf":
         # The one that TensorStore and ml_dtypes have, and NumPy has not.
-        cast = (
-            " Cast it: source.astype('float32'), or tensorstore.cast(source, 'float32')."
-            if dtype.name == "bfloat16"
-            else ""
+        way = (
+            "tensorstore.cast(source, 'float32')"
+            if name.startswith("<TensorStore")
+            else "source.astype('float32')"
         )
+        cast = f" Cast it: {way}." if dtype.name == "bfloat16" else ""
         raise ValueError(
             f"{name} has dtype {dtype}; needed are integers, floats or booleans.{cast}"
         )
