@@ -176,6 +176,21 @@ def test_a_model_that_mixes_tiles_is_seen_where_they_are_empty(with_a_hole, imag
             daskpatch.plan(given, mixing, batch_size=4, **options)
 
 
+@pytest.mark.parametrize("value", [0, 1, 255])
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16"])
+def test_batches_of_background_of_any_dtype_are_looked_at(dtype, value):
+    def mixing(batch):
+        return batch | batch[::-1] if dtype == "bool" else np.maximum(batch, batch[::-1])
+
+    image = np.full((64, 64), value, "u1")
+    options = {"axes": "YX", "patch_size": 32, "batch_size": 4, "input_dtype": dtype}
+    options["dtype"] = "float32"
+    assert daskpatch.plan(image, lambda batch: batch, **options).n_tiles
+    if value == 0:
+        with pytest.raises(RuntimeError, match="when another tile is in its batch"):
+            daskpatch.plan(image, mixing, **options)
+
+
 def test_a_probe_of_another_model_is_not_believed_about_sizes(image):
     shapes = []
 

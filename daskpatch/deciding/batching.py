@@ -76,7 +76,9 @@ def check_batch(
 def _noise_within(batch: NDArray[Any]) -> NDArray[Any]:
     """Noise of the values that a tile has: a model may know what to do with these only."""
     low, high = batch.min(), batch.max()
-    if low == high and batch.dtype.kind != "f":
+    if batch.dtype.kind == "b":
+        return np.random.default_rng(0).random(batch.shape) < 0.5
+    if low == high and batch.dtype.kind in "iu":
         high = low + 1 if high < np.iinfo(batch.dtype).max else high
     noise = noise_like(batch, batch)
     return noise if low == high or not np.isfinite(high - low) else np.clip(noise, low, high)

@@ -28,7 +28,7 @@ def matching(pattern: str | os.PathLike[str]) -> list[str]:
     found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True), key=_natural)
     if not found:
         raise FileNotFoundError(
-            f"Nothing matches {redacted(os.fsdecode(pattern))}; check the pattern."
+            f"Nothing matches {redacted(os.fsdecode(pattern)):.300}; check the pattern."
         )
     return found
 

@@ -37,8 +37,8 @@ class OnnxModel:
         if not isinstance(self.path, str | os.PathLike):
             raise TypeError(f"path is {shown(self.path)}; needed is that of an ONNX file.")
         path = Path(self.path).expanduser().absolute()
-        if not path.is_file():
-            raise FileNotFoundError(f"No file {redacted(str(path))} to load the model from.")
+        if not os.path.isfile(path):  # of a name that is too long, too
+            raise FileNotFoundError(f"No file {redacted(str(path)):.300} to load the model from.")
         object.__setattr__(self, "path", path)
 
     @property
@@ -106,6 +106,7 @@ class OnnxModel:
 
 
 _FEW = 3
+"""Files that a message names."""
 
 _LOCATION = b"\x0a\x08location\x12"
 """How an entry of a tensor's `external_data` begins in protobuf: key (field 1) and value (2).

@@ -56,8 +56,10 @@ class TorchModel:
             )
         if isinstance(self.module_or_path, str | os.PathLike):
             path = Path(self.module_or_path).expanduser().absolute()
-            if not path.is_file():
-                raise FileNotFoundError(f"No file {redacted(str(path))} to load the model from.")
+            if not os.path.isfile(path):  # of a name that is too long, too
+                raise FileNotFoundError(
+                    f"No file {redacted(str(path)):.300} to load the model from."
+                )
             object.__setattr__(self, "module_or_path", path)
         elif not hasattr(self.module_or_path, "state_dict"):
             raise TypeError(
