@@ -36,22 +36,14 @@ def check_batch(
     asked = {"batch": "beside noise", "tile": digest_of_values(batch)}
     if remembered.recall(asked, bool):
         return
-    pair = np.concatenate([batch, _noise_within(batch)])
     try:
-        try:
-            together = model(pair.copy())
-        except Exception as error:  # noqa: BLE001 (the user's own code)
-            if is_out_of_memory(error):
-                return
-            pair = np.concatenate([batch, batch[..., ::-1]])
-            together = model(pair.copy())
+        together = _beside_another(model, batch)
     except Exception as error:
-        if is_out_of_memory(error):
-            return
-        advice = advice_for(error, pair.shape, pair.dtype.name)
+        shape = (2, *batch.shape[1:])
+        advice = advice_for(error, shape, batch.dtype.name)
         raise ModelError(
             failure_told(
-                f"The model failed on a batch of two tiles, given {pair.dtype} {pair.shape}, and "
+                f"The model failed on a batch of two tiles, given {batch.dtype} {shape}, and "
                 "not on one",
                 error,
                 advice or "Give batch_size=1.",
@@ -59,6 +51,8 @@ def check_batch(
             specs,
             error,
         ) from error
+    if together is None:
+        return
     if _agree(alone, _first_of(together)):
         remembered.keep(asked, True)
         return
@@ -71,6 +65,20 @@ def check_batch(
         "first two).",
         specs,
     )
+
+
+def _beside_another(model: LoadedModel, batch: NDArray[Any]) -> Results | None:
+    """What it gives for a tile and noise, or its mirror image; None without memory for two."""
+    noise, mirrored = _noise_within(batch), batch[..., ::-1]
+    for other in (noise, mirrored):
+        try:
+            return model(np.concatenate([batch, other]))
+        except Exception as error:
+            if is_out_of_memory(error):
+                return None
+            if other is mirrored:
+                raise
+    return None
 
 
 def _noise_within(batch: NDArray[Any]) -> NDArray[Any]:

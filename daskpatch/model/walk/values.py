@@ -28,13 +28,13 @@ def look_at_sequence(walk: Walk, items: Any, path: str, holder: str) -> None:
         walk.hold(item, f"{path}[{number}]")
 
 
-COUNT = ".__len__"
+_COUNT = ".__len__"
 """After the path of a mapping: what holds the number of its entries."""
 
 
 def look_at_mapping(walk: Walk, mapping: Any, path: str, holder: str) -> None:
     # A call that adds an entry changes their number, not what the others are.
-    walk.tell(f"{len(mapping)} entries", path, holder and f"{path}{COUNT}")
+    walk.tell(f"{len(mapping)} entries", path, holder and f"{path}{_COUNT}")
     for number, (key, value) in enumerate(mapping.items()):
         name = key if type(key) is str else number
         walk.hold(key, f"{path}[{number}].key")
