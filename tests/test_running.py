@@ -124,11 +124,21 @@ def short_job(fails, log):
 LINE_OF_FAILURE = short_job.__code__.co_firstlineno + 7
 
 
+class Everything:
+    """All blocks, any part of which may be asked for."""
+
+    n_places = 600
+
+    def at(self, places):
+        return list(places)
+
+
+@pytest.mark.parametrize("indices", [range(600), Everything()], ids=["one by one", "placed"])
 @pytest.mark.parametrize("fails", [(), (0,), (5, 6, 7, 577), range(0, 600, 9)])
-def test_a_task_of_a_cluster_takes_neighbouring_blocks(processes, tmp_path, fails):
+def test_a_task_of_a_cluster_takes_neighbouring_blocks(processes, tmp_path, fails, indices):
     log = tmp_path / "calls"
     run = Window(
-        short_job(fails, log), range(600), key="short", threads=1, client=processes, retries=2
+        short_job(fails, log), indices, key="short", threads=1, client=processes, retries=2
     )
     done = {each.index: each for each in run}
     assert done.keys() == set(range(600))

@@ -132,6 +132,23 @@ class Selection:
         at = unravel(index - self.firsts[number], grid.counts)
         return all(i in blocks for i, blocks in zip(at, self.ranges[number], strict=True))
 
+    def at(self, places: range) -> Iterator[int]:
+        """The blocks at some places of the order in which they are iterated over.
+
+        >>> grids = RegularGrid.clipped((4, 4), (2, 2)), RegularGrid.clipped((2, 4), (2, 2))
+        >>> list(Selection.of(grids).at(range(3, 5)))
+        [3, 4]
+        """
+        if self.share is not None:
+            yield from self.share[places.start : places.stop]
+            return
+        before = 0
+        for grid, ranges, first in zip(self.grids, self.ranges, self.firsts, strict=True):
+            count = math.prod(map(len, ranges))
+            for place in range(max(places.start - before, 0), min(places.stop - before, count)):
+                yield first + grid.index_at(place, ranges, self.order)
+            before += count
+
     def __iter__(self) -> Iterator[int]:
         if self.share is not None:
             yield from self.share

@@ -8,10 +8,11 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import dask
 from distributed import Client as DaskClient
@@ -27,9 +28,10 @@ from distributed import (
 
 from ..support import cause_of, said_by, without_secrets
 from .deadline import TimedOutError
-from .jobs import Job, forget, register
+from .jobs import Job, Stretch, forget, register, run_registered
+from .preferences import Preferences
 from .threads import check_hanging
-from .workers import TASKS_PER_THREAD, Client, NoWorkersError, lives_here
+from .workers import ANYBODY, TASKS_PER_THREAD, Client, NoWorkersError, lives_here
 
 _COUNT_EVERY = 1.0
 """Seconds between two looks at the workers: each is a question to the scheduler."""
@@ -69,25 +71,57 @@ class Cluster:
         self._resources = dict(resources or {})
         self._patience = patience
         self._alone_since: float | None = None
-        self._counted, self._count = -math.inf, 0
+        self._counted = -math.inf
+        self._threads: Mapping[str, int] = {}
         self._n_hanging = 0
+        self._preferences = Preferences()
+        self._looked_for_stranded = -math.inf
         # A scheduler takes some milliseconds for a task, whatever that does. In one process with
         # the driver blocks are announced before they are handed out.
         elsewhere = any(not lives_here(address) for address in client.nthreads())
         self.task_seconds = _TASK if elsewhere else 0.0
-        # No task prefers a worker: with distributed 2026.8 one that does, and may run elsewhere
-        # (allow_other_workers), waits for ever if nobody was there when its worker went.
-        self.executor: Executor = client.get_executor(
+        self._executor: Executor = client.get_executor(
             pure=False, **({"resources": self._resources} if self._resources else {})
         )
 
-    def window(self) -> int:
+    def submit(
+        self, worker: str, key: str, stretch: Sequence[int], seconds: float
+    ) -> Future[Stretch]:
+        if worker == ANYBODY:
+            return self._executor.submit(run_registered, key, stretch, seconds)
+        task = f"{run_registered.__name__}-{uuid4().hex}"
+        # Where that is gone, or others have nothing to do, they may have its tasks.
+        preferring: Any = {"key": task, "workers": [worker], "allow_other_workers": True}
+        # An executor of distributed gives what is named to `Client.submit`.
+        future = self._executor.submit(run_registered, key, stretch, seconds, **preferring)
+        self._preferences.add(future, worker, task)
+        return future
+
+    def stranded(self) -> Collection[Future[Stretch]]:
+        there = self._looked_up()
+        if self._looked_for_stranded == self._counted:
+            return ()
+        self._looked_for_stranded = self._counted
+        return self._preferences.stranded(there, self._at_work)
+
+    def _at_work(self) -> Collection[str]:
+        return {task for tasks in self._client.processing().values() for task in tasks}
+
+    def shutdown(self) -> None:
+        self._executor.shutdown(wait=False)
+
+    def slots(self) -> Mapping[str, int]:
         """Two tasks per thread, or per share of the resources.
 
-        Tasks with resources are never queued by the scheduler: of many handed out at once, a
-        worker that dies takes all down that wait for it.
+        More would wait in the scheduler: of many handed out at once, a worker that dies takes all
+        down that wait for it.
         """
-        return max(TASKS_PER_THREAD * self._slots(), 1)
+        there = {worker: TASKS_PER_THREAD * n for worker, n in self._looked_up().items() if n}
+        if self._resources:
+            # With distributed 2026.8 a task that prefers a worker may also run where its resources
+            # are not.
+            return {ANYBODY: max(sum(there.values()), 1)}
+        return there or {ANYBODY: 1}
 
     def is_death(self, error: BaseException) -> bool:
         return isinstance(error, KilledWorker)
@@ -105,9 +139,10 @@ class Cluster:
         return self._client.status in ("closed", "closing")
 
     def check(self) -> None:
-        if self._slots():
+        n_threads = sum(self._looked_up().values())
+        if n_threads:
             self._alone_since = None
-            check_hanging(self._n_hanging, self._slots())
+            check_hanging(self._n_hanging, n_threads)
             return
         now = time.monotonic()
         if self._alone_since is None:
@@ -116,17 +151,14 @@ class Cluster:
         if now - self._alone_since > self._patience:
             raise NoWorkersError(f"No worker was left, and none came within {self._patience:g} s.")
 
-    def _slots(self) -> int:
-        """Tasks that can run at a time; asked of the scheduler once a second."""
+    def _looked_up(self) -> Mapping[str, int]:
+        """Tasks that can run at a time, by worker; asked of the scheduler once a second."""
         now = time.monotonic()
         if now - self._counted > _COUNT_EVERY:
             # Each count is a question to the scheduler; asked at every refill it would be the
             # bottleneck.
-            self._counted, self._count = now, self._count_slots()
-        return self._count
-
-    def _count_slots(self) -> int:
-        return count_slots(self._client, self._resources)
+            self._counted, self._threads = now, _slots_of(self._client, self._resources)
+        return self._threads
 
 
 @contextmanager
@@ -167,10 +199,15 @@ def check_resources(client: Client, resources: Mapping[str, float]) -> None:
 
 def count_slots(client: Client, resources: Mapping[str, float]) -> int:
     """Tasks that can run at a time, each of which takes so much of a worker's resources."""
+    return sum(_slots_of(client, resources).values())
+
+
+def _slots_of(client: Client, resources: Mapping[str, float]) -> Mapping[str, int]:
+    """The same by the addresses of workers."""
     if not resources:
-        return sum(client.nthreads().values())
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return sum(_fitting(worker, resources) for worker in workers)
+        return client.nthreads()
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return {address: _fitting(worker, resources) for address, worker in workers.items()}
 
 
 def _fitting(worker: Mapping[str, Any], resources: Mapping[str, float]) -> int:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from .stretches import StretchLength
+from .workers import ANYBODY
 
 
 class Coming:
     """New blocks first, then those that failed, each by itself: they have time to recover.
+
+    Whoever is free takes what comes next.
 
     Examples
     --------
     >>> coming, length = Coming(range(5)), StretchLength(2.0)
     >>> length.add(1, seconds=1.0)
     >>> coming.put_again(9)
-    >>> [coming.take(length, n_tasks=2) for _ in range(5)]
+    >>> [coming.take(length, "a", {"a": 1, "b": 1}) for _ in range(5)]
     [(0, 1), (2,), (3,), (4,), (9,)]
     """
 
@@ -26,8 +29,14 @@ class Coming:
         self._ahead: deque[int] = deque()
         self._again: deque[int] = deque()
 
-    def take(self, length: StretchLength, n_tasks: int) -> tuple[int, ...]:
-        """The next ones, for one of so many tasks; none where nothing is left."""
+    def take(
+        self,
+        length: StretchLength,
+        worker: str,  # noqa: ARG002 (as `Lanes.take`)
+        slots: Mapping[str, int],
+    ) -> tuple[int, ...]:
+        """The next ones for a worker, of those that have so many slots each; none if there are."""
+        n_tasks = sum(slots.values())
         # No more is asked for than is needed to share out what is left.
         wanted = length.most * n_tasks if length.most > 1 else 1
         self._ahead.extend(islice(self._new, max(wanted - len(self._ahead), 0)))
@@ -36,7 +45,11 @@ class Coming:
         count = min(length.of(len(self._ahead), n_tasks), len(self._ahead))
         return tuple(self._ahead.popleft() for _ in range(count))
 
-    def put_back(self, indices: Iterable[int]) -> None:
+    def put_back(
+        self,
+        indices: Iterable[int],
+        worker: str = ANYBODY,  # noqa: ARG002 (as `Lanes.put_back`)
+    ) -> None:
         """Those that were taken, and have not begun, come next."""
         self._ahead.extendleft(reversed(tuple(indices)))
 

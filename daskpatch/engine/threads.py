@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future
 from typing import ClassVar
 
 from ..support import DaemonThreads, counted
 from .deadline import TimedOutError
-from .workers import TASKS_PER_THREAD, NoWorkersError
+from .jobs import Stretch, run_registered
+from .workers import ANYBODY, TASKS_PER_THREAD, NoWorkersError
 
 
 class Threads:
@@ -21,12 +23,23 @@ class Threads:
         # Never joined by us: a thread that hangs in a model must not hang the driver.
         self._executor = DaemonThreads(count, "daskpatch")
 
-    @property
-    def executor(self) -> Executor:
-        return self._executor
+    def submit(
+        self,
+        worker: str,  # noqa: ARG002 (the interface)
+        key: str,
+        stretch: Sequence[int],
+        seconds: float,
+    ) -> Future[Stretch]:
+        return self._executor.submit(run_registered, key, stretch, seconds)
 
-    def window(self) -> int:
-        return TASKS_PER_THREAD * self._count
+    def stranded(self) -> Collection[Future[Stretch]]:
+        return ()
+
+    def shutdown(self) -> None:
+        self._executor.shutdown(wait=False)
+
+    def slots(self) -> Mapping[str, int]:
+        return {ANYBODY: TASKS_PER_THREAD * self._count}
 
     def is_death(self, error: BaseException) -> bool:  # noqa: ARG002 (the interface)
         return False

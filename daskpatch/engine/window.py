@@ -14,17 +14,28 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..support import DEFAULT_PACING
 from .coming import Coming
 from .deadline import Timed, TimedOutError
 from .interruption import Interruption
-from .jobs import Job, Stretch, begun, forget, register, run_registered
+from .jobs import Job, Stretch, begun, forget, register
+from .lanes import Lanes, Placed
 from .stretches import StretchLength
 from .tasks import is_in_task
 from .threads import Threads
-from .workers import Client, NoWorkersError, WorkerDiedError, Workers, lives_here
+from .workers import (
+    ANYBODY,
+    Client,
+    NoWorkersError,
+    WorkerDiedError,
+    Workers,
+    lives_here,
+)
+
+_STRANDINGS = 3
+"""Workers that may go with a block before it is suspected; as distributed's `allowed-failures`."""
 
 _GONE = "The client was closed, or its scheduler is gone"
 
@@ -68,7 +79,7 @@ class Window:
     """
 
     job: Job
-    indices: Iterable[int]
+    indices: Iterable[int] | Placed
     key: str
     threads: int
     client: Client | None = None
@@ -91,16 +102,17 @@ class Window:
         suspects: list[int] = []
         try:
             with _out_of_the_way(self.client), self._registered():
-                yield from self._roll(workers, self.indices, workers.window, suspects)
+                yield from self._roll(workers, self._coming(), workers.slots, suspects)
                 # One at a time: whichever kills its worker now is to blame, and no other is near.
-                yield from self._roll(workers, chain(suspects, self.alone), lambda: 1, None)
+                alone = Coming(chain(suspects, self.alone))
+                yield from self._roll(workers, alone, lambda: {ANYBODY: 1}, None)
         except Exception as error:
             if not workers.is_gone():
                 raise
             raise NoWorkersError(_GONE) from error
         finally:
             if not workers.is_gone():
-                workers.executor.shutdown(wait=False)
+                workers.shutdown()
 
     @contextmanager
     def _registered(self) -> Iterator[None]:
@@ -121,6 +133,9 @@ class Window:
         """Blocks that were begun, as far as is known here, and when (seconds since the epoch)."""
         return begun(self.key) if self.client is None else dict(self._handed_out)
 
+    def _coming(self) -> Coming | Lanes:
+        return Lanes(self.indices) if isinstance(self.indices, Placed) else Coming(self.indices)
+
     def _workers(self) -> Workers:
         if self.client is None:
             return Threads(self.threads)
@@ -131,8 +146,8 @@ class Window:
     def _roll(
         self,
         workers: Workers,
-        indices: Iterable[int],
-        window: Callable[[], int],
+        coming: Coming | Lanes,
+        slots: Callable[[], Mapping[str, int]],
         suspects: list[int] | None,
     ) -> Iterator[Done]:
         """Keep the window full until nothing is left; deaths go to the suspects, if any may."""
@@ -140,22 +155,25 @@ class Window:
         # others is tried again to tell why.
         is_by_one = suspects is None or self.timeout is not None or not self.retries
         length = StretchLength(0.0 if is_by_one else workers.task_seconds)
-        turn = _Turn(workers, Coming(indices), suspects, length)
-        pending: dict[Future[Any], tuple[int, ...]] = {}
+        turn = _Turn(workers, coming, suspects, length)
+        pending: dict[Future[Any], _Task] = {}
         try:
             # Two tasks a thread, never more: one big graph would keep every task in the scheduler
             # (7 KB each), and a worker that dies takes down all that were handed to it.
             while not self.interruption.is_over:
                 if not self.interruption.is_requested:
-                    self._fill(pending, turn, window())
+                    self._fill(pending, turn, slots())
                 elif workers.takes_back:
                     self._take_back(pending)
                 if not pending:
                     return
                 for future in wait(pending, self.pulse, FIRST_COMPLETED).done:
-                    stretch = pending.pop(future)
-                    self._forget(stretch)
-                    yield from self._ended(future, stretch, turn)
+                    task = pending.pop(future)
+                    self._forget(task.stretch)
+                    yield from self._ended(future, task, turn)
+                for future in workers.stranded():
+                    self._take_up(pending.pop(future).stretch, turn)
+                    future.cancel()
                 workers.check()
                 self.on_pulse()
         finally:
@@ -164,41 +182,47 @@ class Window:
             for future in pending if not workers.is_gone() else ():
                 future.cancel()
 
-    def _fill(self, pending: dict[Future[Any], tuple[int, ...]], turn: _Turn, n_tasks: int) -> None:
-        while len(pending) < n_tasks:
-            stretch = turn.coming.take(turn.length, n_tasks)
-            if not stretch:
+    def _fill(
+        self, pending: dict[Future[Any], _Task], turn: _Turn, slots: Mapping[str, int]
+    ) -> None:
+        held = Counter(task.worker for task in pending.values())
+        most = max(slots.values())
+        # In turns: towards the end there is not enough for all.
+        for worker in [each for i in range(most) for each, n in slots.items() if i < n]:
+            if len(pending) >= sum(slots.values()):
                 return
+            if held[worker] >= slots[worker]:
+                continue
+            stretch = turn.coming.take(turn.length, worker, slots)
+            if not stretch:
+                continue
             if turn.suspects is None:
                 self.on_alone(*stretch)
-            future = turn.workers.executor.submit(
-                run_registered, self.key, stretch, turn.length.seconds
-            )
-            pending[future] = stretch
+            future = turn.workers.submit(worker, self.key, stretch, turn.length.seconds)
+            pending[future] = _Task(stretch, worker)
+            held[worker] += 1
             self._handed_out.update(dict.fromkeys(stretch, time.time()))
 
-    def _ended(self, future: Future[Any], stretch: tuple[int, ...], turn: _Turn) -> Iterator[Done]:
+    def _ended(self, future: Future[Any], task: _Task, turn: _Turn) -> Iterator[Done]:
         """What a task did, and what becomes of the rest of it."""
+        stretch, worker = task
         error = _error_of(future)
         if error is not None and turn.workers.is_gone():
             raise NoWorkersError(_GONE) from error
         if error is None:
             done: Stretch = future.result()
             turn.length.add(len(done.results), done.seconds)
-            self._go_on(stretch[len(done.results) :], turn, has_failed=done.is_cut_by_failure)
+            left = _Task(stretch[len(done.results) :], worker)
+            self._go_on(left, turn, has_failed=done.is_cut_by_failure)
             for index, result in zip(stretch, done.results, strict=False):
                 turn.tries.pop(index, None)
                 yield Done(index, result, None)
         elif turn.workers.is_death(error) and turn.suspects is not None:
-            # distributed blames every task that waited on the dead worker; they are told apart at
-            # the end: blocks of one task go by themselves then, and those that are blamed again run
-            # alone.
-            note = turn.suspects.append if len(stretch) == 1 else turn.coming.put_again
-            for index in stretch:
-                note(index)
+            # distributed blames every task that waited on the dead worker.
+            _suspect(stretch, turn.coming, turn.suspects)
         else:
             index, *rest = stretch
-            turn.coming.put_back(rest)
+            turn.coming.put_back(rest, worker)
             if isinstance(error, TimedOutError):
                 if turn.workers.replaces(error) and turn.suspects is not None:
                     turn.suspects.append(index)
@@ -211,21 +235,30 @@ class Window:
             else:
                 yield Done(index, None, error)
 
-    def _go_on(self, left: tuple[int, ...], turn: _Turn, *, has_failed: bool) -> None:
+    def _go_on(self, left: _Task, turn: _Turn, *, has_failed: bool) -> None:
         """With blocks that a task did not do; the first that failed is to tell why."""
         if not has_failed:
-            turn.coming.put_back(left)
+            turn.coming.put_back(*left)
             return
-        failed, *rest = left
-        turn.coming.put_back(rest)
+        failed, *rest = left.stretch
+        turn.coming.put_back(rest, left.worker)
         turn.coming.put_again(failed)
         self._count_try(failed, turn)
 
-    def _take_back(self, pending: dict[Future[Any], tuple[int, ...]]) -> None:
+    def _take_up(self, stretch: tuple[int, ...], turn: _Turn) -> None:
+        """Blocks whose worker is gone, and which nobody else was given."""
+        self._forget(stretch)
+        turn.strandings.update(stretch)
+        if turn.suspects is not None and max(turn.strandings[i] for i in stretch) > _STRANDINGS:
+            _suspect(stretch, turn.coming, turn.suspects)
+        else:
+            turn.coming.put_back(stretch)
+
+    def _take_back(self, pending: dict[Future[Any], _Task]) -> None:
         """Let no task begin that was handed out and waits for its turn."""
         for future in list(pending):
             if future.cancel():
-                self._forget(pending.pop(future))
+                self._forget(pending.pop(future).stretch)
 
     def _forget(self, stretch: tuple[int, ...]) -> None:
         for index in stretch:
@@ -243,6 +276,13 @@ class Window:
         self.retried += 1
 
 
+class _Task(NamedTuple):
+    """Blocks that were handed to a worker."""
+
+    stretch: tuple[int, ...]
+    worker: str
+
+
 @dataclass
 class _Turn:
     """Blocks that are rolled through the window, and those who compute them.
@@ -253,13 +293,16 @@ class _Turn:
         Where blocks are noted whose worker died; None where each runs alone.
     tries
         Of blocks that failed, those that were counted.
+    strandings
+        How often the worker of a block was gone, and nobody else had it.
     """
 
     workers: Workers
-    coming: Coming
+    coming: Coming | Lanes
     suspects: list[int] | None
     length: StretchLength
     tries: Counter[int] = field(default_factory=Counter)
+    strandings: Counter[int] = field(default_factory=Counter)
 
 
 @contextmanager
@@ -272,6 +315,13 @@ def _out_of_the_way(client: Client | None) -> Iterator[None]:
 
     with seceded():
         yield
+
+
+def _suspect(stretch: tuple[int, ...], coming: Coming | Lanes, suspects: list[int]) -> None:
+    """Tell apart blocks whose workers died: by themselves first, and those again blamed alone."""
+    note = suspects.append if len(stretch) == 1 else coming.put_again
+    for index in stretch:
+        note(index)
 
 
 def _death_of(error: BaseException) -> WorkerDiedError:

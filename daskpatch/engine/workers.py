@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from typing import Any, ClassVar, Protocol
 
 from .deadline import TimedOutError
+from .jobs import Stretch
 
 TASKS_PER_THREAD = 2
 """One that runs and one that waits, so that no thread is ever idle."""
@@ -20,12 +21,17 @@ class Client(Protocol):
     @property
     def dashboard_link(self) -> str: ...
     def nthreads(self) -> Mapping[str, int]: ...
+    def processing(self) -> Mapping[str, Iterable[str]]: ...
     def scheduler_info(self, n_workers: int = ...) -> Mapping[str, Any]: ...
     def get_executor(self, **options: object) -> Executor: ...
     def register_plugin(self, plugin: Any) -> Any: ...
     def unregister_worker_plugin(self, name: str) -> Any: ...
     def compute(self, collections: Any, *, sync: bool = ...) -> Any: ...
     def run(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any: ...
+
+
+ANYBODY = ""
+"""The name of a worker where it makes no difference which."""
 
 
 def lives_here(address: str) -> bool:
@@ -36,8 +42,16 @@ def lives_here(address: str) -> bool:
 class Workers(Protocol):
     """What the rolling window needs to know of those who compute."""
 
-    @property
-    def executor(self) -> Executor: ...
+    def submit(
+        self, worker: str, key: str, stretch: Sequence[int], seconds: float
+    ) -> Future[Stretch]:
+        """Hand blocks to a worker, or to another one if it is gone: see `run_registered`."""
+
+    def stranded(self) -> Collection[Future[Stretch]]:
+        """Tasks that nobody will compute, as their worker is gone; to be handed out again."""
+
+    def shutdown(self) -> None:
+        """Hand out no more."""
 
     takes_back: ClassVar[bool]
     """Whether a task that is cancelled has not begun, for certain."""
@@ -46,8 +60,8 @@ class Workers(Protocol):
     def task_seconds(self) -> float:
         """How long a task is to take at least, where blocks take less; 0 where it has one."""
 
-    def window(self) -> int:
-        """How many tasks to hand out at a time."""
+    def slots(self) -> Mapping[str, int]:
+        """How many tasks to hand out at a time, by who is to have them; one at least."""
 
     def is_death(self, error: BaseException) -> bool:
         """Whether an error says that the worker died, not that the task failed."""

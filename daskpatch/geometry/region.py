@@ -170,6 +170,19 @@ class RegularGrid:
             # A range at a time: of millions of blocks, one by one takes seconds.
             yield from range(first + row.start * stride, first + row.stop * stride, stride)
 
+    def index_at(self, place: int, ranges: tuple[range, ...], order: tuple[int, ...]) -> int:
+        """The flat index at a place in the order of `indices`.
+
+        >>> grid, ranges = RegularGrid.clipped((4, 6), (2, 2)), (range(2), range(1, 3))
+        >>> [grid.index_at(place, ranges, (1, 0)) for place in range(4)]
+        [1, 4, 2, 5]
+        """
+        position = unravel(place, tuple(len(ranges[axis]) for axis in order))
+        return sum(
+            ranges[axis][i] * math.prod(self.counts[axis + 1 :])
+            for axis, i in zip(order, position, strict=True)
+        )
+
 
 def unravel(index: int, counts: tuple[int, ...]) -> tuple[int, ...]:
     """The position of a flat C-order index; exact for integers of any size."""

@@ -67,9 +67,6 @@ class Announcer:
 
     def side_by_side(self) -> Iterator[int]:
         """Blocks that no driver is known to have died of."""
-        if not self._is_here:
-            yield from self._harmless
-            return
         self._announce_next()
         while self._next:
             index = self._next.popleft()
@@ -79,6 +76,10 @@ class Announcer:
                 # Receipts come in more slowly than blocks are done.
                 self._ahead = min(2 * self._ahead, _MOST)
                 self._announce_next()
+
+    def of_workers(self, coming: Iterator[int]) -> Iterator[int]:
+        """Those of some blocks that workers may compute: one that ends a worker names itself."""
+        return self._told_apart(coming)
 
     def announced(self) -> Iterator[int]:
         """Blocks that may be begun side by side, once they are announced; for another thread.

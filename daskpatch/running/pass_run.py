@@ -72,6 +72,22 @@ class Crew:
     is_here: bool
 
 
+@dataclass(frozen=True)
+class _OnWorkers:
+    """Blocks as workers take them: those of one place in the order of visits after another."""
+
+    selection: Selection
+    left: Callable[[Iterator[int]], Iterator[int]]
+    announcer: Announcer
+
+    @property
+    def n_places(self) -> int:
+        return self.selection.n_blocks
+
+    def at(self, places: range) -> list[int]:
+        return list(self.announcer.of_workers(self.left(self.selection.at(places))))
+
+
 class EndedError(RuntimeError):
     """A block that ended the driver's process again and again."""
 
@@ -137,14 +153,16 @@ class PassRun:
     def _roll(self, job: Job) -> None:
         give_back_freed()  # by the trial, whose threads are gone: others would not use it again
         done = self._ledger.receipts_before()
-        coming = self._coming(done)
+        coming = self._coming(iter(self._selection), done)
         if isinstance(job, Sparse):
             coming = _empty_last(coming, job)
         announcer = self._announcer = self._announces(coming, job)
         self._job = Permitted(job, self._claim.permit, self._unflushed)
         window = Window(
             self._job,
-            self._insisting(announcer.side_by_side()),
+            self._insisting(announcer.side_by_side())
+            if self._crew.is_here
+            else _OnWorkers(self._selection, lambda blocks: self._coming(blocks, done), announcer),
             key=f"daskpatch-{self._pass.name}-{uuid4().hex}",
             threads=self._crew.n_threads,
             client=self._crew.client,
@@ -223,9 +241,9 @@ class PassRun:
         except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
             self._stop(error)
 
-    def _coming(self, done: Receipts) -> Iterator[int]:
+    def _coming(self, selected: Iterator[int], done: Receipts) -> Iterator[int]:
         """Selected blocks that are not done, and can be."""
-        coming = without(iter(self._selection), indices_of(done))
+        coming = without(selected, indices_of(done))
         waits = self._waits
         return coming if waits is None else (index for index in coming if not waits(index))
 
