@@ -16,11 +16,16 @@ from daskpatch.engine.stretches import StretchLength
 class Left:
     """Blocks in an order of visits, some of which are done."""
 
+    n_foreseen = 3
+
     def __init__(self, n_places, done=()):
         self.n_places, self._done = n_places, done
 
     def at(self, places):
         return [place for place in places if place not in self._done]
+
+    def block_at(self, place):
+        return place
 
 
 def length(seconds):
@@ -42,13 +47,16 @@ def test_each_block_is_taken_once_whoever_comes_and_goes(n_places, done, seconds
     lanes, of, taken = Lanes(Left(n_places, done)), length(seconds), []
     for crew, n_slots, gives_back in events:
         slots = dict.fromkeys(crew, n_slots)
-        stretch = lanes.take(of, crew[0], slots)
+        stretch, outlook = lanes.take(of, crew[0], slots)
         assert len(stretch) <= of.most
+        if outlook is not None:
+            assert all(stretch[-1] < block <= outlook.last for block in outlook.coming)
+            assert stretch[-1] <= outlook.last
         if gives_back:  # a task that ended before its last blocks
             stretch, left = stretch[:1], stretch[1:]
-            lanes.put_back(left)
+            lanes.put_back(left, crew[0])
         taken += stretch
-    while stretch := lanes.take(of, "z", {"z": 1}):
+    while stretch := lanes.take(of, "z", {"z": 1})[0]:
         taken += stretch
     assert sorted(taken) == [place for place in range(n_places) if place not in done]
 
@@ -59,7 +67,7 @@ def test_workers_that_are_as_fast_keep_to_neighbours(n_workers, n_slots):
     lanes, of, taken = Lanes(Left(4096)), length(0.1), {worker: [] for worker in slots}
     for _ in range(20):
         for worker in slots:
-            taken[worker] += lanes.take(of, worker, slots)
+            taken[worker] += lanes.take(of, worker, slots)[0]
     for i, blocks in enumerate(taken.values()):
         first = 4096 * i // n_workers
         assert blocks[:20] == list(range(first, first + 20))
@@ -70,7 +78,7 @@ def test_what_failed_comes_last_and_by_itself():
     lanes.put_again(9)
     lanes.put_again(8)
     slots = {"a": 1}
-    assert [lanes.take(of, "a", slots) for _ in range(4)] == [(0, 1, 2, 3), (9,), (8,), ()]
+    assert [lanes.take(of, "a", slots)[0] for _ in range(4)] == [(0, 1, 2, 3), (9,), (8,), ()]
 
 
 def in_lanes(job, client, **options):

@@ -169,22 +169,22 @@ def planned_in(tmp_path):
 
 
 def test_a_model_that_gives_what_it_gave_is_called_once(planned_in):
-    # Once for the trial, once whether it gives the same again, once for a batch.
-    assert planned_in("one.zarr")[1] == 3
+    # Once for the trial, once whether it gives the same again, once for a batch, once for noise.
+    assert planned_in("one.zarr")[1] == 4
     assert planned_in("two.zarr")[1] == 1
-    assert planned_in("three.zarr", cache_probe=False)[1] == 3
-    assert planned_in("four.zarr", patch_size=16)[1] == 3
+    assert planned_in("three.zarr", cache_probe=False)[1] == 4
+    assert planned_in("four.zarr", patch_size=16)[1] == 4
 
 
 def test_what_is_remembered_is_not_believed_of_a_model_that_gives_something_else(planned_in):
     (first, _), (same, _), (other, n_calls) = (planned_in("a.zarr", by) for by in (2.0, 2.0, 3.0))
-    assert n_calls == 2
+    assert n_calls == 4
     first.run(progress=False)
     assert same.run(progress=False, resume=True).done == 0
     with pytest.raises(ValueError, match="gives other values than"):
         other.run(progress=False, resume=True)
     random, n_calls = planned_in("b.zarr", float("nan"))
-    assert n_calls == 2
+    assert n_calls == 5
     assert "gives other values" in str(random)
 
 

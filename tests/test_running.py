@@ -127,10 +127,13 @@ LINE_OF_FAILURE = short_job.__code__.co_firstlineno + 7
 class Everything:
     """All blocks, any part of which may be asked for."""
 
-    n_places = 600
+    n_places, n_foreseen = 600, 0
 
     def at(self, places):
         return list(places)
+
+    def block_at(self, place):
+        return place
 
 
 @pytest.mark.parametrize("indices", [range(600), Everything()], ids=["one by one", "placed"])

@@ -1,6 +1,7 @@
 """Plans that know which sizes a model takes call it on a small tile; whole tiles are remembered."""
 
 import json
+import warnings
 
 import numpy as np
 import platformdirs
@@ -189,6 +190,88 @@ def test_batches_of_background_of_any_dtype_are_looked_at(dtype, value):
     if value == 0:
         with pytest.raises(RuntimeError, match="when another tile is in its batch"):
             daskpatch.plan(image, mixing, **options)
+
+
+def smooth_along_the_batch(batch):
+    return ndimage.uniform_filter1d(batch, 2, axis=0)
+
+
+def normalised_together(batch):
+    return (batch - batch.min()) / (np.ptp(batch) + 1e-6)
+
+
+def centred_together(batch):
+    return batch - batch.mean()
+
+
+def carried_on(batch):
+    return np.cumsum(batch, 0)
+
+
+def by_the_third(batch):
+    return batch - batch[2].mean() if len(batch) > 2 else batch
+
+
+def by_the_brightest(batch):
+    return batch / batch.max()
+
+
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        smooth_along_the_batch,
+        normalised_together,
+        centred_together,
+        carried_on,
+        by_the_third,
+        by_the_brightest,
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_whatever_else_is_in_a_batch_changes_no_tile(rng, mixing, dtype):
+    image = rng.gamma(2, 30, (64, 64)).clip(0, 255).astype(dtype)
+    options = {"axes": "YX", "patch_size": 16, "overlaps": 0, "batch_size": 4}
+    with pytest.raises(RuntimeError, match="when another tile is in its batch"):
+        daskpatch.plan(image, mixing, **options)
+
+
+@pytest.mark.parametrize("value", [-1000.0, 0.0, 0.1, 30_000.0])
+def test_a_network_that_normalises_each_tile_may_see_background(value):
+    def normalised(batch):
+        # As convolutions do: what is rounded depends on how many tiles there are.
+        smooth = batch * np.float32(1 + 1e-7 * len(batch))
+        mean = smooth.mean((2, 3), keepdims=True)
+        return (smooth - mean) / np.sqrt(smooth.var((2, 3), keepdims=True) + 1e-5)
+
+    image = np.full((64, 64), value, "f4")
+    image[:8] += np.linspace(0, 50, 64, dtype="f4")
+    options = {"axes": "YX", "patch_size": 16, "overlaps": 0, "batch_size": 4}
+    assert daskpatch.plan(image, normalised, **options).n_tiles
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int64"])
+def test_tiles_may_have_the_whole_range_of_integers(dtype):
+    info = np.iinfo(dtype)
+    image = np.full((64, 64), info.min, dtype)
+    image[::2, ::3] = info.max
+    options = {"axes": "YX", "patch_size": 16, "batch_size": 4, "input_dtype": dtype}
+    with warnings.catch_warnings(action="error"):
+        assert daskpatch.plan(image, lambda batch: batch, **options).n_tiles
+
+
+def test_a_model_that_mixes_tiles_since_is_looked_at_again(with_a_hole):
+    class Mode:
+        training = False
+
+    def model(batch):
+        axes = (0, 2, 3) if Mode.training else (2, 3)
+        return batch - batch.mean(axes, keepdims=True)
+
+    options = {"axes": "YX", "patch_size": 100, "batch_size": 2, "model_id": "by mode"}
+    daskpatch.plan(with_a_hole, model, **options)
+    Mode.training = True
+    with pytest.raises(RuntimeError, match="when another tile is in its batch"):
+        daskpatch.plan(with_a_hole, model, **options)
 
 
 def test_a_probe_of_another_model_is_not_believed_about_sizes(image):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ..model import LoadedModel, ModelError, Results, advice_for, is_out_of_memory
 from ..probing import Remembered, digest_of_values
-from ..support import failure_told
-from ..values import ResultSample
-from .noise import noise_like
+from ..support import converted, failure_told
+from ..values import ResultSample, Samples
+from .noise import noise_within, raised
 
 
 def check_batch(
@@ -22,41 +24,45 @@ def check_batch(
     specs: Mapping[str, Any],
     remembered: Remembered,
 ) -> None:
-    """Refuse a model that gives another result for a tile when another tile comes with it.
+    """Refuse a model that gives another result for a tile when other tiles come with it.
 
-    It is called for a batch of two, the trial tile and noise, or its mirror image where it takes no
-    noise, unless it is remembered to treat them one by one; where there is no memory for that,
-    nothing can be told. Beside a tile of background its mirror image would tell nothing.
+    It is called for the trial tile with noise in front of it, and behind it if the tile is small,
+    and for that noise alone; of its mirror images where it takes no noise. What it gives for either
+    must be the same alone. Unless it is remembered to treat them one by one, and gives what it
+    gave; where there is no memory for that, nothing can be told.
 
     Raises
     ------
     ModelError
         If it fails, or mixes them.
     """
-    asked = {"batch": "beside noise", "tile": digest_of_values(batch)}
-    if remembered.recall(asked, bool):
+    asked = {"batch": "behind noise", "tile": digest_of_values(batch)}
+    samples = _samples_of(alone)
+    if _agree(samples, remembered.recall(asked, _as_samples)):
         return
     try:
-        together = _beside_another(model, batch)
+        seen = _among_others(model, batch)
     except Exception as error:
-        shape = (2, *batch.shape[1:])
+        shape = (_n_together(batch), *batch.shape[1:])
         advice = advice_for(error, shape, batch.dtype.name)
         raise ModelError(
             failure_told(
-                f"The model failed on a batch of two tiles, given {batch.dtype} {shape}, and "
-                "not on one",
+                f"The model failed on a batch of {shape[0]} tiles, given {batch.dtype} {shape}, "
+                "and not on one",
                 error,
                 advice or "Give batch_size=1.",
             ),
             specs,
             error,
         ) from error
-    if together is None:
+    if seen is None:
         return
-    if _agree(alone, _first_of(together)):
-        remembered.keep(asked, True)
+    # A network that normalises gives of one value what is rounded, in full contrast.
+    is_flat = batch.dtype.kind == "f" and batch.min() == batch.max()
+    if seen.is_as_alone(seen.tile if is_flat else samples):
+        remembered.keep(asked, msgspec.to_builtins(samples))
         return
-    if not _agree(alone, model(batch.copy())):
+    if not _agree(samples, _samples_of(model(batch.copy()))):
         return  # a model that never gives the same says nothing of batches
     raise ModelError(
         "The model gives another result for a tile when another tile is in its batch, so that "
@@ -67,37 +73,69 @@ def check_batch(
     )
 
 
-def _beside_another(model: LoadedModel, batch: NDArray[Any]) -> Results | None:
-    """What it gives for a tile and noise, or its mirror image; None without memory for two."""
-    noise, mirrored = _noise_within(batch), batch[..., ::-1]
-    for other in (noise, mirrored):
+_SMALL = 2**20
+"""Voxels of a tile of which three are tried together: other tiles take seconds, and memory."""
+
+
+class _Seen(NamedTuple):
+    """What a model gives for others alone, and for them and for the tile in one batch."""
+
+    other_alone: Samples
+    other: Samples
+    tile: Samples
+
+    def is_as_alone(self, tile_alone: Samples) -> bool:
+        # A tile of little contrast may give next to nothing, which moves by what is rounded.
+        scales = {
+            name: max(sample.deviation, self.other_alone[name].deviation)
+            for name, sample in tile_alone.items()
+            if name in self.other_alone
+        }
+        return _agree(tile_alone, self.tile, scales) and _agree(
+            self.other_alone, self.other, scales
+        )
+
+
+def _n_together(batch: NDArray[Any]) -> int:
+    return 3 if batch.size <= _SMALL else 2
+
+
+def _among_others(model: LoadedModel, batch: NDArray[Any]) -> _Seen | None:
+    """What it gives for a tile behind noise, or its mirror image; None without memory for that."""
+    noise, mirrored = noise_within(batch), batch[..., ::-1]
+    for first, last in ((raised(noise), noise[..., ::-1]), (mirrored, mirrored[..., ::-1, :])):
         try:
-            return model(np.concatenate([batch, other]))
+            together = model(np.concatenate([first, batch, last][: _n_together(batch)]))
+            other = _samples_of(model(first.copy()))
+            return _Seen(other, _samples_of(together, 0), _samples_of(together, 1))
         except Exception as error:
             if is_out_of_memory(error):
                 return None
-            if other is mirrored:
+            if first is mirrored:
                 raise
     return None
 
 
-def _noise_within(batch: NDArray[Any]) -> NDArray[Any]:
-    """Noise of the values that a tile has: a model may know what to do with these only."""
-    low, high = batch.min(), batch.max()
-    if batch.dtype.kind == "b":
-        return np.random.default_rng(0).random(batch.shape) < 0.5
-    if low == high and batch.dtype.kind in "iu":
-        high = low + 1 if high < np.iinfo(batch.dtype).max else high
-    noise = noise_like(batch, batch)
-    return noise if low == high or not np.isfinite(high - low) else np.clip(noise, low, high)
+def _samples_of(results: Results, place: int | None = None) -> Samples:
+    """Of a whole result, or of one tile in it."""
+    chosen = slice(None) if place is None else slice(place, place + 1)
+    return {
+        name: ResultSample.of(values[chosen] if values.ndim else values)
+        for name, values in results.items()
+    }
 
 
-def _first_of(results: Results) -> Results:
-    return {name: values[:1] if values.ndim else values for name, values in results.items()}
+def _as_samples(found: Any) -> Samples:
+    return converted(found, Samples)
 
 
-def _agree(one: Results, other: Results) -> bool:
-    return one.keys() == other.keys() and not any(
-        ResultSample.of(values).how_differs(ResultSample.of(other[name]))
-        for name, values in one.items()
+def _agree(one: Samples, other: Samples | None, scales: Mapping[str, float] | None = None) -> bool:
+    """Whether samples are of one result; they may move by a part of `scales`."""
+    if other is None or one.keys() != other.keys():
+        return False
+    return not any(
+        replace(sample, deviation=(scales or {}).get(name, sample.deviation)).how_differs(
+            other[name]
+        )
+        for name, sample in one.items()
     )

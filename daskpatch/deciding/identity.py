@@ -17,7 +17,7 @@ from ..image import ImageStack, varied_place
 from ..model import Contents, Look, NoIdentityError, Parts, SharedModel, load
 from ..probing import Remembered, digest_of_values
 from ..support import converted
-from ..values import ResultSample
+from ..values import ResultSample, Samples
 from .first_look import FirstLook, codes_of
 from .noise import noise_like
 from .plan_options import PlanOptions
@@ -30,9 +30,6 @@ _log = logging.getLogger("daskpatch")
 
 _SIDE = 64
 """Voxels along each axis of the places where an image is looked at."""
-
-Samples = dict[str, ResultSample]
-"""A few values of each array that a model gives for one tile."""
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,19 @@ class Selection:
                 yield first + grid.index_at(place, ranges, self.order)
             before += count
 
+    def turn(self, index: int) -> tuple[int, ...]:
+        """When a block comes in the order in which they are iterated over, to be compared.
+
+        >>> of = Selection.of((RegularGrid.clipped((4, 4), (2, 2)),))
+        >>> sorted(range(4), key=of.turn)
+        [0, 1, 2, 3]
+        """
+        if self.share is not None:
+            return (index,)
+        number = bisect_right(self.firsts, index) - 1
+        at = unravel(index - self.firsts[number], self.grids[number].counts)
+        return number, *(at[axis] for axis in self.order)
+
     def __iter__(self) -> Iterator[int]:
         if self.share is not None:
             yield from self.share

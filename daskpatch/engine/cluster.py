@@ -28,7 +28,7 @@ from distributed import (
 
 from ..support import cause_of, said_by, without_secrets
 from .deadline import TimedOutError
-from .jobs import Job, Stretch, forget, register, run_registered
+from .jobs import Job, Outlook, Stretch, forget, register, run_registered
 from .preferences import Preferences
 from .threads import check_hanging
 from .workers import ANYBODY, TASKS_PER_THREAD, Client, NoWorkersError, lives_here
@@ -85,16 +85,22 @@ class Cluster:
         )
 
     def submit(
-        self, worker: str, key: str, stretch: Sequence[int], seconds: float
+        self,
+        worker: str,
+        key: str,
+        stretch: Sequence[int],
+        seconds: float,
+        outlook: Outlook | None,
     ) -> Future[Stretch]:
+        task = key, stretch, seconds, outlook
         if worker == ANYBODY:
-            return self._executor.submit(run_registered, key, stretch, seconds)
-        task = f"{run_registered.__name__}-{uuid4().hex}"
+            return self._executor.submit(run_registered, *task)
+        name = f"{run_registered.__name__}-{uuid4().hex}"
         # Where that is gone, or others have nothing to do, they may have its tasks.
-        preferring: Any = {"key": task, "workers": [worker], "allow_other_workers": True}
+        preferring: Any = {"key": name, "workers": [worker], "allow_other_workers": True}
         # An executor of distributed gives what is named to `Client.submit`.
-        future = self._executor.submit(run_registered, key, stretch, seconds, **preferring)
-        self._preferences.add(future, worker, task)
+        future = self._executor.submit(run_registered, *task, **preferring)
+        self._preferences.add(future, worker, name)
         return future
 
     def stranded(self) -> Collection[Future[Stretch]]:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
+from .jobs import Outlook
 from .stretches import StretchLength
 from .workers import ANYBODY
 
@@ -20,7 +21,7 @@ class Coming:
     >>> coming, length = Coming(range(5)), StretchLength(2.0)
     >>> length.add(1, seconds=1.0)
     >>> coming.put_again(9)
-    >>> [coming.take(length, "a", {"a": 1, "b": 1}) for _ in range(5)]
+    >>> [coming.take(length, "a", {"a": 1, "b": 1})[0] for _ in range(5)]
     [(0, 1), (2,), (3,), (4,), (9,)]
     """
 
@@ -34,16 +35,16 @@ class Coming:
         length: StretchLength,
         worker: str,  # noqa: ARG002 (as `Lanes.take`)
         slots: Mapping[str, int],
-    ) -> tuple[int, ...]:
+    ) -> tuple[tuple[int, ...], Outlook | None]:
         """The next ones for a worker, of those that have so many slots each; none if there are."""
         n_tasks = sum(slots.values())
         # No more is asked for than is needed to share out what is left.
         wanted = length.most * n_tasks if length.most > 1 else 1
         self._ahead.extend(islice(self._new, max(wanted - len(self._ahead), 0)))
         if not self._ahead:
-            return (self._again.popleft(),) if self._again else ()
+            return ((self._again.popleft(),) if self._again else ()), None
         count = min(length.of(len(self._ahead), n_tasks), len(self._ahead))
-        return tuple(self._ahead.popleft() for _ in range(count))
+        return tuple(self._ahead.popleft() for _ in range(count)), None
 
     def put_back(
         self,

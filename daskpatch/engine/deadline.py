@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from ..support import DaemonThreads
-from .jobs import Abandonable, Job, Settling
+from .jobs import Abandonable, Foreseeing, Job, Outlook, Settling
 from .tasks import worker_address
 
 T = TypeVar("T")
@@ -94,6 +94,11 @@ class Timed:
         if isinstance(self.job, Settling):
             self.job.settle()
         return result
+
+    def foresee(self, stretch: Sequence[int], outlook: Outlook | None) -> None:
+        """See `jobs.Foreseeing`."""
+        if isinstance(self.job, Foreseeing):
+            self.job.foresee(stretch, outlook)
 
     def abandon(self) -> None:
         """See `jobs.Abandonable`."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import cloudpickle  # dask's and distributed's own way to send things
 
 from ..support import all_said_by
+from .tasks import worker_address
 
 Job = Callable[[int], Any]
 
@@ -30,6 +31,32 @@ class Settling(Protocol):
 
     def settle(self) -> None:
         """Do so for all blocks since the last time; they fail where it raises."""
+
+
+class Outlook(NamedTuple):
+    """What comes after the blocks of a task on the worker that it is meant for.
+
+    Attributes
+    ----------
+    worker
+        Its address.
+    last
+        The last block that it will come to, unless others take some of them.
+    coming
+        The next ones that are to be done, in their order.
+    """
+
+    worker: str
+    last: int
+    coming: tuple[int, ...]
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A job that can make use of what comes after."""
+
+    def foresee(self, stretch: Sequence[int], outlook: Outlook | None) -> None:
+        """Told in the process that computes, before a task's blocks; none for those of others."""
 
 
 def why_not_sent(value: object) -> str | None:
@@ -81,7 +108,9 @@ class Stretch(NamedTuple):
     is_cut_by_failure: bool
 
 
-def run_registered(key: str, indices: Sequence[int], seconds: float) -> Stretch:
+def run_registered(
+    key: str, indices: Sequence[int], seconds: float, outlook: Outlook | None = None
+) -> Stretch:
     """A task: blocks of a registered job, one after another, no further one after some seconds.
 
     It ends before a block that fails, unless that is its first one: only one error can be told.
@@ -90,6 +119,8 @@ def run_registered(key: str, indices: Sequence[int], seconds: float) -> Stretch:
     results: list[Any] = []
     has_failed = False
     try:
+        if isinstance(job, Foreseeing):
+            job.foresee(indices, outlook if _is_for_us(outlook) else None)
         for index in indices:
             if results and time.perf_counter() - begin > seconds:
                 break
@@ -107,6 +138,11 @@ def run_registered(key: str, indices: Sequence[int], seconds: float) -> Stretch:
             raise
         raise _tellable(error) from None
     return Stretch(results, time.perf_counter() - begin, has_failed)
+
+
+def _is_for_us(outlook: Outlook | None) -> bool:
+    """Whether a task runs where it was meant to: whoever has nothing to do takes others' tasks."""
+    return outlook is not None and outlook.worker in ("", worker_address())
 
 
 def _run_one(key: str, job: Job, index: int) -> Any:

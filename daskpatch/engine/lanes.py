@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol, runtime_checkable
 
+from .jobs import Outlook
 from .stretches import StretchLength
 from .workers import ANYBODY
 
@@ -15,34 +17,35 @@ _AT_ONCE = 256
 
 
 @runtime_checkable
-class Placed(Protocol):
+class Visits(Protocol):
     """Blocks in an order of visits, of which any part can be asked for.
 
     Attributes
     ----------
     n_places
         How many there are in that order, those among them that are done.
+    n_foreseen
+        Of how many blocks after its own a task is told.
     """
 
     @property
     def n_places(self) -> int: ...
 
+    @property
+    def n_foreseen(self) -> int: ...
+
     def at(self, places: range) -> Sequence[int]:
         """The blocks at some places that are to be done."""
+
+    def block_at(self, place: int) -> int:
+        """The block at a place, done or not."""
 
 
 @dataclass
 class Lane:
-    """Places in the order of visits, taken from the front; the later half may be split off.
+    """Places in the order of visits, taken from the front; the later half may be split off."""
 
-    Examples
-    --------
-    >>> lane = Lane(list, range(10))
-    >>> lane.take(2), lane.split().take(9), lane.take(9)
-    ((0, 1), (6, 7, 8, 9), (2, 3, 4, 5))
-    """
-
-    look: Callable[[range], Sequence[int]]
+    blocks: Visits
     places: range
     ahead: deque[int] = field(default_factory=deque)
 
@@ -53,23 +56,36 @@ class Lane:
 
     def take(self, count: int) -> tuple[int, ...]:
         """The next ones; none where nothing is left."""
-        while len(self.ahead) < count and self.places:
-            coming, self.places = self.places[:_AT_ONCE], self.places[_AT_ONCE:]
-            self.ahead.extend(self.look(coming))
+        self._look(count)
         return tuple(self.ahead.popleft() for _ in range(min(count, len(self.ahead))))
+
+    def outlook(self, worker: str, stretch: Sequence[int]) -> Outlook:
+        """What comes after blocks that were just taken."""
+        count = self.blocks.n_foreseen
+        self._look(count)
+        if self.places:
+            last = self.blocks.block_at(self.places[-1])
+        else:
+            last = self.ahead[-1] if self.ahead else stretch[-1]
+        return Outlook(worker, last, tuple(islice(self.ahead, count)))
 
     def split(self) -> Lane:
         """The later half, which is another lane from now on."""
         middle = self.n_left - self.n_left // 2
         if middle >= len(self.ahead):
             kept = middle - len(self.ahead)
-            later = Lane(self.look, self.places[kept:])
+            later = Lane(self.blocks, self.places[kept:])
             self.places = self.places[:kept]
             return later
         ahead = list(self.ahead)
-        later = Lane(self.look, self.places, deque(ahead[middle:]))
+        later = Lane(self.blocks, self.places, deque(ahead[middle:]))
         self.ahead, self.places = deque(ahead[:middle]), range(0)
         return later
+
+    def _look(self, count: int) -> None:
+        while len(self.ahead) < count and self.places:
+            coming, self.places = self.places[:_AT_ONCE], self.places[_AT_ONCE:]
+            self.ahead.extend(self.blocks.at(coming))
 
 
 class Lanes:
@@ -78,28 +94,35 @@ class Lanes:
     Examples
     --------
     >>> class All:
-    ...     n_places = 8
+    ...     n_places, n_foreseen = 8, 1
     ...     def at(self, places):
     ...         return list(places)
+    ...     def block_at(self, place):
+    ...         return place
     >>> lanes, length, slots = Lanes(All()), StretchLength(2.0), {"a": 1, "b": 1}
-    >>> [lanes.take(length, worker, slots) for worker in "abbbbb"]
+    >>> [lanes.take(length, worker, slots)[0] for worker in "abbbbb"]
     [(0,), (4,), (5,), (6,), (7,), (3,)]
+    >>> lanes.take(length, "a", slots)
+    ((1,), Outlook(worker='a', last=2, coming=(2,)))
     """
 
-    def __init__(self, blocks: Placed) -> None:
-        self._whole: Lane | None = Lane(blocks.at, range(blocks.n_places))
+    def __init__(self, blocks: Visits) -> None:
+        self._blocks = blocks
+        self._whole: Lane | None = Lane(blocks, range(blocks.n_places))
         self._free: list[Lane] = []
         self._of: dict[str, Lane] = {}
         self._again: deque[int] = deque()
 
-    def take(self, length: StretchLength, worker: str, slots: Mapping[str, int]) -> tuple[int, ...]:
+    def take(
+        self, length: StretchLength, worker: str, slots: Mapping[str, int]
+    ) -> tuple[tuple[int, ...], Outlook | None]:
         """The next ones for a worker, of those that have so many slots each; none if there are."""
         self._share_out(slots)
         while (lane := self._lane_of(worker)) is not None:
             taken = lane.take(length.of(lane.n_left, slots[worker]))
             if taken:
-                return taken
-        return (self._again.popleft(),) if self._again else ()
+                return taken, lane.outlook(worker, taken)
+        return ((self._again.popleft(),) if self._again else ()), None
 
     def put_back(self, indices: Iterable[int], worker: str = ANYBODY) -> None:
         """Those that were taken, and have not begun, come next; for anybody if theirs is gone."""
@@ -107,7 +130,7 @@ class Lanes:
         if worker in self._of:
             self._of[worker].ahead.extendleft(reversed(left))
         elif left:
-            self._free.append(Lane(list, range(0), left))
+            self._free.append(Lane(self._blocks, range(0), left))
 
     def put_again(self, index: int) -> None:
         """One that failed comes after all others."""
@@ -118,11 +141,11 @@ class Lanes:
         self._free += [lane for worker in gone if (lane := self._of.pop(worker)).n_left]
         if self._whole is None:
             return
-        look, places = self._whole.look, self._whole.places
+        places = self._whole.places
         self._whole = None
         edges = [len(places) * i // len(slots) for i in range(len(slots) + 1)]
         for worker, start, stop in zip(slots, edges, edges[1:], strict=False):
-            self._of[worker] = Lane(look, places[start:stop])
+            self._of[worker] = Lane(self._blocks, places[start:stop])
 
     def _lane_of(self, worker: str) -> Lane | None:
         """A lane with blocks that are left, its own if possible."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from ..support import DaemonThreads, counted
 from .deadline import TimedOutError
-from .jobs import Stretch, run_registered
+from .jobs import Outlook, Stretch, run_registered
 from .workers import ANYBODY, TASKS_PER_THREAD, NoWorkersError
 
 
@@ -29,8 +29,9 @@ class Threads:
         key: str,
         stretch: Sequence[int],
         seconds: float,
+        outlook: Outlook | None,
     ) -> Future[Stretch]:
-        return self._executor.submit(run_registered, key, stretch, seconds)
+        return self._executor.submit(run_registered, key, stretch, seconds, outlook)
 
     def stranded(self) -> Collection[Future[Stretch]]:
         return ()

@@ -21,7 +21,7 @@ from .coming import Coming
 from .deadline import Timed, TimedOutError
 from .interruption import Interruption
 from .jobs import Job, Stretch, begun, forget, register
-from .lanes import Lanes, Placed
+from .lanes import Lanes, Visits
 from .stretches import StretchLength
 from .tasks import is_in_task
 from .threads import Threads
@@ -79,7 +79,7 @@ class Window:
     """
 
     job: Job
-    indices: Iterable[int] | Placed
+    indices: Iterable[int] | Visits
     key: str
     threads: int
     client: Client | None = None
@@ -134,7 +134,7 @@ class Window:
         return begun(self.key) if self.client is None else dict(self._handed_out)
 
     def _coming(self) -> Coming | Lanes:
-        return Lanes(self.indices) if isinstance(self.indices, Placed) else Coming(self.indices)
+        return Lanes(self.indices) if isinstance(self.indices, Visits) else Coming(self.indices)
 
     def _workers(self) -> Workers:
         if self.client is None:
@@ -193,12 +193,13 @@ class Window:
                 return
             if held[worker] >= slots[worker]:
                 continue
-            stretch = turn.coming.take(turn.length, worker, slots)
+            stretch, outlook = turn.coming.take(turn.length, worker, slots)
             if not stretch:
                 continue
             if turn.suspects is None:
                 self.on_alone(*stretch)
-            future = turn.workers.submit(worker, self.key, stretch, turn.length.seconds)
+            task = self.key, stretch, turn.length.seconds, outlook
+            future = turn.workers.submit(worker, *task)
             pending[future] = _Task(stretch, worker)
             held[worker] += 1
             self._handed_out.update(dict.fromkeys(stretch, time.time()))

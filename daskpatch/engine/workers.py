@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from typing import Any, ClassVar, Protocol
 
 from .deadline import TimedOutError
-from .jobs import Stretch
+from .jobs import Outlook, Stretch
 
 TASKS_PER_THREAD = 2
 """One that runs and one that waits, so that no thread is ever idle."""
@@ -43,7 +43,12 @@ class Workers(Protocol):
     """What the rolling window needs to know of those who compute."""
 
     def submit(
-        self, worker: str, key: str, stretch: Sequence[int], seconds: float
+        self,
+        worker: str,
+        key: str,
+        stretch: Sequence[int],
+        seconds: float,
+        outlook: Outlook | None,
     ) -> Future[Stretch]:
         """Hand blocks to a worker, or to another one if it is gone: see `run_registered`."""
 

@@ -124,6 +124,16 @@ class ChunkCache:
             self._drop(list(self._entries))
             self._take_spare()
 
+    def recount(self) -> None:
+        """Look anew at which blocks are left, and let go of what none of them needs."""
+        with self.changed:
+            if self._uses is None:
+                return
+            for chunk, entry in self._entries.items():
+                if entry.n_uses is not None:
+                    entry.n_uses = self._uses.left(chunk)
+            self._drop(list(self._entries))
+
     def news(self) -> tuple[int, int]:
         """Chunks fetched since this was asked before, and how many of them again."""
         with self.changed:

@@ -26,7 +26,7 @@ from ..receipts import (
 )
 from ..store import flush_metadata
 from ..support import DaemonThreads, decoded
-from .job import Watchful
+from .abilities import Watchful
 from .ledger import Ledger, are_among
 from .pass_run import Crew, PassRun
 from .passes import Pass, check_exclusive

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from ..block import (
     fill_region,
     is_known_empty,
 )
-from ..engine import Job, is_written_off
+from ..engine import Job, Outlook, is_written_off
 from ..geometry import Dimensions, Factors, Region, RegularGrid, counterparts
 from ..image import look_at_all
 from ..model import single_threaded
@@ -34,6 +34,7 @@ from ..receipts import ClaimedError, Permit, Receipt, digests_of
 from ..store import Flushable, StoredArray, guarded_by
 from ..support import cause_of, said_by
 from ..values import Downsample, downsampled
+from .foresight import Foresight
 from .unflushed import Unflushed
 
 _REMEMBERED = 4096
@@ -49,47 +50,6 @@ class WriteError(OSError):
 
 class GivenUpError(RuntimeError):
     """Nobody waits for what a block would write: it is others' by now."""
-
-
-@runtime_checkable
-class Watchful(Protocol):
-    """A job that can tell whether what its blocks are read from and written to is still there."""
-
-    def look(self, blocks: Iterable[int]) -> None:
-        """Look at all that these blocks had to do with.
-
-        Raises
-        ------
-        ChangedError
-            If some of it is gone, or another.
-        """
-
-
-@runtime_checkable
-class Sparse(Protocol):
-    """A job that knows of some blocks that they are empty: they take next to no time."""
-
-    def is_empty(self, index: int) -> bool:
-        """Whether a block is known to be, without reading anything."""
-
-
-@runtime_checkable
-class Provident(Protocol):
-    """A job that keeps what its blocks read for those to come, and may read for them.
-
-    Attributes
-    ----------
-    n_ahead
-        Blocks that it reads for before they begin, at most.
-    """
-
-    @property
-    def n_ahead(self) -> int: ...
-
-    def expecting(
-        self, is_left: Callable[[int], bool], coming: Iterable[int]
-    ) -> AbstractContextManager[None]:
-        """Around the computing of blocks in this process: which will come, and in which order."""
 
 
 class Flag:
@@ -113,11 +73,13 @@ class Permitted:
     must not write behind the back of whoever resumed it.
 
     `unflushed` is what its blocks wrote, None where nothing needs to outlast the machine.
+    `foresight` is for the processes of workers, None where there are none.
     """
 
     job: Job
     permit: Permit
     unflushed: Unflushed | None = None
+    foresight: Foresight | None = None
     abandoned: Flag = field(default_factory=Flag, repr=False)
     broken: Flag = field(default_factory=Flag, repr=False)
 
@@ -132,6 +94,11 @@ class Permitted:
             self.broken.reason = str(error)
             raise
         return done
+
+    def foresee(self, stretch: Sequence[int], outlook: Outlook | None) -> None:
+        """See `engine.Foreseeing`."""
+        if self.foresight is not None:
+            self.foresight.foresee(stretch, outlook)
 
     def settle(self) -> None:
         """Flush what was written where nobody else can; see `engine.Settling`.
@@ -186,6 +153,8 @@ class Permitted:
     def abandon(self) -> None:
         """Write no more, in this process: the run is over, and nobody waits for its last blocks."""
         self.abandoned.reason = "the run is over"
+        if self.foresight is not None:
+            self.foresight.end()
         self.permit.end()
 
 
@@ -335,6 +304,10 @@ class PredictionJob:
         ahead = coming if prediction.reads_all else ()
         with reading_ahead(chunks, prediction.images, needs, ahead):
             yield
+
+    def expects_others(self) -> None:
+        """See `Provident`."""
+        self.workspace.chunks.recount()
 
     @property
     def n_ahead(self) -> int:

@@ -13,7 +13,6 @@ from itertools import islice
 from uuid import uuid4
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..deciding import Selection
 from ..engine import (
@@ -41,9 +40,13 @@ from ..receipts import (
 )
 from ..store import Answers, ChangedError, answered_by
 from ..support import cause_of, counted, give_back_freed, redacted
+from .abilities import Provident, Sparse
 from .announcing import Announcer
-from .job import Permitted, Provident, Sparse, WriteError
-from .ledger import Ledger, are_among, without
+from .foresight import Foresight
+from .job import Permitted, WriteError
+from .ledger import Ledger
+from .left import Left
+from .on_workers import OnWorkers
 from .passes import Pass
 from .run import Run
 from .unflushed import Unflushed
@@ -70,22 +73,6 @@ class Crew:
     client: Client | None
     n_threads: int
     is_here: bool
-
-
-@dataclass(frozen=True)
-class _OnWorkers:
-    """Blocks as workers take them: those of one place in the order of visits after another."""
-
-    selection: Selection
-    left: Callable[[Iterator[int]], Iterator[int]]
-    announcer: Announcer
-
-    @property
-    def n_places(self) -> int:
-        return self.selection.n_blocks
-
-    def at(self, places: range) -> list[int]:
-        return list(self.announcer.of_workers(self.left(self.selection.at(places))))
 
 
 class EndedError(RuntimeError):
@@ -153,16 +140,17 @@ class PassRun:
     def _roll(self, job: Job) -> None:
         give_back_freed()  # by the trial, whose threads are gone: others would not use it again
         done = self._ledger.receipts_before()
-        coming = self._coming(iter(self._selection), done)
+        left = Left(self._selection, indices_of(done))
+        coming = self._that_may(iter(left))
         if isinstance(job, Sparse):
             coming = _empty_last(coming, job)
         announcer = self._announcer = self._announces(coming, job)
-        self._job = Permitted(job, self._claim.permit, self._unflushed)
+        self._job = Permitted(job, self._claim.permit, self._unflushed, self._foresight(job, left))
         window = Window(
             self._job,
             self._insisting(announcer.side_by_side())
             if self._crew.is_here
-            else _OnWorkers(self._selection, lambda blocks: self._coming(blocks, done), announcer),
+            else OnWorkers(left, self._that_workers_may, _n_ahead(job)),
             key=f"daskpatch-{self._pass.name}-{uuid4().hex}",
             threads=self._crew.n_threads,
             client=self._crew.client,
@@ -184,7 +172,7 @@ class PassRun:
         before = self._before(done)
         self._claim.works_on(self._pass.name, lambda: window.in_work)
         try:
-            with self._pass.computing(), self._expecting(job, done):
+            with self._pass.computing(), self._expecting(job, left):
                 self._collect(window, sum(before["voxels"].tolist()))
             self._look_back()
         except (NoWorkersError, ClaimedError, OSError) as error:  # also of an announcement
@@ -212,11 +200,10 @@ class PassRun:
         self._conclude(len(before))
 
     def _announces(self, coming: Iterator[int], job: Job) -> Announcer:
-        n_ahead = job.n_ahead if isinstance(job, Provident) else 0
         return Announcer(
             coming,
             self._ledger.announcements,
-            ahead=max(4 * self._crew.n_threads, n_ahead),
+            ahead=max(4 * self._crew.n_threads, _n_ahead(job)),
             on_poison=self._poisonous,
             resumes=self._run.resumes,
             is_here=self._crew.is_here,
@@ -241,28 +228,31 @@ class PassRun:
         except Exception as error:  # noqa: BLE001 (each kind of store raises its own)
             self._stop(error)
 
-    def _coming(self, selected: Iterator[int], done: Receipts) -> Iterator[int]:
-        """Selected blocks that are not done, and can be."""
-        coming = without(selected, indices_of(done))
+    def _that_may(self, left: Iterator[int]) -> Iterator[int]:
+        """Those of the blocks that are left that wait for no others."""
         waits = self._waits
-        return coming if waits is None else (index for index in coming if not waits(index))
+        return left if waits is None else (index for index in left if not waits(index))
+
+    def _that_workers_may(self, left: Iterator[int]) -> Iterator[int]:
+        return self._announcer.of_workers(self._that_may(left))
+
+    def _foresight(self, job: Job, left: Left) -> Foresight | None:
+        if self._crew.is_here or not isinstance(job, Provident):
+            return None
+        return Foresight(job, left)
 
     @contextmanager
-    def _expecting(self, job: Job, done: Receipts) -> Iterator[None]:
+    def _expecting(self, job: Job, left: Left) -> Iterator[None]:
         """Around the computing of blocks: a job in this process is told which will come."""
         if not isinstance(job, Provident) or self._crew.client is not None:
             yield
             return
         announcer = self._announcer
-        with job.expecting(partial(self._is_left, indices_of(done)), announcer.announced()):
+        with job.expecting(left.__contains__, announcer.announced()):
             try:
                 yield
             finally:
                 announcer.nothing_follows()
-
-    def _is_left(self, done: NDArray[np.uint64], index: int) -> bool:
-        """Whether a block is selected, and not among those done."""
-        return index in self._selection and not are_among(np.asarray([index], np.uint64), done)[0]
 
     def _before(self, done: Receipts) -> Receipts:
         """The receipts of selected blocks that an earlier run wrote."""
@@ -490,3 +480,7 @@ def _empty_last(coming: Iterator[int], job: Sparse) -> Iterator[int]:
 
 def _stripped(error: BaseException) -> str:
     return (redacted(str(error)) or type(error).__name__).rstrip(".")
+
+
+def _n_ahead(job: Job) -> int:
+    return job.n_ahead if isinstance(job, Provident) else 0

@@ -7,6 +7,6 @@ from .downsampling import DOWNSAMPLES, Downsample, downsampled, downsampling_byt
 from .normalization import Normalize, NormalizeLike, NormalizeWords
 from .padding import Padding, check_padding, read_padded, source_box
 from .renumbering import are_never_ids, are_renumbered, may_be_ids
-from .result_sample import ResultSample
+from .result_sample import ResultSample, Samples
 from .uniformity import are_all, constants_of
 from .value_map import Statistics, ValueMap

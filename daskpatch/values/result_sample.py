@@ -106,3 +106,7 @@ class ResultSample:
 
     def _array(self) -> NDArray[Any]:
         return np.frombuffer(self.values, self.dtype)
+
+
+Samples = dict[str, ResultSample]
+"""A few values of each array that a model gives for one tile, by its name."""
