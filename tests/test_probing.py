@@ -120,7 +120,52 @@ def blanked(function, most):
 def test_a_model_that_gives_nothing_near_the_ends(edge, reach, most):
     model = edge(lambda c: ndimage.uniform_filter(c, 2 * reach + 1), most)
     found = daskpatch.probe(model, ndim=2, seconds=0, tolerance=1e-4)
-    assert found.halo_sides == ((reach, reach), (reach, reach))
+    # What is blank at the ends of a tile is not what the whole image has there.
+    halo = reach if edge is cropped else most
+    assert found.halo_sides == ((halo, halo), (halo, halo))
+
+
+def padded_with_its_edge(batch):
+    few = each(lambda c: ndimage.uniform_filter(c, 5))(batch)[..., 9:-9, 9:-9]
+    return np.pad(few, [(0, 0), (0, 0), (9, 9), (9, 9)], mode="edge")
+
+
+def faded_at_its_ends(batch):
+    window = np.minimum(np.arange(batch.shape[-1]), np.arange(batch.shape[-1])[::-1])
+    return each(lambda c: ndimage.uniform_filter(c, 5))(batch) * np.clip(window / 9, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "halo"), [(padded_with_its_edge, (9, 9)), (faded_at_its_ends, (2, 9))]
+)
+def test_what_a_model_makes_up_at_the_ends_of_a_tile_is_no_result(model, halo):
+    assert daskpatch.probe(model, ndim=2, seconds=0, tolerance=1e-4).halo == halo
+
+
+def test_a_model_that_gives_nothing_for_short_images_is_given_longer_ones():
+    def model(batch):
+        result = each(lambda c: ndimage.uniform_filter(c, 21))(batch)
+        result[..., :60, :] = result[..., -60:, :] = 0
+        return result
+
+    assert daskpatch.probe(model, ndim=2, seconds=0, tolerance=1e-4).halo == (60, 10)
+
+
+def test_what_masks_show_seldom_is_looked_for_in_more_of_them(rng):
+    noise = ndimage.gaussian_filter(rng.normal(size=(320, 320)), 5)
+    mask = (noise > 0.05).astype("f4")
+    model = each(lambda c: ndimage.binary_erosion(c > 0.5, iterations=4).astype("f4"))
+    found = daskpatch.probe(model, ndim=2, sample=mask, seconds=0)
+    assert found.halo == (4, 4)
+    assert found.shows_little
+    assert "as far as was seen" in found.advice
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32"])
+@pytest.mark.parametrize("function", [ndimage.maximum_filter, ndimage.minimum_filter])
+def test_filters_of_integers(dtype, function):
+    model = each(lambda c: function(c, (5, 9)))
+    assert daskpatch.probe(model, ndim=2, input_dtype=dtype, seconds=0).halo == (2, 4)
 
 
 @pytest.mark.parametrize("reach", [40, 90, 200])

@@ -7,6 +7,9 @@ total stride with the same result, shifted.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
+
+import numpy as np
 
 from .influence import relative_change
 from .probed_model import ProbedModel, Shape, Values
@@ -25,10 +28,29 @@ _NOISE = 1e-5
 """Differences below are rounding, in standard deviations of the result: a convolution sums in
 another order where its data lies elsewhere."""
 
+_AT_ENDS = 1e-4
+"""The same near the ends: running sums are rounded differently all along."""
+
 _STRIDES = (2, 4, 8, 16)
 """Of models that are global: larger ones have no two multiples among the shifts."""
 
 _SEED = 40
+
+
+class Shifts(NamedTuple):
+    """What shifts leave.
+
+    Attributes
+    ----------
+    changes
+        The change of the result by the shift, in the middle of an image.
+    ends
+        How far from either end of an image the result is another one, though the shift leaves none
+        in the middle: what a model leaves out, pads or fades there.
+    """
+
+    changes: dict[int, float]
+    ends: tuple[int, int]
 
 
 def needed_size(reach: tuple[int, int]) -> int:
@@ -44,7 +66,7 @@ def measure_shifts(
     reach: tuple[int, int],
     *,
     is_global: bool,
-) -> dict[int, float]:
+) -> Shifts:
     """The change of the result that shifts leave, up to the smallest that leaves none.
 
     Of a model that looks at all of its tile, that of all shifts.
@@ -57,7 +79,7 @@ def measure_shifts(
     image = subject.typical(longer, _SEED)
     place = _window(image, axis, 0, n)
     whole = subject(place[None])[0]
-    changes = {}
+    changes, ends = {}, (0, 0)
     for shift in sorted(range(1, LARGEST + 1), key=lambda n: (n.bit_count() > 1, n)):
         moved = shift * sizes.scale
         if moved.denominator != 1:
@@ -65,8 +87,9 @@ def measure_shifts(
         result = subject(_window(image, axis, shift, n)[None])[0]
         changes[shift] = _change(whole, result, axis, int(moved), _edges(reach, sizes))
         if changes[shift] <= _NOISE and not is_global:
+            ends = _ends(whole, result, axis, int(moved), sizes)
             break
-    return changes
+    return Shifts(changes, ends)
 
 
 def align_of(changes: dict[int, float], *, is_global: bool) -> int | None:
@@ -98,6 +121,21 @@ def _window(image: Values, axis: int, start: int, n: int) -> Values:
 def _edges(reach: tuple[int, int], sizes: AxisSizes) -> tuple[int, int]:
     """Result voxels at either end that may look beyond the image."""
     before, behind = (math.ceil((side + SLACK) * sizes.scale) for side in reach)
+    return before, behind
+
+
+def _ends(
+    whole: Values, result: Values, axis: int, moved: int, sizes: AxisSizes
+) -> tuple[int, int]:
+    n = whole.shape[axis + 1] - moved
+    one, other = _window(whole, axis, moved, n), _window(result, axis, 0, n)
+    (differs,) = np.nonzero(relative_change(one, other, axis) > _AT_ENDS)
+    first, last = differs[differs < n // 2], differs[differs >= n // 2]
+    n_results = int(first.max()) + 1 if first.size else 0, n - int(last.min()) if last.size else 0
+    before, behind = (
+        math.ceil(count / sizes.scale) + side if count else 0
+        for count, side in zip(n_results, sizes.sides, strict=True)
+    )
     return before, behind
 
 

@@ -35,6 +35,13 @@ _FIRST_PLACES = 4
 _ACROSS = {1: 64, 2: 64, 3: 32}
 """Voxels along the other axes, by the number of axes."""
 
+_LITTLE = 0.75
+"""Of a plane of the result: where no more of it changes, by any change of the input, little is
+seen on one image. Of a network nearly all changes, of an opening or the distances in a mask few."""
+
+_ACROSS_OF_LITTLE = {1: 256, 2: 256, 3: 64}
+_IMAGES_OF_LITTLE = 4
+
 _SHORTEST = 64
 """Voxels along the axis that is looked at, at first."""
 
@@ -170,6 +177,7 @@ def probe(
         sizes=sizes,
         is_global=any(found.is_global for found in along),
         is_cut_short=any(found.is_cut_short for found in along),
+        shows_little=any(found.shows_little for found in along),
         effect=max(found.effect for found in along),
         tolerance=limit,
         profiles=tuple(found.profile for found in along),
@@ -205,6 +213,7 @@ class _Found:
     align: int | None
     is_global: bool = False
     is_cut_short: bool = False
+    shows_little: bool = False
     effect: float = 0.0
 
 
@@ -217,28 +226,32 @@ class _Axis:
         self._subject, self._axis, self._tolerance = subject, axis, tolerance
         self._sizes, self._all_sizes = sizes[axis], sizes
         self._influence = cache(self._influence_on)
+        self._influence_of_little = cache(self._influence_of_little_on)
 
     def measure(self) -> _Found:
         profile, n, end = self._grown(_SHORTEST + self._sizes.margin, _FIRST_PLACES)
         if end == "global":
             return self._measure_global(n)
-        align = self._align(profile.reach(self._tolerance), is_global=False)
-        if end == "memory" or align == 1:
-            return self._found(profile, align, is_cut_short=end == "memory")
-        profile, n, end = self._grown(n, align or LARGEST)
-        if end == "global":
-            return self._measure_global(n)
-        return self._found(profile, align, is_cut_short=end == "memory")
-
-    def _found(self, profile: Profile, align: int | None, *, is_cut_short: bool) -> _Found:
-        sides = _rounded(profile.reach(self._tolerance), align)
-        return _Found(profile, sides, align, is_cut_short=is_cut_short)
+        align, ends = self._align(profile.reach(self._tolerance), is_global=False)
+        if end != "memory" and align != 1:
+            profile, n, end = self._grown(n, align or LARGEST)
+            if end == "global":
+                return self._measure_global(n)
+        before, behind = map(max, profile.reach(self._tolerance), ends)
+        sides = _rounded((before, behind), align)
+        return _Found(
+            profile,
+            sides,
+            align,
+            is_cut_short=end == "memory",
+            shows_little=self._influence(n).share < _LITTLE,
+        )
 
     def _measure_global(self, n: int) -> _Found:
         """What stands out from the influence of all on all is the halo."""
         influence = self._influence(n)
         profile = influence.of_planes(self._middle(n, _FIRST_PLACES))
-        align = self._align(profile.reach(2 * profile.plateau()), is_global=True)
+        align, _ = self._align(profile.reach(2 * profile.plateau()), is_global=True)
         profile |= influence.of_planes(self._middle(n, align or LARGEST))
         sides = _rounded(profile.reach(2 * profile.plateau()), align)
         effect = influence.of_context(max(sides))
@@ -247,6 +260,10 @@ class _Axis:
     def _influence_on(self, n: int) -> Influence:
         shape = self._shape(n, _ACROSS[self._subject.ndim])
         return Influence(self._subject, shape, self._axis, self._sizes)
+
+    def _influence_of_little_on(self, n: int) -> Influence:
+        shape = self._shape(n, _ACROSS_OF_LITTLE[self._subject.ndim])
+        return Influence(self._subject, shape, self._axis, self._sizes, _IMAGES_OF_LITTLE)
 
     def _shape(self, n: int, across: int) -> Shape:
         sizes = enumerate(self._all_sizes)
@@ -273,9 +290,12 @@ class _Axis:
                     raise
                 return profile, n, "memory"
             profile, n = longer_profile, longer
-            if max(profile.reach(self._tolerance)) < seen:
+            shows_any = any(profile.before) or any(profile.behind)
+            is_longest = self._sizes.step == 0 or n >= longest
+            # A model that leaves out what is near the ends may give nothing for a short image.
+            if max(profile.reach(self._tolerance)) < seen and (shows_any or is_longest):
                 return profile, n, "seen"
-            if self._sizes.step == 0 or n >= longest:
+            if is_longest:
                 return profile, n, "global"
             longer = self._sizes.at_least(min(math.ceil(_GROWTH * n), longest))
             if 2 * longer / n * peak[0] > _SHARE * psutil.virtual_memory().available:
@@ -288,6 +308,9 @@ class _Axis:
         """
         influence = self._influence(n)
         up, down = -(-_CHANGED // period) * period, (n - _CHANGED) // period * period
+        influence.of_all_before(up)
+        if influence.share < _LITTLE:
+            influence = self._influence_of_little(n)
         if not influence.of_all_before(up):  # a result may begin further on
             up = n // 2 // period * period
         if not influence.of_all_behind(down):
@@ -298,18 +321,22 @@ class _Axis:
         behind = look(lambda i: influence.of_all_behind(down - i))
         return Profile(before, behind), seen
 
-    def _align(self, reach: tuple[int, int], *, is_global: bool) -> int | None:
+    def _align(
+        self, reach: tuple[int, int], *, is_global: bool
+    ) -> tuple[int | None, tuple[int, int]]:
+        """The grid, and how far from the ends of a tile its result is another one."""
         n = self._sizes.at_least(needed_size(reach) + self._sizes.margin)
         if self._sizes.step == 0:
-            return 1  # a model of one size has one grid: that of its tiles
-        shape = self._shape(n, _ACROSS[self._subject.ndim] // 2)
+            return 1, (0, 0)  # a model of one size has one grid: that of its tiles
+        # What is left out at both ends of the other axes leaves something.
+        shape = self._shape(n, _ACROSS[self._subject.ndim])
         try:
-            changes = measure_shifts(
+            shifts = measure_shifts(
                 self._subject, shape, self._axis, self._sizes, reach, is_global=is_global
             )
         except (RefusedError, MemoryError):
-            return None
-        return align_of(changes, is_global=is_global)
+            return None, (0, 0)
+        return align_of(shifts.changes, is_global=is_global), shifts.ends
 
 
 def _rounded(sides: tuple[int, int], align: int | None) -> tuple[int, int]:

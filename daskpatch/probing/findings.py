@@ -59,6 +59,9 @@ class Probe:
         Whether its result depends on all of its tile, however large: then no halo is exact.
     is_cut_short
         Whether it may look further than the halo: the next larger image took too much memory.
+    shows_little
+        Whether it may look further than was seen, as little of its result changes with its input:
+        functions of masks, or of what is above a threshold.
     effect
         Where it is global, the largest change of a result, in standard deviations, when all
         that is farther than the halo changes.
@@ -84,6 +87,7 @@ class Probe:
     profiles: tuple[Profile, ...]
     costs: tuple[CallCost, ...]
     is_cut_short: bool = False
+    shows_little: bool = False
 
     def __post_init__(self) -> None:
         per_axis = [self.halo_sides, self.align, self.profiles, *(c.tile for c in self.costs)]
@@ -209,10 +213,16 @@ class Probe:
                 "Its result changes with the position of the tile, whatever the shift: no tiling "
                 "gives the whole image's result."
             )
-        return (
+        told = (
             f"Tiles on multiples of {_text(self.align)} with a halo of {_text(self.halo)} give the "
-            "whole image's result."
+            "whole image's result"
         )
+        if self.shows_little:
+            return (
+                f"{told}, as far as was seen: little of what it gives changes with what it is "
+                "given. If you know how far it looks, give overlaps of twice that."
+            )
+        return f"{told}."
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

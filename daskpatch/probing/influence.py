@@ -16,11 +16,12 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import product
 
 import numpy as np
 
 from ..values import deviation_of, difference_of
-from .probed_model import ProbedModel, Shape, Values
+from .probed_model import Noise, ProbedModel, Shape, Values
 from .sizes import AxisSizes
 
 _SEED = 20
@@ -29,9 +30,6 @@ Side = tuple[float, ...]
 """The largest change of the result at each distance, on one side."""
 
 Seeing = Callable[[int], Side]
-
-Noise = Callable[[Shape, int], Values]
-"""An image `C(Z)YX` for a shape and a seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +71,25 @@ def _larger(a: Side, b: Side) -> Side:
 class Influence:
     """What a model's result depends on along one axis, on images of one shape.
 
-    Each question is put to the model once.
+    Each question is put to the model once, on each of some images.
+
+    Parameters
+    ----------
+    n_images
+        Where there are several, parts of them are changed to what the model is made for, too: in
+        noise a mask, or what is above a threshold, has neither objects nor background.
+
+    Attributes
+    ----------
+    share
+        Of a plane of the result, how much changed at most.
     """
 
-    def __init__(self, subject: ProbedModel, shape: Shape, axis: int, sizes: AxisSizes) -> None:
+    def __init__(
+        self, subject: ProbedModel, shape: Shape, axis: int, sizes: AxisSizes, n_images: int = 1
+    ) -> None:
         self._subject, self._shape, self._axis, self._sizes = subject, shape, axis, sizes
+        self._n_images, self.share = n_images, 0.0
         self._n = shape[axis]
         others = (i for i in range(len(shape)) if i != axis)
         self._across = max(others, key=lambda i: shape[i])
@@ -96,7 +108,7 @@ class Influence:
         middle = self._n // 2
         place = int((middle - self._sizes.margin // 2) * self._sizes.scale)
         near = _along(self._axis, slice(max(middle - halo, 0), middle + halo + 1))
-        image, whole = self._image
+        image, whole = self._images[0]
         # Everything else is another image: what still agrees depends on what is near alone.
         other = self._subject.mixed(self._shape, _SEED + 1, self._across)
         other[near] = image[near]
@@ -114,15 +126,20 @@ class Influence:
 
     def _changed(self, part: slice, edge: int, noise: Noise) -> Profile:
         """Influence by the distance from the edge of a part that is changed."""
-        image, whole = self._image
-        changed = image.copy()
-        place = _along(self._axis, part)
-        changed[place] = noise(changed[place].shape[1:], _SEED + 2)
-        return _by_distance(self._change(whole, changed), edge, self._n, self._sizes)
+        place, profile = _along(self._axis, part), Profile((), ())
+        contents = [noise] if self._n_images == 1 else [noise, self._subject.typical]
+        for (image, whole), content in product(self._images, contents):
+            changed = image.copy()
+            changed[place] = content(changed[place].shape[1:], _SEED + 2)
+            profile |= _by_distance(self._change(whole, changed), edge, self._n, self._sizes)
+        return profile
 
     def _change(self, whole: Values, changed: Values) -> Values:
         """The largest change in each plane, of noise and sample each by its own deviation."""
         result = self._subject(changed[None])[0]
+        across = tuple(i for i in range(whole.ndim) if i != self._axis + 1)
+        shares = np.mean(difference_of(result, whole) != 0, axis=across)
+        self.share = max(self.share, float(shares.max()))
         halves = (self._subject.halves(each, self._across) for each in (whole, result))
         pairs = zip(*halves, strict=True)
         changes: Values = np.max(
@@ -131,10 +148,11 @@ class Influence:
         return changes
 
     @cached_property
-    def _image(self) -> tuple[Values, Values]:
-        """An image, and what the model gives for it."""
-        image = self._subject.mixed(self._shape, _SEED, self._across)
-        return image, self._subject(image[None])[0]
+    def _images(self) -> list[tuple[Values, Values]]:
+        """Images, each with what the model gives for it."""
+        seeds = range(_SEED, _SEED + 10 * self._n_images, 10)
+        images = [self._subject.mixed(self._shape, seed, self._across) for seed in seeds]
+        return [(image, self._subject(image[None])[0]) for image in images]
 
 
 def farthest(look: Seeing, period: int, tolerance: float, enough: float = math.inf) -> Side:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,14 @@ from ..values import convert, finite_mean_and_deviation
 Values = NDArray[Any]
 Shape = tuple[int, ...]
 
+Noise = Callable[[Shape, int], Values]
+"""An image `C(Z)YX` for a shape and a seed."""
+
 _INTEGERS = 1000
 """Noise for models of integers is below it, and below the dtype's largest value."""
+
+_RARITY = 32
+"""The power of a random number from 0 to 1 that integers are made of: 2 % of them are large."""
 
 _REPEATED = 16
 """Voxels along each axis of noise that is repeated."""
@@ -128,9 +135,9 @@ class ProbedModel:
         if self.sample is not None:
             mean, deviation = finite_mean_and_deviation(self.sample)
             return self._cast(rng.normal(mean, amplitude * (deviation or 1.0), shape))
-        if self.dtype.kind in "iu":
-            top = min(_INTEGERS, int(np.iinfo(self.dtype).max))
-            return rng.integers(0, top, shape, endpoint=True).astype(self.dtype)
+        if self.dtype.kind in "biu":
+            top = 1 if self.dtype.kind == "b" else min(_INTEGERS, int(np.iinfo(self.dtype).max))
+            return _uneven(rng, shape, top).astype(self.dtype)
         return self._cast(rng.normal(0.0, amplitude, shape))
 
     def excerpt(self, shape: Shape, seed: int) -> Values:
@@ -150,6 +157,16 @@ class ProbedModel:
         given = np.empty(values.shape, self.dtype)
         convert(given, values)
         return given
+
+
+def _uneven(rng: np.random.Generator, shape: Shape, top: int) -> Values:
+    """Few large integers among small ones, and few small among large: in turns along each axis.
+
+    Of as many of each, the largest and smallest of a neighbourhood are the same everywhere.
+    """
+    few = np.rint(top * rng.random(shape) ** _RARITY)
+    halves = np.meshgrid(*(np.arange(n) >= n // 2 for n in shape[1:]), indexing="ij")
+    return np.where(np.logical_xor.reduce(halves), few, top - few)
 
 
 def _joined(results: list[Values]) -> Values:
