@@ -47,10 +47,13 @@ class Shifts(NamedTuple):
     ends
         How far from either end of an image the result is another one, though the shift leaves none
         in the middle: what a model leaves out, pads or fades there.
+    is_blank
+        Whether all of the result was the same: what is left out along the other axes was all of it.
     """
 
     changes: dict[int, float]
     ends: tuple[int, int]
+    is_blank: bool
 
 
 def needed_size(reach: tuple[int, int]) -> int:
@@ -89,7 +92,7 @@ def measure_shifts(
         if changes[shift] <= _NOISE and not is_global:
             ends = _ends(whole, result, axis, int(moved), sizes)
             break
-    return Shifts(changes, ends)
+    return Shifts(changes, ends, is_blank=bool((whole == whole.flat[0]).all()))
 
 
 def align_of(changes: dict[int, float], *, is_global: bool) -> int | None:

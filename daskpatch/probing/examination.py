@@ -328,12 +328,19 @@ class _Axis:
         n = self._sizes.at_least(needed_size(reach) + self._sizes.margin)
         if self._sizes.step == 0:
             return 1, (0, 0)  # a model of one size has one grid: that of its tiles
-        # What is left out at both ends of the other axes leaves something.
-        shape = self._shape(n, _ACROSS[self._subject.ndim])
+        across = _ACROSS[self._subject.ndim]
         try:
-            shifts = measure_shifts(
-                self._subject, shape, self._axis, self._sizes, reach, is_global=is_global
-            )
+            for width in (across // 2, across):
+                shifts = measure_shifts(
+                    self._subject,
+                    self._shape(n, width),
+                    self._axis,
+                    self._sizes,
+                    reach,
+                    is_global=is_global,
+                )
+                if not shifts.is_blank:
+                    break
         except (RefusedError, MemoryError):
             return None, (0, 0)
         return align_of(shifts.changes, is_global=is_global), shifts.ends
