@@ -444,6 +444,7 @@ def test_a_server_that_is_no_scheduler_is_named(run, stored, tmp_path):
         (["--grace", "-1"], "no number of seconds"),
         (["--retries", "-1"], "retries"),
         (["--workers", "0"], "workers"),
+        (["--workers", "99999999999"], "workers"),
         (["--threads", "0"], "threads"),
         (["--resume", "--overwrite"], "not both"),
         (["--model-id", ""], "needed is a text"),

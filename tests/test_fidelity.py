@@ -71,6 +71,21 @@ def test_codecs_that_round_are_read_back(tmp_path, image, kind):
     assert daskpatch.verify(out, progress=False).ok
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # numcodecs' own
+def test_codecs_that_keep_numbers_and_not_the_bits_of_nan_are_read_back(tmp_path, image):
+    def signalling(batch):
+        result = batch.astype("f4")
+        result.view("u4")[..., 0] = 0x7FA00001
+        return result
+
+    options = {"zarr_format": 2, "filters": [numcodecs.AsType("f8", "f4")]}
+    array = created(tmp_path / "out.zarr", **options)
+    plan = daskpatch.plan(image, signalling, array, **TILES)
+    with pytest.warns(RuntimeWarning, match="NaN"):
+        plan.run(progress=False)
+    assert daskpatch.verify(tmp_path / "out.zarr", progress=False).ok
+
+
 @pytest.mark.parametrize("kind", LOSSLESS)
 def test_others_are_not(tmp_path, kind):
     assert StoredArray(created(tmp_path / "out.zarr", **LOSSLESS[kind])).is_lossless

@@ -354,6 +354,16 @@ def test_what_blocks_of_an_ended_pass_left_is_not_missed(out, stored):
 
 
 @pytest.mark.parametrize("file", ["run.json", "end.json"])
+def test_a_folder_in_place_of_a_record_of_a_pass_is_told(out, stored, file):
+    ended_after_statistics(stored, out)
+    place = out / ".daskpatch/passes/statistics" / file
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(OSError, match=f"cannot hold {file}|folder"):
+        planned(stored, out, normalize="zscore").run(progress=False, resume=True)
+
+
+@pytest.mark.parametrize("file", ["run.json", "end.json"])
 def test_records_of_passes_that_are_gone_beyond_need_not_be_whole(tmp_path, out, stored, file):
     words = {"normalize": "zscore", "progress": False}
     options = {**TILES, **words, "denormalize": True}

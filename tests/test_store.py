@@ -4,6 +4,7 @@ import asyncio
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import ClassVar
 
 import crc32c
@@ -501,6 +502,25 @@ def test_urls_that_cannot_be_are_refused_without_their_secrets(url):
     with pytest.raises(ValueError, match="scheme|host") as caught:
         locate(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "url"),
+    [
+        (Path("s3://bucket/out.zarr"), "s3://bucket/out.zarr"),
+        (Path("https://host/a.zarr"), "https://host/a.zarr"),
+        ("gs:/bucket/a.zarr", "gs://bucket/a.zarr"),
+        ("s3:\\bucket\\a.zarr", "s3://bucket/a.zarr"),
+        ("s3//bucket/a.zarr", "s3://bucket/a.zarr"),
+        ("file:/data/a.zarr", "file:///data/a.zarr"),
+    ],
+)
+def test_a_path_that_was_a_url_names_no_new_folder(place, url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"looks like the URL {url}"):
+        locate(place)
+    Path(place).mkdir(parents=True)
+    assert locate(place).local_path == tmp_path / place
 
 
 def test_file_urls_are_unquoted(tmp_path):

@@ -101,7 +101,7 @@ _WORKERS: list[ClickFlag] = [
     click.option("--scheduler", metavar="ADDRESS", help="A dask.distributed scheduler to run on."),
     click.option(
         "--workers",
-        type=click.IntRange(min=1),
+        type=click.IntRange(min=1, max=1024),  # more processes than a machine can start
         help="Run on so many processes; --threads are of each.",
     ),
     click.option(

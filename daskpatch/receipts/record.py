@@ -140,9 +140,13 @@ class Record:
             inside = f"{PASSES}/{self.pass_name}/" if self.pass_name else ""
             raise ValueError(
                 f"The record of {self.name} ({FOLDER}/{inside}{RUN}) is broken, or of another "
-                f"version of daskpatch: {error}. Without it nothing can be resumed or verified; "
-                "overwrite=True starts anew."
+                f"version of daskpatch: {error}. {self._without_it}overwrite=True starts anew."
             ) from error
+
+    @property
+    def _without_it(self) -> str:
+        # What a further pass found is needed until the prediction has begun.
+        return "" if self.pass_name else "Without it nothing can be resumed or verified; "
 
     @property
     def run_id(self) -> str:
@@ -171,7 +175,8 @@ class Record:
             self.is_new = True
             return own
         there = self.document()
-        assert there is not None
+        if there is None:
+            raise self._not_stored(RUN)
         return there
 
     def clear(self, *, keep: Collection[str] = ()) -> None:
@@ -200,8 +205,15 @@ class Record:
         """Store what the pass found in the end, unless that is there; what is there then."""
         self.documents.create(END, wrapped(end))
         there = self.end()
-        assert there is not None
+        if there is None:
+            raise self._not_stored(END)
         return there
+
+    def _not_stored(self, name: str) -> FileExistsError:
+        return FileExistsError(
+            f"The record of {self.name} cannot hold {name}: there is something else of that name, "
+            f"such as a folder, in its {FOLDER} folder; move that away."
+        )
 
     def end(self) -> bytes | None:
         """What the pass found in the end; None before that.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -309,12 +310,31 @@ def locate(target: object, *, read_only: bool = False) -> Location:
     if isinstance(target, str) and (not target or "\0" in target):
         raise ValueError(f"{target!r} names no place; needed is a path or a URL.")
     if isinstance(target, str | os.PathLike):
+        _check_no_url(os.fspath(target))
         path = os.path.abspath(os.path.expanduser(target))
         _check_names(path)
         name = without_secrets(str(target))  # of a URL that went through pathlib
         return Location(LocalStore(path, read_only=read_only), "", name)
     raise TypeError(
         f"The place is {what_is(target)}; needed is a path, a URL, or a zarr array, group or store."
+    )
+
+
+_OF_URL = re.compile(rf"(?i)({'|'.join(_SCHEMES)}|gcs|file)(:[/\\]|//)(.*)")
+"""What is left of a URL by pathlib, or by whoever mistyped it."""
+
+
+def _check_no_url(path: str | bytes) -> None:
+    """Refuse a path that was a URL: it would name a new folder in the current one."""
+    found = _OF_URL.fullmatch(os.fsdecode(path))
+    if found is None or os.path.lexists(path) or os.path.isdir(found[1]):
+        return
+    scheme, _, rest = found.groups()
+    slashes = "///" if scheme.lower() == "file" else "//"
+    url = f"{scheme}:{slashes}" + rest.replace("\\", "/").lstrip("/")
+    raise ValueError(
+        f"{shown(without_secrets(os.fsdecode(path)))} looks like the URL "
+        f"{without_secrets(url)}, of which a Path keeps one slash only; give it as text, with both."
     )
 
 
