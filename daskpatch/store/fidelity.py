@@ -49,5 +49,9 @@ def _random(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
-    # Of floats NaN too, also signalling ones: a codec may keep all numbers, and not their bits.
-    return np.frombuffer(rng.bytes(size), dtype).reshape(shape)
+    values = np.frombuffer(rng.bytes(size), dtype).copy()
+    if dtype.kind == "f" and dtype.itemsize <= 8:
+        # NaN too, also signalling ones: a codec may keep all numbers, and not their bits.
+        bits = values.view(dtype.str.replace("f", "u"))
+        bits[::8] |= np.array(np.inf, dtype).view(bits.dtype)
+    return values.reshape(shape)
