@@ -5,6 +5,8 @@ import pytest
 import zarr
 from command_line import exit_code
 from example_models import gaussian
+from scipy import ndimage
+from volumes import read
 
 import daskpatch
 from daskpatch import Probe
@@ -250,3 +252,18 @@ def test_what_cannot_be_chosen(options, words):
         daskpatch.plan(
             np.zeros((40, 40, 40)), gaussian, **{"axes": "ZYX", "patch_size": "auto", **options}
         )
+
+
+def test_a_tile_that_spans_a_thin_image_needs_no_overlap_there(tmp_path, rng):
+    def smooth(batch):
+        return ndimage.uniform_filter(batch, (1, 1, 5, 5, 5))
+
+    image = rng.normal(size=(4, 48, 48)).astype("f4")
+    options = {"axes": "ZYX", "batch_size": 1, "chunks": (4, 8, 8), "cache_probe": False}
+    plan = daskpatch.plan(
+        image, smooth, tmp_path / "out.zarr", patch_size=(4, 16, 16), overlaps="auto", **options
+    )
+    assert plan.choice.chosen.overlaps == (0, 4, 4)
+    plan.run(progress=False)
+    whole = smooth(image[None, None])[0, 0]
+    np.testing.assert_allclose(read(tmp_path / "out.zarr"), whole, atol=1e-5)

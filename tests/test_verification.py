@@ -376,3 +376,55 @@ def test_one_flipped_bit_in_a_document_is_never_silent(tmp_path, stored, documen
             # Else it was a bit of the checksum's own name.
             np.testing.assert_array_equal(read(copy), read(expected))
         shutil.rmtree(copy)
+
+
+def two(batch):
+    return {"a": batch * 2, "b": batch + 1}
+
+
+@pytest.fixture
+def images_of_two(tmp_path, stored):
+    out = tmp_path / "two.zarr"
+    options = {"patch_size": 16, "chunks": 16, "ome": True, "factors": [2], "progress": False}
+    daskpatch.predict(stored, two, out, **options)
+    return out, lambda: daskpatch.predict(stored, two, out, resume=True, **options)
+
+
+def test_groups_whose_metadata_are_gone_are_told_and_written_again(images_of_two):
+    out, resumed = images_of_two
+    assert daskpatch.verify(out, progress=False).ok
+    for group in (out / "a", out / "b"):
+        (group / "zarr.json").unlink()
+        found = daskpatch.verify(out, progress=False)
+        assert not found.ok
+        assert not found.bad
+        assert found.groups == {str(group): "its metadata are gone: resume=True writes them anew"}
+        assert str(group) in str(found)
+        assert str(group) in found._repr_html_()
+        resumed()
+        assert daskpatch.verify(out, progress=False).ok
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "are broken"), (bytes(500), "are broken"), (None, "those of an array")],
+)
+def test_groups_whose_metadata_are_none_are_told(images_of_two, content, reason):
+    out, resumed = images_of_two
+    document = out / "b" / "zarr.json"
+    of_array = (out / "b" / "0" / "zarr.json").read_bytes()
+    document.write_bytes(of_array if content is None else content)
+    (told,) = daskpatch.verify(out, progress=False).groups.items()
+    assert told[0] == str(out / "b")
+    assert reason in told[1]
+    document.unlink()  # as it says
+    resumed()
+    assert daskpatch.verify(out, progress=False).ok
+
+
+def test_levels_that_are_named_and_not_there_are_told(images_of_two):
+    out, _ = images_of_two
+    document = out / "a" / "zarr.json"
+    document.write_text(document.read_text().replace('"path": "1"', '"path": "7"'))
+    found = daskpatch.verify(out, progress=False)
+    assert found.groups == {str(out / "a"): "its multiscales name 7, which is not there"}

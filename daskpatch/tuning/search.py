@@ -182,7 +182,9 @@ class Search:
             given_patch = along.smallest
         if given_patch is not None:
             least = cut + (given_patch - cut) % self.grid[axis] if cut else 0
-            if is_auto(self.tiles.wanted_overlaps):
+            # A tile that spans the image needs none.
+            spans = given_patch >= self.shape[axis] + cut
+            if is_auto(self.tiles.wanted_overlaps) and not spans:
                 given_overlap = self._overlap(axis, given_patch)
             yield given_patch, least if given_overlap is None else given_overlap
             return

@@ -19,6 +19,7 @@ from ..receipts import Report
 from ..store import StoreLike, locate
 from ..support import as_count, as_flag, counted, html_table
 from .block_check import Bad, BlockCheck
+from .groups import broken_groups
 from .mending import mend, mend_built, repair_plan
 from .outputs import RecordedBlocks, recorded_run
 
@@ -51,6 +52,9 @@ class Verification:
         Of bad blocks of several arrays, by index: the ways to those that are bad, from where these
         part. None for blocks that were never written, and for changed ones of runs that were
         begun before each array had a digest of its own.
+    groups
+        What is wrong with groups that arrays lie in, by their names: readers would not find what
+        is there.
     """
 
     ok: bool
@@ -60,6 +64,7 @@ class Verification:
     passes: dict[str, Verification] = field(default_factory=dict)
     repaired: Report | None = None
     arrays: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -71,12 +76,14 @@ class Verification:
             "total": self.total,
             "passes": {name: found.to_dict() for name, found in self.passes.items()},
             "repaired": None if self.repaired is None else self.repaired.to_dict(),
+            "groups": dict(self.groups),
         }
 
     def __str__(self) -> str:
         further = [f"{name}: {found}" for name, found in self.passes.items() if not found.ok]
         mended = [] if self.repaired is None else [f"repaired: {self.repaired}"]
-        return "\n".join([self._of_blocks(), *further, *mended])
+        around = [f"{name}: {reason}" for name, reason in self.groups.items()]
+        return "\n".join([self._of_blocks(), *further, *around, *mended])
 
     def _repr_html_(self) -> str:
         rows = [("blocks", self._of_blocks())]
@@ -86,6 +93,7 @@ class Verification:
             ("bad" if number == 0 else "", f"block {index}{self._of_arrays(index)}: {reason}")
             for number, (index, reason) in enumerate(shown)
         ]
+        rows += list(self.groups.items())
         rows += [] if self.repaired is None else [("repaired", str(self.repaired))]
         return html_table("daskpatch verification", rows)
 
@@ -203,8 +211,9 @@ def verify(
     if repair and run.built and any(bad.values()):
         rebuilt = mend_built(recorded_run(output, read_only=False), bad, source, progress=progress)
         repaired = rebuilt if repaired is None else repaired + rebuilt
-    ok = found.ok and all(one.ok for one in passes.values())
-    return replace(found, ok=ok, passes=passes, repaired=repaired)
+    groups = broken_groups(run, locate(output))
+    ok = found.ok and all(one.ok for one in passes.values()) and not groups
+    return replace(found, ok=ok, passes=passes, repaired=repaired, groups=groups)
 
 
 def _needs_model() -> ValueError:
