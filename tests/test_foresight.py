@@ -49,23 +49,27 @@ def foreseen(done=(), selection=None):
     return job, Foresight(job, Left(selection, np.array(sorted(done), np.uint64)))
 
 
+def left_of(job):
+    return [i for i in range(N_BLOCKS) if job.is_left(i)]
+
+
 def test_a_lane_is_expected_without_what_is_done():
     job, foresight = foreseen(done=[13, 14, 90])
-    foresight.foresee([10, 11], Outlook("a", 20, (12, 15, 16)))
-    assert [i for i in range(N_BLOCKS) if job.is_left(i)] == [10, 11, 12, *range(15, 21)]
+    foresight.foresee([10, 11], Outlook("a", 1, 20, (12, 15, 16)))
+    assert left_of(job) == [10, 11, 12, *range(15, 21)]
     assert list(islice(job.coming, 4)) == [11, 12, 15, 16]
-    foresight.foresee([12, 15], Outlook("a", 20, (16, 17, 18)))
+    foresight.foresee([12, 15], Outlook("a", 1, 20, (16, 17, 18)))
     assert list(islice(job.coming, 2)) == [17, 18]
     assert not job.n_changes
 
 
 def test_what_others_take_of_a_lane_is_not_expected_any_more():
     job, foresight = foreseen()
-    foresight.foresee([10], Outlook("a", 20, (11,)))
-    foresight.foresee([11], Outlook("a", 15, (12,)))
-    assert [i for i in range(N_BLOCKS) if job.is_left(i)] == list(range(10, 16))
-    foresight.foresee([60], Outlook("a", 62, (61, 62)))
-    assert [i for i in range(N_BLOCKS) if job.is_left(i)] == [60, 61, 62]
+    foresight.foresee([10], Outlook("a", 1, 20, (11,)))
+    foresight.foresee([11], Outlook("a", 1, 15, (12,)))
+    assert left_of(job) == list(range(11, 16))
+    foresight.foresee([60], Outlook("a", 1, 62, (61, 62)))
+    assert left_of(job) == [60, 61, 62]
     assert job.n_changes == 2
     assert list(islice(job.coming, 4)) == [11, 12, 61, 62]
 
@@ -73,18 +77,45 @@ def test_what_others_take_of_a_lane_is_not_expected_any_more():
 def test_tasks_that_were_meant_for_others_change_no_lane():
     job, foresight = foreseen(done=[71])
     foresight.foresee([70, 71, 72], None)
-    foresight.foresee([10], Outlook("a", 12, (11, 12)))
+    foresight.foresee([10], Outlook("a", 1, 12, (11, 12)))
     foresight.foresee([30], None)
-    foresight.foresee([11], Outlook("a", 12, (12,)))
-    assert [i for i in range(N_BLOCKS) if job.is_left(i)] == [10, 11, 12, 30, 70, 72]
+    foresight.foresee([11], Outlook("a", 1, 12, (12,)))
+    assert left_of(job) == [11, 12, 30, 70, 72]
     foresight.end()
     assert list(job.coming) == [11, 12]
     assert not job.n_changes
 
 
+def test_blocks_of_a_lane_that_others_took_are_not_waited_for():
+    job, foresight = foreseen()
+    foresight.foresee([10], Outlook("a", 2, 20, (11, 12)))
+    foresight.foresee([11], Outlook("a", 2, 20, (12, 13)))
+    assert left_of(job) == list(range(10, 21))  # both may be in work
+    assert not job.n_changes
+    foresight.foresee([14], Outlook("a", 2, 20, (15, 16)))
+    assert job.n_changes == 1
+    foresight.foresee([15], Outlook("a", 2, 20, (16, 17)))
+    assert left_of(job) == list(range(14, 21))
+
+
+def test_what_ends_before_it_begins_does_not_begin():
+    job, foresight = foreseen()
+    foresight.end()
+    foresight.foresee([10], Outlook("a", 1, 20, (11,)))
+    assert not hasattr(job, "is_left")
+
+
+def test_nothing_is_noted_for_a_job_that_fetches_nothing_ahead():
+    job, foresight = foreseen()
+    job.n_ahead = 0
+    foresight.foresee([10, 11], Outlook("a", 1, 20, (12,)))
+    foresight.end()
+    assert list(job.coming) == []
+
+
 def test_a_foresight_travels_without_what_it_has_heard():
     job, foresight = foreseen()
-    foresight.foresee([10], Outlook("a", 20, (11,)))
+    foresight.foresee([10], Outlook("a", 1, 20, (11,)))
     copy = pickle.loads(pickle.dumps(Foresight(None, foresight._left)))
     assert copy._lane is None
     foresight.end()
@@ -107,7 +138,7 @@ def test_whoever_takes_blocks_expected_them(done, order, turns, seconds):
     expecting = {worker: foreseen(done, selection) for worker in slots}
     told = {worker: set() for worker in slots}
     for worker in turns:
-        stretch, outlook = lanes.take(length, worker, slots)
+        stretch, outlook, _ = lanes.take(length, worker, slots)
         if not stretch:
             break
         job, foresight = expecting[worker]

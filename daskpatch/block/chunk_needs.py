@@ -23,7 +23,7 @@ class ChunkNeeds:
     Parameters
     ----------
     is_left
-        Whether a block, by its flat index, was to be computed when the run began.
+        Whether a block, by its flat index, is to be computed here, as `Needs.is_left`.
     """
 
     def __init__(

@@ -43,12 +43,12 @@ def check_batch(
     try:
         seen = _among_others(model, batch)
     except Exception as error:
-        shape = (_n_together(batch), *batch.shape[1:])
+        shape = (2, *batch.shape[1:])
         advice = advice_for(error, shape, batch.dtype.name)
         raise ModelError(
             failure_told(
-                f"The model failed on a batch of {shape[0]} tiles, given {batch.dtype} {shape}, "
-                "and not on one",
+                f"The model failed on a batch of two tiles, given {batch.dtype} {shape}, and "
+                "not on one",
                 error,
                 advice or "Give batch_size=1.",
             ),
@@ -96,16 +96,13 @@ class _Seen(NamedTuple):
         )
 
 
-def _n_together(batch: NDArray[Any]) -> int:
-    return 3 if batch.size <= _SMALL else 2
-
-
 def _among_others(model: LoadedModel, batch: NDArray[Any]) -> _Seen | None:
     """What it gives for a tile behind noise, or its mirror image; None without memory for that."""
     noise, mirrored = noise_within(batch), batch[..., ::-1]
-    for first, last in ((raised(noise), noise[..., ::-1]), (mirrored, mirrored[..., ::-1, :])):
+    lasts = [noise[..., ::-1]] if batch.size <= _SMALL else []
+    for first, last in ((raised(noise), lasts), (mirrored, [])):
         try:
-            together = model(np.concatenate([first, batch, last][: _n_together(batch)]))
+            together = model(np.concatenate([first, batch, *last]))
             other = _samples_of(model(first.copy()))
             return _Seen(other, _samples_of(together, 0), _samples_of(together, 1))
         except Exception as error:

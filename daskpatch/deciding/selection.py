@@ -142,12 +142,18 @@ class Selection:
         if self.share is not None:
             yield from self.share[places.start : places.stop]
             return
-        before = 0
-        for grid, ranges, first in zip(self.grids, self.ranges, self.firsts, strict=True):
-            count = math.prod(map(len, ranges))
-            for place in range(max(places.start - before, 0), min(places.stop - before, count)):
-                yield first + grid.index_at(place, ranges, self.order)
-            before += count
+        number = bisect_right(self._begins, places.start) - 1
+        while number < len(self.grids) and self._begins[number] < places.stop:
+            begin, end = self._begins[number : number + 2]
+            of_grid = range(max(places.start, begin) - begin, min(places.stop, end) - begin)
+            grid, ranges, first = self.grids[number], self.ranges[number], self.firsts[number]
+            yield from (first + i for i in grid.indices_at(of_grid, ranges, self.order))
+            number += 1
+
+    @cached_property
+    def _begins(self) -> tuple[int, ...]:
+        """At which place the blocks of each grid begin, and where the last ones end."""
+        return (0, *accumulate(math.prod(map(len, ranges)) for ranges in self.ranges))
 
     def turn(self, index: int) -> tuple[int, ...]:
         """When a block comes in the order in which they are iterated over, to be compared.

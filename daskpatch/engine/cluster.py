@@ -8,7 +8,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import dask
 from distributed import Client as DaskClient
+from distributed import Future as DaskFuture
 from distributed import (
     KilledWorker,
     LocalCluster,
@@ -103,15 +104,18 @@ class Cluster:
         self._preferences.add(future, worker, name)
         return future
 
-    def stranded(self) -> Collection[Future[Stretch]]:
+    def stranded(self) -> Mapping[Future[Stretch], bool]:
         there = self._looked_up()
-        if self._looked_for_stranded == self._counted:
-            return ()
+        if self._looked_for_stranded == self._counted or not len(self._preferences):
+            return {}
         self._looked_for_stranded = self._counted
-        return self._preferences.stranded(there, self._at_work)
+        at_work = {task for tasks in self._client.processing().values() for task in tasks}
+        return self._preferences.stranded(there, at_work, self._is_pending)
 
-    def _at_work(self) -> Collection[str]:
-        return {task for tasks in self._client.processing().values() for task in tasks}
+    def _is_pending(self, task: str) -> bool:
+        client: Any = self._client
+        # The client knows from the scheduler what has ended, before it has the result.
+        return DaskFuture(task, client).status not in ("finished", "error")
 
     def shutdown(self) -> None:
         self._executor.shutdown(wait=False)

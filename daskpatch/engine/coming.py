@@ -6,9 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from .jobs import Outlook
+from .lanes import Lane, Portion
 from .stretches import StretchLength
-from .workers import ANYBODY
 
 
 class Coming:
@@ -35,21 +34,21 @@ class Coming:
         length: StretchLength,
         worker: str,  # noqa: ARG002 (as `Lanes.take`)
         slots: Mapping[str, int],
-    ) -> tuple[tuple[int, ...], Outlook | None]:
+    ) -> Portion:
         """The next ones for a worker, of those that have so many slots each; none if there are."""
         n_tasks = sum(slots.values())
         # No more is asked for than is needed to share out what is left.
         wanted = length.most * n_tasks if length.most > 1 else 1
         self._ahead.extend(islice(self._new, max(wanted - len(self._ahead), 0)))
         if not self._ahead:
-            return ((self._again.popleft(),) if self._again else ()), None
+            return Portion((self._again.popleft(),) if self._again else ())
         count = min(length.of(len(self._ahead), n_tasks), len(self._ahead))
-        return tuple(self._ahead.popleft() for _ in range(count)), None
+        return Portion(tuple(self._ahead.popleft() for _ in range(count)))
 
     def put_back(
         self,
         indices: Iterable[int],
-        worker: str = ANYBODY,  # noqa: ARG002 (as `Lanes.put_back`)
+        lane: Lane | None = None,  # noqa: ARG002 (as `Lanes.put_back`)
     ) -> None:
         """Those that were taken, and have not begun, come next."""
         self._ahead.extendleft(reversed(tuple(indices)))

@@ -40,6 +40,8 @@ class Outlook(NamedTuple):
     ----------
     worker
         Its address.
+    n_at_once
+        Tasks that it works on at a time.
     last
         The last block that it will come to, unless others take some of them.
     coming
@@ -47,6 +49,7 @@ class Outlook(NamedTuple):
     """
 
     worker: str
+    n_at_once: int
     last: int
     coming: tuple[int, ...]
 
@@ -142,7 +145,7 @@ def run_registered(
 
 def _is_for_us(outlook: Outlook | None) -> bool:
     """Whether a task runs where it was meant to: whoever has nothing to do takes others' tasks."""
-    return outlook is not None and outlook.worker in ("", worker_address())
+    return outlook is not None and outlook.worker == worker_address()
 
 
 def _run_one(key: str, job: Job, index: int) -> Any:

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from .jobs import Outlook
 from .stretches import StretchLength
-from .workers import ANYBODY
+from .workers import ANYBODY, TASKS_PER_THREAD
 
 _AT_ONCE = 256
 """Places that are looked at together: most of them may be done."""
@@ -59,15 +59,19 @@ class Lane:
         self._look(count)
         return tuple(self.ahead.popleft() for _ in range(min(count, len(self.ahead))))
 
-    def outlook(self, worker: str, stretch: Sequence[int]) -> Outlook:
-        """What comes after blocks that were just taken."""
+    def outlook(self, worker: str, n_slots: int, stretch: Sequence[int]) -> Outlook | None:
+        """What comes after blocks that were just taken; None where anybody may have taken them."""
+        if worker == ANYBODY:
+            return None
         count = self.blocks.n_foreseen
         self._look(count)
         if self.places:
             last = self.blocks.block_at(self.places[-1])
         else:
             last = self.ahead[-1] if self.ahead else stretch[-1]
-        return Outlook(worker, last, tuple(islice(self.ahead, count)))
+        return Outlook(
+            worker, max(n_slots // TASKS_PER_THREAD, 1), last, tuple(islice(self.ahead, count))
+        )
 
     def split(self) -> Lane:
         """The later half, which is another lane from now on."""
@@ -88,6 +92,14 @@ class Lane:
             self.ahead.extend(self.blocks.at(coming))
 
 
+class Portion(NamedTuple):
+    """Blocks for one task, with what comes after them, and the lane that they are of, if any."""
+
+    stretch: tuple[int, ...]
+    outlook: Outlook | None = None
+    lane: Lane | None = None
+
+
 class Lanes:
     """One lane for each worker; whoever comes, or is done, takes half of the longest.
 
@@ -102,8 +114,8 @@ class Lanes:
     >>> lanes, length, slots = Lanes(All()), StretchLength(2.0), {"a": 1, "b": 1}
     >>> [lanes.take(length, worker, slots)[0] for worker in "abbbbb"]
     [(0,), (4,), (5,), (6,), (7,), (3,)]
-    >>> lanes.take(length, "a", slots)
-    ((1,), Outlook(worker='a', last=2, coming=(2,)))
+    >>> lanes.take(length, "a", slots).outlook
+    Outlook(worker='a', n_at_once=1, last=2, coming=(2,))
     """
 
     def __init__(self, blocks: Visits) -> None:
@@ -113,22 +125,21 @@ class Lanes:
         self._of: dict[str, Lane] = {}
         self._again: deque[int] = deque()
 
-    def take(
-        self, length: StretchLength, worker: str, slots: Mapping[str, int]
-    ) -> tuple[tuple[int, ...], Outlook | None]:
+    def take(self, length: StretchLength, worker: str, slots: Mapping[str, int]) -> Portion:
         """The next ones for a worker, of those that have so many slots each; none if there are."""
         self._share_out(slots)
         while (lane := self._lane_of(worker)) is not None:
             taken = lane.take(length.of(lane.n_left, slots[worker]))
             if taken:
-                return taken, lane.outlook(worker, taken)
-        return ((self._again.popleft(),) if self._again else ()), None
+                return Portion(taken, lane.outlook(worker, slots[worker], taken), lane)
+        return Portion((self._again.popleft(),) if self._again else ())
 
-    def put_back(self, indices: Iterable[int], worker: str = ANYBODY) -> None:
-        """Those that were taken, and have not begun, come next; for anybody if theirs is gone."""
+    def put_back(self, indices: Iterable[int], lane: Lane | None = None) -> None:
+        """Those that were taken, and have not begun, come next, if somebody is on their lane."""
         left = deque(indices)
-        if worker in self._of:
-            self._of[worker].ahead.extendleft(reversed(left))
+        if any(lane is each for each in self._of.values()):
+            assert lane is not None, "one of those"
+            lane.ahead.extendleft(reversed(left))
         elif left:
             self._free.append(Lane(self._blocks, range(0), left))
 

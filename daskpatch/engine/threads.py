@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import ClassVar
 
@@ -33,8 +33,8 @@ class Threads:
     ) -> Future[Stretch]:
         return self._executor.submit(run_registered, key, stretch, seconds, outlook)
 
-    def stranded(self) -> Collection[Future[Stretch]]:
-        return ()
+    def stranded(self) -> Mapping[Future[Stretch], bool]:
+        return {}
 
     def shutdown(self) -> None:
         self._executor.shutdown(wait=False)

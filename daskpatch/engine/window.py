@@ -21,7 +21,7 @@ from .coming import Coming
 from .deadline import Timed, TimedOutError
 from .interruption import Interruption
 from .jobs import Job, Stretch, begun, forget, register
-from .lanes import Lanes, Visits
+from .lanes import Lane, Lanes, Visits
 from .stretches import StretchLength
 from .tasks import is_in_task
 from .threads import Threads
@@ -171,8 +171,8 @@ class Window:
                     task = pending.pop(future)
                     self._forget(task.stretch)
                     yield from self._ended(future, task, turn)
-                for future in workers.stranded():
-                    self._take_up(pending.pop(future).stretch, turn)
+                for future, is_worker_gone in workers.stranded().items():
+                    self._take_up(pending.pop(future), turn, is_worker_gone=is_worker_gone)
                     future.cancel()
                 workers.check()
                 self.on_pulse()
@@ -193,28 +193,29 @@ class Window:
                 return
             if held[worker] >= slots[worker]:
                 continue
-            stretch, outlook = turn.coming.take(turn.length, worker, slots)
+            portion = turn.coming.take(turn.length, worker, slots)
+            stretch = portion.stretch
             if not stretch:
                 continue
             if turn.suspects is None:
                 self.on_alone(*stretch)
-            task = self.key, stretch, turn.length.seconds, outlook
+            task = self.key, stretch, turn.length.seconds, portion.outlook
             future = turn.workers.submit(worker, *task)
-            pending[future] = _Task(stretch, worker)
+            pending[future] = _Task(stretch, worker, portion.lane)
             held[worker] += 1
             self._handed_out.update(dict.fromkeys(stretch, time.time()))
 
     def _ended(self, future: Future[Any], task: _Task, turn: _Turn) -> Iterator[Done]:
         """What a task did, and what becomes of the rest of it."""
-        stretch, worker = task
+        stretch = task.stretch
         error = _error_of(future)
         if error is not None and turn.workers.is_gone():
             raise NoWorkersError(_GONE) from error
         if error is None:
             done: Stretch = future.result()
             turn.length.add(len(done.results), done.seconds)
-            left = _Task(stretch[len(done.results) :], worker)
-            self._go_on(left, turn, has_failed=done.is_cut_by_failure)
+            left = stretch[len(done.results) :]
+            self._go_on(left, task.lane, turn, has_failed=done.is_cut_by_failure)
             for index, result in zip(stretch, done.results, strict=False):
                 turn.tries.pop(index, None)
                 yield Done(index, result, None)
@@ -223,7 +224,7 @@ class Window:
             _suspect(stretch, turn.coming, turn.suspects)
         else:
             index, *rest = stretch
-            turn.coming.put_back(rest, worker)
+            turn.coming.put_back(rest, task.lane)
             if isinstance(error, TimedOutError):
                 if turn.workers.replaces(error) and turn.suspects is not None:
                     turn.suspects.append(index)
@@ -236,19 +237,25 @@ class Window:
             else:
                 yield Done(index, None, error)
 
-    def _go_on(self, left: _Task, turn: _Turn, *, has_failed: bool) -> None:
+    def _go_on(
+        self, left: tuple[int, ...], lane: Lane | None, turn: _Turn, *, has_failed: bool
+    ) -> None:
         """With blocks that a task did not do; the first that failed is to tell why."""
         if not has_failed:
-            turn.coming.put_back(*left)
+            turn.coming.put_back(left, lane)
             return
-        failed, *rest = left.stretch
-        turn.coming.put_back(rest, left.worker)
+        failed, *rest = left
+        turn.coming.put_back(rest, lane)
         turn.coming.put_again(failed)
         self._count_try(failed, turn)
 
-    def _take_up(self, stretch: tuple[int, ...], turn: _Turn) -> None:
-        """Blocks whose worker is gone, and which nobody else was given."""
+    def _take_up(self, task: _Task, turn: _Turn, *, is_worker_gone: bool) -> None:
+        """Blocks that nobody was given: all workers were gone, or paused."""
+        stretch = task.stretch
         self._forget(stretch)
+        if not is_worker_gone:
+            turn.coming.put_back(stretch, task.lane)
+            return
         turn.strandings.update(stretch)
         if turn.suspects is not None and max(turn.strandings[i] for i in stretch) > _STRANDINGS:
             _suspect(stretch, turn.coming, turn.suspects)
@@ -282,6 +289,7 @@ class _Task(NamedTuple):
 
     stretch: tuple[int, ...]
     worker: str
+    lane: Lane | None
 
 
 @dataclass

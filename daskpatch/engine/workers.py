@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, ClassVar, Protocol
 
@@ -52,8 +52,8 @@ class Workers(Protocol):
     ) -> Future[Stretch]:
         """Hand blocks to a worker, or to another one if it is gone: see `run_registered`."""
 
-    def stranded(self) -> Collection[Future[Stretch]]:
-        """Tasks that nobody will compute, as their worker is gone; to be handed out again."""
+    def stranded(self) -> Mapping[Future[Stretch], bool]:
+        """Tasks that nobody was given, and whether their worker is gone; to be handed out again."""
 
     def shutdown(self) -> None:
         """Hand out no more."""

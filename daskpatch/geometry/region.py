@@ -170,18 +170,26 @@ class RegularGrid:
             # A range at a time: of millions of blocks, one by one takes seconds.
             yield from range(first + row.start * stride, first + row.stop * stride, stride)
 
-    def index_at(self, place: int, ranges: tuple[range, ...], order: tuple[int, ...]) -> int:
-        """The flat index at a place in the order of `indices`.
+    def indices_at(
+        self, places: range, ranges: tuple[range, ...], order: tuple[int, ...]
+    ) -> Iterator[int]:
+        """Some of those that `indices` gives, by their places.
 
         >>> grid, ranges = RegularGrid.clipped((4, 6), (2, 2)), (range(2), range(1, 3))
-        >>> [grid.index_at(place, ranges, (1, 0)) for place in range(4)]
-        [1, 4, 2, 5]
+        >>> list(grid.indices_at(range(1, 4), ranges, (1, 0)))
+        [4, 2, 5]
         """
-        position = unravel(place, tuple(len(ranges[axis]) for axis in order))
-        return sum(
-            ranges[axis][i] * math.prod(self.counts[axis + 1 :])
-            for axis, i in zip(order, position, strict=True)
-        )
+        strides = [math.prod(self.counts[axis + 1 :]) for axis in order]
+        rows = [ranges[axis] for axis in order]
+        place = places.start
+        while place < places.stop:
+            *slower, at = unravel(place, tuple(map(len, rows)))
+            count = min(len(rows[-1]) - at, places.stop - place)
+            start = sum(
+                row[i] * stride for row, i, stride in zip(rows, [*slower, at], strides, strict=True)
+            )
+            yield from range(start, start + count * strides[-1], strides[-1])
+            place += count
 
 
 def unravel(index: int, counts: tuple[int, ...]) -> tuple[int, ...]:

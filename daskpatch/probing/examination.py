@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Literal
@@ -39,8 +40,8 @@ _LITTLE = 0.75
 """Of a plane of the result: where no more of it changes, by any change of the input, little is
 seen on one image. Of a network nearly all changes, of an opening or the distances in a mask few."""
 
-_ACROSS_OF_LITTLE = {1: 256, 2: 256, 3: 64}
-_IMAGES_OF_LITTLE = 4
+_ACROSS_OF_LITTLE = {1: 256, 2: 256, 3: 32}
+_IMAGES_OF_LITTLE = {1: 4, 2: 4, 3: 2}
 
 _SHORTEST = 64
 """Voxels along the axis that is looked at, at first."""
@@ -263,7 +264,8 @@ class _Axis:
 
     def _influence_of_little_on(self, n: int) -> Influence:
         shape = self._shape(n, _ACROSS_OF_LITTLE[self._subject.ndim])
-        return Influence(self._subject, shape, self._axis, self._sizes, _IMAGES_OF_LITTLE)
+        n_images = _IMAGES_OF_LITTLE[self._subject.ndim]
+        return Influence(self._subject, shape, self._axis, self._sizes, n_images)
 
     def _shape(self, n: int, across: int) -> Shape:
         sizes = enumerate(self._all_sizes)
@@ -310,7 +312,10 @@ class _Axis:
         up, down = -(-_CHANGED // period) * period, (n - _CHANGED) // period * period
         influence.of_all_before(up)
         if influence.share < _LITTLE:
-            influence = self._influence_of_little(n)
+            with suppress(RefusedError, MemoryError):  # else what one image shows
+                more = self._influence_of_little(n)
+                more.of_all_before(up)
+                influence = more
         if not influence.of_all_before(up):  # a result may begin further on
             up = n // 2 // period * period
         if not influence.of_all_behind(down):
@@ -328,9 +333,9 @@ class _Axis:
         n = self._sizes.at_least(needed_size(reach) + self._sizes.margin)
         if self._sizes.step == 0:
             return 1, (0, 0)  # a model of one size has one grid: that of its tiles
-        across = _ACROSS[self._subject.ndim]
-        try:
-            for width in (across // 2, across):
+        across, shifts = _ACROSS[self._subject.ndim], None
+        for width in (across // 2, across):
+            with suppress(RefusedError, MemoryError):
                 shifts = measure_shifts(
                     self._subject,
                     self._shape(n, width),
@@ -339,10 +344,11 @@ class _Axis:
                     reach,
                     is_global=is_global,
                 )
-                if not shifts.is_blank:
-                    break
-        except (RefusedError, MemoryError):
-            return None, (0, 0)
+            if shifts is None:
+                return None, (0, 0)
+            if not shifts.is_blank:
+                break
+        assert shifts is not None, "one width was looked at"
         return align_of(shifts.changes, is_global=is_global), shifts.ends
 
 

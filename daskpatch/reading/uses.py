@@ -27,7 +27,7 @@ class Needs(Protocol):
         """The chunks that a block needs for a sample."""
 
     def is_left(self, index: int) -> bool:
-        """Whether a block was to be computed when the run began."""
+        """Whether a block was to be computed here, when that was last told; done or not since."""
 
 
 class Uses:

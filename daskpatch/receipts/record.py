@@ -212,7 +212,8 @@ class Record:
     def _not_stored(self, name: str) -> FileExistsError:
         return FileExistsError(
             f"The record of {self.name} cannot hold {name}: there is something else of that name, "
-            f"such as a folder, in its {FOLDER} folder; move that away."
+            f"such as a folder, in its {FOLDER} folder, or another process deleted it just now. "
+            "Move that away, or try again."
         )
 
     def end(self) -> bytes | None:

@@ -37,9 +37,12 @@ class Foresight:
         self._lane: _Lane | None = None
         # Whoever has nothing to do is given tasks that were meant for others.
         self._others: deque[_Lane] = deque(maxlen=_MOST_OTHERS)
+        # Of the tasks that may be in work; what lies before them is done, or was taken by others.
+        self._firsts: deque[Turn] = deque()
+        self._next: int | None = None
         self._foreseen: Turn = ()
         self._coming: SimpleQueue[int | None] = SimpleQueue()
-        self._has_begun = False
+        self._has_begun = self._is_over = False
         self._around = ExitStack()
 
     def __reduce__(self) -> tuple[type[Foresight], tuple[Provident, Left]]:
@@ -48,6 +51,8 @@ class Foresight:
     def foresee(self, stretch: Sequence[int], outlook: Outlook | None) -> None:
         """Blocks begin; `outlook` tells what comes after them, if they are of the own lane."""
         with self._lock:
+            if self._is_over:
+                return
             if outlook is None:
                 turn = self._left.selection.turn
                 self._others.append(_Lane(turn(stretch[0]), turn(stretch[-1])))
@@ -62,26 +67,33 @@ class Foresight:
 
     def end(self) -> None:
         """Expect nothing any more; what is under way ends behind."""
-        if not self._has_begun:
-            return
+        self._is_over = True
         self._coming.put(None)
         # Whoever ends a run on a worker is its event loop, which must not wait.
-        threading.Thread(target=self._around.close, daemon=True).start()
+        threading.Thread(target=self._close, daemon=True).start()
+
+    def _close(self) -> None:
+        with self._lock:
+            self._around.close()
 
     def _follow(self, stretch: Sequence[int], outlook: Outlook) -> bool:
         """Go along the lane, or to another one; whether it goes on otherwise than was known."""
         turn, before = self._left.selection.turn, self._lane
         first, last = turn(stretch[0]), turn(outlook.last)
-        if before is not None and before.first <= first <= before.last:
-            first = before.first
-        else:
+        if before is None or not before.first <= first <= before.last:
+            self._firsts.clear()
             self._foreseen = first
-        self._lane = _Lane(first, last)
-        for index in (*stretch[1:], *outlook.coming):
+        self._firsts.append(first)
+        while len(self._firsts) > outlook.n_at_once:
+            self._firsts.popleft()
+        self._lane = _Lane(min(self._firsts), last)
+        for index in (*stretch[1:], *outlook.coming) if self._job.n_ahead else ():
             if turn(index) > self._foreseen:
                 self._foreseen = turn(index)
                 self._coming.put(index)
-        return before is not None and before != self._lane
+        is_as_known = self._next in (None, stretch[0])
+        self._next = outlook.coming[0] if outlook.coming else None
+        return before is not None and not (is_as_known and before.last == last)
 
     def _is_left(self, index: int) -> bool:
         turn = self._left.selection.turn(index)

@@ -38,7 +38,7 @@ from .foresight import Foresight
 from .unflushed import Unflushed
 
 _REMEMBERED = 4096
-"""Blocks of which it is remembered whether they will read: those around one are asked for again."""
+"""Blocks of which it is remembered whether they are empty: those around one are asked for again."""
 
 BlockReceipts = Receipt | tuple[Receipt, ...]
 """What a job gives: the receipt of its block, and those of blocks of further passes that it did."""
@@ -293,10 +293,11 @@ class PredictionJob:
         self.workspace.heap.begin()
         prediction, chunks = self.prediction, self.workspace.chunks
 
-        @lru_cache(_REMEMBERED)
+        is_empty = lru_cache(_REMEMBERED)(self.is_empty)
+
         def will_read(index: int) -> bool:
-            # Those that are empty come last, and would hold what they do not read until then.
-            return is_left(index) and not self.is_empty(index)
+            # Those that are empty would hold what they do not read until they come.
+            return is_left(index) and not is_empty(index)
 
         reads = is_left if prediction.reads_all else will_read
         needs = ChunkNeeds(prediction, self.block_shape, reads)

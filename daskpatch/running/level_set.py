@@ -17,7 +17,7 @@ from ..store import Location
 from ..support import DEFAULT_PACING, Pacing
 from ..values import Downsample
 
-PlacedBlocks = Sequence[Sequence[Location]]
+Placed = Sequence[Sequence[Location]]
 """Where the arrays of each image lie."""
 
 
@@ -79,7 +79,7 @@ class LevelSet:
     methods: tuple[Downsample, ...]
     dtypes: tuple[np.dtype[Any], ...]
     root: Location
-    placed: Mapping[int, PlacedBlocks]
+    placed: Mapping[int, Placed]
     records: tuple[Location, ...]
     zarr_format: Literal[2, 3]
     io: str

@@ -334,7 +334,7 @@ def _check_no_url(path: str | bytes) -> None:
     url = f"{scheme}:{slashes}" + rest.replace("\\", "/").lstrip("/")
     raise ValueError(
         f"{shown(without_secrets(os.fsdecode(path)))} looks like the URL "
-        f"{without_secrets(url)}, of which a Path keeps one slash only; give it as text, with both."
+        f"{without_secrets(url)}, with a slash too few (a Path keeps one only); give that, as text."
     )
 
 

@@ -618,7 +618,7 @@ def test_a_device_that_is_not_there(device, words):
 def test_a_network_of_three_axes_is_not_given_tiles_of_two():
     """torch takes them for a tile without a batch, and channels for planes."""
     colours = RNG.random((3, 32, 32)).astype("f4")
-    with pytest.raises(daskpatch.ModelError, match=r"batch of 3 tiles.*The network is 3-D"):
+    with pytest.raises(daskpatch.ModelError, match=r"batch of two tiles.*The network is 3-D"):
         daskpatch.plan(colours, torch.nn.Conv3d(1, 1, 3, padding=1), axes="CYX", patch_size=16)
 
     class OfPlanes(torch.nn.Module):
