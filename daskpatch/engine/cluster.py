@@ -8,7 +8,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
@@ -29,7 +29,7 @@ from distributed import (
 
 from ..support import cause_of, said_by, without_secrets
 from .deadline import TimedOutError
-from .jobs import Job, Outlook, Stretch, forget, register, run_registered
+from .jobs import Job, Stretch, Task, forget, register, run_registered
 from .preferences import Preferences
 from .threads import check_hanging
 from .workers import ANYBODY, TASKS_PER_THREAD, Client, NoWorkersError, lives_here
@@ -85,15 +85,7 @@ class Cluster:
             pure=False, **({"resources": self._resources} if self._resources else {})
         )
 
-    def submit(
-        self,
-        worker: str,
-        key: str,
-        stretch: Sequence[int],
-        seconds: float,
-        outlook: Outlook | None,
-    ) -> Future[Stretch]:
-        task = key, stretch, seconds, outlook
+    def submit(self, worker: str, task: Task) -> Future[Stretch]:
         if worker == ANYBODY:
             return self._executor.submit(run_registered, *task)
         name = f"{run_registered.__name__}-{uuid4().hex}"

@@ -54,6 +54,15 @@ class Outlook(NamedTuple):
     coming: tuple[int, ...]
 
 
+class Task(NamedTuple):
+    """What `run_registered` is given."""
+
+    key: str
+    stretch: tuple[int, ...]
+    seconds: float
+    outlook: Outlook | None
+
+
 @runtime_checkable
 class Foreseeing(Protocol):
     """A job that can make use of what comes after."""

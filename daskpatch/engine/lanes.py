@@ -137,8 +137,7 @@ class Lanes:
     def put_back(self, indices: Iterable[int], lane: Lane | None = None) -> None:
         """Those that were taken, and have not begun, come next, if somebody is on their lane."""
         left = deque(indices)
-        if any(lane is each for each in self._of.values()):
-            assert lane is not None, "one of those"
+        if lane is not None and any(lane is each for each in self._of.values()):
             lane.ahead.extendleft(reversed(left))
         elif left:
             self._free.append(Lane(self._blocks, range(0), left))

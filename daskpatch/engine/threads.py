@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import ClassVar
 
 from ..support import DaemonThreads, counted
 from .deadline import TimedOutError
-from .jobs import Outlook, Stretch, run_registered
+from .jobs import Stretch, Task, run_registered
 from .workers import ANYBODY, TASKS_PER_THREAD, NoWorkersError
 
 
@@ -23,15 +23,8 @@ class Threads:
         # Never joined by us: a thread that hangs in a model must not hang the driver.
         self._executor = DaemonThreads(count, "daskpatch")
 
-    def submit(
-        self,
-        worker: str,  # noqa: ARG002 (the interface)
-        key: str,
-        stretch: Sequence[int],
-        seconds: float,
-        outlook: Outlook | None,
-    ) -> Future[Stretch]:
-        return self._executor.submit(run_registered, key, stretch, seconds, outlook)
+    def submit(self, worker: str, task: Task) -> Future[Stretch]:  # noqa: ARG002 (the interface)
+        return self._executor.submit(run_registered, *task)
 
     def stranded(self) -> Mapping[Future[Stretch], bool]:
         return {}

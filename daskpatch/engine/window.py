@@ -20,7 +20,7 @@ from ..support import DEFAULT_PACING
 from .coming import Coming
 from .deadline import Timed, TimedOutError
 from .interruption import Interruption
-from .jobs import Job, Stretch, begun, forget, register
+from .jobs import Job, Stretch, Task, begun, forget, register
 from .lanes import Lane, Lanes, Visits
 from .stretches import StretchLength
 from .tasks import is_in_task
@@ -199,8 +199,8 @@ class Window:
                 continue
             if turn.suspects is None:
                 self.on_alone(*stretch)
-            task = self.key, stretch, turn.length.seconds, portion.outlook
-            future = turn.workers.submit(worker, *task)
+            task = Task(self.key, stretch, turn.length.seconds, portion.outlook)
+            future = turn.workers.submit(worker, task)
             pending[future] = _Task(stretch, worker, portion.lane)
             held[worker] += 1
             self._handed_out.update(dict.fromkeys(stretch, time.time()))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from typing import Any, ClassVar, Protocol
 
 from .deadline import TimedOutError
-from .jobs import Outlook, Stretch
+from .jobs import Stretch, Task
 
 TASKS_PER_THREAD = 2
 """One that runs and one that waits, so that no thread is ever idle."""
@@ -42,14 +42,7 @@ def lives_here(address: str) -> bool:
 class Workers(Protocol):
     """What the rolling window needs to know of those who compute."""
 
-    def submit(
-        self,
-        worker: str,
-        key: str,
-        stretch: Sequence[int],
-        seconds: float,
-        outlook: Outlook | None,
-    ) -> Future[Stretch]:
+    def submit(self, worker: str, task: Task) -> Future[Stretch]:
         """Hand blocks to a worker, or to another one if it is gone: see `run_registered`."""
 
     def stranded(self) -> Mapping[Future[Stretch], bool]:
