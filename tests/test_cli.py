@@ -98,6 +98,8 @@ def test_predict_writes_several_arrays(run, stored, volume):
         (["--augment", "turns"], "augment"),
         (["--scale", "0"], "scale is '0'"),
         (["--probe", "none.json"], "no probe at 'none.json'"),
+        (["--probe", "."], "That is a folder; name a file: what Probe.save wrote"),
+        (["--memory-limit", "8"], "--memory-limit is '8', which are 8 bytes; with a unit"),
         (["--patch-size", "automatic"], "no integer"),
         (["--timeout", "soon"], "no number of seconds such as 60"),
         (["--stitch", "mean"], "mean"),
@@ -110,6 +112,26 @@ def test_new_options_that_do_not_fit(run, stored, tmp_path, options, words):
     assert code == 2
     assert words in err
     assert not (tmp_path / "out.zarr").exists()
+
+
+def test_a_missing_option_says_what_is_needed(run, stored):
+    code, _, err = run("predict", stored, "out.zarr")
+    assert code == 2
+    assert "Missing option '--model'. Needed is package.module:attribute, file.py:attribute" in err
+
+
+def test_a_flag_is_not_blamed_for_what_lies_in_a_folder_of_its_file(run):
+    Path("mine.py").mkdir()
+    code, _, err = run("predict", "mine.py/x.zarr", "out.zarr", "--model", "mine.py:net")
+    assert code == 2
+    assert err.splitlines()[-1].startswith("Error: --model mine.py:net: No file")
+    Path("mine.py").rmdir()
+    Path("mine.py").write_text("net = abs\n")
+    code, _, err = run(
+        "predict", "mine.py/x.zarr", "out.zarr", "--model", "mine.py:net", "--patch-size", 8
+    )
+    assert code == 2
+    assert "Error: No Zarr array or group at mine.py/x.zarr" in err
 
 
 def test_plan_writes_nothing(run, stored, tmp_path):

@@ -417,7 +417,7 @@ def test_a_future_and_a_result_that_is_none_are_told_as_such(image, tmp_path):
 
 
 def test_a_dtype_that_is_not_numpys(image):
-    with pytest.raises(ValueError, match="has dtype bfloat16; needed are integers"):
+    with pytest.raises(ValueError, match=r"has dtype bfloat16; .* Cast it: tensorstore.cast"):
         daskpatch.open_image(labelled(image.astype(ml_dtypes.bfloat16)), axes="YX")
 
 
@@ -699,3 +699,34 @@ def test_words_that_are_names_of_folders_are_words(image, tmp_path, monkeypatch,
             source.assign_attrs(path=word), double, out, overwrite=True, **{**TILES, "axes": None}
         )
     np.testing.assert_array_equal(read(out), 2 * image)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wider"),
+    [
+        (ml_dtypes.int4, "int8"),
+        (ml_dtypes.uint2, "uint8"),
+        (ml_dtypes.float8_e4m3fn, "float32"),
+        (np.longdouble, "float64"),
+    ],
+)
+def test_dtypes_that_are_none_of_ours_are_told_how_to_cast(dtype, wider):
+    source = np.zeros((8, 8), dtype)
+    with pytest.raises(ValueError, match=rf"needed are integers of .*source.astype\('{wider}'\)"):
+        daskpatch.open_image(source, axes="YX")
+    assert daskpatch.open_image(source.astype(wider), axes="YX").data_shape == (1, 1, 8, 8)
+
+
+@pytest.mark.parametrize("dtype", ["S4", "complex64", "M8[ns]", "V3"])
+def test_dtypes_that_hold_no_real_numbers_are_refused(dtype):
+    with pytest.raises(ValueError, match=r"needed are integers of .* or booleans\.$"):
+        daskpatch.open_image(np.zeros((8, 8), dtype), axes="YX")
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_file_that_came_to_the_place_since_the_plan_is_told(tmp_path, image, resume):
+    planned = daskpatch.plan(image, abs, tmp_path / "out", axes="YX", patch_size=8, model_id="abs")
+    (tmp_path / "out").write_text("notes")
+    with pytest.raises(FileExistsError, match="out is a file; give another place"):
+        planned.run(resume=resume, progress=False)
+    assert (tmp_path / "out").read_text() == "notes"

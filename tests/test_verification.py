@@ -422,6 +422,21 @@ def test_groups_whose_metadata_are_none_are_told(images_of_two, content, reason)
     assert daskpatch.verify(out, progress=False).ok
 
 
+@pytest.mark.parametrize("multiscales", [None, [], [{}]])
+def test_levels_that_are_listed_nowhere_are_told_and_listed_again(images_of_two, multiscales):
+    out, resumed = images_of_two
+    group = zarr.open_group(out / "a")
+    told = dict(group.attrs["ome"])
+    del told["multiscales"]
+    group.attrs["ome"] = told if multiscales is None else {**told, "multiscales": multiscales}
+    found = daskpatch.verify(out, progress=False)
+    assert found.groups.keys() == {str(out / "a")}
+    assert "no multiscales" in found.groups[str(out / "a")]
+    group.attrs["ome"] = told  # as it says
+    resumed()
+    assert daskpatch.verify(out, progress=False).ok
+
+
 def test_levels_that_are_named_and_not_there_are_told(images_of_two):
     out, _ = images_of_two
     document = out / "a" / "zarr.json"

@@ -63,6 +63,8 @@ class CommandLine:
         if isinstance(error, click.NoSuchOption) and hint_for_word(_word(error)):
             hint = re.sub(r"'(\w+)'", r"\1=", hint_for_word(_word(error)))
             said, advice = redacted(error.message), as_typed(hint, flags=self._flags)
+        elif isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option):
+            advice = f"Needed is {error.param.help}" if error.param.help else ""
         else:
             has_numbers_left = re.search(r"unexpected extra arguments? \([\d., -]+\)", said)
             advice = _COMMAS if has_numbers_left else ""

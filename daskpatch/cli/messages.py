@@ -186,9 +186,14 @@ def with_flag(text: str, arguments: Sequence[str]) -> str:
     files = [_file_in(value) for value in split]
     for (flag, value), file in zip(pairwise(split), files[1:], strict=True):
         # Of a file that is named twice it may speak in either place.
-        if flag in _NAMING and file and file in text and files.count(file) == 1:
+        if flag in _NAMING and file and _is_named(file, text) and files.count(file) == 1:
             return f"{flag} {value}: {text}"
     return text
+
+
+def _is_named(file: str, text: str) -> bool:
+    """Whether a text has the name of a file, and not only what lies in a folder of that name."""
+    return re.search(rf"{re.escape(file)}(?![/\\\w])", text) is not None
 
 
 def _file_in(value: str) -> str:

@@ -31,6 +31,19 @@ def _as_bytes(name: str, value: int | float | str | None) -> int | None:
     return number
 
 
+def _as_memory(name: str, value: int | float | str | None) -> int | None:
+    number = _as_bytes(name, value)
+    if number is not None and number < _LEAST_MEMORY:
+        raise ValueError(
+            f"{name} is {shown(value)}, which are {number} bytes; with a unit, for example '8 GB'."
+        )
+    return number
+
+
+_LEAST_MEMORY = 1000
+"""Bytes; of less a unit was left out."""
+
+
 @dataclass(frozen=True, repr=False)
 class Limits(Options):
     """What a run may take of the machine; nothing of this changes a voxel.
@@ -69,7 +82,7 @@ class Limits(Options):
     memory: int | float | str | None = option(
         None,
         word="memory_limit",
-        check=_as_bytes,
+        check=_as_memory,
         help="For one worker, for example '8 GB'.",
         example="4 GB",
     )

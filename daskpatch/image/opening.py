@@ -24,7 +24,7 @@ from ..store import (
     find_array,
     is_stored,
 )
-from ..support import is_integer, said_by, shown, what_is
+from ..support import holds_numbers, is_integer, said_by, shown, what_is
 from ..values import check_padding
 from .array_image import ArrayImage
 from .arraylike import ArrayLike, IndexedArray, dtype_of
@@ -464,14 +464,29 @@ def _widened(dtype: object) -> str:
 
 
 def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
-    if dtype.kind not in "biuf":
-        # The one that TensorStore and ml_dtypes have, and NumPy has not.
-        way = (
-            "tensorstore.cast(source, 'float32')"
-            if name.startswith("<TensorStore")
-            else "source.astype('float32')"
-        )
-        cast = f" Cast it: {way}." if dtype.name == "bfloat16" else ""
-        raise ValueError(
-            f"{name} has dtype {dtype}; needed are integers, floats or booleans.{cast}"
-        )
+    if holds_numbers(dtype):
+        return
+    wider = _wider(dtype)
+    way = (
+        f"tensorstore.cast(source, '{wider}')"
+        if name.startswith("<TensorStore")
+        else f"source.astype('{wider}')"
+    )
+    raise ValueError(
+        f"{name} has dtype {dtype}; needed are integers of 8 to 64 bits, floats of 16 to 64, or "
+        f"booleans.{f' Cast it: {way}.' if wider else ''}"
+    )
+
+
+def _wider(dtype: np.dtype[Any]) -> str:
+    """A dtype of numbers that another one of real numbers can be cast to; empty where it cannot."""
+    if dtype.kind == "f":
+        return "float64"
+    if dtype.isbuiltin != _REGISTERED:
+        return ""
+    integer = re.match(r"u?int", dtype.name)
+    return f"{integer[0]}8" if integer else "float32"
+
+
+_REGISTERED = 2
+"""What NumPy says of dtypes that a library has added to it, such as ml_dtypes' bfloat16."""

@@ -31,7 +31,7 @@ from ..store import (
 )
 from ..support import DaemonThreads, Pacing, counted
 from .clearing import CLEARED, KEY, NODES, claimed_folders, clearance_of, is_recorded, turn_of
-from .harm import endangered, refuse_inside
+from .harm import check_not_a_file, endangered, refuse_inside
 from .layout import Layout
 from .ome_metadata import OmeVersion
 
@@ -117,6 +117,17 @@ class Target:
         if self.array is not None:
             return [self.array.fill_value] * len(recipe.stored)
         return [bytes(dtype.itemsize).hex() for dtype in recipe.dtypes]
+
+    def check_folders(self) -> None:
+        """Refuse a place where there is a file: one may have come since the plan was made.
+
+        Raises
+        ------
+        FileExistsError
+            If there is.
+        """
+        for root in self.roots:
+            check_not_a_file(root)
 
     def check(self) -> None:
         """Refuse a place that is taken.

@@ -23,14 +23,19 @@ def as_probe(probe: Probe | str | os.PathLike[str] | None) -> Probe | None:
     if isinstance(probe, str | os.PathLike):
         path = Path(probe)
         if not path.is_file():
-            inside = description_in(path)
-            hint = (
-                "" if inside is None else f" It is a folder; name the description in it: {inside}."
-            )
             name = without_secrets(os.fspath(probe))
-            raise FileNotFoundError(f"There is no probe at {name!r}.{hint}")
+            raise FileNotFoundError(f"There is no probe at {name!r}.{_hint(path)}")
         return read_description(path) if is_description(path) else Probe.load(path)
     raise TypeError(
         f"probe is {what_is(probe)}; needed is a daskpatch.Probe, or the path of a saved "
         "one or of an rdf.yaml."
     )
+
+
+def _hint(path: Path) -> str:
+    """What to name instead of a folder."""
+    if not path.is_dir():
+        return ""
+    inside = description_in(path)
+    needed = "what Probe.save wrote, or an rdf.yaml" if inside is None else f"its {inside}"
+    return f" That is a folder; name a file: {needed}."

@@ -152,6 +152,7 @@ class PredictionPass(Pass):
         if identity is not None:
             check_unchanged(identity)
             check_not_read(identity, self.target)
+        self.target.check_folders()
         if run.resumes:
             self.resumption.check()
             self.resumption.check_there()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..store import BrokenError, Location, existing_array, level_paths_at, node_at
-from .outputs import RecordedRun
+from .outputs import RecordedImage, RecordedRun
 
 
 def broken_groups(run: RecordedRun, output: Location) -> dict[str, str]:
@@ -14,7 +14,8 @@ def broken_groups(run: RecordedRun, output: Location) -> dict[str, str]:
     `output` is the place that was asked about: of a series the groups from there on are looked at,
     of an image its own.
     """
-    reasons = {group.name: _reason(group) for group in _groups(run, output)}
+    levelled = {group.name for image in run.images for group in _groups_of_levels(image)}
+    reasons = {group.name: _reason(group, group.name in levelled) for group in _groups(run, output)}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
@@ -30,6 +31,15 @@ def _groups(run: RecordedRun, output: Location) -> Iterator[Location]:
     yield from sorted(places.values(), key=lambda group: len(group.parts))
 
 
+def _groups_of_levels(image: RecordedImage) -> Iterator[Location]:
+    """Those of OME-Zarr, in which full resolution is level 0 of each array's pyramid."""
+    for location in image.blocks.locations:
+        way = location.parts[len(image.place.parts) :]
+        is_alone = len(image.blocks.locations) == 1
+        if len(way) == (1 if is_alone else 2) and way[-1] == "0" and location.parent is not None:
+            yield location.parent
+
+
 def _between(top: Location, array: Location) -> Iterator[Location]:
     """What lies around an array, up to a place around it."""
     around = array.parent
@@ -38,7 +48,7 @@ def _between(top: Location, array: Location) -> Iterator[Location]:
         around = around.parent
 
 
-def _reason(group: Location) -> str:
+def _reason(group: Location, has_levels: bool) -> str:
     try:
         node = node_at(group)
     except BrokenError:
@@ -47,7 +57,10 @@ def _reason(group: Location) -> str:
         return "its metadata are gone: resume=True writes them anew"
     if node.array is not None:
         return "its metadata are those of an array: delete them, and give resume=True"
-    gone = [path for path in level_paths_at(group) if existing_array(group.at(path)) is None]
+    paths = level_paths_at(group)
+    if has_levels and not paths:
+        return "no multiscales list its levels: delete what is left of them, and give resume=True"
+    gone = [path for path in paths if existing_array(group.at(path)) is None]
     if gone:
         return f"its multiscales name {', '.join(gone)}, which is not there"
     return ""
