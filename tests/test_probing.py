@@ -294,6 +294,27 @@ def test_a_model_of_several_channels():
     assert (found.channels, found.out_channels, found.dtype) == (3, 1, "float64")
 
 
+@pytest.mark.parametrize("factor", [1.0, 1e3, 1e5])
+@pytest.mark.parametrize("joined", [dict, np.concatenate])
+def test_each_channel_has_its_own_scale(factor, joined):
+    """A probability beside intensities: what it sees farthest is not lost in these."""
+
+    def model(batch):
+        smooth = ndimage.uniform_filter(batch, (0, 0, 13, 13), mode="nearest")
+        parts = [batch * np.float32(factor), 1 / (1 + np.exp(-smooth))]
+        return dict(zip("ab", parts, strict=True)) if joined is dict else joined(parts, 1)
+
+    found = daskpatch.probe(model, ndim=2, seconds=0)
+    assert found.halo == ((6, 6), (6, 6))
+
+
+def test_one_channel_that_shows_little_is_told_beside_others():
+    def model(batch):
+        return np.concatenate([batch, batch > 3], 1, dtype="f4")
+
+    assert daskpatch.probe(model, ndim=2, seconds=0).shows_little
+
+
 def test_several_arrays_are_looked_at_together():
     def both(batch):
         return {"near": batch, "far": gaussian(batch)}

@@ -157,6 +157,17 @@ def test_the_worst_of_several_arrays_counts(values):
     )
 
 
+def test_channels_are_measured_by_their_own_deviations(values):
+    def two(batch):
+        return np.concatenate([batch * 1000, gaussian(batch)], 1)
+
+    report = check(values, two, patch_size=64, overlaps=2)
+    assert report.cause == "halo"
+    assert report.difference == pytest.approx(
+        check(values, gaussian, patch_size=64, overlaps=2).difference, rel=1e-3
+    )
+
+
 def test_a_model_of_one_size(values):
     def fixed(batch):
         assert batch.shape[2:] == (64, 64)

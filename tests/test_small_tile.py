@@ -235,6 +235,30 @@ def test_whatever_else_is_in_a_batch_changes_no_tile(rng, mixing, dtype):
         daskpatch.plan(image, mixing, **options)
 
 
+@pytest.mark.parametrize("mixing", [centred_together, normalised_together, carried_on])
+@pytest.mark.parametrize("factor", [1, 100])
+def test_a_channel_that_mixes_tiles_is_seen_beside_large_values(rng, mixing, factor):
+    image = rng.gamma(2, 30, (64, 64)).astype("f4")
+
+    def both(batch):
+        return np.concatenate([batch * np.float32(factor), mixing(batch)], 1)
+
+    options = {"axes": "YX", "patch_size": 16, "overlaps": 0, "batch_size": 4}
+    with pytest.raises(RuntimeError, match="when another tile is in its batch"):
+        daskpatch.plan(image, both, **options)
+
+
+def test_a_channel_of_next_to_nothing_may_be_rounded_otherwise(rng):
+    def with_a_dead_channel(batch):
+        # As convolutions do: what is rounded depends on how many tiles there are.
+        nothing = batch * np.float32(1 + 1e-7 * len(batch)) - batch
+        return np.concatenate([batch, nothing], 1)
+
+    image = rng.gamma(2, 30, (64, 64)).astype("f4")
+    options = {"axes": "YX", "patch_size": 16, "overlaps": 0, "batch_size": 4}
+    assert daskpatch.plan(image, with_a_dead_channel, **options).n_tiles
+
+
 @pytest.mark.parametrize("value", [-1000.0, 0.0, 0.1, 30_000.0])
 def test_a_network_that_normalises_each_tile_may_see_background(value):
     def normalised(batch):

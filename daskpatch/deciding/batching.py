@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,7 +35,7 @@ def check_batch(
     ModelError
         If it fails, or mixes them.
     """
-    asked = {"batch": "behind noise", "tile": digest_of_values(batch)}
+    asked = {"batch": "by channel", "tile": digest_of_values(batch)}
     samples = _samples_of(alone)
     if _agree(samples, remembered.recall(asked, _as_samples)):
         return
@@ -73,6 +72,8 @@ def check_batch(
     )
 
 
+_NONE: Mapping[str, ResultSample] = {}
+
 _SMALL = 2**20
 """Voxels of a tile of which three are tried together: other tiles take seconds, and memory."""
 
@@ -86,13 +87,8 @@ class _Seen(NamedTuple):
 
     def is_as_alone(self, tile_alone: Samples) -> bool:
         # A tile of little contrast may give next to nothing, which moves by what is rounded.
-        scales = {
-            name: max(sample.deviation, self.other_alone[name].deviation)
-            for name, sample in tile_alone.items()
-            if name in self.other_alone
-        }
-        return _agree(tile_alone, self.tile, scales) and _agree(
-            self.other_alone, self.other, scales
+        return _agree(tile_alone, self.tile, self.other_alone) and _agree(
+            self.other_alone, self.other, tile_alone
         )
 
 
@@ -126,13 +122,10 @@ def _as_samples(found: Any) -> Samples:
     return converted(found, Samples)
 
 
-def _agree(one: Samples, other: Samples | None, scales: Mapping[str, float] | None = None) -> bool:
-    """Whether samples are of one result; they may move by a part of `scales`."""
+def _agree(one: Samples, other: Samples | None, beside: Mapping[str, ResultSample] = _NONE) -> bool:
+    """Whether samples are of one result; they are measured by what is `beside` them, too."""
     if other is None or one.keys() != other.keys():
         return False
     return not any(
-        replace(sample, deviation=(scales or {}).get(name, sample.deviation)).how_differs(
-            other[name]
-        )
-        for name, sample in one.items()
+        sample.how_differs(other[name], beside.get(name)) for name, sample in one.items()
     )

@@ -1,7 +1,7 @@
 """Exported programs (`.pt2`) that hold tensors and a graph, and nothing that runs when loaded.
 
 `torch.export.load` unpickles what an archive says is pickled, and loads compiled libraries. So an
-entry must be JSON, a mark of the format, weights whose table says that they are raw bytes, or
+entry must be JSON, a mark of the format, a tensor whose table says that it is raw bytes, or
 something that `torch.load` takes with `weights_only=True`; the archive is refused otherwise. Two
 readers of ZIP may see two archives in one file (entries of one name, a second table of contents),
 so torch is never given the file, but what was looked at, written anew. Written for torch 2.5 to
@@ -26,8 +26,11 @@ from ..support import parsed, said_by
 _MARKS = ("archive_format", "archive_version", "version", "byteorder", "serialization_id")
 """Entries of a few characters that say what the archive is."""
 
-_OBJECTS = "custom_obj_"
-"""Constants that are objects of TorchScript, with code of their own."""
+_OBJECTS = ("custom_obj_", "opaque_obj_")
+"""What begins the ways to constants that are objects, with code of their own."""
+
+_RAW = re.compile(r"([^/]+/)?data/(weights/weight|constants/tensor)_\d+")
+"""Entries that torch takes as raw bytes where their table says so; it may unpickle all others."""
 
 _MOST = 64
 """Bytes of a mark."""
@@ -73,6 +76,8 @@ def _copy(torch: Any, archive: zipfile.ZipFile, copy: zipfile.ZipFile) -> None:
     raw, pickled = _told_entries(archive)
     for name in names:
         content, key = archive.read(name), name.casefold()
+        if any(part.startswith(_OBJECTS) for part in key.split("/")):
+            raise ValueError(f"{name} is an object with code")
         # What is unpickled may have the name of anything.
         is_plain = key not in pickled and _is_plain(name, content)
         if key not in raw and not is_plain:
@@ -81,8 +86,6 @@ def _copy(torch: Any, archive: zipfile.ZipFile, copy: zipfile.ZipFile) -> None:
 
 
 def _check_entry(torch: Any, name: str, content: bytes) -> None:
-    if posixpath.basename(name).casefold().startswith(_OBJECTS):
-        raise ValueError(f"{name} is an object with code")
     try:
         torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # whose text tells how to load it all the same
@@ -101,22 +104,21 @@ def _is_plain(name: str, content: bytes) -> bool:
 
 
 def _told_entries(archive: zipfile.ZipFile) -> tuple[set[str], set[str]]:
-    """The entries of which every table that names them says that they are raw, and all others.
+    """Tensors of which every table that names them says that they are raw; all that one says not.
 
     By their names in lower case.
     """
     raw: set[str] = set()
     pickled: set[str] = set()
     for name in archive.namelist():
-        if name.endswith("_config.json"):
+        if name.casefold().endswith("_config.json"):
             for entry, is_pickled in _entries_of(name, parsed(archive.read(name))):
                 (pickled if is_pickled else raw).add(entry.casefold())
-    return raw - pickled, pickled
+    return {entry for entry in raw - pickled if _RAW.fullmatch(entry)}, pickled
 
 
 def _entries_of(table: str, said: Any) -> Iterator[tuple[str, bool]]:
     entries = said.get("config") if isinstance(said, Mapping) else None
     for each in entries.values() if isinstance(entries, Mapping) else ():
         path = posixpath.join(posixpath.dirname(table), str(each["path_name"]))
-        is_object = posixpath.basename(path).casefold().startswith(_OBJECTS)
-        yield posixpath.normpath(path), is_object or each.get("use_pickle") is not False
+        yield posixpath.normpath(path), each.get("use_pickle") is not False

@@ -20,7 +20,7 @@ from itertools import product
 
 import numpy as np
 
-from ..values import deviation_of, difference_of
+from ..values import deviations_of, difference_of
 from .probed_model import Noise, ProbedModel, Shape, Values
 from .sizes import AxisSizes
 
@@ -82,19 +82,24 @@ class Influence:
     Attributes
     ----------
     share
-        Of a plane of the result, how much changed at most.
+        Of a plane of the result, how much changed at most; of the channel of which it is least, if
+        any of it did.
     """
 
     def __init__(
         self, subject: ProbedModel, shape: Shape, axis: int, sizes: AxisSizes, n_images: int = 1
     ) -> None:
         self._subject, self._shape, self._axis, self._sizes = subject, shape, axis, sizes
-        self._n_images, self.share = n_images, 0.0
+        self._n_images, self._shares = n_images, np.zeros(1)
         self._n = shape[axis]
         others = (i for i in range(len(shape)) if i != axis)
         self._across = max(others, key=lambda i: shape[i])
         self.of_all_before = cache(self._of_all_before)
         self.of_all_behind = cache(self._of_all_behind)
+
+    @property
+    def share(self) -> float:
+        return float(min(self._shares[self._shares > 0], default=0.0))
 
     def of_planes(self, planes: Iterable[int]) -> Profile:
         """How a result depends on single planes, changed to more of what the image is."""
@@ -137,9 +142,9 @@ class Influence:
     def _change(self, whole: Values, changed: Values) -> Values:
         """The largest change in each plane, of noise and sample each by its own deviation."""
         result = self._subject(changed[None])[0]
-        across = tuple(i for i in range(whole.ndim) if i != self._axis + 1)
-        shares = np.mean(difference_of(result, whole) != 0, axis=across)
-        self.share = max(self.share, float(shares.max()))
+        across = tuple(i for i in range(1, whole.ndim) if i != self._axis + 1)
+        shares = np.mean(difference_of(result, whole) != 0, axis=across).max(axis=-1)
+        self._shares = np.maximum(self._shares, shares)
         halves = (self._subject.halves(each, self._across) for each in (whole, result))
         pairs = zip(*halves, strict=True)
         changes: Values = np.max(
@@ -184,10 +189,13 @@ def farthest(look: Seeing, period: int, tolerance: float, enough: float = math.i
 
 
 def relative_change(one: Values, other: Values, axis: int) -> Values:
-    """The largest difference in each plane across an axis, in standard deviations of `one`."""
+    """The largest difference in each plane across an axis, of `C(Z)YX`.
+
+    In standard deviations of `one`, each channel in its own.
+    """
     difference = np.abs(difference_of(other, one))
-    across = tuple(i for i in range(difference.ndim) if i != axis + 1)
-    change: Values = difference.max(axis=across) / deviation_of(one)
+    across = tuple(i for i in range(1, difference.ndim) if i != axis + 1)
+    change: Values = (difference.max(axis=across) / deviations_of(one)[:, None]).max(axis=0)
     return change
 
 

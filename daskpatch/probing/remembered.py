@@ -30,7 +30,7 @@ from ..support import installed_version, parsed
 
 _log = logging.getLogger("daskpatch")
 
-_RULE = 3
+_RULE = 4
 """Raised when the same model is found to be something else than before."""
 
 _MOST = 500

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..engine import progress_of
 from ..model import Results
 from ..planning import Plan, prediction_of
 from ..support import as_count, shown
-from ..values import are_renumbered, deviation_of, difference_of
+from ..values import Values, are_renumbered, deviations_of, difference_of
 from .comparison import Comparison, Difference, jumps, largest_by_distance
 from .places import Place, choose_places
 from .references import References, grid_of, references, shortened
@@ -95,7 +96,7 @@ def check_seams(
         for axis in range(len(prediction.signature.scale))
         for place in choose_places(prediction, axis, count, seed)
     ]
-    comparison, noise, tiles = Comparison(prediction.signature), 0.0, 0.0
+    comparison, apart, tiles = Comparison(prediction.signature), dict[str, Values](), 0.0
     total = sum(place.region.n_voxels for place in chosen)
     with progress_of(total, 0, shown=progress, name="seams") as advance:
         for number, place in enumerate(chosen):
@@ -103,7 +104,7 @@ def check_seams(
             found = references(prediction, place)
             comparison.add(place, stitched, _both(found))
             if number == 0:
-                noise = _largest(stitched, _stitched(prediction, place))
+                apart = _apart(stitched, _stitched(prediction, place))
             tiles += _tiles(prediction, place, found)
             advance(place.region.n_voxels)
     return _report(
@@ -111,7 +112,7 @@ def check_seams(
         comparison,
         chosen,
         tolerance=float(tolerance),
-        noise=noise / max(comparison.deviations().values(), default=1.0),
+        noise=_largest(apart, comparison.deviations()),
         tiles=tiles,
         begin=begin,
     )
@@ -172,8 +173,17 @@ def _both(found: References) -> list[Results]:
     return [found.plain] if found.shifted is None else [found.plain, found.shifted]
 
 
-def _largest(one: Results, other: Results) -> float:
-    return max(float(np.abs(difference_of(one[name], other[name])).max()) for name in one)
+def _apart(one: Results, other: Results) -> dict[str, Values]:
+    """The largest difference of each channel, by array."""
+    return {
+        name: np.abs(difference_of(one[name], other[name])).reshape(len(one[name]), -1).max(axis=1)
+        for name in one
+    }
+
+
+def _largest(apart: Mapping[str, Values], deviations: Mapping[str, Values]) -> float:
+    """The largest of all differences, each in the standard deviations of its channel."""
+    return max((float((apart[name] / deviations[name]).max()) for name in apart), default=0.0)
 
 
 def _tiles(prediction: Prediction, place: Place, found: References) -> float:
@@ -215,7 +225,9 @@ def _cause(
 
 def _effect(one: Results, other: Results) -> float:
     """The largest difference, in standard deviations of the result there."""
-    return _largest(one, other) / max(map(deviation_of, one.values()))
+    return _largest(
+        _apart(one, other), {name: deviations_of(values) for name, values in one.items()}
+    )
 
 
 def _height(difference: Difference) -> float:

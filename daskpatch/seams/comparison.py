@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import Results, Signature
-from ..values import Values, deviation_of, difference_of
+from ..values import Values, deviations_of, difference_of
 from .places import Place
 
 
@@ -55,24 +55,30 @@ class Comparison:
         for reference in references:
             for name, values in reference.items():
                 expected = values.astype("f8")
-                self._expected.setdefault(name, []).append(expected.ravel())
+                self._expected.setdefault(name, []).append(expected.reshape(len(expected), -1))
                 difference = difference_of(stitched[name], expected)
                 scale = self.signature.of(name).scale[place.axis]
                 self._differences.append((name, Difference(place, scale, difference)))
 
-    def deviations(self) -> dict[str, float]:
-        """The standard deviation of each array, over all places."""
+    def deviations(self) -> dict[str, Values]:
+        """The standard deviation of each channel of each array, over all places."""
         return {
-            name: deviation_of(np.concatenate(values)) for name, values in self._expected.items()
+            name: deviations_of(np.concatenate(values, axis=1))
+            for name, values in self._expected.items()
         }
 
     def scaled(self) -> list[Difference]:
         """All differences, in standard deviations."""
         deviations = self.deviations()
         return [
-            difference._replace(values=difference.values / deviations[name])
+            difference._replace(values=_scaled(difference.values, deviations[name]))
             for name, difference in self._differences
         ]
+
+
+def _scaled(values: Values, deviations: Values) -> Values:
+    """Values `C(Z)YX` in units of each channel."""
+    return values / deviations.reshape(-1, *(1 for _ in values.shape[1:]))
 
 
 def largest_by_distance(differences: Iterable[Difference]) -> Values:

@@ -2,7 +2,7 @@
 
 from .blending import STITCHES, check_stitch, weights
 from .conversion import convert, has_nan, store_values
-from .differences import Values, deviation_of, difference_of, finite_mean_and_deviation
+from .differences import Values, deviations_of, difference_of, finite_mean_and_deviation
 from .downsampling import DOWNSAMPLES, Downsample, downsampled, downsampling_bytes
 from .normalization import Normalize, NormalizeLike, NormalizeWords
 from .padding import Padding, check_padding, read_padded, source_box

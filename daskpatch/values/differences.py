@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 
+_ROUNDED = 1e-6
+"""Of the largest deviation of a channel: float32 has seven digits."""
+
 _NO_NUMBER = 1e9
 """The difference between a number and NaN or infinity."""
 
@@ -40,6 +43,15 @@ def finite_mean_and_deviation(values: NDArray[Any]) -> tuple[float, float]:
     return float(finite.mean()), float(finite.std())
 
 
-def deviation_of(values: NDArray[Any]) -> float:
-    """The standard deviation of the finite values, to divide by: 1 where it is 0."""
-    return finite_mean_and_deviation(values)[1] or 1.0
+def deviations_of(values: NDArray[Any]) -> Values:
+    """The standard deviation of each channel's finite values `C(Z)YX`, to divide by.
+
+    Each channel has its own: a probability beside intensities would count for nothing. It is no
+    less than what is rounded beside the others; 1 where it is 0.
+
+    >>> deviations_of(np.array([[1.0, 3.0], [100.0, 300.0], [7.0, 7.0]]))
+    array([  1., 100.,   1.])
+    """
+    own = np.array([finite_mean_and_deviation(channel)[1] for channel in values])
+    least = _ROUNDED * own.max(initial=0.0)
+    return np.where(own > 0, np.maximum(own, least), 1.0)

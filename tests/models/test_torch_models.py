@@ -1,6 +1,7 @@
 """PyTorch modules: equal to the whole image, on every way there is to name one."""
 
 import io
+import json
 import math
 import os
 import pickle
@@ -390,6 +391,43 @@ def test_a_pickle_with_the_name_of_a_mark_is_looked_at(tmp_path, mark):
             bad.writestr(name, content)
     with pytest.raises(ValueError, match="would run code"):
         planned(tmp_path / "evil.pt2")
+
+
+TABLES = {
+    "an object by its name": ("data/constants/opaque_obj_0", "model_constants_config.json"),
+    "an object in a folder": ("data/constants/opaque_obj_x/y", "model_constants_config.json"),
+    "a script in a folder": ("data/constants/custom_obj_x/y", "model_constants_config.json"),
+    "a mark in an object": ("data/constants/opaque_obj_x/version", "model_constants_config.json"),
+    "inputs": ("data/sample_inputs/model.pt", "x_config.json"),
+    "weights of old": ("data/weights/model.pt", "x_config.json"),
+    "constants of old": ("data/constants/model.pt", "x_config.json"),
+    "a way around": ("data/constants/opaque_obj_x/../tensor_0", "model_constants_config.json"),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+@pytest.mark.parametrize("dump", [as_saved, pickle.dumps])
+def test_what_a_table_calls_raw_may_be_unpickled_all_the_same(tmp_path, case, dump):
+    """torch goes by names where its own table does not say otherwise, and reads no other tables."""
+    target, named = TABLES[case]
+    exported(tmp_path / "good.pt2")
+    good = dict(entries(tmp_path / "good.pt2"))
+    (constants,) = (name for name in good if name.endswith("model_constants_config.json"))
+    root, folder = constants.partition("data/")[0], target.split("/")[1]
+    weights = json.loads(good[constants.replace("constants", "weights")])["config"]
+    meta = dict(next(iter(weights.values())), use_pickle=False, is_param=False)
+    meta["path_name"] = target.split("/", 2)[2]
+    table = f"{root}data/{folder}/{named}"
+    before = json.loads(good[table])["config"] if table in good else {}
+    evil = dump({"sample_inputs": Evil(tmp_path / "mark")})
+    changed = {
+        table: json.dumps({"config": {**before, "evil": meta}}).encode(),
+        f"{root}{target}": evil,
+    }
+    zipped(tmp_path / "evil.pt2", ({**good, **changed}).items())
+    with pytest.raises(ValueError, match="would run code"):
+        planned(tmp_path / "evil.pt2")
+    assert not (tmp_path / "mark").exists()
 
 
 def entries(path):

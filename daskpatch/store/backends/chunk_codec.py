@@ -6,19 +6,20 @@ They are those of zarr-python, without what it does around them, which takes as 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import crc32c
 import numcodecs
 import numpy as np
 import zarr
 from numcodecs import GZip, Zstd
 from numpy.typing import NDArray
 from zarr.buffer import default_buffer_prototype
+from zarr.codecs import ShardingCodec
 from zarr.types import AnyArray
 
+from .checksum import Checksum
 from .protocol import Box
 from .whole_blosc import WholeBlosc, whole_of_v2
 
@@ -29,20 +30,6 @@ class Codec(Protocol):
     def encode(self, buf: Any) -> Any: ...
 
     def decode(self, buf: Any) -> Any: ...
-
-
-class Checksum:
-    """`crc32c` of Zarr v3: four bytes at the end."""
-
-    def encode(self, buf: Any) -> bytes:
-        content = bytes(buf)
-        return content + crc32c.crc32c(content).to_bytes(4, "little")
-
-    def decode(self, buf: Any) -> memoryview:
-        whole = memoryview(buf)
-        if crc32c.crc32c(whole[:-4]) != int.from_bytes(whole[-4:], "little"):
-            raise ValueError("its checksum is that of other bytes")
-        return whole[:-4]
 
 
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
@@ -89,6 +76,11 @@ class ChunkCodec:
     codecs: tuple[Codec, ...]
     fill_value: Any
     stores_empty: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Of its voxels."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def encode(self, voxels: NDArray[Any]) -> bytes | None:
         """What is stored of a chunk, which may end with the array; None where nothing is."""
@@ -137,9 +129,29 @@ class ChunkCodec:
 
 def chunk_codec_of(array: AnyArray) -> ChunkCodec | None:
     """How chunks of an array are stored; None where its codecs are not among those known here."""
-    is_plain = array.shards is None and array.dtype.kind in "biuf" and bool(array.shape)
-    found = _told(array) if is_plain and _are_zarrs_own(array) else None
-    if found is None:
+    if array.shards is not None:
+        return None
+    document: Mapping[str, Any] = array.metadata.to_dict()
+    if array.metadata.zarr_format == 3:
+        return codec_of_v3(array, document["codecs"])
+    return _codec_of(array, _of_v2(document, _axes_of(array)))
+
+
+def codec_of_v3(array: AnyArray, codecs: Sequence[Any]) -> ChunkCodec | None:
+    """How codecs, as metadata have them, store chunks of an array; None with one not known here."""
+    document: Mapping[str, Any] = array.metadata.to_dict()
+    if document["chunk_grid"]["name"] != "regular" or document.get("storage_transformers"):
+        return None
+    return _codec_of(array, _of_v3(codecs, _axes_of(array), array.dtype.itemsize))
+
+
+def _axes_of(array: AnyArray) -> tuple[int, ...]:
+    return tuple(range(len(array.shape)))
+
+
+def _codec_of(array: AnyArray, found: _Told | None) -> ChunkCodec | None:
+    is_plain = array.dtype.kind in "biuf" and bool(array.shape)
+    if found is None or not is_plain or not _are_zarrs_own(array):
         return None
     endian, order, codecs = found
     dtype = array.dtype.newbyteorder(endian)
@@ -152,7 +164,8 @@ def _are_zarrs_own(array: AnyArray) -> bool:
     """Whether nobody registered other code for its codecs, or for how they are called."""
     pipeline = str(zarr.config.get("codec_pipeline.path"))
     codecs = array.metadata.codecs if array.metadata.zarr_format == 3 else ()
-    names = [pipeline, *(type(codec).__module__ for codec in codecs)]
+    inner = [each for codec in codecs if isinstance(codec, ShardingCodec) for each in codec.codecs]
+    names = [pipeline, *(type(codec).__module__ for codec in (*codecs, *inner))]
     return all(name.partition(".")[0] == "zarr" for name in names)
 
 
@@ -160,17 +173,8 @@ _Told = tuple[Literal["<", ">", "=", "|"], tuple[int, ...], tuple[Codec, ...]]
 """Byte order (`|`: that of the dtype), order of the axes, codecs."""
 
 
-def _told(array: AnyArray) -> _Told | None:
-    document, axes = array.metadata.to_dict(), tuple(range(len(array.shape)))
-    if array.metadata.zarr_format == 3:
-        return _of_v3(document, axes, array.dtype.itemsize)
-    return _of_v2(document, axes)
-
-
-def _of_v3(document: Mapping[str, Any], order: tuple[int, ...], itemsize: int) -> _Told | None:
-    if document["chunk_grid"]["name"] != "regular" or document.get("storage_transformers"):
-        return None
-    named = [(each["name"], each.get("configuration", {})) for each in document["codecs"]]
+def _of_v3(codecs: Sequence[Any], order: tuple[int, ...], itemsize: int) -> _Told | None:
+    named = [(each["name"], each.get("configuration", {})) for each in codecs]
     while named[0][0] == "transpose":
         order = tuple(order[axis] for axis in named.pop(0)[1]["order"])
     (serializer, how), *others = named

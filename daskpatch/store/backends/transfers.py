@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,13 @@ T = TypeVar("T")
 
 Fetched = NDArray[Any] | Exception | None
 """The voxels of a chunk; None where it is absent; why it could not be decoded."""
+
+
+class Encoder(Protocol):
+    """Makes bytes of the voxels of a chunk, or a shard."""
+
+    def encode(self, voxels: NDArray[Any]) -> bytes | None:
+        """What is stored; None where nothing is."""
 
 
 async def fetched(
@@ -39,21 +46,21 @@ async def fetched(
         if found is None:
             return None
         try:
-            return await _in_threads(codec.decode, found.as_numpy_array(), box)
+            return await in_threads(codec.decode, found.as_numpy_array(), box)
         except Exception as error:  # noqa: BLE001 (each codec raises its own)
             return error
 
-    return await _side_by_side(fetch, list(zip(keys, boxes, strict=True)), at_a_time)
+    return await side_by_side(fetch, list(zip(keys, boxes, strict=True)), at_a_time)
 
 
 async def put(
     store: Store,
     keys: Sequence[str],
     chunks: Sequence[NDArray[np.generic]],
-    codec: ChunkCodec,
+    codec: Encoder,
     at_a_time: int,
 ) -> None:
-    """Put chunks in place of what is there, so many at a time; those that are empty are deleted.
+    """Put chunks, or shards, in place of what is there, so many at a time; empty ones are deleted.
 
     Raises
     ------
@@ -63,16 +70,16 @@ async def put(
     buffer = default_buffer_prototype().buffer
 
     async def put_one(key: str, voxels: NDArray[np.generic]) -> None:
-        content = await _in_threads(codec.encode, voxels)
+        content = await in_threads(codec.encode, voxels)
         if content is None:
             await store.delete(key)
         else:
             await store.set(key, buffer.from_bytes(content))
 
-    await _side_by_side(put_one, list(zip(keys, chunks, strict=True)), at_a_time)
+    await side_by_side(put_one, list(zip(keys, chunks, strict=True)), at_a_time)
 
 
-async def _side_by_side(
+async def side_by_side(
     call: Callable[..., Awaitable[T]], each: Sequence[tuple[Any, ...]], at_a_time: int
 ) -> list[T]:
     """What calls give, so many at a time; after the first error no more begin, and none goes on."""
@@ -95,7 +102,7 @@ async def _side_by_side(
     return results  # type: ignore[return-value] # there were no errors
 
 
-async def _in_threads(call: Callable[..., T], *arguments: Any) -> T:
+async def in_threads(call: Callable[..., T], *arguments: Any) -> T:
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_threads(os.getpid()), call, *arguments)
 

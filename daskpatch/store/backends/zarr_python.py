@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,9 @@ from .chunk_boxes import chunk_parts, is_of_whole_chunks, slices_inside
 from .chunk_codec import chunk_codec_of
 from .merging import MOST_CHUNKS, read_merged
 from .protocol import Box, Handle
-from .transfers import fetched, put
+from .shard_codec import shard_codec_of
+from .shard_reading import ChunkInShard, Shards
+from .transfers import Fetched, fetched, put
 from .whole_blosc import with_whole_blosc
 
 _UNDER_WAY = 2**25
@@ -64,7 +66,10 @@ class _ZarrHandle:
         # Each object on its own: a box has many, and few boxes would ever be read at once.
         store = PatientStore(remembering(array), delays=delays)
         own = through(array, store)
-        self._codec = chunk_codec_of(own) if _serves_any_loop(array.store) else None
+        is_direct = _serves_any_loop(array.store)
+        self._codec = chunk_codec_of(own) if is_direct else None
+        shard_codec = shard_codec_of(own) if is_direct else None
+        self._shards = None if shard_codec is None else Shards(store, shard_codec, _UNDER_WAY)
         self._array = with_whole_blosc(own)
         self._store, self._prefix = store, f"{array.path}/" if array.path else ""
         # A store in memory may keep the very array that it is given.
@@ -77,40 +82,61 @@ class _ZarrHandle:
         return np.asarray(self._array[box])
 
     def read_chunks(self, boxes: Sequence[Box]) -> list[NDArray[Any] | None]:
-        if self._codec is None:
+        fetching = self._fetching(boxes)
+        if fetching is None:
             return self._merged(boxes)
-        keys = [self._key_of(box) for box in boxes]
         with counting():  # None says it
-            found = CHUNKS.wait(fetched(self._store, keys, boxes, self._codec, self._at_a_time))
+            found = CHUNKS.wait(fetching)
         # What is damaged, or was written otherwise, is zarr's to tell of.
         return [
             self._merged([box])[0] if isinstance(each, Exception) else each
             for box, each in zip(boxes, found, strict=True)
         ]
 
+    def _fetching(self, boxes: Sequence[Box]) -> Coroutine[Any, Any, list[Fetched]] | None:
+        """Chunks fetched without zarr's arrays; None where these know codecs that are not ours."""
+        if self._shards is not None:
+            return self._shards.fetched([self._in_shard(box) for box in boxes], self._at_a_time)
+        if self._codec is None:
+            return None
+        keys = [self._key_of(box) for box in boxes]
+        return fetched(self._store, keys, boxes, self._codec, self._at_a_time)
+
     def write(self, box: Box, values: NDArray[np.generic]) -> None:
-        array = self._array
-        is_whole = is_of_whole_chunks(box, array.chunks, array.shape)
-        if self._codec is None or not is_whole:
-            array[box] = values.copy() if self._keeps_values else values
-            return
-        parts = list(chunk_parts(box, array.chunks))
+        array, unit = self._array, self._array.shards or self._array.chunks
+        codec = self._codec if self._shards is None else self._shards.codec
+        parts = list(chunk_parts(box, unit))
         keys = [self._key_of(part) for part in parts]
-        chunks = [values[slices_inside(part, box)] for part in parts]
-        CHUNKS.wait(put(self._store, keys, chunks, self._codec, self._at_a_time))
+        if codec is None or not is_of_whole_chunks(box, unit, array.shape):
+            array[box] = values.copy() if self._keeps_values else values
+        else:
+            each = [values[slices_inside(part, box)] for part in parts]
+            CHUNKS.wait(put(self._store, keys, each, codec, self._units_at_a_time(unit)))
+        if self._shards is not None:
+            self._shards.forget(keys)
 
     @property
     def _at_a_time(self) -> int:
         """Chunks of a box that are under way together, one for each of the groups at least."""
-        nbytes = math.prod(self._array.chunks) * self._array.dtype.itemsize
+        return self._units_at_a_time(self._array.chunks)
+
+    def _units_at_a_time(self, unit: tuple[int, ...]) -> int:
+        nbytes = math.prod(unit) * self._array.dtype.itemsize
         most = self._n_groups * min(MOST_CHUNKS, int(zarr.config.get("async.concurrency")))
         return min(max(_UNDER_WAY // max(nbytes, 1), self._n_groups), most)
 
-    def _key_of(self, chunk: Box) -> str:
-        """The key of a chunk in the store, by its box in the array."""
+    def _key_of(self, box: Box) -> str:
+        """The key in the store of the chunk, or shard, that a box in the array lies in."""
         array = self._array
-        at = tuple(s.start // n for s, n in zip(chunk, array.chunks, strict=True))
+        unit = array.shards or array.chunks
+        at = tuple(s.start // n for s, n in zip(box, unit, strict=True))
         return self._prefix + str(array.metadata.encode_chunk_key(at))
+
+    def _in_shard(self, box: Box) -> ChunkInShard:
+        array = self._array
+        sizes = zip(box, array.shards or array.chunks, array.chunks, strict=True)
+        at = tuple(s.start % shard // chunk for s, shard, chunk in sizes)
+        return ChunkInShard(self._key_of(box), at, box)
 
     def _merged(self, boxes: Sequence[Box]) -> list[NDArray[Any] | None]:
         array = self._array
