@@ -730,3 +730,16 @@ def test_a_file_that_came_to_the_place_since_the_plan_is_told(tmp_path, image, r
     with pytest.raises(FileExistsError, match="out is a file; give another place"):
         planned.run(resume=resume, progress=False)
     assert (tmp_path / "out").read_text() == "notes"
+
+
+def test_a_zip_store_is_opened_where_it_is_not(tmp_path, image):
+    path = tmp_path / "image.zip"
+    with zarr.storage.ZipStore(path, mode="w") as store:
+        zarr.create_array(store, data=image)
+    found = daskpatch.open_image(zarr.storage.ZipStore(path, mode="r"), axes="YX")
+    assert np.array_equal(found.extract_patch(0, None, (0, 0), image.shape)[0], image)
+    with pytest.raises(FileNotFoundError, match="No ZIP file at .*other.zip; check the path"):
+        daskpatch.open_image(zarr.storage.ZipStore(tmp_path / "other.zip", mode="r"), axes="YX")
+    (tmp_path / "text.zip").write_text("no archive")
+    with pytest.raises(ValueError, match="text.zip is no ZIP file"):
+        daskpatch.open_image(zarr.storage.ZipStore(tmp_path / "text.zip", mode="r"), axes="YX")

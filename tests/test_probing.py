@@ -305,7 +305,7 @@ def test_each_channel_has_its_own_scale(factor, joined):
         return dict(zip("ab", parts, strict=True)) if joined is dict else joined(parts, 1)
 
     found = daskpatch.probe(model, ndim=2, seconds=0)
-    assert found.halo == ((6, 6), (6, 6))
+    assert found.halo == (6, 6)
 
 
 def test_one_channel_that_shows_little_is_told_beside_others():

@@ -698,3 +698,15 @@ def test_channels_in_chunks_of_their_own_are_normalised_by_their_own(tmp_path, r
         outs.append(read(out))
     np.testing.assert_allclose(*outs, rtol=1e-6)
     assert outs[0].shape == (2, 40, 50)
+
+
+def test_nothing_is_kept_for_blocks_that_do_not_come():
+    cache = ChunkCache()
+    with cache.hold([(0, (0,))], lambda chunks: [np.zeros(10) for _ in chunks]):
+        cache.clear()
+        assert cache.nbytes == 80  # somebody reads of it
+    with cache.hold([(0, (1,))], lambda chunks: [np.zeros(10) for _ in chunks]):
+        pass
+    cache.clear()
+    assert not len(cache)
+    assert cache.nbytes == 0

@@ -437,6 +437,56 @@ def test_levels_that_are_listed_nowhere_are_told_and_listed_again(images_of_two,
     assert daskpatch.verify(out, progress=False).ok
 
 
+@pytest.mark.parametrize("content", ["{}", '{"zarr_format": 3}', '{"zarr_fprmat": 2}'])
+@pytest.mark.parametrize("group", ["", "b"])
+def test_groups_of_zarr_v2_that_say_none_are_told(tmp_path, stored, content, group):
+    """zarr takes them for groups of v3, in which there is nothing."""
+    out = tmp_path / "two.zarr"
+    options = {"patch_size": 16, "chunks": 16, "ome": "0.4", "factors": [2], "progress": False}
+    daskpatch.predict(stored, two, out, **options)
+    document = out / group / ".zgroup"
+    document.write_text(content)
+    (told,) = daskpatch.verify(out, progress=False).groups.items()
+    assert told[0] == str(out / group)
+    assert "none of Zarr v2" in told[1]
+    document.unlink()  # as it says
+    daskpatch.predict(stored, two, out, resume=True, **options)
+    assert daskpatch.verify(out, progress=False).ok
+    assert np.array_equal(zarr.open_group(out, mode="r")["b/0"][:], read(stored) + 1.0)
+
+
+def test_a_repair_without_its_groups_says_what_is_needed(stored, tmp_path):
+    out = tmp_path / "out.zarr"
+    predict(stored, out, ome=True, factors=[2])
+    (out / "zarr.json").unlink()
+    with pytest.raises(ValueError, match="its metadata are gone: resume=True writes them anew"):
+        daskpatch.verify(out, repair=True, model=gaussian, progress=False)
+    predict(stored, out, ome=True, factors=[2], resume=True)
+    assert daskpatch.verify(out, repair=True, model=gaussian, progress=False).ok
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "0/zarr.json"])
+def test_a_folder_in_the_place_of_metadata_is_told(stored, tmp_path, name):
+    out = tmp_path / "out.zarr"
+    predict(stored, out, ome=True)
+    (out / name).unlink()
+    (out / name).mkdir()
+    with pytest.raises(FileExistsError, match=f"{name} is a folder, where that file has its"):
+        predict(stored, out, ome=True, resume=True)
+    (out / name).rmdir()  # as it says
+    predict(stored, out, ome=True, resume=True)
+    assert daskpatch.verify(out, progress=False).ok
+
+
+def test_a_chunk_that_links_to_itself_is_bad_at_once(output):
+    chunk = chunk_of(output, (0, 0, 0))
+    chunk.unlink()
+    chunk.symlink_to(chunk)
+    begin = time.monotonic()
+    assert daskpatch.verify(output, progress=False).bad == (0,)
+    assert time.monotonic() - begin < 20  # what fails for a while is waited for
+
+
 def test_levels_that_are_named_and_not_there_are_told(images_of_two):
     out, _ = images_of_two
     document = out / "a" / "zarr.json"

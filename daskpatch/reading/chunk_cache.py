@@ -134,6 +134,13 @@ class ChunkCache:
                     entry.n_uses = self._uses.left(chunk)
             self._drop(list(self._entries))
 
+    def clear(self) -> None:
+        """Let go of all that nobody holds: no block will come."""
+        with self.changed:
+            for entry in self._entries.values():
+                entry.n_uses = 0
+            self._drop(list(self._entries))
+
     def news(self) -> tuple[int, int]:
         """Chunks fetched since this was asked before, and how many of them again."""
         with self.changed:

@@ -303,8 +303,11 @@ class PredictionJob:
         needs = ChunkNeeds(prediction, self.block_shape, reads)
         chunks.count(needs)
         ahead = coming if prediction.reads_all else ()
-        with reading_ahead(chunks, prediction.images, needs, ahead):
-            yield
+        try:
+            with reading_ahead(chunks, prediction.images, needs, ahead):
+                yield
+        finally:
+            chunks.clear()  # a worker may keep what it ran for as long as it lives
 
     def expects_others(self) -> None:
         """See `Provident`."""

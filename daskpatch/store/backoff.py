@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ..support import DEFAULT_PACING, as_shown, said_by, text_of
+from ..support import DEFAULT_PACING, as_shown, redacted, said_by, text_of
 from .answers import UnansweredError
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ _LASTING = (
     UnansweredError,
 )
 
-_LASTING_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG)
+LASTING_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG)
 
 _NO_STORES = ("zarr", "numcodecs", "json", "obstore", "daskpatch")
 
@@ -53,7 +54,7 @@ _log = logging.getLogger("daskpatch")
 
 def lasts_anywhere(error: Exception) -> bool:
     """Whether waiting would not help: no permission, no such place."""
-    is_told = isinstance(error, _LASTING) or getattr(error, "errno", None) in _LASTING_NUMBERS
+    is_told = isinstance(error, _LASTING) or getattr(error, "errno", None) in LASTING_NUMBERS
     return is_told or type(error).__name__ == _NOT_SUPPORTED or is_denied(error)
 
 
@@ -139,6 +140,11 @@ def _waits(error: Exception, what: str, delay: float | None, lasts: Lasts) -> fl
         kind = type(error).__name__
         _log.info("%s failed (%s: %s); again in %g s.", what, kind, said_by(error), delay)
         return delay
+    if isinstance(error, IsADirectoryError) and error.filename2:  # written beside, and moved there
+        raise FileExistsError(
+            f"{what} failed: {redacted(os.fspath(error.filename2))} is a folder, where that file "
+            "has its place. Move it away."
+        ) from None
     shown = as_shown(error, what)
     if shown is error:
         raise error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import zipfile
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from ..support import cause_of, load_extra, redacted, said_by, shown, what_is, w
 from .awaited import AwaitedStore
 from .backoff import CHECK_REMOTE
 from .forked import refuse_inherited
+from .loops import OBJECTS
 
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
 
@@ -303,7 +305,7 @@ def locate(target: object, *, read_only: bool = False) -> Location:
         store = _absolute(target.store)
         return Location(store, target.path, _name_of(store, target.path))
     if isinstance(target, Store):
-        store = _absolute(target)
+        store = _absolute(_opened(target))
         return Location(store, "", _name_of(store, ""))
     if isinstance(target, str) and "://" in target:
         return _locate_url(target, read_only=read_only)
@@ -318,6 +320,24 @@ def locate(target: object, *, read_only: bool = False) -> Location:
     raise TypeError(
         f"The place is {what_is(target)}; needed is a path, a URL, or a zarr array, group or store."
     )
+
+
+def _opened(store: Store) -> Store:
+    """The same store; a ZIP file's is of no use until it is opened.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    if isinstance(store, ZipStore) and store.read_only:  # another one may empty its file
+        try:
+            OBJECTS.wait(StorePath.open(store, ""))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"No ZIP file at {store.path}; check the path.") from None
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{store.path} is no ZIP file: {error}.") from None
+    return store
 
 
 _OF_URL = re.compile(rf"(?i)({'|'.join(_SCHEMES)}|gcs|file)(:[/\\]|//)(.*)")

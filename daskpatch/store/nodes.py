@@ -180,10 +180,14 @@ _log = logging.getLogger("daskpatch")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What is at a place: its attributes, and the array, where it is one; else it is a group."""
+    """What is at a place: its attributes, and the array, where it is one; else it is a group.
+
+    `zarr_format` is what readers take it for, that are not told of one.
+    """
 
     attributes: Mapping[str, Any]
     array: StoredArray | None
+    zarr_format: int
 
 
 def node_at(location: Location) -> Node | None:
@@ -198,7 +202,7 @@ def node_at(location: Location) -> Node | None:
     if node is None:
         return None
     array = StoredArray(node) if isinstance(node, zarr.Array) else None
-    return Node(node.attrs.asdict(), array)
+    return Node(node.attrs.asdict(), array, node.metadata.zarr_format)
 
 
 def attributes_at(location: Location) -> dict[str, Any]:

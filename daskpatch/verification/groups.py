@@ -15,20 +15,25 @@ def broken_groups(run: RecordedRun, output: Location) -> dict[str, str]:
     of an image its own.
     """
     levelled = {group.name for image in run.images for group in _groups_of_levels(image)}
-    reasons = {group.name: _reason(group, group.name in levelled) for group in _groups(run, output)}
+    reasons = {
+        group.name: _reason(group, zarr_format, has_levels=group.name in levelled)
+        for group, zarr_format in _groups(run, output)
+    }
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def _groups(run: RecordedRun, output: Location) -> Iterator[Location]:
-    """The groups, each once, the outer ones first."""
-    places: dict[str, Location] = {}
+def _groups(run: RecordedRun, output: Location) -> list[tuple[Location, int]]:
+    """The groups, each once, the outer ones first; with the Zarr format of the arrays in them."""
+    found: dict[str, tuple[Location, int]] = {}
     for image in run.images:
         top = output if output.contains(image.place) else image.place
         for blocks in (image.blocks, *run.levels_of(image)):
             for location, array in zip(blocks.locations, blocks.arrays, strict=True):
                 if array is not None:
-                    places |= {group.name: group for group in _between(top, location)}
-    yield from sorted(places.values(), key=lambda group: len(group.parts))
+                    zarr_format = array.array.metadata.zarr_format
+                    around = _between(top, location)
+                    found |= {group.name: (group, zarr_format) for group in around}
+    return sorted(found.values(), key=lambda group: len(group[0].parts))
 
 
 def _groups_of_levels(image: RecordedImage) -> Iterator[Location]:
@@ -48,7 +53,7 @@ def _between(top: Location, array: Location) -> Iterator[Location]:
         around = around.parent
 
 
-def _reason(group: Location, has_levels: bool) -> str:
+def _reason(group: Location, zarr_format: int, *, has_levels: bool) -> str:
     try:
         node = node_at(group)
     except BrokenError:
@@ -57,6 +62,11 @@ def _reason(group: Location, has_levels: bool) -> str:
         return "its metadata are gone: resume=True writes them anew"
     if node.array is not None:
         return "its metadata are those of an array: delete them, and give resume=True"
+    if node.zarr_format != zarr_format:
+        return (
+            f"its metadata are none of Zarr v{zarr_format}, as its arrays are: delete them, and "
+            "give resume=True"
+        )
     paths = level_paths_at(group)
     if has_levels and not paths:
         return "no multiscales list its levels: delete what is left of them, and give resume=True"

@@ -21,7 +21,7 @@ from ..support import as_count, as_flag, counted, html_table
 from .block_check import Bad, BlockCheck
 from .groups import broken_groups
 from .mending import mend, mend_built, repair_plan
-from .outputs import RecordedBlocks, recorded_run
+from .outputs import RecordedBlocks, RecordedRun, recorded_run
 
 _LISTED = 20
 """Bad blocks that are named one by one."""
@@ -189,13 +189,16 @@ def verify(
     n_threads = CPU_COUNT if threads is None else as_count("threads", threads)
     planned = None
     if repair and model is not None and run.images:  # refused before everything is read
-        planned = repair_plan(
-            run,
-            Model(model, id=model_id),
-            Output(_place(output), post=post, post_id=post_id, skip_empty=skip_empty, mask=mask),
-            source=source,
-            patching=patching,
+        target = Output(
+            _place(output), post=post, post_id=post_id, skip_empty=skip_empty, mask=mask
         )
+        try:
+            planned = repair_plan(
+                run, Model(model, id=model_id), target, source=source, patching=patching
+            )
+        except ValueError:
+            _check_groups(run, output)
+            raise
     found = _check(run.main, n_threads, progress=progress)
     passes = {
         name: _check([b for b in run.further if b.name == name], n_threads, progress=progress)
@@ -214,6 +217,14 @@ def verify(
     groups = broken_groups(run, locate(output))
     ok = found.ok and all(one.ok for one in passes.values()) and not groups
     return replace(found, ok=ok, passes=passes, repaired=repaired, groups=groups)
+
+
+def _check_groups(run: RecordedRun, output: StoreLike) -> None:
+    """Tell of groups that are none, where a run could not be planned again."""
+    broken = broken_groups(run, locate(output))
+    if broken:
+        reasons = ". ".join(f"{name}: {reason}" for name, reason in broken.items())
+        raise ValueError(f"{reasons}. Repair it after that.") from None
 
 
 def _needs_model() -> ValueError:

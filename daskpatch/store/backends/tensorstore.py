@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -13,7 +14,7 @@ from zarr.types import AnyArray
 
 from ...support import is_available, load_extra
 from ..absence import notice
-from ..backoff import Lasts, lasts_anywhere, with_backoff
+from ..backoff import LASTING_NUMBERS, Lasts, lasts_anywhere, with_backoff
 from ..forked import is_inherited, refuse_inherited
 from ..location import Location, locate
 from ..syncing import flush_objects
@@ -27,6 +28,8 @@ _PURPOSE = "io='tensorstore'"
 
 _LASTING = ("DATA_LOSS", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "PERMISSION_DENIED")
 """Kinds of errors that stay: tensorstore names the kind in front of each `ValueError`'s text."""
+
+_NUMBER = re.compile(r"os_error_code='(\d+)'")
 
 _ABSENT = "NOT_FOUND"
 
@@ -56,9 +59,11 @@ class TensorStore:
         refuse_inherited("tensorstore", _PURPOSE, ", or use io='zarr' or 'auto'")
 
     def lasts(self, error: Exception) -> bool:
-        return lasts_anywhere(error) or (
-            isinstance(error, ValueError) and str(error).startswith(_LASTING)
-        )
+        if not isinstance(error, ValueError):
+            return lasts_anywhere(error)
+        number = _NUMBER.search(str(error))
+        is_told = number is not None and int(number[1]) in LASTING_NUMBERS
+        return is_told or str(error).startswith(_LASTING)
 
     def open(self, array: AnyArray, delays: tuple[float, ...]) -> Handle:
         location = locate(array)
