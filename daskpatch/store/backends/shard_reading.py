@@ -17,8 +17,9 @@ from .protocol import Box
 from .shard_codec import DamagedIndexError, Index, ShardCodec, byte_range
 from .transfers import Fetched, in_threads, side_by_side
 
-GAP = 2**20
-"""Bytes that are fetched with what lies before and behind them, which else took two requests."""
+FREE, GAP = 2**16, 2**20
+"""Bytes that are fetched with what lies before and behind them, which else took two requests:
+always, and where half of what is fetched is used."""
 
 _RUN = 2**23
 """Bytes that one request gives, at most; a chunk may have more."""
@@ -176,9 +177,11 @@ class _Run:
     n_used: int
 
     def takes(self, place: range) -> bool:
-        """Whether a chunk behind comes along: at least half of the bytes are those of chunks."""
-        n_bytes, n_used = max(self.end, place.stop) - self.begin, self.n_used + len(place)
-        return place.start - self.end <= GAP and n_bytes <= min(_RUN, 2 * n_used)
+        """Whether a chunk behind comes along."""
+        gap, n_used = place.start - self.end, self.n_used + len(place)
+        n_bytes = max(self.end, place.stop) - self.begin
+        is_near = gap <= FREE or (gap <= GAP and n_bytes <= 2 * n_used)
+        return is_near and n_bytes <= _RUN
 
     def take(self, number: int, place: range) -> None:
         self.chunks.append(number)
