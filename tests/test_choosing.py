@@ -1,10 +1,12 @@
 """Tiles, overlaps and batches left to "auto"."""
 
+import warnings
+
 import numpy as np
 import pytest
 import zarr
 from command_line import exit_code
-from example_models import gaussian
+from example_models import gaussian, standardised
 from scipy import ndimage
 from volumes import read
 
@@ -267,3 +269,14 @@ def test_a_tile_that_spans_a_thin_image_needs_no_overlap_there(tmp_path, rng):
     plan.run(progress=False)
     whole = smooth(image[None, None])[0, 0]
     np.testing.assert_allclose(read(tmp_path / "out.zarr"), whole, atol=1e-5)
+
+
+def test_a_model_of_which_no_tiling_is_exact_is_warned_of(rng):
+    """Whoever calls predict sees no plan, which says it, too."""
+    image = rng.normal(size=(200, 180)).astype("f4")
+    options = {"axes": "YX", "overlaps": "auto", "patch_size": 64}
+    with pytest.warns(UserWarning, match="standardised: Global: no halo is exact"):
+        daskpatch.plan(image, standardised, **options)
+    with warnings.catch_warnings(action="error"):
+        assert daskpatch.plan(image[:60, :60], standardised, **options).n_tiles == 1
+        assert daskpatch.plan(image, gaussian, **options).n_tiles > 1

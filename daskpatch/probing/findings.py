@@ -194,6 +194,11 @@ class Probe:
             )
 
     @property
+    def tells_exact_tiles(self) -> bool:
+        """Whether there are tiles that give the whole image's result, as far as was seen."""
+        return not (self.is_global or self.is_cut_short or None in self.align)
+
+    @property
     def advice(self) -> str:
         """What the user should know, in one sentence or two."""
         if self.is_global:

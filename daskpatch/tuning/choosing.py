@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..deciding import Candidate, Choice, PlanOptions, as_stored, makes_ome
+from ..deciding import Candidate, Choice, PlanOptions, as_stored, is_auto, makes_ome
 from ..image import ImageStack, dimensions_of
 from ..output import Target, per_axis
 from ..probing import Probe
@@ -57,6 +58,10 @@ def choose(
         )
     chosen = fitting[0]
     rejected = tuple(_best_of_others(chosen, found))
+    spans = all(n <= size for n, size in zip(search.shape, chosen.patch_size, strict=True))
+    is_ours = is_auto(tiles.wanted_overlaps) and not spans
+    if is_ours and not known.tells_exact_tiles:  # a call of predict shows no plan
+        warnings.warn(f"{known.name}: {known.advice}", stacklevel=2)
     decided = tiles.decided(chosen.patch_size, chosen.overlaps, chosen.batch_size)
     return replace(options, tiles=decided), Choice(chosen, search.why, rejected)
 
