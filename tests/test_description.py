@@ -168,7 +168,7 @@ def test_a_description_that_states_nothing_is_told_by_the_field(written, text, w
 
 def test_a_folder_with_a_description_is_told(written, tmp_path):
     written(FORMAT_04)
-    with pytest.raises(FileNotFoundError, match=r"is a folder; name the description.*rdf.yaml\."):
+    with pytest.raises(FileNotFoundError, match=r"is a folder; name a file: its .*rdf.yaml\."):
         as_probe(tmp_path)
 
 

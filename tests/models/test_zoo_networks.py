@@ -151,9 +151,10 @@ def test_global_networks_are_reported(net):
     found = daskpatch.probe(net, ndim=2, seconds=0)
     values = RNG.normal(size=(200, 180)).astype("f4")
     values[:100] += 1
-    plan = daskpatch.plan(
-        values, net, axes="YX", probe=found, patch_size=64, overlaps="auto", batch_size=1
-    )
+    with pytest.warns(UserWarning, match="no halo is exact"):
+        plan = daskpatch.plan(
+            values, net, axes="YX", probe=found, patch_size=64, overlaps="auto", batch_size=1
+        )
     assert "no halo is exact" in repr(plan)
     report = daskpatch.check_seams(plan, progress=False)
     assert not report.ok
