@@ -70,15 +70,15 @@ def http(tmp_path):
         yield f"http://{address}"
 
 
-def put(url, values):
+def put(url, values, **layout):
     from daskpatch.store import locate
 
     array = zarr.create_array(
         store=locate(url).given,
         shape=values.shape,
         dtype=values.dtype,
-        chunks=(16, 16, 16),
         dimension_names=["z", "y", "x"],
+        **{"chunks": (16, 16, 16), **layout},
     )
     array[...] = values
 
@@ -91,7 +91,7 @@ def get(url):
 
 @pytest.mark.parametrize("where", ["threads", "processes"])
 def test_from_s3_to_s3(s3, volume, where):
-    put(f"{s3}/in.zarr", volume)
+    put(f"{s3}/in.zarr", volume, chunks=(8, 8, 8), shards=(32, 16, 64))
     plan = daskpatch.plan(
         f"{s3}/in.zarr", double, f"{s3}/out.zarr", patch_size=20, overlaps=4, chunks=8, shards=16
     )

@@ -145,6 +145,12 @@ def _waits(error: Exception, what: str, delay: float | None, lasts: Lasts) -> fl
             f"{what} failed: {redacted(os.fspath(error.filename2))} is a folder, where that file "
             "has its place. Move it away."
         ) from None
+    if type(error).__name__ == _NOT_SUPPORTED:
+        raise OSError(
+            f"{what} failed: the server gives no ranges of bytes, by which shards are read "
+            f"({said_by(error)}). Copy it to disk, or have it served by one that does, such as "
+            "nginx; python -m http.server does not."
+        ) from None
     shown = as_shown(error, what)
     if shown is error:
         raise error
