@@ -242,8 +242,10 @@ def test_what_memory_ends_is_at_least_so_far_and_never_global(model, reach):
     assert 30 <= found.halo[1] <= reach
     assert "at least" in found.advice
     assert daskpatch.Probe.of(found.to_dict()) == found
-    image = np.random.default_rng(0).random((140, 100), "f4")
-    plan = daskpatch.plan(image, hungry, axes="YX", patch_size="auto", overlaps="auto", probe=found)
+    image = np.random.default_rng(0).random((400, 500), "f4")
+    options = {"axes": "YX", "patch_size": "auto", "overlaps": "auto", "probe": found}
+    with pytest.warns(UserWarning, match="at least"):
+        plan = daskpatch.plan(image, hungry, **options)
     assert "at least" in str(plan)
 
 

@@ -381,6 +381,9 @@ def test_what_is_sampled_gives_way_to_what_is_read_ahead():
         def is_left(self, index):
             return True
 
+        def is_stored(self, index, sample_idx):
+            return True
+
     spare = {(0, (i,)): voxels() for i in range(5)}
     cache = ChunkCache(40, spare)
     assert len(cache) == 0
@@ -400,6 +403,9 @@ def test_what_is_sampled_stays_where_its_room_would_not_do():
             return [(0, [0])]
 
         def is_left(self, index):
+            return True
+
+        def is_stored(self, index, sample_idx):
             return True
 
     cache = ChunkCache(40, {(0, (i,)): np.zeros(10, "u1") for i in range(4)})
@@ -474,6 +480,43 @@ def test_chunks_are_fetched_while_the_model_works(source, tmp_path):
     plan.run(progress=False)
     assert "daskpatch-ahead" not in {t.name.rpartition("-")[0] for t in threading.enumerate()}
     np.testing.assert_array_equal(read(tmp_path / "out.zarr"), array[...].astype("f4"))
+
+
+def test_of_sparse_sources_what_is_stored_is_read_ahead(tmp_path, rng):
+    values = rng.integers(1, 99, (8, 8, 512)).astype("u2")
+    values[..., 64:320] = 0
+    zarr.create_array(tmp_path / "in.zarr", data=values, chunks=(8, 8, 8))
+    store = Counted(LocalStore(tmp_path / "in.zarr"))
+    runs, asked = [], []
+
+    def waits(batch):
+        # In the first block, which needs 2 chunks of 32: only those who read ahead fetch more.
+        for _ in range(6000):
+            asked[:] = store.chunks()
+            if not runs or len(set(asked)) >= 20:
+                return batch * 2
+            time.sleep(0.01)
+        raise AssertionError("nothing is read ahead")
+
+    plan = daskpatch.plan(
+        zarr.open_array(store, mode="r"),
+        waits,
+        tmp_path / "out.zarr",
+        axes="ZYX",
+        patch_size=(8, 8, 16),
+        overlaps=0,
+        chunks=(8, 8, 16),
+        block_shape=(8, 8, 16),
+        threads=1,
+        skip_empty=True,
+        model_id="waits",
+    )
+    assert plan.blocks_ahead
+    store.reads.clear()
+    runs.append(True)
+    plan.run(progress=False)
+    assert {int(key.rpartition("/")[2]) for key in asked} <= {*range(8), *range(40, 64)}
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr"), values * np.uint16(2))
 
 
 def test_of_a_source_nearby_no_block_is_looked_at_ahead(tmp_path, rng):

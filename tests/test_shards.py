@@ -1,6 +1,8 @@
 """Chunks in shards: where their bytes are, how many requests fetch them, what is written."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 
@@ -161,11 +163,13 @@ def test_most_of_a_shard_comes_by_one_request(counted):
 def test_an_index_is_read_once_however_many_ask(counted):
     store, stored, values = counted
     boxes = boxes_of((32, 32, 32), (8, 8, 8))
-    for some in (boxes[:3], boxes[3:6], boxes[20:22]):
-        read(stored, values, some)
+    with ThreadPoolExecutor(3) as pool:
+        groups = (boxes[:3], boxes[3:6], boxes[20:22])
+        list(pool.map(lambda some: read(stored, values, some), groups))
+    read(stored, values, boxes[40:41])
     indices = [each for _, each in store.ranges if hasattr(each, "suffix")]
     assert len(indices) == 1
-    assert len(store.ranges) <= 1 + 3 * 2  # neighbours come together
+    assert len(store.ranges) <= 1 + 3 * 2 + 1  # neighbours come together
 
 
 def test_shards_are_written_without_being_read(counted):
@@ -186,6 +190,42 @@ def test_a_shard_that_was_replaced_is_looked_up_anew(counted, tmp_path):
     other[:16, :32, :32] = 3  # compressed to next to nothing
     zarr.open_array(tmp_path / "a.zarr", mode="r+")[:32, :32, :32] = other[:32, :32, :32]
     read(stored, other, boxes)
+
+
+@pytest.mark.parametrize("codecs", [[BytesCodec()], [BytesCodec(), Crc32cCodec()]])
+def test_chunks_at_other_places_in_a_replaced_shard_are_the_same(tmp_path, rng, codecs):
+    """Each of them whole, and of one size: nothing tells that it is another one."""
+    values = rng.integers(0, 300, SHAPE).astype("uint16")
+    array = sharded(tmp_path / "a.zarr", codecs=codecs)
+    array[:] = values
+    stored = StoredArray(zarr.open_array(tmp_path / "a.zarr", mode="r"), io="zarr")
+    inside = [box for box in boxes_of(SHAPE, CHUNKS) if all(s.stop <= 16 for s in box)]
+    read(stored, values, inside[:3])
+    # In another order, as it is written here.
+    StoredArray(array, io="zarr").write(np.s_[0:16, 0:20, 0:16], values[:16, :20, :16])
+    read(stored, values, inside[1:9])
+
+
+@pytest.mark.parametrize("waits", [0.0, 0.3])
+def test_an_index_that_was_asked_for_before_a_write_is_not_kept(counted, monkeypatch, waits):
+    store, stored, values = counted
+    boxes = boxes_of((32, 32, 32), (8, 8, 8))
+    get, begun = store.get, threading.Event()
+
+    async def slow(key, prototype, byte_range=None):
+        found = await get(key, prototype, byte_range)
+        if hasattr(byte_range, "suffix"):
+            begun.set()
+            await asyncio.sleep(waits)
+        return found
+
+    monkeypatch.setattr(store, "get", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(stored.read_chunks, boxes[:1])
+        begun.wait(20)
+        stored.write(np.s_[0:32, 0:32, 0:32], values[:32, :32, :32])
+        first.result()
+    read(stored, values, boxes[1:9])
 
 
 def test_a_chunk_that_came_since_is_found(tmp_path):

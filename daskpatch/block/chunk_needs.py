@@ -10,7 +10,9 @@ from itertools import accumulate
 from ..geometry import Region, RegularGrid
 from ..image import is_chunked
 from ..reading import Chunk, chunk_positions, chunk_region, source_of
+from ..store import Occupancy
 from .coverage import bounding_box, needed_tiles, parts_of
+from .emptiness import may_be_stored
 from .recipe import Recipe, block_grids
 
 _MOST_BLOCKS = 4096
@@ -24,12 +26,18 @@ class ChunkNeeds:
     ----------
     is_left
         Whether a block, by its flat index, is to be computed here, as `Needs.is_left`.
+    occupancy
+        What is stored of an image, by its number; None where that is not known.
     """
 
     def __init__(
-        self, recipe: Recipe, block_shape: tuple[int, ...], is_left: Callable[[int], bool]
+        self,
+        recipe: Recipe,
+        block_shape: tuple[int, ...],
+        is_left: Callable[[int], bool],
+        occupancy: Callable[[int], Occupancy | None] = lambda _: None,
     ) -> None:
-        self.is_left = is_left
+        self.is_left, self._occupancy = is_left, occupancy
         self._recipe = recipe
         self._rows = tuple(
             BlockRows(recipe, data_idx, grid)
@@ -69,6 +77,14 @@ class ChunkNeeds:
             return []
         region = self._rows[data_idx].read_by(index - self._firsts[data_idx])
         return [(data_idx, at) for at in chunk_positions(image, sample_idx, region)]
+
+    def is_stored(self, index: int, sample_idx: int) -> bool:
+        data_idx = bisect_right(self._firsts, index) - 1
+        occupancy = self._occupancy(data_idx)
+        if occupancy is None:
+            return True
+        region = self._rows[data_idx].read_by(index - self._firsts[data_idx])
+        return may_be_stored(self._recipe.images[data_idx], occupancy, sample_idx, region)
 
 
 class BlockRows:

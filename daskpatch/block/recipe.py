@@ -73,6 +73,11 @@ class Recipe:
         return self.emptiness is None and not self.masks
 
     @property
+    def is_told_ahead(self) -> bool:
+        """Whether it is known what blocks read before they are computed: masks spare some tiles."""
+        return not self.masks
+
+    @property
     def model_name(self) -> str:
         return self.model.handle.name
 

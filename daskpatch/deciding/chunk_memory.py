@@ -113,7 +113,7 @@ def _of_image(
     # The next block along the fastest axis finds there what both touch.
     next_one = in_order[-1]
     new = held * max(next_one.block - next_one.shared, 1) // next_one.block
-    reads_ahead = recipe.reads_all and is_read_ahead(image)
+    reads_ahead = recipe.is_told_ahead and is_read_ahead(image)
     ahead = (threads + AT_A_TIME) * new if reads_ahead else 0
     if limits.cache is None:
         kept = min(alive + ahead, whole, limits.nbytes // _SHARE, _MOST)

@@ -1,11 +1,12 @@
 """Exported programs (`.pt2`) that hold tensors and a graph, and nothing that runs when loaded.
 
 `torch.export.load` unpickles what an archive says is pickled, and loads compiled libraries. So an
-entry must be JSON, a mark of the format, a tensor whose table says that it is raw bytes, or
-something that `torch.load` takes with `weights_only=True`; the archive is refused otherwise. Two
-readers of ZIP may see two archives in one file (entries of one name, a second table of contents),
-so torch is never given the file, but what was looked at, written anew. Written for torch 2.5 to
-2.13.
+entry must be JSON that says no more than torch writes, a mark of the format, a tensor whose table
+says that it is raw bytes, or something that `torch.load` takes with `weights_only=True`; the
+archive is refused otherwise. Two readers of ZIP may see two archives in one file (entries of one
+name, a second table of contents), so torch is never given the file, but what was looked at, written
+anew.
+Written for torch 2.5 to 2.13.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..support import parsed, said_by
+from .exported_json import check_json
 
 _MARKS = ("archive_format", "archive_version", "version", "byteorder", "serialization_id")
 """Entries of a few characters that say what the archive is."""
@@ -31,6 +33,8 @@ _OBJECTS = ("custom_obj_", "opaque_obj_")
 
 _RAW = re.compile(r"([^/]+/)?data/(weights/weight|constants/tensor)_\d+")
 """Entries that torch takes as raw bytes where their table says so; it may unpickle all others."""
+
+_EXTRA = re.compile(r"[^/]+/extra/")
 
 _MOST = 64
 """Bytes of a mark."""
@@ -76,7 +80,8 @@ def _copy(torch: Any, archive: zipfile.ZipFile, copy: zipfile.ZipFile) -> None:
     raw, pickled = _told_entries(archive)
     for name in names:
         content, key = archive.read(name), name.casefold()
-        if any(part.startswith(_OBJECTS) for part in key.split("/")):
+        # The first folder has the name of the file.
+        if any(part.startswith(_OBJECTS) for part in key.split("/")[1:]):
             raise ValueError(f"{name} is an object with code")
         # What is unpickled may have the name of anything.
         is_plain = key not in pickled and _is_plain(name, content)
@@ -95,12 +100,23 @@ def _check_entry(torch: Any, name: str, content: bytes) -> None:
 
 
 def _is_plain(name: str, content: bytes) -> bool:
-    """Whether an entry is a folder, a mark, or JSON."""
+    """Whether an entry is a folder, a mark, a text of the user's, or JSON.
+
+    Raises
+    ------
+    ValueError
+        If it is JSON of which code would be made.
+    """
     if name.endswith("/"):
-        return True
+        return not content
     if posixpath.basename(name) in _MARKS:
         return len(content) <= _MOST
-    return name.endswith(".json") and content.lstrip()[:1] in (b"{", b"[")
+    if _EXTRA.match(name):  # which torch takes for texts
+        return True
+    if not name.endswith(".json"):
+        return False
+    check_json(content)
+    return True
 
 
 def _told_entries(archive: zipfile.ZipFile) -> tuple[set[str], set[str]]:
@@ -121,4 +137,6 @@ def _entries_of(table: str, said: Any) -> Iterator[tuple[str, bool]]:
     entries = said.get("config") if isinstance(said, Mapping) else None
     for each in entries.values() if isinstance(entries, Mapping) else ():
         path = posixpath.join(posixpath.dirname(table), str(each["path_name"]))
-        yield posixpath.normpath(path), each.get("use_pickle") is not False
+        if posixpath.normpath(path) != path:
+            raise ValueError(f"{table} names {each['path_name']}")
+        yield path, each.get("use_pickle") is not False

@@ -65,6 +65,8 @@ def is_read_ahead(image: ImageStack) -> bool:
 def _due(images: Sequence[ImageStack], needs: Needs, coming: Iterable[int]) -> Iterator[_Due]:
     for index in coming:
         for sample_idx in needs.samples_of(index):
+            if not needs.is_stored(index, sample_idx):
+                continue
             chunks = list(needs.chunks_of(index, sample_idx))
             image = images[chunks[0][0]] if chunks else None
             if image is not None and is_chunked(image) and is_read_ahead(image):

@@ -26,6 +26,9 @@ class Needs(Protocol):
     def chunks_of(self, index: int, sample_idx: int) -> Iterable[Chunk]:
         """The chunks that a block needs for a sample."""
 
+    def is_stored(self, index: int, sample_idx: int) -> bool:
+        """Whether anything of that may be stored: else it is not read."""
+
     def is_left(self, index: int) -> bool:
         """Whether a block was to be computed here, when that was last told; done or not since."""
 

@@ -300,9 +300,9 @@ class PredictionJob:
             return is_left(index) and not is_empty(index)
 
         reads = is_left if prediction.reads_all else will_read
-        needs = ChunkNeeds(prediction, self.block_shape, reads)
+        needs = ChunkNeeds(prediction, self.block_shape, reads, prediction.occupancy)
         chunks.count(needs)
-        ahead = coming if prediction.reads_all else ()
+        ahead = coming if prediction.is_told_ahead else ()
         try:
             with reading_ahead(chunks, prediction.images, needs, ahead):
                 yield
@@ -317,7 +317,7 @@ class PredictionJob:
     def n_ahead(self) -> int:
         """See `Provident`."""
         prediction = self.prediction
-        reads = prediction.reads_all and any(map(is_read_ahead, prediction.images))
+        reads = prediction.is_told_ahead and any(map(is_read_ahead, prediction.images))
         return MOST_AHEAD if reads else 0
 
     def is_empty(self, index: int) -> bool:

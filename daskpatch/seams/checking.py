@@ -15,7 +15,7 @@ from ..model import Results
 from ..planning import Plan, prediction_of
 from ..support import as_count, shown
 from ..values import Values, are_renumbered, deviations_of, difference_of
-from .comparison import Comparison, Difference, jumps, largest_by_distance
+from .comparison import LEAST_DEVIATION, Comparison, Difference, jumps, largest_by_distance
 from .places import Place, choose_places
 from .references import References, grid_of, references, shortened
 from .verdict import SeamReport, verdict_of
@@ -225,9 +225,8 @@ def _cause(
 
 def _effect(one: Results, other: Results) -> float:
     """The largest difference, in standard deviations of the result there."""
-    return _largest(
-        _apart(one, other), {name: deviations_of(values) for name, values in one.items()}
-    )
+    deviations = {name: deviations_of(values, LEAST_DEVIATION) for name, values in one.items()}
+    return _largest(_apart(one, other), deviations)
 
 
 def _height(difference: Difference) -> float:

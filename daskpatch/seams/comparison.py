@@ -14,6 +14,10 @@ from ..model import Results, Signature
 from ..values import Values, deviations_of, difference_of
 from .places import Place
 
+LEAST_DEVIATION = 2e-2
+"""Of the largest deviation of a channel what one counts for at least: of values that are computed
+beside others 1e-6 of those is rounded (seen with Fourier transforms), and `tolerance` is 1e-4."""
+
 
 class Difference(NamedTuple):
     """What one array differs by around a seam: signed, `C(Z)YX`.
@@ -63,7 +67,7 @@ class Comparison:
     def deviations(self) -> dict[str, Values]:
         """The standard deviation of each channel of each array, over all places."""
         return {
-            name: deviations_of(np.concatenate(values, axis=1))
+            name: deviations_of(np.concatenate(values, axis=1), LEAST_DEVIATION)
             for name, values in self._expected.items()
         }
 

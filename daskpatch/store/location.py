@@ -335,8 +335,8 @@ def _opened(store: Store) -> Store:
             OBJECTS.wait(StorePath.open(store, ""))
         except FileNotFoundError:
             raise FileNotFoundError(f"No ZIP file at {store.path}; check the path.") from None
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{store.path} is no ZIP file: {error}.") from None
+        except (zipfile.BadZipFile, IsADirectoryError) as error:
+            raise ValueError(f"{store.path} is no ZIP file: {said_by(error)}.") from None
     return store
 
 

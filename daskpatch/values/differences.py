@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 
-_ROUNDED = 1e-6
-"""Of the largest deviation of a channel: float32 has seven digits."""
-
 _NO_NUMBER = 1e9
 """The difference between a number and NaN or infinity."""
 
@@ -43,15 +40,15 @@ def finite_mean_and_deviation(values: NDArray[Any]) -> tuple[float, float]:
     return float(finite.mean()), float(finite.std())
 
 
-def deviations_of(values: NDArray[Any]) -> Values:
+def deviations_of(values: NDArray[Any], least: float = 1e-6) -> Values:
     """The standard deviation of each channel's finite values `C(Z)YX`, to divide by.
 
     Each channel has its own: a probability beside intensities would count for nothing. It is no
-    less than what is rounded beside the others; 1 where it is 0.
+    less than a part of the largest, `least`: what others have rounded is no difference of it. 1
+    where it is 0.
 
     >>> deviations_of(np.array([[1.0, 3.0], [100.0, 300.0], [7.0, 7.0]]))
     array([  1., 100.,   1.])
     """
     own = np.array([finite_mean_and_deviation(channel)[1] for channel in values])
-    least = _ROUNDED * own.max(initial=0.0)
-    return np.where(own > 0, np.maximum(own, least), 1.0)
+    return np.where(own > 0, np.maximum(own, least * own.max(initial=0.0)), 1.0)

@@ -23,6 +23,7 @@ from nets import DeepUNet, all_of, unet, whole
 
 import daskpatch
 from daskpatch import TorchModel
+from daskpatch.model.exported_json import check_json
 
 settings.register_profile("models", deadline=None, max_examples=25)
 settings.load_profile("models")
@@ -428,6 +429,119 @@ def test_what_a_table_calls_raw_may_be_unpickled_all_the_same(tmp_path, case, du
     with pytest.raises(ValueError, match="would run code"):
         planned(tmp_path / "evil.pt2")
     assert not (tmp_path / "mark").exists()
+
+
+def with_json(path, change):
+    """An exported program whose graph's JSON is changed."""
+    exported(path)
+    good = dict(entries(path))
+    (name,) = (each for each in good if each.endswith("models/model.json"))
+    said = json.loads(good[name])
+    change(said)
+    zipped(path, ({**good, name: json.dumps(said).encode()}).items())
+    return path
+
+
+def each_of(said, key):
+    """The documents in one that have a key."""
+    inside = said.values() if isinstance(said, dict) else said if isinstance(said, list) else ()
+    own = [said] if isinstance(said, dict) and key in said else []
+    return own + [found for each in inside for found in each_of(each, key)]
+
+
+def tree(kind, context):
+    """Arguments as torch writes them: a text of JSON in JSON."""
+    told = {"type": kind, "context": json.dumps(context), "children_spec": []}
+    return json.dumps([1, told])
+
+
+IN_JSON = {
+    "size": lambda code: (
+        lambda said: [each.update(expr_str=code) for each in each_of(said, "expr_str")]
+    ),
+    "size in a function": lambda code: (
+        lambda said: [each.update(expr_str=f"Max(1, {code})") for each in each_of(said, "expr_str")]
+    ),
+    "guard": lambda code: lambda said: said.update(guards_code=[f"L['x'] is {code}"]),
+    "method in a guard": lambda code: (
+        lambda said: said.update(guards_code=[f"L['x'].__class__.__init__({code})"])
+    ),
+    "enum": lambda code: (
+        lambda said: [
+            each.update(in_spec=tree("builtins.dict", {"__enum__": True, "fqn": code, "name": "x"}))
+            for each in each_of(said, "in_spec")
+        ]
+    ),
+    "factory": lambda code: (
+        lambda said: [
+            each.update(
+                in_spec=tree(
+                    "collections.defaultdict",
+                    {
+                        "default_factory_module": code,
+                        "default_factory_name": "x",
+                        "dict_context": [],
+                    },
+                )
+            )
+            for each in each_of(said, "in_spec")
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("where", IN_JSON)
+def test_what_torch_makes_code_of_is_looked_at(tmp_path, where):
+    code = f"__import__('os').mkdir('{tmp_path / 'mark'}')"
+    with pytest.raises(ValueError, match="would run code"):
+        planned(with_json(tmp_path / "evil.pt2", IN_JSON[where](code)))
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "exec(chr(120))",
+        "Symbol('x', positive=exec(1))",
+        "().__class__",
+        "Max.__globals__",
+        "[1 for _ in (1,)]",
+        "(lambda: 1)()",
+        "Integer('a b')",
+        "f'{1}'",
+        "Max(1,\n2)",
+    ],
+)
+def test_sizes_that_torch_does_not_write_are_refused(text):
+    with pytest.raises((ValueError, SyntaxError)):
+        check_json(json.dumps({"expr_str": text}).encode())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"expr_str": "Mul(Integer(2), Symbol('s39', positive=True, integer=True))"},
+        {"expr_str": "2*s0 + Mod(s1, 8)"},
+        {"expr_str": "-int_oo"},
+        {"guards_code": ["L['x'].size()[2] % 8 == 0", "2 <= L['x'].size()[0] <= 64"]},
+        {"guards_code": ["not (L['args'][0].size()[1] != math.floor(3 / 2))"]},
+        {"in_spec": tree("builtins.dict", ["a", "b"])},
+    ],
+)
+def test_what_torch_writes_is_taken(said):
+    check_json(json.dumps({"graph": [said]}).encode())
+
+
+def test_a_key_that_is_there_twice_is_refused():
+    with pytest.raises(ValueError, match="twice"):
+        check_json(b'{"expr_str": "exec(1)", "expr_str": "s0"}')
+
+
+def test_an_exported_program_may_have_any_name_and_texts_of_ones_own(tmp_path):
+    program = torch.export.export(unet(2), (torch.zeros(1, 1, 64, 64),))
+    path = tmp_path / "custom_obj_net.pt2"
+    torch.export.save(program, path, extra_files={"note.txt": "trained in May"})
+    assert planned(path).n_tiles
 
 
 def entries(path):

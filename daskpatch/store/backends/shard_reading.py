@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,6 +30,9 @@ _RUN = 2**23
 _INDEX_BYTES = 2**24
 """Of indices that are kept."""
 
+_SECONDS = 2.0
+"""That an index from far away is used for."""
+
 
 class ChunkInShard(NamedTuple):
     """Where a chunk is: the key of its shard, its place in that, and its box in the array."""
@@ -36,29 +42,53 @@ class ChunkInShard(NamedTuple):
     box: Box
 
 
+@dataclass(frozen=True)
+class _Kept:
+    index: Index
+    state: Hashable
+    end: float
+
+
 class Shards:
     """The shards of one array in a store; used on one event loop.
 
-    Indices are kept, and read once for all who ask at a time. One may be that of a shard that was
-    replaced since: a chunk that it does not list is looked for in a new one, and it is forgotten
-    with the first error.
+    The index of a shard is read once for all who ask at a time, and used again as long as it is
+    surely, or probably, that of the shard: what is replaced meanwhile may hold the same chunks at
+    other places.
 
     Parameters
     ----------
+    folder
+        That the keys are paths in, where the store is one: an index is used as long as the file of
+        its shard is the same.
+    is_far
+        Whether answers take time: an index is used for a moment.
     under_way
-        Bytes that are fetched at a time, at most; one request may have more.
+        Bytes that are fetched and decoded at a time, at most; one request may have more.
     """
 
-    def __init__(self, store: Store, codec: ShardCodec, under_way: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        codec: ShardCodec,
+        *,
+        folder: str | None = None,
+        is_far: bool = False,
+        under_way: int,
+    ) -> None:
         self.codec = codec
-        self._store, self._under_way = store, under_way
-        self._indices: OrderedDict[str, Index] = OrderedDict()
+        self._store, self._folder, self._under_way = store, folder, under_way
+        self._seconds = math.inf if folder is not None else _SECONDS if is_far else 0.0
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._asked_for: dict[str, asyncio.Task[Index | None]] = {}
+        self._n_changes = 0
 
-    def forget(self, shards: Sequence[str]) -> None:
-        """Of shards that are written anew."""
+    async def forget(self, shards: Sequence[str]) -> None:
+        """Of shards that were written anew; what was asked for before that is not kept."""
+        self._n_changes += 1
         for shard in shards:
-            self._indices.pop(shard, None)
+            self._kept.pop(shard, None)
+            self._asked_for.pop(shard, None)
 
     async def fetched(self, chunks: Sequence[ChunkInShard], at_a_time: int) -> list[Fetched]:
         """The voxels of chunks, so many requests at a time; None for those of absent shards.
@@ -82,7 +112,7 @@ class Shards:
                 of_shard = [error] * len(numbers)
             finally:
                 if not of_shard or any(isinstance(each, Exception) for each in of_shard):
-                    self.forget([shard])
+                    await self.forget([shard])
             for number, each in zip(numbers, of_shard, strict=True):
                 found[number] = each
 
@@ -91,80 +121,121 @@ class Shards:
 
     async def _fetched(
         self, shard: str, chunks: Sequence[ChunkInShard], room: _Room, at_a_time: int
-    ) -> list[Fetched]:
-        index, whole = self._indices.get(shard), None
+    ) -> Sequence[Fetched]:
+        index = await self._known(shard)
         if index is not None and not all(byte_range(index, chunk.at) for chunk in chunks):
-            index = None
+            index = None  # a chunk may have come
+        if index is None and self._comes_whole(len(chunks)):
+            async with room.taken(self.codec.nbytes):
+                return await self._out_of_whole(shard, chunks)
         if index is None:
-            index, whole = await self._look_up(shard, len(chunks), room)
+            index = await self._looked_up(shard, room)
         if index is None:
             return [None] * len(chunks)
-        self._keep(shard, index)
-        found: list[Fetched] = [self.codec.fill(chunk.box) for chunk in chunks]
-        stored = {
-            number: place
-            for number, chunk in enumerate(chunks)
-            if (place := byte_range(index, chunk.at)) is not None
-        }
-
-        async def decode(number: int, content: Buffer | None, begin: int) -> None:
-            place, box = stored[number], chunks[number].box
-            inside = slice(place.start - begin, place.stop - begin)
-            found[number] = await self._decoded(content, inside, box)
+        places = [byte_range(index, chunk.at) for chunk in chunks]
+        found: list[Fetched] = [None] * len(chunks)
 
         async def fetch(run: _Run) -> None:
-            content, begin = whole, 0
-            if content is None:
-                request, begin = RangeByteRequest(run.begin, run.end), run.begin
-                content = await self._get(shard, run.end - run.begin, room, request)
-            each = [(number, content, begin) for number in run.chunks]
-            await side_by_side(decode, each, len(each))
+            async with room.taken(run.end - run.begin):
+                content = await self._get(shard, RangeByteRequest(run.begin, run.end))
+                of_run = [chunks[number] for number in run.chunks]
+                here = [places[number] for number in run.chunks]
+                decoded = await self._decoded(content, run.begin, of_run, here)
+            for number, each in zip(run.chunks, decoded, strict=True):
+                found[number] = each
 
+        stored = {n: place for n, place in enumerate(places) if place is not None}
         await side_by_side(fetch, [(run,) for run in _runs(stored)], at_a_time)
-        return found
+        return [
+            self.codec.fill(chunk.box) if place is None else each
+            for chunk, place, each in zip(chunks, places, found, strict=True)
+        ]
 
-    async def _look_up(
-        self, shard: str, n_chunks: int, room: _Room
-    ) -> tuple[Index | None, Buffer | None]:
-        """The index of a shard, and all of it, where most of its chunks are asked for."""
+    def _comes_whole(self, n_chunks: int) -> bool:
+        """Whether a shard is fetched whole, of which so many chunks are asked for."""
         codec = self.codec
-        if 2 * n_chunks >= codec.n_chunks and codec.nbytes <= _RUN:
-            whole = await self._get(shard, codec.nbytes, room)
-            return None if whole is None else codec.index_of(whole.as_numpy_array()), whole
+        is_most = 2 * n_chunks >= codec.n_chunks and codec.nbytes <= _RUN
+        return is_most or codec.n_chunks == 1
+
+    async def _out_of_whole(self, shard: str, chunks: Sequence[ChunkInShard]) -> list[Fetched]:
+        whole = await self._get(shard)
+        if whole is None:
+            return [None] * len(chunks)
+        index = self.codec.index_of(whole.as_numpy_array())
+        return await self._decoded(whole, 0, chunks, [byte_range(index, c.at) for c in chunks])
+
+    async def _looked_up(self, shard: str, room: _Room) -> Index | None:
         asked = self._asked_for.get(shard)
         if asked is None:
             asked = self._asked_for[shard] = asyncio.create_task(self._index(shard, room))
-            asked.add_done_callback(lambda _: self._asked_for.pop(shard))
-        return await asyncio.shield(asked), None  # others may wait for it, too
+            asked.add_done_callback(lambda done: self._answered(shard, done))
+        return await asyncio.shield(asked)  # others may wait for it, too
+
+    def _answered(self, shard: str, done: asyncio.Task[Index | None]) -> None:
+        if self._asked_for.get(shard) is done:
+            del self._asked_for[shard]
 
     async def _index(self, shard: str, room: _Room) -> Index | None:
-        codec = self.codec
+        codec, n_changes = self.codec, self._n_changes
+        state, end = await self._state(shard), time.monotonic() + self._seconds
         request: ByteRequest = SuffixByteRequest(codec.index_nbytes)
         if codec.index_is_first:
             request = RangeByteRequest(0, codec.index_nbytes)
-        found = await self._get(shard, codec.index_nbytes, room, request)
-        return None if found is None else codec.decode_index(found.as_numpy_array())
+        async with room.taken(codec.index_nbytes):
+            found = await self._get(shard, request)
+        index = None if found is None else codec.decode_index(found.as_numpy_array())
+        if index is not None and n_changes == self._n_changes:
+            self._keep(shard, _Kept(index, state, end))
+        return index
 
-    async def _get(
-        self, shard: str, nbytes: int, room: _Room, request: ByteRequest | None = None
-    ) -> Buffer | None:
-        async with room.taken(nbytes):
-            return await self._store.get(shard, default_buffer_prototype(), request)
+    async def _known(self, shard: str) -> Index | None:
+        kept = self._kept.get(shard)
+        if kept is None or kept.end < time.monotonic():
+            return None
+        return kept.index if await self._state(shard) == kept.state else None
 
-    async def _decoded(self, content: Buffer | None, inside: slice, box: Box) -> Fetched:
+    async def _state(self, shard: str) -> Hashable:
+        """What changes where a shard's file is replaced, or written to."""
+        if self._folder is None:
+            return None
         try:
-            if content is None or inside.stop > len(content):
-                raise ValueError("it has fewer bytes than its index says")
-            stored = content.as_numpy_array()[inside]
-            return await in_threads(self.codec.chunk.decode, stored, box)
-        except Exception as error:  # noqa: BLE001 (each codec raises its own)
-            return error
+            there = await in_threads(os.stat, f"{self._folder}/{shard}")
+        except OSError:
+            return None
+        return there.st_ino, there.st_mtime_ns, there.st_size
 
-    def _keep(self, shard: str, index: Index) -> None:
-        self._indices[shard] = index
-        self._indices.move_to_end(shard)
-        while len(self._indices) * index.nbytes > _INDEX_BYTES and len(self._indices) > 1:
-            self._indices.popitem(last=False)
+    async def _get(self, shard: str, request: ByteRequest | None = None) -> Buffer | None:
+        return await self._store.get(shard, default_buffer_prototype(), request)
+
+    async def _decoded(
+        self,
+        content: Buffer | None,
+        begin: int,
+        chunks: Sequence[ChunkInShard],
+        places: Sequence[range | None],
+    ) -> list[Fetched]:
+        """Chunks out of bytes of a shard, from its byte `begin` on."""
+
+        async def decode(chunk: ChunkInShard, place: range | None) -> Fetched:
+            if place is None:
+                return self.codec.fill(chunk.box)
+            inside = slice(place.start - begin, place.stop - begin)
+            try:
+                if content is None or inside.stop > len(content):
+                    raise ValueError("it has fewer bytes than its index says")
+                stored = content.as_numpy_array()[inside]
+                return await in_threads(self.codec.chunk.decode, stored, chunk.box)
+            except Exception as error:  # noqa: BLE001 (each codec raises its own)
+                return error
+
+        each = list(zip(chunks, places, strict=True))
+        return await side_by_side(decode, each, len(each))
+
+    def _keep(self, shard: str, kept: _Kept) -> None:
+        self._kept[shard] = kept
+        self._kept.move_to_end(shard)
+        while len(self._kept) * kept.index.nbytes > _INDEX_BYTES and len(self._kept) > 1:
+            self._kept.popitem(last=False)
 
 
 @dataclass

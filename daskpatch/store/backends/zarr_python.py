@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Coroutine, Sequence
 from typing import Any
 
@@ -69,7 +70,6 @@ class _ZarrHandle:
         is_direct = _serves_any_loop(array.store)
         self._codec = chunk_codec_of(own) if is_direct else None
         shard_codec = shard_codec_of(own) if is_direct else None
-        self._shards = None if shard_codec is None else Shards(store, shard_codec, _UNDER_WAY)
         self._array = with_whole_blosc(own)
         self._store, self._prefix = store, f"{array.path}/" if array.path else ""
         # A store in memory may keep the very array that it is given.
@@ -77,6 +77,15 @@ class _ZarrHandle:
         self._keeps_values = location.lives_in_this_process
         # Far away it is the answers that take time.
         self._n_groups = 1 if location.is_near else _GROUPS_AT_A_TIME
+        self._shards = None
+        if shard_codec is not None:
+            self._shards = Shards(
+                store,
+                shard_codec,
+                folder=_root_of(location),
+                is_far=not location.is_near,
+                under_way=_UNDER_WAY,
+            )
 
     def read(self, box: Box) -> NDArray[np.generic]:
         return np.asarray(self._array[box])
@@ -113,7 +122,7 @@ class _ZarrHandle:
             each = [values[slices_inside(part, box)] for part in parts]
             CHUNKS.wait(put(self._store, keys, each, codec, self._units_at_a_time(unit)))
         if self._shards is not None:
-            self._shards.forget(keys)
+            CHUNKS.wait(self._shards.forget(keys))
 
     @property
     def _at_a_time(self) -> int:
@@ -144,6 +153,11 @@ class _ZarrHandle:
 
     def flush(self, keys: Collection[str]) -> None:
         flush_objects(self._location, keys)
+
+
+def _root_of(location: Location) -> str | None:
+    """The folder that keys in a store are paths in, where it is one."""
+    return os.fspath(location.store.root) if isinstance(location.store, LocalStore) else None
 
 
 def _serves_any_loop(store: Store) -> bool:
