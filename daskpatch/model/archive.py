@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..support import parsed, said_by
-from .exported_json import check_json
+from .exported_json import check_json, check_names
 
 _MARKS = ("archive_format", "archive_version", "version", "byteorder", "serialization_id")
 """Entries of a few characters that say what the archive is."""
@@ -34,7 +34,17 @@ _OBJECTS = ("custom_obj_", "opaque_obj_")
 _RAW = re.compile(r"([^/]+/)?data/(weights/weight|constants/tensor)_\d+")
 """Entries that torch takes as raw bytes where their table says so; it may unpickle all others."""
 
-_EXTRA = re.compile(r"[^/]+/extra/")
+_EXTRA = re.compile(r"[^/]+/extra/|extra_files/")
+
+_KNOWN = re.compile(
+    r"[^/]+/(\.data/)?(archive_format|archive_version|version|byteorder|serialization_id)"
+    r"|[^/]+/data/weights/(weight_\d+|model_weights_config\.json|model\.pt)"
+    r"|[^/]+/data/constants/(tensor_\d+|(custom|opaque)_obj_\d+|model_constants_config\.json|model\.pt)"
+    r"|[^/]+/(data/sample_inputs/model\.pt|models/model\.json|extra/[^/]+)"
+    r"|version|serialized_(state_dict|constants|example_inputs|exported_program)\.(pt|json)"
+    r"|extra_files/[^/]+"
+)
+"""What lies in an archive of `torch.export.save`: today's, and those of torch before 2.8."""
 
 _MOST = 64
 """Bytes of a mark."""
@@ -77,6 +87,9 @@ def _copy(torch: Any, archive: zipfile.ZipFile, copy: zipfile.ZipFile) -> None:
     names = archive.namelist()
     if len({name.casefold() for name in names}) < len(names):  # torch's reader asks in any case
         raise ValueError("two entries have one name")
+    if not all(map(_KNOWN.fullmatch, names)):
+        unknown = next(name for name in names if not _KNOWN.fullmatch(name))
+        raise ValueError(f"{unknown} is no entry that torch.export.save writes")
     raw, pickled = _told_entries(archive)
     for name in names:
         content, key = archive.read(name), name.casefold()
@@ -92,11 +105,13 @@ def _copy(torch: Any, archive: zipfile.ZipFile, copy: zipfile.ZipFile) -> None:
 
 def _check_entry(torch: Any, name: str, content: bytes) -> None:
     try:
-        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        held = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # whose text tells how to load it all the same
         found = _GLOBAL.search(str(error))
         holds = f"holds {found[1]}" if found else "is no pickle of tensors alone"
         raise ValueError(f"{name} {holds}") from None
+    if "inputs" in name:
+        check_names(held)
 
 
 def _is_plain(name: str, content: bytes) -> bool:
@@ -136,7 +151,7 @@ def _told_entries(archive: zipfile.ZipFile) -> tuple[set[str], set[str]]:
 def _entries_of(table: str, said: Any) -> Iterator[tuple[str, bool]]:
     entries = said.get("config") if isinstance(said, Mapping) else None
     for each in entries.values() if isinstance(entries, Mapping) else ():
-        path = posixpath.join(posixpath.dirname(table), str(each["path_name"]))
-        if posixpath.normpath(path) != path:
+        path = f"{posixpath.dirname(table)}/{each['path_name']}"
+        if not _KNOWN.fullmatch(path):
             raise ValueError(f"{table} names {each['path_name']}")
         yield path, each.get("use_pickle") is not False

@@ -525,7 +525,11 @@ def test_sizes_that_torch_does_not_write_are_refused(text):
         {"expr_str": "-int_oo"},
         {"guards_code": ["L['x'].size()[2] % 8 == 0", "2 <= L['x'].size()[0] <= 64"]},
         {"guards_code": ["not (L['args'][0].size()[1] != math.floor(3 / 2))"]},
+        {"guards_code": ["math.trunc(0.5*torch.sym_float(L['x'].size()[2])) == 32"]},
         {"in_spec": tree("builtins.dict", ["a", "b"])},
+        {"range_constraints": {"8*s39": {"min_val": 64, "max_val": 512}}},
+        {"target": "torch.ops.aten.conv2d.default"},
+        {"target": "_operator.getitem"},
     ],
 )
 def test_what_torch_writes_is_taken(said):
@@ -535,6 +539,35 @@ def test_what_torch_writes_is_taken(said):
 def test_a_key_that_is_there_twice_is_refused():
     with pytest.raises(ValueError, match="twice"):
         check_json(b'{"expr_str": "exec(1)", "expr_str": "s0"}')
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data/aotinductor/model/a.wrapper.cpp",
+        "models/a/b.json",
+        "/version",
+        "data/weights/weight_0/",
+        "notes.bin",
+    ],
+)
+def test_entries_that_torch_does_not_write_are_refused(tmp_path, name):
+    exported(tmp_path / "good.pt2")
+    good = entries(tmp_path / "good.pt2")
+    root = good[0][0].partition("/")[0]
+    zipped(tmp_path / "evil.pt2", [*good, (f"{root}/{name}", as_saved(torch.zeros(1)))])
+    with pytest.raises(ValueError, match="no entry that torch.export.save writes"):
+        planned(tmp_path / "evil.pt2")
+
+
+def test_keys_of_example_inputs_are_words(tmp_path):
+    exported(tmp_path / "good.pt2")
+    good = dict(entries(tmp_path / "good.pt2"))
+    (name,) = (each for each in good if "sample_inputs" in each)
+    key = 'a" + str(1) + "'
+    zipped(tmp_path / "evil.pt2", ({**good, name: as_saved((({key: 1},), {}))}).items())
+    with pytest.raises(ValueError, match="nothing that torch writes there"):
+        planned(tmp_path / "evil.pt2")
 
 
 def test_an_exported_program_may_have_any_name_and_texts_of_ones_own(tmp_path):
