@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..support import parsed, said_by
-from .exported_json import check_json, check_names
+from .exported_json import check_json, check_example_keys
 
 _MARKS = ("archive_format", "archive_version", "version", "byteorder", "serialization_id")
 """Entries of a few characters that say what the archive is."""
@@ -111,7 +111,7 @@ def _check_entry(torch: Any, name: str, content: bytes) -> None:
         holds = f"holds {found[1]}" if found else "is no pickle of tensors alone"
         raise ValueError(f"{name} {holds}") from None
     if "inputs" in name:
-        check_names(held)
+        check_example_keys(held)
 
 
 def _is_plain(name: str, content: bytes) -> bool:

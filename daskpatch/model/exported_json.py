@@ -153,7 +153,7 @@ def _check_text(text: Any, pattern: re.Pattern[str]) -> None:
         raise ValueError(f"{shown(text)} is nothing that torch writes there")
 
 
-def check_names(value: object) -> None:
+def check_example_keys(value: object) -> None:
     """Refuse example inputs with keys that are no words: torch puts them into code.
 
     Raises
@@ -166,7 +166,7 @@ def check_names(value: object) -> None:
             _check_text(str(key), _KEY)
     if isinstance(value, dict | list | tuple):
         for each in value.values() if isinstance(value, dict) else value:
-            check_names(each)
+            check_example_keys(each)
 
 
 def _check_code(text: Any, kinds: tuple[type, ...], fits: Callable[[ast.AST], bool]) -> None:
