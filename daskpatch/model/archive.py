@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..support import parsed, said_by
-from .exported_json import check_json, check_example_keys
+from .exported_json import check_example_keys, check_json
 
 _MARKS = ("archive_format", "archive_version", "version", "byteorder", "serialization_id")
 """Entries of a few characters that say what the archive is."""
