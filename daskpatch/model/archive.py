@@ -1,12 +1,11 @@
-"""Exported programs (`.pt2`) that hold tensors and a graph, and nothing that runs when loaded.
+"""Exported programs (`.pt2`) that hold tensors and a graph, and nothing known to run when loaded.
 
 `torch.export.load` unpickles what an archive says is pickled, and loads compiled libraries. So an
 entry must be JSON that says no more than torch writes, a mark of the format, a tensor whose table
 says that it is raw bytes, or something that `torch.load` takes with `weights_only=True`; the
 archive is refused otherwise. Two readers of ZIP may see two archives in one file (entries of one
 name, a second table of contents), so torch is never given the file, but what was looked at, written
-anew.
-Written for torch 2.5 to 2.13.
+anew. Written for torch 2.5 to 2.13.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ _MARKS = ("archive_format", "archive_version", "version", "byteorder", "serializ
 """Entries of a few characters that say what the archive is."""
 
 _OBJECTS = ("custom_obj_", "opaque_obj_")
-"""What begins the ways to constants that are objects, with code of their own."""
+"""What begins the names of constants that are objects, with code of their own."""
 
-_RAW = re.compile(r"([^/]+/)?data/(weights/weight|constants/tensor)_\d+")
+_RAW = re.compile(r"[^/]+/data/(weights/weight|constants/tensor)_\d+")
 """Entries that torch takes as raw bytes where their table says so; it may unpickle all others."""
 
 _EXTRA = re.compile(r"[^/]+/extra/|extra_files/")
@@ -93,8 +92,7 @@ def _copy(torch: Any, archive: zipfile.ZipFile, copy: zipfile.ZipFile) -> None:
     raw, pickled = _told_entries(archive)
     for name in names:
         content, key = archive.read(name), name.casefold()
-        # The first folder has the name of the file.
-        if any(part.startswith(_OBJECTS) for part in key.split("/")[1:]):
+        if posixpath.basename(key).startswith(_OBJECTS):
             raise ValueError(f"{name} is an object with code")
         # What is unpickled may have the name of anything.
         is_plain = key not in pickled and _is_plain(name, content)
@@ -115,15 +113,13 @@ def _check_entry(torch: Any, name: str, content: bytes) -> None:
 
 
 def _is_plain(name: str, content: bytes) -> bool:
-    """Whether an entry is a folder, a mark, a text of the user's, or JSON.
+    """Whether an entry is a mark, a text of the user's, or JSON.
 
     Raises
     ------
     ValueError
         If it is JSON of which code would be made.
     """
-    if name.endswith("/"):
-        return not content
     if posixpath.basename(name) in _MARKS:
         return len(content) <= _MOST
     if _EXTRA.match(name):  # which torch takes for texts
@@ -142,7 +138,7 @@ def _told_entries(archive: zipfile.ZipFile) -> tuple[set[str], set[str]]:
     raw: set[str] = set()
     pickled: set[str] = set()
     for name in archive.namelist():
-        if name.casefold().endswith("_config.json"):
+        if name.endswith("_config.json"):
             for entry, is_pickled in _entries_of(name, parsed(archive.read(name))):
                 (pickled if is_pickled else raw).add(entry.casefold())
     return {entry for entry in raw - pickled if _RAW.fullmatch(entry)}, pickled

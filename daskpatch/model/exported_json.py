@@ -7,55 +7,14 @@ each may only be what torch itself writes there. Written for torch 2.5 to 2.13.
 
 from __future__ import annotations
 
-import ast
 import json
 import re
-from collections.abc import Callable, Collection
 from typing import Any
 
 from ..support import shown
-
-_FUNCTIONS = frozenset(
-    {
-        *("Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Pow", "Abs", "Max", "Min"),
-        *("Eq", "Ne", "Ge", "Gt", "Le", "Lt", "Equality", "Unequality", "And", "Or", "Not"),
-        *("GreaterThan", "StrictGreaterThan", "LessThan", "StrictLessThan", "Piecewise"),
-        *("Mod", "PythonMod", "FloorDiv", "CeilDiv", "CleanDiv", "IntTrueDiv", "FloatTrueDiv"),
-        *("FloatPow", "PowByNatural", "ModularIndexing", "Where", "Identity", "LShift", "RShift"),
-        *("ToFloat", "TruncToInt", "TruncToFloat", "CeilToInt", "FloorToInt", "RoundToInt"),
-        *(
-            "RoundDecimal",
-            "ExprCondPair",
-            "IsNonOverlappingAndDenseIndicator",
-            "floor",
-            "ceiling",
-            "sqrt",
-        ),
-    }
-)
-"""Of sympy's, and torch's own, in sizes."""
-
-_METHODS = frozenset({"size", "stride", "storage_offset", "dim", "numel", "floor", "ceil", "trunc"})
-"""That guards call, of tensors and of `math`."""
-
-_CALLED = frozenset({"len", "int", "float", "bool", "min", "max", "abs", "round"})
-
-_ROOTS = frozenset({"L", "math", "torch"})
-"""Names in guards: the arguments, and modules of which functions of numbers are called."""
-
-_OF_TORCH = re.compile(r"_?sym_[a-z]\w*", re.ASCII)
-
-_OPAQUE = re.compile(r"(OpaqueUnaryFn|BitwiseFn)_[a-z]\w*", re.ASCII)
+from .exported_expressions import check_guard, check_size
 
 _FACTORIES = frozenset({"int", "float", "bool", "str", "list", "dict", "set", "tuple"})
-
-_OPERATIONS = (
-    *(ast.Expression, ast.Load, ast.Constant, ast.Tuple, ast.Name, ast.Call, ast.keyword),
-    *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare),
-    *(ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
-)
-
-_IN_GUARDS = (*_OPERATIONS, ast.Subscript, ast.Attribute, ast.IfExp)
 
 _NAME = re.compile(r"([A-Za-z_]\w*(\.\w+)*)?", re.ASCII)
 """Of a value, an argument, a parameter in its modules; some arguments of operators have none."""
@@ -73,9 +32,6 @@ _TARGET = re.compile(
     re.ASCII,
 )
 """What a graph calls: operators on tensors that read and write no files, and arithmetic."""
-
-_WORD = re.compile(r"[A-Za-z]\w*|[-+.\de]+", re.ASCII)
-"""A name, or a number as text."""
 
 
 def check_json(content: bytes) -> None:
@@ -142,10 +98,10 @@ def _check_entry(key: str, value: Any) -> None:
     if key == "default_factory_name" and value not in _FACTORIES:
         raise ValueError(f"a tree of its arguments names {shown(value)}")
     if key == "expr_str":
-        _check_code(value, _OPERATIONS, _is_of_size)
+        check_size(value)
     if key == "guards_code":
         for guard in value:
-            _check_code(guard, _IN_GUARDS, _is_of_guard)
+            check_guard(guard)
 
 
 def _check_text(text: Any, pattern: re.Pattern[str]) -> None:
@@ -167,52 +123,3 @@ def check_example_keys(value: object) -> None:
     if isinstance(value, dict | list | tuple):
         for each in value.values() if isinstance(value, dict) else value:
             check_example_keys(each)
-
-
-def _check_code(text: Any, kinds: tuple[type, ...], fits: Callable[[ast.AST], bool]) -> None:
-    tree = ast.parse(text.strip(), mode="eval")
-    # sympy takes lines apart otherwise than Python does.
-    if not text.isprintable() or not all(
-        isinstance(node, kinds) and fits(node) for node in ast.walk(tree)
-    ):
-        raise ValueError(f"{shown(text)} is none of torch's expressions")
-
-
-def _is_of_size(node: ast.AST) -> bool:
-    if isinstance(node, ast.Call):
-        settings = [each.value for each in node.keywords]
-        are_plain = all(isinstance(each, ast.Constant) for each in settings)
-        is_opaque = isinstance(node.func, ast.Name) and _OPAQUE.fullmatch(node.func.id) is not None
-        return (_is_named(node.func, _FUNCTIONS) or is_opaque) and are_plain
-    return _is_plain(node) and not (isinstance(node, ast.Name) and node.id.startswith("_"))
-
-
-def _is_of_guard(node: ast.AST) -> bool:
-    if isinstance(node, ast.Call):
-        is_method = isinstance(node.func, ast.Attribute) and _is_called(node.func)
-        return (is_method or _is_named(node.func, _CALLED)) and not node.keywords
-    if isinstance(node, ast.Attribute):
-        return not node.attr.startswith("_") or _is_called(node)
-    if isinstance(node, ast.Name):
-        return node.id in _ROOTS | _CALLED
-    return _is_plain(node)
-
-
-def _is_called(method: ast.Attribute) -> bool:
-    """Whether guards call such a method, or function of a module."""
-    module = method.value.id if isinstance(method.value, ast.Name) else ""
-    if module == "torch":
-        return _OF_TORCH.fullmatch(method.attr) is not None
-    return method.attr in _METHODS or (module == "math" and method.attr.isalnum())
-
-
-def _is_named(function: ast.expr, names: Collection[str]) -> bool:
-    return isinstance(function, ast.Name) and function.id in names
-
-
-def _is_plain(node: ast.AST) -> bool:
-    """Whether a text in it is a word."""
-    text = node.value if isinstance(node, ast.Constant) else None
-    return not isinstance(text, str | bytes) or (
-        isinstance(text, str) and _WORD.fullmatch(text) is not None
-    )
